@@ -1,0 +1,224 @@
+"""A released router: saved as a folder of safetensors and JSON, whole or not at all, and verified when loaded.
+
+Never a pickle. What lies where in the folder is in `router.checkpoint_folder`, what `profiles.json` says in
+`router.profiles_file`. Knows nothing of queries. Axes: S systems, P protocols, and those of `Dimensions`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from router import hub
+from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
+from router.encoder import QueryEncoder
+from router.errors import CheckpointError, RouterError, UsageError, known_names
+from router.network import Dimensions, RouterNetwork
+from router.pools import Pool
+from router.profiles import ModelFacts, System
+from router.profiles_file import profiles_from_json, profiles_to_json
+from router.taxonomy import Taxonomy
+
+T = TypeVar("T")
+WEIGHTS_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
+
+
+@dataclass
+class Checkpoint:
+    """Everything that a router is made of."""
+
+    encoder: QueryEncoder
+    network: RouterNetwork
+    taxonomy: Taxonomy
+    systems: tuple[System, ...]  # (S,) in the order of the network's rows
+    protocols: tuple[str, ...]  # (P,)
+    models: dict[str, ModelFacts]  # by model name, one for every model of `systems`
+    pools: dict[str, Pool]  # by name
+    default_pool: str
+    card: str = ""  # Markdown
+    training: dict[str, Any] = field(default_factory=dict)  # how it was made; plain values
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: torch.dtype = torch.float16) -> None:
+    """Write the folder, with the encoder's weights in `weights_dtype` (float16, bfloat16 or float32).
+
+    A checkpoint that is there is replaced as a whole, and only when the new one is complete. A card without front
+    matter gets it. Raises CheckpointError where `folder` holds anything else or `checkpoint` does not fit together;
+    UsageError for another dtype.
+    """
+    if weights_dtype not in WEIGHTS_DTYPES.values():
+        raise UsageError(f"weights_dtype must be one of torch.{', torch.'.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
+    _check_consistent(checkpoint, "this checkpoint cannot be saved", weights_dtype)
+    with replacing(Path(folder)) as partial:
+        _write(checkpoint, partial, weights_dtype)
+
+
+def load_checkpoint(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
+
+    Raises CheckpointError for whatever is missing, altered, of an unknown version, or does not fit together.
+    """
+    folder = find_folder(path_or_hub_id)
+    config = read_config(folder)
+    check_seal(folder, config.get("sha256"))
+    try:
+        systems = tuple(_system(name) for name in config["systems"])
+        models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
+        checkpoint = Checkpoint(
+            encoder=QueryEncoder.from_pretrained(folder / LAYOUT.encoder, **config["encoder"]).to(device),
+            network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"])).to(device),
+            taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
+            systems=systems,
+            protocols=tuple(config["protocols"]),
+            models=models,
+            pools=pools,
+            default_pool=str(config["default_pool"]),
+            card=_read_card(folder / LAYOUT.card),
+            training=dict(config["training"]),
+        )
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
+    _check_consistent(checkpoint, str(folder))
+    return checkpoint
+
+
+def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: bool = True) -> str:
+    """Upload a checkpoint, or a folder that holds one, to the Hub repository `owner/name`; its address there.
+
+    Raises CheckpointError where the folder holds none that can be loaded, or the upload fails.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        load_checkpoint(checkpoint)
+        return hub.upload(Path(checkpoint), repo_id, private)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "router"
+        save_checkpoint(checkpoint, folder)
+        return hub.upload(folder, repo_id, private)
+
+
+def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> None:
+    checkpoint.encoder.save_pretrained(folder / LAYOUT.encoder, weights_dtype)
+    state = {
+        name: tensor.to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in checkpoint.network.state_dict().items()
+    }
+    (folder / LAYOUT.heads).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
+    (folder / LAYOUT.taxonomy).write_text(checkpoint.taxonomy.to_json(), encoding="utf-8")
+    (folder / LAYOUT.profiles).write_text(_profiles_text(checkpoint), encoding="utf-8")
+    card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
+    (folder / LAYOUT.card).write_text(card, encoding="utf-8")
+    config = {
+        "format_version": FORMAT_VERSION,
+        "encoder": {"max_tokens": checkpoint.encoder.max_tokens, "head_share": checkpoint.encoder.head_share},
+        "dimensions": asdict(checkpoint.network.size),
+        "default_pool": checkpoint.default_pool,
+        "weights_dtype": str(weights_dtype).removeprefix("torch."),
+        "training": checkpoint.training,
+        "protocols": checkpoint.protocols,
+        "systems": [system.id for system in checkpoint.systems],
+        "sha256": seal(folder),
+    }
+    try:
+        text = json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"`training` of a checkpoint must be plain JSON values: {error}") from error
+    (folder / LAYOUT.config).write_text(text, encoding="utf-8")
+
+
+def _profiles_text(checkpoint: Checkpoint) -> str:
+    """The content of `profiles.json`, read back at once: what cannot be read is never written."""
+    try:
+        text = profiles_to_json(checkpoint.models, checkpoint.pools)
+        again = profiles_from_json(text, checkpoint.systems)
+    except RouterError as error:
+        raise CheckpointError(f"these models and pools cannot be saved: {error}") from error
+    if again != (checkpoint.models, checkpoint.pools):
+        raise CheckpointError("these models and pools cannot be saved: each must be keyed by its own id or name")
+    return text
+
+
+def _parsed(file: Path, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of the file's text; its CheckpointError with the file's name in front."""
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (CheckpointError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def _read_card(file: Path) -> str:
+    """The card; nothing where it was deleted, since no decision depends on it."""
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _system(name: str) -> System:
+    model, separator, protocol = name.rpartition("@")
+    if not separator:
+        raise ValueError(f"system {name!r} is not spelt model@protocol")
+    return System(model, protocol)
+
+
+def _load_network(file: Path, size: Dimensions) -> RouterNetwork:
+    try:
+        state = safetensors.load(file.read_bytes())
+        with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
+            network = RouterNetwork(size, torch.zeros(size.systems))
+        network.load_state_dict(state)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
+    except RuntimeError as error:
+        raise CheckpointError(f"{file} does not fit the dimensions in {LAYOUT.config}: {error}") from error
+    return network.eval()
+
+
+def _check_consistent(checkpoint: Checkpoint, what: str, dtype: torch.dtype = torch.float32) -> None:
+    """CheckpointError, opening with `what`, that lists every part that does not fit the others.
+
+    Weights of the encoder must be finite in `dtype`, the network's in float32.
+    """
+    size, table = checkpoint.network.size, checkpoint.network.profiles
+    counts = {
+        "capabilities": (len(checkpoint.taxonomy.capabilities), size.capabilities, "the taxonomy has"),
+        "domains": (len(checkpoint.taxonomy.domains), size.domains, "the taxonomy has"),
+        "systems": (len(set(checkpoint.systems)), size.systems, "the list of systems has, each once,"),
+        "protocols": (len(set(checkpoint.protocols)), size.protocols, "the list of protocols has, each once,"),
+        "numbers in an embedding": (checkpoint.encoder.dimension, size.embedding, "the encoder makes"),
+    }
+    problems = [
+        f"{who} {got} {noun}, but the heads are made for {wanted}"
+        for noun, (got, wanted, who) in counts.items()
+        if got != wanted
+    ]
+    if not problems:
+        rows = [checkpoint.protocols[row] if 0 <= row < size.protocols else None for row in table.protocol.tolist()]
+        problems += [
+            f"system {system.id!r} has a profile under protocol {row!r}"
+            for system, row in zip(checkpoint.systems, rows, strict=True)
+            if system.protocol != row
+        ][:10]
+    problems += [f"protocol {name!r} must not contain @" for name in checkpoint.protocols if "@" in name]
+    if checkpoint.default_pool not in checkpoint.pools:
+        known = known_names(checkpoint.default_pool, checkpoint.pools)
+        problems.append(f"the default pool {checkpoint.default_pool!r} is none of its pools; {known}")
+    for part, module, kind in (("encoder", checkpoint.encoder, dtype), ("network", checkpoint.network, torch.float32)):
+        problems += [
+            f"weights of the {part} are not finite numbers in {kind}: {name}"
+            for name, tensor in module.state_dict().items()
+            if tensor.is_floating_point() and not _is_finite(tensor.to(kind))
+        ][:5]
+    if problems:
+        raise CheckpointError(f"{what}: {'; '.join(problems)}")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; a finite sum proves it in a tenth of the time, only a sum may overflow."""
+    return bool(tensor.float().sum().isfinite() or tensor.isfinite().all())

@@ -1,0 +1,251 @@
+"""The command line: `router route | pools | show | evaluate`.
+
+Arguments, logging and exit codes; what a command does is in `router.commands` and `router.route_command`. Nothing
+heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
+
+    0 done   1 failed   2 wrong usage   3 some lines failed   130 interrupted
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import router as package
+from router import commands, route_command
+from router.batch import FORMATS
+from router.errors import RouterError, UsageError
+
+logger = logging.getLogger("router.cli")  # also where this file is run as __main__
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+DIAL_MAX = 10.0
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. A RouterError is one line on stderr, with -v also its traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:  # argparse: 0 after --help and --version, 2 after a usage message
+        return int(stop.code or 0)
+    args.argv = argv
+    with _logging(args):
+        try:
+            code: int = args.run(args)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # the reader, `head` say, has what it wants
+            _discard_stdout()
+            return 0
+        except (RouterError, OSError) as error:
+            logger.debug("this is where it failed:", exc_info=True)
+            print(f"router: error: {error}", file=sys.stderr)
+            return USAGE if isinstance(error, UsageError) else FAILED
+        except KeyboardInterrupt:
+            print("router: interrupted", file=sys.stderr)
+            return INTERRUPTED
+
+
+def _discard_stdout() -> None:
+    """Let the interpreter's flush at exit find a place to write to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _logging(args: argparse.Namespace) -> Iterator[None]:
+    """This project's log on stderr for the duration of a command."""
+    log = logging.getLogger("router")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("router: %(message)s"))
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for only."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"router {package.__version__}")
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `run` in its result is the command's function."""
+    parser = argparse.ArgumentParser(
+        "router",
+        description="Routes each query to the language model that answers it best for the money, and says why.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    _add_verbosity(parser)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.set_defaults(verbose=False, quiet=False)
+    kinds = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text, add, run in (
+        (
+            "route",
+            "choose a model for a query, or for every line of a file or of stdin",
+            _add_route,
+            route_command.run_route,
+        ),
+        ("pools", "list the checkpoint's pools and their models, or check a pool file", _add_pools, commands.run_pools),
+        ("show", "print a model's facts and its learned profile", _add_show, commands.run_show),
+        ("evaluate", "judge the router on recorded outcomes", _add_evaluate, commands.run_evaluate),
+    ):
+        command = kinds.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
+        )
+        _add_common(command)
+        add(command)
+        command.set_defaults(run=run)
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--checkpoint",
+        metavar="PATH|HUB_ID",
+        help=f"what to route with (default: {commands.CHECKPOINT_VARIABLE}, else the clone's checkpoints/routemix)",
+    )
+    command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, ... (default: cpu)")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_verbosity(command)
+
+
+def _add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """-v and -q, before or after the command's name: SUPPRESS keeps a command from resetting what stood before it."""
+    level = parser.add_mutually_exclusive_group()
+    for short, long, text in (
+        ("-v", "--verbose", "log more, and show the traceback of an error"),
+        ("-q", "--quiet", "log errors only, no progress bar"),
+    ):
+        level.add_argument(short, long, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def _add_route(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "query", nargs="?", help="the query; `-`, or nothing where stdin is piped, reads one query per line from stdin"
+    )
+    files = command.add_argument_group("many queries, to one JSON line each")
+    files.add_argument(
+        "--input",
+        metavar="FILE",
+        help=".txt: a query per line; .jsonl: per line an object with the key query (or text) and optionally id, dial",
+    )
+    files.add_argument("--format", choices=FORMATS, help="what the lines are (default: the file's suffix; stdin: txt)")
+    files.add_argument("--output", metavar="FILE", type=Path, help="write there, by way of FILE.partial, not to stdout")
+    files.add_argument("--resume", action="store_true", help="continue the FILE.partial of an interrupted run")
+    files.add_argument("--force", action="store_true", help="replace FILE; without --resume also discard FILE.partial")
+    files.add_argument(
+        "--batch-size", type=_number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
+    )
+    choice = command.add_argument_group("the choice")
+    choice.add_argument(
+        "--pool", metavar="NAME|FILE", help="the models to choose from (default: the checkpoint's default)"
+    )
+    choice.add_argument(
+        "--dial",
+        type=_number(float, 0, DIAL_MAX),
+        metavar="0..10",
+        help="0: quality at any price, 10: least predicted cost (default: 3)",
+    )
+    for flag, verb in (("--allow", "only"), ("--deny", "no")):
+        choice.add_argument(
+            flag,
+            type=_names,
+            action="extend",
+            default=[],
+            metavar="NAMES",
+            help=f"{verb} models of these names or wildcards, a,b*; repeatable",
+        )
+    choice.add_argument("--tools", action="store_true", help="only models that can call tools")
+    choice.add_argument("--images", action="store_true", help="only models that read images")
+    choice.add_argument(
+        "--context-tokens", type=_number(int, 0), metavar="N", help="the context that prompt and answer need"
+    )
+    choice.add_argument(
+        "--max-price", type=_number(float, 0), metavar="USD_PER_MTOK", help="highest price of input and of output"
+    )
+    shown = command.add_argument_group("what is shown")
+    shown.add_argument("--top", type=_number(int, 1), default=5, metavar="K", help="alternatives shown (default: 5)")
+    shown.add_argument("--explain", action="store_true", help="say why; in JSON lines: keep the reasons")
+
+
+def _add_pools(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check", metavar="FILE", help="print every problem of a pool file (YAML); exit code 1 if any"
+    )
+
+
+def _add_show(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="a model's name")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--pool", metavar="NAME|FILE", help="the pool whose facts and profile are meant")
+    where.add_argument("--protocol", metavar="NAME", help="the protocol meant, where the name is known under several")
+    command.add_argument("--top", type=_number(int, 1), default=5, metavar="K", help="axes shown (default: 5)")
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help="a folder in RouteMix-open's format (default: ROUTEMIX_DIR, else data/routemix-open)",
+    )
+    command.add_argument("--pool", metavar="NAME|FILE", help="the pool to judge (default: the checkpoint's default)")
+    rows = command.add_mutually_exclusive_group(required=True)
+    rows.add_argument("--split", help="judge on the rows of this split: train, val, test or ood")
+    rows.add_argument("--folds", type=_folds, metavar="8,9", help="judge on these folds of every split")
+    command.add_argument(
+        "--batch-size", type=_number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
+    )
+
+
+def _number(kind: Callable[[str], float], low: float, high: float = float("inf")) -> Callable[[str], float]:
+    """An argparse type: a number of `kind` in [low, high]."""
+    allowed = f"{'a whole number' if kind is int else 'a number'} " + (
+        f"of at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+    )
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {allowed}")
+        return value
+
+    return parse
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are names or wildcards, separated by commas")
+    return names
+
+
+def _folds(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip() in set("0123456789") for part in parts):
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are whole numbers from 0 to 9, separated by commas")
+    return sorted({int(part) for part in parts})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""`router pools`, `router show` and `router evaluate`, and how every command finds and loads its checkpoint.
+
+Each takes parsed arguments, prints its result on stdout and returns an exit code. Heavy packages are imported inside.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.cli_text import pool_lines, profile_lines, report_lines
+from router.decision import SCHEMA_VERSION
+from router.errors import CheckpointError, PoolError, UsageError, known_names
+
+if TYPE_CHECKING:
+    from router.pools import Pool
+    from router.profiles import System
+    from router.routing import Router
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_VARIABLE = "ROUTER_CHECKPOINT"
+SHIPPED_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "routemix"  # exists in a clone only
+
+
+def find_checkpoint(given: str | None) -> str:
+    """The checkpoint given, else ROUTER_CHECKPOINT, else the clone's; CheckpointError says how to get one."""
+    if given:
+        return given
+    if os.environ.get(CHECKPOINT_VARIABLE):
+        return os.environ[CHECKPOINT_VARIABLE]
+    if (SHIPPED_CHECKPOINT / "config.json").is_file():
+        return str(SHIPPED_CHECKPOINT)
+    raise CheckpointError(
+        f"no checkpoint: --checkpoint is not given, {CHECKPOINT_VARIABLE} is not set and there is none at "
+        f"{SHIPPED_CHECKPOINT}. Give --checkpoint PATH|HUB_ID; a clone of the repository has one in "
+        "checkpoints/routemix, and `python -m train fit --config configs/demo.yaml` trains one in about a minute"
+    )
+
+
+def load_router(args: Namespace) -> Router:
+    """The router of the checkpoint that `args` name, on their device."""
+    checkpoint = find_checkpoint(args.checkpoint)
+    from router.routing import Router
+
+    device = _check_device(args.device)
+    logger.debug("loading %s on %s", checkpoint, device)
+    return Router.from_pretrained(checkpoint, device=device)
+
+
+def _check_device(name: str) -> str:
+    """`name` where torch can compute there, UsageError where not."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three for a missing device
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"--device {name} cannot be used ({reason}); use cpu, or cuda on a machine with a GPU"
+        ) from error
+    return name
+
+
+def show_progress(args: Namespace) -> bool:
+    """Whether a progress bar goes to stderr: only to a terminal, and not when told to be quiet."""
+    return sys.stderr.isatty() and not args.quiet
+
+
+def _print_json(raw: dict[str, Any]) -> None:
+    print(json.dumps({"schema_version": SCHEMA_VERSION} | raw, allow_nan=False))
+
+
+def run_pools(args: Namespace) -> int:
+    """List the checkpoint's pools, or with --check print every problem of a pool file; 1 where it has any."""
+    if args.check is not None:
+        return _check_pool_file(args)
+    router = load_router(args)
+    if args.json:
+        pools = [_pool_json(pool, pool.name == router.default_pool) for pool in router.pools.values()]
+        _print_json({"default_pool": router.default_pool, "pools": pools})
+        return 0
+    blocks = [pool_lines(pool, default=pool.name == router.default_pool) for pool in router.pools.values()]
+    print("\n\n".join("\n".join(block) for block in blocks))
+    return 0
+
+
+def _pool_json(pool: Pool, default: bool) -> dict[str, Any]:
+    models = [
+        candidate.facts.to_json() | {"profile": candidate.system.id if candidate.system else None}
+        for candidate in pool.candidates
+    ]
+    return {"name": pool.name, "default": default, "models": models}
+
+
+def _check_pool_file(args: Namespace) -> int:
+    from router.pools import check_pool
+
+    systems = _known_systems(args)
+    problems = check_pool(args.check, systems)
+    if args.json:
+        _print_json({"file": args.check, "profiles_checked": systems is not None, "problems": problems})
+    elif problems:
+        print("\n".join(f"{args.check}: {problem}" for problem in problems))
+    else:
+        print(f"{args.check}: no problems" + ("" if systems is not None else " in its structure"))
+    return 1 if problems else 0
+
+
+def _known_systems(args: Namespace) -> tuple[System, ...] | None:
+    """The checkpoint's systems; None, said on stderr, where no checkpoint was named and none is found."""
+    try:
+        find_checkpoint(args.checkpoint)
+    except CheckpointError as error:
+        logger.warning("only the structure is checked, not whether the models have profiles: %s", error)
+        return None
+    return load_router(args).systems
+
+
+def run_show(args: Namespace) -> int:
+    """Print a model's facts and its learned profile."""
+    router = load_router(args)
+    name, facts = args.model, None
+    if args.pool is not None:
+        pool = router.pool(args.pool)
+        found = {candidate.id: candidate for candidate in pool.candidates}.get(args.model)
+        if found is None:
+            raise PoolError(f"no model {args.model!r} in pool {pool.name!r}; {known_names(args.model, pool.ids)}")
+        if found.system is None:
+            raise PoolError(f"model {args.model!r} of pool {pool.name!r} has no profile: it is judged by a prior")
+        name, facts = found.system.id, found.facts
+    elif args.protocol is not None:
+        name = f"{args.model}@{args.protocol}"
+    profile = router.profile(name)
+    facts = facts or profile.facts
+    if args.json:
+        _print_json(
+            {
+                "model": profile.system.model,
+                "protocol": profile.system.protocol,
+                "facts": facts.to_json(),
+                "mean_score": profile.mean_score,
+                "bias": profile.bias,
+                "axes": profile.axes,
+            }
+        )
+    else:
+        print("\n".join(profile_lines(profile, facts, args.top)))
+    return 0
+
+
+def run_evaluate(args: Namespace) -> int:
+    """Judge the router on a data folder and print the figures."""
+    try:
+        from router.dataset import data_folder
+        from router.evaluation import evaluate_router
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("router"):
+            raise
+        raise UsageError(
+            f"`router evaluate` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
+        ) from error
+    folder = data_folder(args.data)
+    router = load_router(args)
+    report = evaluate_router(
+        router,
+        folder,
+        router.pool(args.pool),
+        split=args.split,
+        folds=args.folds,
+        progress=show_progress(args),
+        batch_size=args.batch_size,
+    )
+    figures = {key: _finite(value) for key, value in report.items()}
+    rows = {"split": args.split} if args.split else {"folds": args.folds}
+    about = {"data": str(folder), "pool": router.pool(args.pool).name, **rows}
+    if args.json:
+        _print_json(about | figures)
+    else:
+        shown = about | ({"folds": ",".join(map(str, args.folds))} if args.folds else {})
+        print("\n".join(report_lines(shown | figures)))
+    return 0
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity as None, which JSON can say."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,112 @@
+"""What a routed query comes back as: the chosen model, the alternatives, what the query needs, and why.
+
+Plain data and its JSON and text forms. `reasons_for` splits a lead into terms that add up; nothing here chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One candidate as the policy saw it."""
+
+    model: str
+    quality: float  # probability in [0, 1] of a good answer
+    cost_usd: float  # expected, of this query
+    utility: float  # quality - weight x cost; at dial 10 minus the cost in USD
+    prior: bool  # True: no profile of its own, judged by the prior of its price class
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One named axis' share of the winner's lead."""
+
+    axis: str
+    kind: str  # capability, knowledge or difficulty
+    logit: float
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why the chosen model stands before the runner-up.
+
+    `sum(axes) + bias + other == lead_logit` and `quality_term + cost_term == lead_utility`, up to float rounding.
+    """
+
+    runner_up: str
+    lead_logit: float
+    axes: tuple[Contribution, ...]  # greatest absolute share first
+    bias: float
+    other: float  # the latent residual's share
+    lead_utility: float
+    quality_term: float
+    cost_term: float
+
+    def lines(self, top: int = 4) -> list[str]:
+        """The reasons for a person, `top` axes of them."""
+        shown = [f"{c.axis} {c.logit:+.2f}" for c in self.axes[:top]]
+        rest = sum(c.logit for c in self.axes[top:])
+        parts = [*shown, f"further axes {rest:+.2f}", f"general strength {self.bias:+.2f}"]
+        if self.other:
+            parts.append(f"other {self.other:+.2f}")
+        return [
+            f"ahead of {self.runner_up} by {self.lead_utility:+.4f} utility: "
+            f"quality {self.quality_term:+.4f}, cost {self.cost_term:+.4f}",
+            f"quality logit {self.lead_logit:+.2f}: " + ", ".join(parts),
+        ]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The route of one query."""
+
+    query: str
+    model: str
+    pool: str
+    dial: float
+    quality: float
+    cost_usd: float
+    utility: float
+    prior: bool
+    alternatives: tuple[Alternative, ...]  # by utility, the chosen one first
+    capabilities: dict[str, float]  # strongest first
+    domains: dict[str, float]  # strongest first, those of note
+    difficulty: float  # logits, under the chosen model's protocol
+    reasons: Reasons | None  # None where there was one candidate only
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; without the query, which the caller has."""
+        raw: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "model": self.model,
+            "pool": self.pool,
+            "dial": self.dial,
+            "quality": self.quality,
+            "cost_usd": self.cost_usd,
+            "utility": self.utility,
+            "prior": self.prior,
+            "alternatives": [vars(a) for a in self.alternatives],
+            "capabilities": self.capabilities,
+            "domains": self.domains,
+            "difficulty": self.difficulty,
+            "reasons": None,
+        }
+        if self.reasons is not None:
+            raw["reasons"] = {**vars(self.reasons), "axes": [vars(c) for c in self.reasons.axes]}
+        return raw
+
+
+def strongest(names: Sequence[str], weights: Sequence[float], least: float = 0.05) -> dict[str, float]:
+    """Names and weights of at least `least`, greatest first; at least the greatest one.
+
+    >>> strongest(["a", "b", "c"], [0.01, 0.29, 0.7])
+    {'c': 0.7, 'b': 0.29}
+    """
+    ranked = sorted(zip(names, weights, strict=True), key=lambda pair: -pair[1])
+    return {name: weight for i, (name, weight) in enumerate(ranked) if weight >= least or i == 0}

@@ -1,0 +1,61 @@
+"""Every error that `router` and `train` raise on purpose.
+
+    RouterError
+    ├── CheckpointError      a checkpoint folder is missing, incomplete, altered or of an unknown version
+    ├── PoolError            a pool file or pool name is wrong, or names a model the checkpoint does not know
+    ├── QueryError           a query cannot be routed (empty, too long, not UTF-8)
+    ├── NoCandidateError     the constraints of a request left no model to choose from
+    ├── DataError            a data folder breaks the RouteMix-open format; names file, row and column
+    └── UsageError           an argument, flag or setting has a value that is not allowed
+
+A message says what was got, what is allowed and what to do next. Third-party errors are caught where they enter
+and re-raised `from` as one of these.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RouterError(Exception):
+    """Root of the tree: catch this to catch everything this project raises on purpose."""
+
+
+class CheckpointError(RouterError):
+    """A checkpoint folder is missing, incomplete, altered or of an unknown format version."""
+
+
+class PoolError(RouterError):
+    """A pool file breaks the schema, or a pool or model name is unknown or ambiguous."""
+
+
+class QueryError(RouterError):
+    """A query cannot be routed: it is empty, too long, or not text."""
+
+
+class NoCandidateError(RouterError):
+    """No model of the pool satisfies the constraints; the message says which constraint removed whom."""
+
+
+class DataError(RouterError):
+    """A data folder breaks the RouteMix-open format; the message names file, row and column."""
+
+
+class UsageError(RouterError):
+    """An argument, flag or setting has a value that is not allowed."""
+
+
+def known_names(got: str, names: Iterable[str], limit: int = 10) -> str:
+    """Names the user may have meant, closest first, at most `limit`, for the end of an error message.
+
+    >>> known_names("gpt-4", ["llama-3", "gpt-4o"])
+    'known: gpt-4o, llama-3'
+    >>> known_names("a", [str(i) for i in range(12)], limit=2)
+    'known: 0, 1, and 10 more'
+    """
+    names = sorted(set(names))
+    close = difflib.get_close_matches(got, names, n=limit, cutoff=0.3)
+    ordered = close + [name for name in names if name not in close]
+    shown, rest = ordered[:limit], len(ordered) - limit
+    return "known: " + ", ".join(shown) + (f", and {rest} more" if rest > 0 else "")

@@ -1,0 +1,145 @@
+"""The tensors of the router: heads that turn a text embedding into a query vector, and the table of profiles.
+
+`embedding (B, E) -> QueryVectors (B, D) -> logits (B, S)`. Knows no text, no names, no prices, no device.
+Axes: B queries, E embedding, C capabilities, K knowledge domains, R latent residual, P protocols, S systems,
+D = C + K + R + P. The last P columns carry each protocol's difficulty, so that logits stay one matrix product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from router import scoring
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Axis sizes that fix every shape of a network."""
+
+    embedding: int
+    capabilities: int
+    domains: int
+    protocols: int
+    systems: int
+    residual: int = 0
+    hidden: int = 384
+
+    @property
+    def named(self) -> int:
+        """C + K, the axes that have a name."""
+        return self.capabilities + self.domains
+
+
+@dataclass(frozen=True)
+class QueryVectors:
+    """What the network reads in B queries."""
+
+    capability_logits: Tensor  # (B, C)
+    knowledge_logits: Tensor  # (B, K)
+    residual: Tensor  # (B, R)
+    difficulty: Tensor  # (B, P), in logits, one per protocol
+    log_length: Tensor  # (B, P), log of the factor by which answers are longer than the system's usual
+
+    @property
+    def capability(self) -> Tensor:
+        """(B, C) in [0, 1], rows sum to 1: how much the query needs each capability."""
+        return self.capability_logits.softmax(dim=-1)
+
+    @property
+    def knowledge(self) -> Tensor:
+        """(B, K) in [0, 1], rows sum to 1: how much the query touches each domain."""
+        return self.knowledge_logits.softmax(dim=-1)
+
+    @property
+    def vector(self) -> Tensor:
+        """(B, D): capability, knowledge, residual, difficulty."""
+        return torch.cat([self.capability, self.knowledge, self.residual, self.difficulty], dim=-1)
+
+
+class _Nothing(nn.Module):
+    """A head of no outputs: (B, H) to (B, 0)."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden[:, :0]
+
+
+class QueryHeads(nn.Module):
+    """Embedding (B, E) to `QueryVectors`, through one hidden layer shared by all heads."""
+
+    def __init__(self, size: Dimensions, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(size.embedding, size.hidden), nn.GELU(), nn.Dropout(dropout))
+        self.capability = nn.Linear(size.hidden, size.capabilities)
+        self.knowledge = nn.Linear(size.hidden, size.domains)
+        self.residual = nn.Linear(size.hidden, size.residual, bias=False) if size.residual else _Nothing()
+        self.difficulty = nn.Linear(size.hidden, size.protocols)
+        self.length = nn.Linear(size.hidden, size.protocols)
+
+    def forward(self, embedding: Tensor) -> QueryVectors:
+        hidden = self.trunk(embedding)
+        return QueryVectors(
+            self.capability(hidden),
+            self.knowledge(hidden),
+            self.residual(hidden),
+            self.difficulty(hidden),
+            self.length(hidden),
+        )
+
+
+class ProfileTable(nn.Module):
+    """One row per system: learned weights on the axes, a bias, and its usual answer length."""
+
+    protocol: Tensor
+    slope: Tensor
+    mean_score: Tensor
+    mean_input_tokens: Tensor
+    mean_output_tokens: Tensor
+
+    def __init__(self, size: Dimensions, protocol: Tensor) -> None:
+        super().__init__()
+        self.protocols = size.protocols
+        self.weight = nn.Parameter(torch.zeros(size.systems, size.named + size.residual))
+        self.bias = nn.Parameter(torch.zeros(size.systems))
+        self.log_tokens = nn.Parameter(torch.zeros(size.systems))
+        self.register_buffer("protocol", protocol.long())  # (S,)
+        self.register_buffer("slope", torch.ones(size.systems))  # what a unit of difficulty costs the system
+        # Means over the training rows, (S,): they set the scale of the cost dial for pools nobody trained on.
+        for name in ("mean_score", "mean_input_tokens", "mean_output_tokens"):
+            self.register_buffer(name, torch.zeros(size.systems))
+
+    def matrix(self) -> Tensor:
+        """Profiles (S, D) in the query vector's layout; the difficulty columns hold -slope at the own protocol."""
+        own = nn.functional.one_hot(self.protocol, self.protocols).to(self.weight.dtype)
+        return torch.cat([self.weight, -self.slope[:, None] * own], dim=1)
+
+    def logits(self, vector: Tensor) -> Tensor:
+        """Logits (B, S) of query vectors (B, D)."""
+        return scoring.logits(vector, self.matrix(), self.bias)
+
+    def output_tokens(self, log_length: Tensor) -> Tensor:
+        """Expected answer tokens (B, S) from the queries' length factors (B, P)."""
+        return torch.exp(log_length[:, self.protocol] + self.log_tokens)
+
+    @torch.no_grad()
+    def calibrate(self, scale: Tensor, shift: Tensor) -> None:
+        """Fold the affine maps `scale * logit + shift`, (S,) each, into the rows."""
+        self.weight.mul_(scale[:, None])
+        self.slope.mul_(scale)
+        self.bias.mul_(scale).add_(shift)
+
+
+class RouterNetwork(nn.Module):
+    """Heads and profiles: embedding (B, E) in, `QueryVectors` and logits (B, S) out. The encoder comes before it."""
+
+    def __init__(self, size: Dimensions, protocol: Tensor, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.size = size
+        self.heads = QueryHeads(size, dropout)
+        self.profiles = ProfileTable(size, protocol)
+
+    def forward(self, embedding: Tensor) -> tuple[QueryVectors, Tensor]:
+        query = self.heads(embedding)
+        return query, self.profiles.logits(query.vector)

@@ -1,0 +1,122 @@
+"""From predicted quality and cost to an order of candidates: who may answer, and who answers best for the money.
+
+Constraints look at facts and names only; `rank` at numbers only. Axes: B queries, M candidates, k results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from router import scoring
+from router.errors import NoCandidateError, UsageError
+from router.profiles import ModelFacts
+
+DEFAULT_DIAL = 3.0
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What a request demands of a model. An unknown fact satisfies no demand; an unknown window is wide."""
+
+    allow: tuple[str, ...] = ()  # names or wildcards; empty allows all
+    deny: tuple[str, ...] = ()
+    tools: bool = False
+    images: bool = False
+    context_tokens: int | None = None  # prompt and answer; None: the query's own estimate
+    max_price_usd_per_mtok: float | None = None  # of input and of output
+
+    def __post_init__(self) -> None:
+        for flag, value in (("context_tokens", self.context_tokens), ("max_price", self.max_price_usd_per_mtok)):
+            if value is not None and not value >= 0:
+                raise UsageError(f"{flag} must be a number of at least 0, got {value!r}")
+
+    def admit(self, models: Sequence[ModelFacts], needed_tokens: Sequence[float]) -> NDArray[np.bool_]:
+        """Mask (B, M) of the models that may answer queries that need (B,) tokens of context.
+
+        Raises NoCandidateError when a query is left without any, saying which constraint removed whom.
+        """
+        if isinstance(self.allow, str) or isinstance(self.deny, str):
+            raise UsageError("allow and deny take lists of names or wildcards, got a single string")
+        removed: dict[str, NDArray[np.bool_]] = {}
+        for name, keep in self._checks(models):
+            removed[name] = np.tile(~keep, (len(needed_tokens), 1))
+        needed = np.asarray(needed_tokens, np.float64)
+        if self.context_tokens is not None:
+            needed = np.full_like(needed, self.context_tokens)
+        window = np.array([np.inf if m.context_window is None else m.context_window for m in models])
+        removed["context window"] = needed[:, None] > window
+        mask = ~np.any(list(removed.values()), axis=0)
+        empty = np.flatnonzero(~mask.any(axis=1))
+        if len(empty):
+            row = int(empty[0])
+            raise NoCandidateError(_who_removed_whom({k: v[row] for k, v in removed.items()}, models, needed[row]))
+        return mask
+
+    def _checks(self, models: Sequence[ModelFacts]) -> list[tuple[str, NDArray[np.bool_]]]:
+        checks: list[tuple[str, list[bool]]] = []
+        if self.allow:
+            checks.append(("allow " + ", ".join(self.allow), [_matches(m.id, self.allow) for m in models]))
+        if self.deny:
+            checks.append(("deny " + ", ".join(self.deny), [not _matches(m.id, self.deny) for m in models]))
+        if self.tools:
+            checks.append(("tools", [m.tools is True for m in models]))
+        if self.images:
+            checks.append(("images", ["image" in m.modalities for m in models]))
+        limit = self.max_price_usd_per_mtok
+        if limit is not None:
+            dear = [max(m.input_usd_per_mtok or 0.0, m.output_usd_per_mtok or 0.0) for m in models]
+            checks.append((f"maximum price {limit:g} USD/Mtok", [price <= limit for price in dear]))
+        return [(name, np.array(keep, bool)) for name, keep in checks]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def _who_removed_whom(removed: dict[str, NDArray[np.bool_]], models: Sequence[ModelFacts], needed: float) -> str:
+    parts = []
+    for name, gone in removed.items():
+        ids = [m.id for m, out in zip(models, gone, strict=True) if out]
+        if ids:
+            label = f"{name} (the query needs {needed:.0f} tokens)" if name == "context window" else name
+            more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+            parts.append(f"{label} removed {', '.join(ids[:10])}{more}")
+    return "no model is left: " + "; ".join(parts) + ". Relax a constraint or route to another pool."
+
+
+def cost_weights(dial: float | Sequence[float], batch: int, cost_range_usd: float) -> tuple[Tensor, Tensor]:
+    """Dials (B,) checked, and what one US dollar is worth in quality at each (B,), both float64.
+
+    Raises UsageError for a dial outside [0, 10] or a wrong number of dials.
+    """
+    try:
+        dials = torch.as_tensor(dial, dtype=torch.float64).reshape(-1)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"dial must be a number from 0 to 10, or one per query; got {dial!r}") from error
+    if len(dials) == 1:
+        dials = dials.expand(batch)
+    if len(dials) != batch:
+        raise UsageError(f"got {len(dials)} dials for {batch} queries: give one number, or one per query")
+    if not bool(((dials >= 0) & (dials <= scoring.DIAL_MAX)).all()):
+        raise UsageError(f"dial must lie in 0 (quality at any price) to 10 (least predicted cost), got {dial!r}")
+    return dials, scoring.cost_weight(dials, cost_range_usd)
+
+
+def rank(quality: Tensor, cost: Tensor, weight: Tensor, admitted: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Utilities (B, M) and the k best admitted candidates (B, k) by it; equal utilities go to the cheaper.
+
+    >>> quality, cost = torch.tensor([[0.9, 0.9, 0.1]]), torch.tensor([[2.0, 1.0, 0.0]])
+    >>> rank(quality, cost, torch.tensor([0.0]), torch.ones(1, 3, dtype=torch.bool), 2)[1].tolist()
+    [[1, 0]]
+    """
+    value = scoring.utility(quality, cost, weight)
+    by_cost = cost.argsort(dim=1, stable=True)
+    ordered = value.masked_fill(~admitted, -torch.inf).gather(1, by_cost).argsort(dim=1, descending=True, stable=True)
+    return value, by_cost.gather(1, ordered)[:, :k]

@@ -1,0 +1,336 @@
+"""The facade: strings in, `Decision`s out.
+
+Ties encoder, network, pool and policy together and owns no maths of its own. Axes: B queries, M candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypedDict, Unpack, overload
+
+import torch
+from torch import Tensor
+
+from router import checkpoint as checkpoints
+from router.candidates import Candidates, gather_candidates
+from router.checkpoint import Checkpoint
+from router.decision import Alternative, Contribution, Decision, Reasons, strongest
+from router.errors import PoolError, QueryError, UsageError, known_names
+from router.network import QueryVectors
+from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
+from router.pools import Pool, read_pool
+from router.profiles import ModelFacts, System, resolve_system
+from router.taxonomy import Taxonomy
+
+CHARS_PER_TOKEN = 4
+MAX_QUERY_CHARS = 500_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the router expects of B queries on a pool's M candidates."""
+
+    quality: Tensor  # (B, M) probability of a good answer
+    cost_usd: Tensor  # (B, M) expected cost
+    query: QueryVectors
+    input_tokens: Tensor  # (B,)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One system's learned row, readable: logits by axis, strongest first."""
+
+    system: System
+    facts: ModelFacts
+    axes: dict[str, float]
+    bias: float
+    mean_score: float  # over its training rows
+
+
+class RouteOptions(TypedDict, total=False):
+    """The keyword arguments of `Router.route`, which documents them."""
+
+    pool: str | Path | Pool | None
+    dial: float | Sequence[float]
+    allow: Iterable[str]
+    deny: Iterable[str]
+    tools: bool
+    images: bool
+    context_tokens: int | None
+    max_price_usd_per_mtok: float | None
+    top: int
+    batch_size: int
+
+
+class Router:
+    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder or hub id)`."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        self.checkpoint = checkpoint
+        self.device = torch.device(device)
+        self.encoder = checkpoint.encoder.to(self.device).eval()
+        self.network = checkpoint.network.to(self.device).eval()
+        self._candidates: dict[Pool, Candidates] = {}
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Router:
+        """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it."""
+        return cls(checkpoints.load_checkpoint(path, device), device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the checkpoint folder, whole or not at all."""
+        checkpoints.save_checkpoint(self.checkpoint, folder)
+
+    def push_to_hub(self, repo_id: str, private: bool = True) -> str:
+        """Upload the checkpoint to the Hub; returns its address there."""
+        return checkpoints.push_checkpoint(self.checkpoint, repo_id, private=private)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The named axes."""
+        return self.checkpoint.taxonomy
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        """The systems with a profile, in row order."""
+        return self.checkpoint.systems
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """The checkpoint's own pools by name."""
+        return self.checkpoint.pools
+
+    @property
+    def default_pool(self) -> str:
+        """The pool used when a request names none."""
+        return self.checkpoint.default_pool
+
+    def pool(self, pool: str | Path | Pool | None = None) -> Pool:
+        """A pool by name, by YAML file, or as it is; the default for None. PoolError says what is known."""
+        if isinstance(pool, Pool):
+            return pool
+        name = self.default_pool if pool is None else str(pool)
+        if name in self.pools:
+            return self.pools[name]
+        if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+            return read_pool(Path(name), self.systems)
+        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML)")
+
+    def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
+        """The pool's tensors on this router's device, gathered once per pool."""
+        found = self.pool(pool)
+        if found not in self._candidates:
+            self._candidates[found] = gather_candidates(
+                found, self.network.profiles, self.systems, self.checkpoint.models
+            )
+        return self._candidates[found]
+
+    def profile(self, name: str) -> Profile:
+        """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
+        system = resolve_system(name, self.systems)
+        row, table = self.systems.index(system), self.network.profiles
+        weights = table.weight[row, : self.network.size.named].tolist()
+        axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
+        facts = self.checkpoint.models.get(system.model, ModelFacts(system.model))
+        return Profile(system, facts, axes, table.bias[row].item(), table.mean_score[row].item())
+
+    @torch.inference_mode()
+    def predict(
+        self, queries: Sequence[str], pool: str | Path | Pool | None = None, batch_size: int = 32
+    ) -> Prediction:
+        """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
+        for query in queries:
+            check_query(query)
+        candidates = self.candidates(pool)
+        query = self.network.heads(self.encoder.encode(list(queries), batch_size=batch_size))
+        input_tokens = torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
+        return Prediction(candidates.quality(query), candidates.cost(query, input_tokens), query, input_tokens)
+
+    @overload
+    def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
+    @overload
+    def route(self, query: Sequence[str], **options: Unpack[RouteOptions]) -> list[Decision]: ...
+    @overload
+    def route(self, query: Iterator[str], **options: Unpack[RouteOptions]) -> Iterator[Decision]: ...
+
+    def route(
+        self,
+        query: str | Sequence[str] | Iterator[str],
+        *,
+        pool: str | Path | Pool | None = None,
+        dial: float | Sequence[float] = DEFAULT_DIAL,
+        allow: Iterable[str] = (),
+        deny: Iterable[str] = (),
+        tools: bool = False,
+        images: bool = False,
+        context_tokens: int | None = None,
+        max_price_usd_per_mtok: float | None = None,
+        top: int = 5,
+        batch_size: int = 32,
+    ) -> Decision | list[Decision] | Iterator[Decision]:
+        """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
+
+        `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list.
+        `top` alternatives are reported. Raises QueryError, NoCandidateError, PoolError or UsageError.
+        """
+        if top < 1 or batch_size < 1:
+            raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
+        constraints = Constraints(
+            _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
+        )
+        found = self.pool(pool)
+        if isinstance(query, str):
+            return self._route([query], found, dial, constraints, top, batch_size)[0]
+        if isinstance(query, Sequence):
+            return self._route(query, found, dial, constraints, top, batch_size)
+        if not isinstance(dial, int | float):
+            raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
+        return self._stream(query, found, dial, constraints, top, batch_size)
+
+    def _stream(
+        self, queries: Iterator[str], pool: Pool, dial: float, constraints: Constraints, top: int, batch_size: int
+    ) -> Iterator[Decision]:
+        while batch := list(islice(queries, batch_size)):
+            yield from self._route(batch, pool, dial, constraints, top, batch_size)
+
+    @torch.inference_mode()
+    def _route(
+        self,
+        queries: Sequence[str],
+        pool: Pool,
+        dial: float | Sequence[float],
+        constraints: Constraints,
+        top: int,
+        batch_size: int,
+    ) -> list[Decision]:
+        if not queries:
+            return []
+        candidates = self.candidates(pool)
+        dials, weights = cost_weights(dial, len(queries), candidates.cost_range_usd)
+        seen = self.predict(queries, pool, batch_size)
+        admitted = constraints.admit(candidates.facts, seen.input_tokens.tolist())
+        utility, order = rank(
+            seen.quality.double(),
+            seen.cost_usd.double(),
+            weights.to(self.device),
+            torch.from_numpy(admitted).to(self.device),
+            max(top, 2),
+        )
+        batch = _Batch.of(pool, candidates, seen, utility, weights)
+        choices = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
+        return [
+            self._decision(batch, row, query, float(dials[row]), choices[row], top) for row, query in enumerate(queries)
+        ]
+
+    def _decision(self, batch: _Batch, row: int, query: str, dial: float, order: list[int], top: int) -> Decision:
+        candidates = batch.candidates
+        alternatives = tuple(
+            Alternative(
+                candidates.facts[m].id,
+                float(batch.quality[row, m]),
+                float(batch.cost_usd[row, m]),
+                float(batch.utility[row, m]),
+                candidates.is_prior[m],
+            )
+            for m in order
+        )
+        best = alternatives[0]
+        return Decision(
+            query=query,
+            model=best.model,
+            pool=batch.pool.name,
+            dial=dial,
+            quality=best.quality,
+            cost_usd=best.cost_usd,
+            utility=best.utility,
+            prior=best.prior,
+            alternatives=alternatives[:top],
+            capabilities=strongest(self.taxonomy.capabilities, batch.capability[row]),
+            domains=strongest(self.taxonomy.domains, batch.knowledge[row]),
+            difficulty=float(batch.difficulty[row, candidates.protocol[order[0]]]),
+            reasons=self._reasons(batch, row, order, alternatives) if len(order) > 1 else None,
+        )
+
+    def _reasons(self, batch: _Batch, row: int, order: list[int], alternatives: tuple[Alternative, ...]) -> Reasons:
+        """Split the lead of the first over the second: one term per named axis, the bias, the residual, the cost."""
+        candidates, size = batch.candidates, self.network.size
+        first, second = order[:2]
+        share = batch.vector[row] * (candidates.profile[first] - candidates.profile[second])
+        bias = float(candidates.bias[first] - candidates.bias[second])
+        named = [
+            Contribution(axis, "capability" if i < size.capabilities else "knowledge", value)
+            for i, (axis, value) in enumerate(zip(self.taxonomy.axes, share[: size.named].tolist(), strict=True))
+        ]
+        residual = slice(size.named, size.named + size.residual)
+        named.append(Contribution("difficulty", "difficulty", float(share[residual.stop :].sum())))
+        weight = float(batch.weight[row])
+        finite = weight != float("inf")
+        quality = alternatives[0].quality - alternatives[1].quality
+        cost = alternatives[0].cost_usd - alternatives[1].cost_usd
+        return Reasons(
+            runner_up=alternatives[1].model,
+            lead_logit=float(share.sum()) + bias,
+            axes=tuple(sorted(named, key=lambda c: -abs(c.logit))),
+            bias=bias,
+            other=float(share[residual].sum()),
+            lead_utility=alternatives[0].utility - alternatives[1].utility,
+            quality_term=quality if finite else 0.0,
+            cost_term=-weight * cost if finite else -cost,
+        )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the decisions of one batch are written from, computed once."""
+
+    pool: Pool
+    candidates: Candidates
+    quality: Tensor  # (B, M)
+    cost_usd: Tensor  # (B, M)
+    utility: Tensor  # (B, M)
+    weight: Tensor  # (B,)
+    vector: Tensor  # (B, D)
+    difficulty: Tensor  # (B, P)
+    capability: list[list[float]]  # (B, C)
+    knowledge: list[list[float]]  # (B, K)
+
+    @classmethod
+    def of(cls, pool: Pool, candidates: Candidates, seen: Prediction, utility: Tensor, weight: Tensor) -> _Batch:
+        query = seen.query
+        return cls(
+            pool,
+            candidates,
+            seen.quality.cpu(),
+            seen.cost_usd.cpu(),
+            utility.cpu(),
+            weight,
+            query.vector,
+            query.difficulty.cpu(),
+            query.capability.tolist(),
+            query.knowledge.tolist(),
+        )
+
+
+def check_query(query: object) -> None:
+    """QueryError for anything that cannot be routed: not a string, blank, too long, or broken Unicode."""
+    if not isinstance(query, str):
+        raise QueryError(f"a query must be a string, got {type(query).__name__}")
+    if not query.strip():
+        raise QueryError("the query is empty: give at least one character that is not white space")
+    if len(query) > MAX_QUERY_CHARS:
+        raise QueryError(
+            f"the query has {len(query):,} characters; at most {MAX_QUERY_CHARS:,} can be routed: shorten it"
+        )
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"the query is not valid Unicode ({error.reason} at character {error.start})") from error
+
+
+def _names(flag: str, names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise UsageError(f"{flag} takes a list of names or wildcards, got the string {names!r}: write [{names!r}]")
+    return tuple(names)

@@ -1,0 +1,155 @@
+"""The files of a sentence-transformers folder, read and written without that package.
+
+Plain values and tensors by name; knows nothing of what computes with them. A plain transformers folder (no
+`modules.json`) reads as mean pooling, normalised, which is how such encoders are mostly used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from router.errors import CheckpointError
+
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+POOLINGS = ("mean", "cls")
+_MODULES = ("Transformer", "Pooling", "Normalize")
+_COPIED = ("tokenizer_config.json", "special_tokens_map.json")
+
+
+@dataclass(frozen=True)
+class SentenceFolder:
+    """What a folder says of an encoder, apart from its weights."""
+
+    config: dict[str, Any]  # config.json of the transformer
+    tokenizer: Tokenizer  # neither truncates nor pads
+    pooling: str = "mean"  # of POOLINGS
+    normalize: bool = True  # whether embeddings have length 1
+    tokenizer_files: dict[str, Any] = field(default_factory=dict)  # JSON that other tools want beside tokenizer.json
+
+
+def read_folder(folder: Path) -> tuple[SentenceFolder, Path]:
+    """What `folder` says, and the folder of its transformer. CheckpointError for a part that is missing or unknown."""
+    inner, pooling, normalize = folder, "mean", True
+    if (folder / "modules.json").is_file():
+        paths = _module_paths(folder)
+        inner = folder / paths["Transformer"]
+        pooling = _pooling(folder / paths["Pooling"])
+        normalize = "Normalize" in paths
+    config = read_json(inner / "config.json")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(f"{inner / 'config.json'} names no model_type: it is not the config of a transformer")
+    copied = {name: read_json(inner / name) for name in _COPIED if (inner / name).is_file()}
+    return SentenceFolder(config, _read_tokenizer(inner / TOKENIZER), pooling, normalize, copied), inner
+
+
+def write_folder(
+    described: SentenceFolder, state: dict[str, Tensor], dimension: int, max_tokens: int, folder: Path
+) -> None:
+    """Write the folder that `sentence_transformers.SentenceTransformer` loads; the same input gives the same bytes."""
+    types = _MODULES if described.normalize else _MODULES[:2]
+    names = ("", "1_Pooling", "2_Normalize")
+    modules = [
+        {"idx": i, "name": str(i), "path": names[i], "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(types)
+    ]
+    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast"} | described.tokenizer_files.get(_COPIED[0], {})
+    files: dict[str, Any] = {
+        "modules.json": modules,
+        # Whatever the weights are stored in, computing is in float32, here and by who loads the folder elsewhere.
+        "config.json": {k: v for k, v in described.config.items() if k != "torch_dtype"} | {"dtype": "float32"},
+        "config_sentence_transformers.json": {
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+        "sentence_bert_config.json": {"max_seq_length": max_tokens, "do_lower_case": False},
+        "1_Pooling/config.json": _pooling_config(described.pooling, dimension),
+        "special_tokens_map.json": described.tokenizer_files.get(_COPIED[1], {}),
+        "tokenizer_config.json": tokenizer_config | {"model_max_length": max_tokens},
+    }
+    (folder / names[1]).mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / TOKENIZER).write_text(described.tokenizer.to_str(), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Tensors by name, float32 whatever is on disk. Never reads a pickle; raises CheckpointError."""
+    file = folder / WEIGHTS
+    if not file.is_file():
+        found = ", ".join(sorted(each.name for each in folder.iterdir())) or "nothing"
+        raise CheckpointError(f"{file} is missing: weights must be one safetensors file; found {found}")
+    try:
+        # A copy: safetensors maps the file, and a file cut short later would end the process.
+        return {name: t.to(torch.float32, copy=True) for name, t in load_file(file).items() if t.is_floating_point()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file; CheckpointError when it is missing or broken."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} is missing") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
+
+
+def _module_paths(folder: Path) -> dict[str, str]:
+    """The subfolder of each module, by kind."""
+    try:
+        paths = {each["type"].rsplit(".", 1)[-1]: each["path"] for each in read_json(folder / "modules.json")}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{folder / 'modules.json'} is not a list of modules with type and path") from error
+    if not set(_MODULES[:2]) <= set(paths) <= set(_MODULES):
+        raise CheckpointError(
+            f"{folder / 'modules.json'} has the modules {list(paths)}; an encoder is Transformer, Pooling and "
+            "optionally Normalize"
+        )
+    return paths
+
+
+def _pooling(folder: Path) -> str:
+    """`mean` or `cls`, from either spelling of the pooling config."""
+    raw = read_json(folder / "config.json")
+    modes = [raw["pooling_mode"]] if "pooling_mode" in raw else []
+    flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    modes = modes or [flags.get(key, key) for key, value in raw.items() if key.startswith("pooling_mode") and value]
+    if len(modes) != 1 or modes[0] not in POOLINGS:
+        raise CheckpointError(f"{folder / 'config.json'} asks for pooling {modes}; allowed is one of {list(POOLINGS)}")
+    return str(modes[0])
+
+
+def _pooling_config(pooling: str, dimension: int) -> dict[str, Any]:
+    """In the spelling that every version of sentence-transformers reads."""
+    return {
+        "word_embedding_dimension": dimension,
+        "pooling_mode_cls_token": pooling == "cls",
+        "pooling_mode_mean_tokens": pooling == "mean",
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    }
+
+
+def _read_tokenizer(file: Path) -> Tokenizer:
+    if not file.is_file():
+        raise CheckpointError(f"{file} is missing: save the encoder with a fast tokenizer, which writes this file")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise CheckpointError(f"{file} is not a tokenizer: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

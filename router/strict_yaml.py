@@ -1,0 +1,73 @@
+"""Reads a YAML file into plain values, strictly: a key given twice is a problem, and a date stays the text it was.
+
+Knows nothing of what the values mean. No message quotes a line of the file, which may hold a secret by mistake.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def read_yaml(path: Path) -> tuple[object, list[str]]:
+    """The plain values of a YAML file and one line for each key that it gives twice.
+
+    Raises ValueError when the file cannot be read at all: missing, not UTF-8, not YAML.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError("no such file; give the path of a YAML file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line}: not UTF-8 (byte {error.start}); save the file as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    loader = None
+    try:
+        loader = _StrictLoader(text)
+        return loader.get_single_data(), loader.problems
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{where}not YAML: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ValueError(f"line {line}: not YAML: a character that YAML does not allow") from error
+    except RecursionError as error:
+        raise ValueError("not YAML that can be read: nested too deeply") from error
+    except (ValueError, LookupError, AttributeError) as error:  # PyYAML's, for 0b_ or !!timestamp x
+        raise ValueError("not YAML that can be read: a number, date or tagged value is malformed") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """SafeLoader that notes keys given twice and leaves dates as text, the caller judges them."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's spelling)
+        first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.problems: list[str] = []
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The mapping as PyYAML reads it; keys given twice go to `problems`."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in first:
+                self.problems.append(
+                    f"line {line}: {key.value!r} is given twice, first on line {first[name]}; keep one"
+                )
+            first.setdefault(name, line)
+        return node

@@ -1,0 +1,41 @@
+import pytest
+
+from router.decision import Alternative, Contribution, Decision, Reasons, strongest
+
+REASONS = Reasons(
+    runner_up="small",
+    lead_logit=1.0,
+    axes=(Contribution("coding", "capability", 0.7), Contribution("Algebra", "knowledge", -0.2)),
+    bias=0.5,
+    other=0.0,
+    lead_utility=0.03,
+    quality_term=0.05,
+    cost_term=-0.02,
+)
+
+
+def test_strongest_keeps_the_greatest_even_when_all_are_slight():
+    assert strongest(["a", "b"], [0.01, 0.02]) == {"b": 0.02}
+
+
+def test_reasons_read_as_two_lines_with_the_remaining_axes_summed():
+    lines = REASONS.lines(top=1)
+    assert lines[0] == "ahead of small by +0.0300 utility: quality +0.0500, cost -0.0200"
+    assert lines[1] == "quality logit +1.00: coding +0.70, further axes -0.20, general strength +0.50"
+
+
+def test_the_residual_is_named_other_when_there_is_one():
+    assert "other +0.10" in Reasons(**{**vars(REASONS), "other": 0.1}).lines()[1]
+
+
+def test_json_carries_a_schema_version_and_not_the_query():
+    best = Alternative("big", 0.9, 0.001, 0.87, False)
+    decision = Decision(
+        "secret", "big", "p", 3.0, 0.9, 0.001, 0.87, False, (best,), {"coding": 0.8}, {"Algebra": 0.6}, 0.2, REASONS
+    )
+    raw = decision.to_json()
+    assert raw["schema_version"] == 1
+    assert "secret" not in str(raw)
+    assert raw["reasons"]["axes"][0] == {"axis": "coding", "kind": "capability", "logit": 0.7}
+    assert raw["alternatives"] == [{"model": "big", "quality": 0.9, "cost_usd": 0.001, "utility": 0.87, "prior": False}]
+    assert sum(c.logit for c in REASONS.axes) + REASONS.bias + REASONS.other == pytest.approx(REASONS.lead_logit)

@@ -1,0 +1,114 @@
+"""What `router evaluate` prints, on a folder small enough to check by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from router.dataset import read_dataset
+from router.errors import DataError, PoolError, UsageError
+from router.evaluation import (
+    evaluate_router,
+    first_label_agreement,
+    mean_filled,
+    pool_outcomes,
+    reference_models,
+    row_masks,
+)
+from router.pools import Candidate, Pool
+from router.profiles import ModelFacts, System
+from router.routing import Router
+from router.taxonomy import Taxonomy
+
+A, B = System("a", "default"), System("b", "default")
+POOL = Pool("ab", (Candidate(ModelFacts("a", 1.0, 2.0), A), Candidate(ModelFacts("b", 10.0, 20.0), B)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six queries of eight characters (two tokens); the last lacks an outcome of b."""
+    ids = [f"q{i}" for i in range(6)]
+    pd.DataFrame(
+        {
+            "query_id": ids,
+            "benchmark": "x",
+            "text": [f"query {i}." for i in range(6)],
+            "split": ["train", "train", "val", "test", "test", "test"],
+            "fold": [0, 1, 7, 8, 9, 9],
+        }
+    ).to_parquet(tmp_path / "queries.parquet")
+    cells = [
+        (q, m, s, c) for q, row in zip(ids, SCORES, strict=True) for m, s, c in zip("ab", row, (40, None), strict=True)
+    ]
+    table = pd.DataFrame(cells[:-1], columns=["query_id", "model", "score", "output_chars"])
+    table.to_parquet(tmp_path / "outcomes.parquet")
+    prices = {"model": ["a", "b"], "input_usd_per_mtok": [9.0, 9.0], "output_usd_per_mtok": [9.0, 9.0]}
+    pd.DataFrame(prices).to_csv(tmp_path / "models.csv", index=False)
+    return tmp_path
+
+
+SCORES = [(1, 0), (1, 1), (0, 1), (0, 1), (1, 1), (1, 1)]
+
+
+def test_a_pools_queries_are_those_every_member_has_a_score_on(folder):
+    outcomes = pool_outcomes(read_dataset(folder), POOL)
+    assert outcomes.rows.tolist() == [0, 1, 2, 3, 4]
+    assert outcomes.score.tolist() == [list(map(float, row)) for row in SCORES[:5]]
+
+
+def test_realised_cost_uses_the_pools_prices_and_counts_an_unknown_length_as_the_mean(folder):
+    realised = pool_outcomes(read_dataset(folder), POOL).realised_usd
+    assert realised[0].tolist() == pytest.approx([(2 * 1 + 10 * 2) / 1e6, (2 * 10 + 0 * 20) / 1e6])
+    assert mean_filled(np.array([[2.0], [np.nan], [4.0]])).ravel().tolist() == [2.0, 3.0, 4.0]
+
+
+def test_a_cost_column_replaces_computed_costs(folder):
+    table = pd.read_parquet(folder / "outcomes.parquet")
+    table["cost_usd"] = 0.5
+    table.to_parquet(folder / "outcomes.parquet")
+    assert (pool_outcomes(read_dataset(folder), POOL).realised_usd == 0.5).all()
+
+
+def test_rows_by_split_and_by_fold(folder):
+    dataset = read_dataset(folder)
+    evaluated, training = row_masks(dataset, "test", None)
+    assert np.flatnonzero(evaluated).tolist() == [3, 4, 5] and np.flatnonzero(training).tolist() == [0, 1]
+    evaluated, training = row_masks(dataset, None, [1, 9])
+    assert np.flatnonzero(evaluated).tolist() == [1, 4, 5] and np.flatnonzero(training).tolist() == [0]
+    for split, folds, message in [("dev", None, "unknown split 'dev'"), (None, [12], "0 to 9"), (None, None, "either")]:
+        with pytest.raises(UsageError, match=message):
+            row_masks(dataset, split, folds)
+
+
+def test_best_single_and_cheapest_are_chosen_on_training_rows(folder):
+    dataset = read_dataset(folder)
+    outcomes = pool_outcomes(dataset, POOL)
+    assert reference_models(outcomes.take(row_masks(dataset, "test", None)[1]), POOL) == (0, 1)  # a scores; b is cheap
+    with pytest.raises(DataError, match="evaluate by --folds"):
+        reference_models(outcomes.take(np.zeros(6, bool)), POOL)
+
+
+def test_agreement_counts_canonical_names_only_and_other_never(folder):
+    (folder / "annotations.jsonl").write_text(
+        '{"query_id": "q0", "capabilities": ["coding"], "knowledge": ["Law"]}\n'
+        '{"query_id": "q1", "capabilities": ["writing"], "knowledge": ["Contract Law"]}\n'
+        '{"query_id": "q2", "capabilities": ["coding"], "knowledge": ["other"]}\n'
+        '{"query_id": "q3", "capabilities": ["coding"], "knowledge": ["Law"], "annotator": "llm-b"}\n'
+    )
+    taxonomy = Taxonomy(("Law", "other"), {"Contract Law": "Law"})
+    coding = np.eye(9)[[taxonomy.capabilities.index("coding")] * 4]
+    knowledge = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    rows = np.arange(4)
+    agreement = first_label_agreement(read_dataset(folder), taxonomy, rows, coding, knowledge)
+    assert agreement == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert first_label_agreement(read_dataset(folder), taxonomy, np.array([5]), coding, knowledge) == (None, None)
+
+
+def test_a_prior_cannot_be_evaluated(folder):
+    pool = Pool("p", (Candidate(ModelFacts("new", 1.0, 1.0), None),))
+    with pytest.raises(PoolError, match="only models with a profile are evaluated"):
+        pool_outcomes(read_dataset(folder), pool)
+
+
+def test_a_pool_without_outcomes_in_the_folder_is_named(folder, tiny_router):
+    with pytest.raises(DataError, match=r"has no rows of \["):
+        evaluate_router(Router.from_pretrained(tiny_router), folder, split="test")

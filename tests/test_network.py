@@ -1,0 +1,68 @@
+import torch
+
+from router.network import Dimensions, ProfileTable, RouterNetwork
+
+SIZE = Dimensions(embedding=7, capabilities=3, domains=5, protocols=2, systems=4, residual=2, hidden=6)
+PROTOCOL = torch.tensor([0, 1, 1, 0])
+
+
+def network() -> RouterNetwork:
+    torch.manual_seed(0)
+    built = RouterNetwork(SIZE, PROTOCOL)
+    for parameter in built.profiles.parameters():
+        torch.nn.init.normal_(parameter)
+    return built.eval()
+
+
+def test_shapes_follow_the_dimensions_and_needs_sum_to_one():
+    query, logits = network()(torch.randn(2, 7))
+    assert logits.shape == (2, 4)
+    assert query.vector.shape == (2, 3 + 5 + 2 + 2)
+    torch.testing.assert_close(query.capability.sum(1), torch.ones(2))
+    torch.testing.assert_close(query.knowledge.sum(1), torch.ones(2))
+
+
+def test_logits_are_profile_products_less_the_own_protocols_difficulty():
+    built = network()
+    query, logits = built(torch.randn(3, 7))
+    table = built.profiles
+    named = torch.cat([query.capability, query.knowledge, query.residual], dim=1) @ table.weight.T
+    expected = named + table.bias - query.difficulty[:, PROTOCOL]
+    torch.testing.assert_close(logits, expected)
+
+
+def test_difficulty_does_not_change_the_order_within_a_protocol():
+    built = network()
+    _, before = built(torch.randn(1, 7).repeat(2, 1))
+    built.heads.difficulty.bias.data += torch.tensor([1.5, -2.0])
+    query, after = built(torch.randn(1, 7).repeat(2, 1))
+    assert query.difficulty.shape == (2, 2)
+    assert torch.equal(before[0].argsort(), before[1].argsort())
+    own = PROTOCOL == 1
+    torch.testing.assert_close(after[0, own].diff(), after[1, own].diff())
+
+
+def test_calibration_folds_into_the_rows():
+    built = network()
+    embedding = torch.randn(2, 7)
+    _, before = built(embedding)
+    scale, shift = torch.tensor([0.5, 2.0, 1.0, 1.5]), torch.tensor([0.1, -1.0, 0.0, 3.0])
+    built.profiles.calibrate(scale, shift)
+    _, after = built(embedding)
+    torch.testing.assert_close(after, scale * before + shift)
+
+
+def test_answer_lengths_scale_with_the_protocols_factor():
+    table = ProfileTable(SIZE, PROTOCOL)
+    table.log_tokens.data = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    tokens = table.output_tokens(torch.tensor([[0.5, -1.0]]))
+    torch.testing.assert_close(tokens, torch.exp(torch.tensor([[0.5, 0.0, 1.0, 3.5]])))
+
+
+def test_permuting_systems_permutes_logits():
+    built = network()
+    vector = built.heads(torch.randn(2, 7)).vector
+    order = torch.tensor([3, 1, 0, 2])
+    other = ProfileTable(SIZE, PROTOCOL[order])
+    other.weight.data, other.bias.data = built.profiles.weight.data[order], built.profiles.bias.data[order]
+    torch.testing.assert_close(other.logits(vector), built.profiles.logits(vector)[:, order])

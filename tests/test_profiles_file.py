@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_checkpoint import FACTS, SYSTEMS, edit
+
+from router.checkpoint import load_checkpoint
+from router.errors import CheckpointError
+from router.pools import Candidate
+
+
+def test_a_price_edited_under_models_takes_effect_in_the_pools_that_state_no_other(tiny_router: Path) -> None:
+    edit(tiny_router / "profiles.json", lambda raw: [model.update(output_usd_per_mtok=7) for model in raw["models"]])
+    loaded = load_checkpoint(tiny_router)
+    assert loaded.models["small"].output_usd_per_mtok == 7
+    assert [c.facts.output_usd_per_mtok for c in loaded.pools["both"].candidates] == [7, 7]
+    assert [c.facts.output_usd_per_mtok for c in loaded.pools["odd"].candidates] == [10, 0.5, 2]
+
+
+def test_a_price_edited_in_a_pool_takes_effect_there_alone(tiny_router: Path) -> None:
+    edit(tiny_router / "profiles.json", lambda raw: raw["pools"][0]["models"][0].update(input_usd_per_mtok=3))
+    loaded = load_checkpoint(tiny_router)
+    assert loaded.pools["both"].candidates[0].facts == replace(FACTS["large"], input_usd_per_mtok=3.0)
+    assert loaded.models == FACTS
+
+
+def test_a_pool_may_be_added(tiny_router: Path) -> None:
+    added = {"name": "mine", "models": [{"id": "large"}, {"id": "small", "profile": "small@exam"}]}
+    edit(tiny_router / "profiles.json", lambda raw: raw["pools"].append(added))
+    assert load_checkpoint(tiny_router).pools["mine"].candidates == (
+        Candidate(FACTS["large"], SYSTEMS[0]),
+        Candidate(FACTS["small"], SYSTEMS[2]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw["models"].pop(), "has a system of 'small', whose facts are missing; known: large"),
+        (lambda raw: raw["models"][0].update(id="larg"), r"(?s)2 problems:.*'large', whose facts.*'larg' is no model"),
+        (lambda raw: raw["models"].append(raw["models"][0]), "entry 3 .*'large'.*: id: an earlier entry has it too"),
+        (
+            lambda raw: raw["models"][0].update(input_usd_per_mtok=-2.5),
+            r"'large'\): input_usd_per_mtok: got -2\.5; write 0",
+        ),
+        (lambda raw: raw["models"][0].update(input_usd_per_mtok="2.5"), r"got '2\.5' \(text\); write a number"),
+        (lambda raw: raw["models"][0].update(input_usd_per_mtok=float("nan")), "got nan .*; write a finite number"),
+        (lambda raw: raw["models"][0].update(price=1), "'price': unknown key"),
+        (lambda raw: raw["models"][0].pop("id"), "entry 1 .*id: missing"),
+        (lambda raw: raw["models"].append(5), r"entry 3 .*got 5 \(a number\); write a mapping"),
+        (
+            lambda raw: raw["pools"][1]["models"][1].update(output_usd_per_mtok=-1),
+            r"entry 2 \(small\): output_usd_per_mtok: got",
+        ),
+        (lambda raw: raw["pools"][0]["models"][0].update(profile="x@chat"), "profile: no profile for model 'x@chat'"),
+        (lambda raw: raw["pools"][1].update(name="both"), "pool 'both': an earlier pool has the name too"),
+        (lambda raw: raw["pools"].append(5), "write a mapping with the keys name, protocol"),
+        (lambda raw: raw["pools"][0].update(models=5), "models: got 5"),
+        (lambda raw: raw.pop("pools"), 'must be a JSON object with the lists "models" and "pools"'),
+    ],
+)
+def test_a_mistake_in_the_profiles_is_one_clear_error(
+    tiny_router: Path, change: Callable[[Any], object], message: str
+) -> None:
+    edit(tiny_router / "profiles.json", change)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(tiny_router)
+    assert str(tiny_router / "profiles.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b'{"models": [', "broken JSON"), (b"\xff", "can't decode byte 0xff")]
+)
+def test_profiles_that_are_no_json_are_refused(tiny_router: Path, content: bytes, message: str) -> None:
+    (tiny_router / "profiles.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"profiles\.json: .*{message}"):
+        load_checkpoint(tiny_router)

@@ -1,0 +1,47 @@
+import math
+
+import pytest
+import torch
+
+from router import scoring
+
+
+def test_logits_are_the_inner_product_plus_bias():
+    query = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, 0.0]])  # B, D = 2, 3
+    profile = torch.tensor([[1.0, 1.0, 1.0], [0.0, -1.0, 0.5], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])  # M = 4
+    bias = torch.tensor([0.0, 1.0, 0.0, -3.0])
+    expected = [[3.0, 2.0, 2.0, -3.0], [1.5, 0.0, 1.0, -3.0]]
+    assert scoring.logits(query, profile, bias).tolist() == expected
+
+
+def test_permuting_candidates_permutes_their_logits():
+    query, profile, bias = torch.randn(2, 5), torch.randn(3, 5), torch.randn(3)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(
+        scoring.logits(query, profile[order], bias[order]), scoring.logits(query, profile, bias)[:, order]
+    )
+
+
+def test_cost_adds_prompt_and_answer_at_prices_per_million_tokens():
+    cost = scoring.expected_cost(
+        torch.tensor([1000.0, 0.0]),
+        torch.tensor([[500.0, 0.0, 1.0], [100.0, 10.0, 0.0]]),
+        torch.tensor([1.0, 2.0, 0.0]),
+        torch.tensor([4.0, 8.0, 1e6]),
+    )
+    torch.testing.assert_close(cost, torch.tensor([[0.003, 0.002, 1.0], [0.0004, 0.00008, 0.0]]))
+
+
+def test_the_dial_is_zero_at_zero_infinite_at_ten_and_logarithmic_between():
+    weight = scoring.cost_weight(torch.tensor([0.0, 2.0, 4.0, 10.0]), 0.5)
+    assert weight[0] == 0
+    assert math.isinf(weight[3])
+    assert float(weight[1]) == pytest.approx(1e-2 / 0.5)
+    assert float(weight[2] / weight[1]) == pytest.approx(10.0)
+
+
+def test_weight_zero_ranks_by_quality_and_infinite_weight_by_cost():
+    quality, cost = torch.tensor([[0.9, 0.5, 0.7]] * 2), torch.tensor([[3.0, 1.0, 2.0]] * 2)
+    value = scoring.utility(quality, cost, torch.tensor([0.0, math.inf]))
+    assert value[0].tolist() == quality[0].tolist()
+    assert value[1].tolist() == [-3.0, -1.0, -2.0]

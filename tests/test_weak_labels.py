@@ -1,0 +1,46 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from router.errors import UsageError
+from train.weak_labels import with_weak_labels
+from train.world import World
+
+CATEGORY = ["algebra", "law"]
+
+
+def world(labelled):
+    """Queries of two categories, alternating; training rows are the first thirty of forty."""
+    n = 40
+    kind = np.arange(n) % 2
+    queries = pd.DataFrame({"benchmark": "exam", "category": [CATEGORY[k] for k in kind]})
+    target = torch.nn.functional.one_hot(torch.from_numpy(kind)).float()
+    weight = torch.zeros(n)
+    weight[:labelled] = 1
+    tensors = {
+        "capability": torch.cat([target, torch.zeros(n, 1)], dim=1) * weight[:, None],
+        "knowledge": target * weight[:, None],
+        "labelled": weight,
+    }
+    return World(SimpleNamespace(queries=queries), None, (), (), {}, np.arange(30), np.arange(30, 35), tensors)
+
+
+def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
+    before = world(labelled=10)
+    after = with_weak_labels(before, torch.zeros(40, 4), 0.5).tensors
+    assert after["labelled"].tolist() == [1.0] * 10 + [0.5] * 20 + [0.0] * 10
+    kind = torch.arange(10, 30) % 2
+    assert torch.equal(after["knowledge"][10:30].argmax(1), kind)
+    assert torch.equal(after["capability"][10:30].argmax(1), kind)
+    torch.testing.assert_close(after["capability"][10:30].sum(1), torch.ones(20))
+    for name in ("capability", "knowledge"):  # annotations and held-out rows are as before
+        assert torch.equal(after[name][:10], before.tensors[name][:10])
+        assert not after[name][30:].any()
+
+
+def test_without_any_annotation_there_is_no_teacher():
+    with pytest.raises(UsageError, match=r"weak_label_weight needs annotated training rows"):
+        with_weak_labels(world(labelled=0), torch.zeros(40, 4), 0.5)

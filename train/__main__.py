@@ -1,0 +1,36 @@
+"""`python -m train COMMAND`: Lightning's fit, validate, test and predict, and our own commands.
+
+fit | validate | test | predict   train and judge a router (--help tells all options)
+planted                           write a small generated data folder
+closed-form                       judge the paper's closed-form router on a data folder
+average                           average a fine-tuned encoder's weights with those it started from
+measure                           judge a checkpoint on all its pools and write the table into its card
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "planted": "train.planted",
+    "closed-form": "train.closed_form_router",
+    "measure": "train.measure",
+    "average": "train.average",
+}
+LIGHTNING = ("fit", "validate", "test", "predict")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Dispatch to a command; 2 with the list of commands for an unknown one."""
+    args = sys.argv[1:] if args is None else args
+    if args and args[0] in COMMANDS:
+        return int(importlib.import_module(COMMANDS[args[0]]).main(args[1:]))
+    if args and args[0] in LIGHTNING:
+        return int(importlib.import_module("train.cli").main(args))
+    print(__doc__.strip(), file=sys.stdout if args in (["-h"], ["--help"]) else sys.stderr)
+    return 0 if args in (["-h"], ["--help"]) else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The training command line: `lightning fit --config ...`, also spelled `python -m train fit ...`.
+
+Glue between LightningCLI and our classes: which arguments are shared, what the trainer always has. A user's mistake
+is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from router.errors import RouterError
+from train.checkpoint_io import AtomicCheckpointIO
+from train.data import RoutingDataModule
+from train.export_callback import ExportRouter
+from train.module import RoutingModule
+
+SHARED = ("encoder", "max_tokens", "freeze_encoder")  # arguments of the module that the data module must agree with
+
+
+class RoutingCLI(LightningCLI):
+    """LightningCLI with the linked arguments, an `export:` section and checkpoints that survive a kill."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(ExportRouter, "export")
+        for name in SHARED:
+            parser.link_arguments(f"model.{name}", f"data.{name}")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self.config_init[self.subcommand] if self.subcommand else self.config_init
+        plugins = config["trainer"].get("plugins") or []
+        plugins = [plugins] if isinstance(plugins, str) else list(plugins)
+        return super().instantiate_trainer(
+            plugins=[AtomicCheckpointIO(), *plugins],
+            use_distributed_sampler=False,  # the data module shards its own loaders
+            **kwargs,
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a Lightning subcommand (fit, validate, test, predict); 0 when done, 1 on an error of ours, 2 on bad usage."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
+    # The encoder is fine-tuned without dropout, hence in evaluation mode: Lightning need not wonder.
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    if args == sys.argv[1:]:
+        args = None  # LightningCLI warns of arguments that are given twice
+    try:
+        RoutingCLI(
+            RoutingModule,
+            RoutingDataModule,
+            args=args,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,
+        )
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,93 @@
+"""From a trained network to a released checkpoint folder: calibration, answer lengths, dial ranges, then save.
+
+The last step of `fit`; reads the best epoch's weights, fits what validation rows alone may decide, and writes one
+folder. Axes: V validation rows, S systems.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from router.calibration import calibrate
+from router.checkpoint import Checkpoint, save_checkpoint
+from router.encoder import QueryEncoder
+from router.evaluation import reference_models
+from router.network import ProfileTable, RouterNetwork
+from router.pools import Pool
+from train.validation import Collected, train_outcomes, unique
+from train.world import World
+
+
+@torch.no_grad()
+def fit_calibration(table: ProfileTable, collected: Collected, world: World) -> None:
+    """Fold per-system affine maps, fitted on the collected validation rows, into `table`."""
+    collected = unique(collected)
+    tensors = {name: world.tensors[name][collected.row] for name in ("score", "seen")}
+    scores = torch.where(tensors["seen"], tensors["score"], torch.nan).double().numpy()
+    scale, shift = calibrate(collected.logits.double().numpy(), scores, world.protocol.numpy())
+    table.calibrate(torch.from_numpy(scale).to(table.bias), torch.from_numpy(shift).to(table.bias))
+
+
+@torch.no_grad()
+def fit_lengths(table: ProfileTable, collected: Collected, world: World) -> None:
+    """Scale each system's answer length so that predicted and measured means agree on the collected training rows.
+
+    The length head predicts a mean of logs; costs need the mean (Duan's smearing estimate, one factor per system).
+    """
+    collected = unique(collected)
+    measured = world.tensors["measured"][collected.row]
+    tokens = world.tensors["tokens"][collected.row] * measured
+    expected = table.output_tokens(collected.log_length.to(table.bias)).cpu() * measured
+    factor = tokens.sum(0) / expected.sum(0).clamp_min(1e-9)
+    table.log_tokens.add_(torch.where(measured.any(0), factor, 1.0).clamp(0.1, 10).log().to(table.bias))
+
+
+def with_cost_ranges(world: World) -> dict[str, Pool]:
+    """The pools with the scale of their dial: realised mean cost of the best single model minus the cheapest's."""
+    pools = {}
+    for name, pool in world.pools.items():
+        outcomes = train_outcomes(world, pool)
+        best, cheapest = reference_models(outcomes, pool)
+        mean = outcomes.realised_usd.mean(axis=0)
+        span = float(mean[best] - mean[cheapest]) or float(np.ptp(mean)) or 1.0
+        pools[name] = Pool(pool.name, pool.candidates, span)
+    return pools
+
+
+def export_checkpoint(
+    network: RouterNetwork,
+    encoder: QueryEncoder,
+    world: World,
+    validation: Collected,
+    training: Collected,
+    folder: Path,
+    card: str,
+    metadata: dict[str, Any],
+) -> None:
+    """Calibrate a copy of `network`'s profiles on `validation`, fit lengths on `training`, and save the folder."""
+    final = RouterNetwork(network.size, network.profiles.protocol)
+    final.load_state_dict(network.state_dict())
+    fit_lengths(final.profiles, training, world)
+    fit_calibration(final.profiles, validation, world)
+    pools = with_cost_ranges(world)
+    facts = {c.facts.id: c.facts for pool in pools.values() for c in pool.candidates}
+    models = {s.model: facts.get(s.model, world.facts(s.model)) for s in world.systems}
+    save_checkpoint(
+        Checkpoint(
+            encoder=encoder,
+            network=final.eval(),
+            taxonomy=world.taxonomy,
+            systems=world.systems,
+            protocols=world.protocols,
+            models=models,
+            pools=pools,
+            default_pool=next(iter(pools)),
+            card=card,
+            training=metadata,
+        ),
+        folder,
+    )

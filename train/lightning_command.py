@@ -1,0 +1,82 @@
+"""The console script `lightning`: ours for training, another distribution's for everything else.
+
+Lightning 2.6 has no such command, while litserve and lightning-sdk each install one, and the last installed wins the
+file name: so theirs is found here through its metadata. Imports neither Lightning nor the others before it must.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+OURS = "inferencedynamics"
+HELP = f"""usage: lightning {{{",".join(SUBCOMMANDS)}}} ...
+
+  lightning fit --config configs/routemix.yaml    train a router (also spelled: python -m train fit ...)
+  lightning fit --help                            every option
+
+Any other subcommand goes to the `lightning` of another installed distribution; here: """
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit code of the subcommand: our trainer's, or that of whoever else installed a `lightning`; 2 for nobody's."""
+    args = sys.argv[1:] if args is None else args
+    others = other_commands()
+    owners = ", ".join(_owner(other) for other in others) or "none"
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP + owners, file=sys.stdout if args else sys.stderr)
+        return 0 if args else 2
+    if args[0] in SUBCOMMANDS:
+        return _train(args)
+    if others:
+        return _hand_over(others[0], args)
+    known = ", ".join(SUBCOMMANDS)
+    print(
+        f"lightning: error: unknown subcommand {args[0]!r}; known: {known}, and those of lightning-sdk or litserve "
+        "once one of them is installed",
+        file=sys.stderr,
+    )
+    return 2
+
+
+def other_commands() -> list[EntryPoint]:
+    """Console scripts called `lightning` of other distributions, by distribution name.
+
+    That order puts lightning-sdk before litserve, whose command only installs and calls the former.
+    """
+    found = entry_points(group="console_scripts", name="lightning")
+    others = {owner: entry for entry in found if (owner := _owner(entry)) != OURS}
+    return [others[owner] for owner in sorted(others)]
+
+
+def _owner(entry: EntryPoint) -> str:
+    name = entry.dist.name if entry.dist else ""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _train(args: list[str]) -> int:
+    try:
+        command = import_module("train.cli")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] in ("router", "train"):
+            raise
+        print(
+            f"lightning: error: {error.name} is not installed; training needs: pip install '{OURS}[train]'",
+            file=sys.stderr,
+        )
+        return 1
+    return int(command.main(args))
+
+
+def _hand_over(entry: EntryPoint, args: list[str]) -> int:
+    """Run another distribution's command as if it had been typed; it reads `sys.argv`."""
+    sys.argv = ["lightning", *args]
+    result = entry.load()()
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
