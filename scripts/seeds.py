@@ -13,14 +13,17 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 from torch import Tensor
 
-from router.dataset import data_folder, read_dataset
+from router.dataset import Dataset, data_folder, read_dataset
 from router.encoder import DEFAULT_ENCODER, QueryEncoder
-from router.evaluation import evaluate_router
+from router.evaluation import evaluate_router, pool_outcomes, predict, reference_models, row_masks
+from router.metrics import choose
+from router.policy import DEFAULT_DIAL, cost_weights
 from router.routing import Router
 from train import cli
 from train.data import cached_embeddings
@@ -49,6 +52,17 @@ def margins(report: dict[str, float]) -> dict[str, float]:
     }
 
 
+def calls_elsewhere(router: Router, dataset: Dataset, name: str, split: str | None, folds: list[int] | None) -> float:
+    """Share of the judged queries that the default dial does not send to the best single model of the training rows."""
+    pool = router.pool(name)
+    outcomes = pool_outcomes(dataset, pool)
+    judged, training = (outcomes.take(mask) for mask in row_masks(dataset, split, folds))
+    best, _ = reference_models(training, pool)
+    seen = predict(router, dataset.queries["text"].to_numpy()[judged.rows].tolist(), pool)
+    _, weights = cost_weights(DEFAULT_DIAL, 1, router.candidates(pool).cost_range_usd)
+    return float((choose(seen.quality, seen.cost_usd, float(weights[0])) != best).mean())
+
+
 def moved(config: str, out: Path) -> Path:
     """A copy of the configuration that writes under `out` in place of `runs/<its name>`, without a logger."""
     out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +89,9 @@ def main() -> int:
     parser.add_argument("--out", default="runs/seeds", help="folder of the runs")
     parser.add_argument("--fit", nargs=argparse.REMAINDER, default=[], help="further arguments of `fit`, last")
     options = parser.parse_args()
-    rows = {"split": options.split} if options.split else {"folds": [int(fold) for fold in options.folds.split(",")]}
+    rows: dict[str, Any] = (
+        {"split": options.split} if options.split else {"folds": [int(fold) for fold in options.folds.split(",")]}
+    )
     dataset = read_dataset(data_folder())
     texts = dataset.queries["text"].tolist()
     encoder: CachedEncoder | None = None
@@ -94,6 +110,9 @@ def main() -> int:
         router.encoder = encoder  # type: ignore[assignment]
         for name in options.pools or router.pools:
             report = margins(evaluate_router(router, dataset, name, **rows))
+            report["elsewhere_at_default_dial"] = calls_elsewhere(
+                router, dataset, name, rows.get("split"), rows.get("folds")
+            )
             for key, value in report.items():
                 figures.setdefault(name, {}).setdefault(key, []).append(value)
         if not options.split:

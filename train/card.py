@@ -56,7 +56,7 @@ def write_card(name: str, world: World, metadata: Mapping[str, Any], figures: Ma
     """The card of a freshly trained router, with validation figures only."""
     data = metadata["data"]
     benchmarks = sorted(set(world.dataset.queries["benchmark"].to_numpy()[world.train_rows]))
-    settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items())
+    settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items() if key[0] != "_")
     return f"""{FRONT_MATTER}
 # {name}
 
