@@ -56,7 +56,7 @@ def write_card(name: str, world: World, metadata: Mapping[str, Any], figures: Ma
     """The card of a freshly trained router, with validation figures only."""
     data = metadata["data"]
     benchmarks = sorted(set(world.dataset.queries["benchmark"].to_numpy()[world.train_rows]))
-    settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items() if key[0] != "_")
+    settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items())
     return f"""{FRONT_MATTER}
 # {name}
 
@@ -70,6 +70,7 @@ probability of a good answer; a cost dial trades it against predicted cost.
 - rows: {len(world.train_rows):,} of folds {data["train_folds"]}; chosen and calibrated on {len(world.val_rows):,} of
   folds {data["val_folds"]}; seed {metadata["seed"]}, best epoch {metadata["best_epoch"]}
 - out-of-distribution benchmarks trained on by name: {", ".join(data["ood_benchmarks"]) or "none"}
+- training rows nobody annotated carry a teacher's labels, which weigh {data["weak_label_weight"]}
 - benchmarks: {", ".join(benchmarks)}
 
 {settings}

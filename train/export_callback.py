@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ class ExportRouter(Callback):
             "name": self.name,
             "seed": int(data.options.seed),
             "best_epoch": best,
-            "data": {k: plain(v) for k, v in data.hparams.items()},
-            "model": {k: plain(v) for k, v in pl_module.hparams.items()},
+            "data": settings(data.hparams),
+            "model": settings(pl_module.hparams),
         }
         encoder = pl_module.encoder or data.encoder
         figures = self._figures(pl_module, validation, data)
@@ -117,6 +118,10 @@ def spread(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
-def plain(value: Any) -> Any:
-    """A JSON-able form of a hyper-parameter."""
-    return list(value) if isinstance(value, list | tuple) else value
+def settings(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters in a JSON-able form, without what Lightning's command line adds for itself.
+
+    >>> settings({"folds": (1, 2), "_instantiator": "x"})
+    {'folds': [1, 2]}
+    """
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in hparams.items() if not k.startswith("_")}
