@@ -21,7 +21,7 @@ LAYERS = (
     ("errors",),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
     ("bert", "sentence_folder", "encoder", "scoring", "network"),
-    ("calibration", "closed_form"),
+    ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "policy", "decision", "candidates"),
     ("profiles_file", "checkpoint_folder", "checkpoint"),
     ("routing",),
