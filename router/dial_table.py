@@ -86,12 +86,12 @@ def dial_choices(quality: Array, cost: Array, cost_range_usd: float) -> NDArray[
     return by_cost[np.arange(len(cost)), first]
 
 
-def measure_dials(quality: Array, cost: Array, score: Array, cost_range_usd: float, measured_with: str) -> DialTable:
-    """The table of predictions (B, M) and scores (B, M) on validation queries; six digits are kept."""
+def measure_dials(quality: Array, cost: Array, score: Array, pool: Pool, cost_range_usd: float) -> DialTable:
+    """The pool's table by predictions (B, M) and scores (B, M) on validation queries; six digits are kept."""
     rows, choices = np.arange(len(cost)), dial_choices(quality, cost, cost_range_usd)
     means = (DIALS, *(values[rows, choices].mean(axis=1) for values in (1000 * cost, quality, score)))
     columns = (tuple(float(f"{value:.6g}") for value in column) for column in means)
-    return DialTable(measured_with, len(cost), **dict(zip(COLUMNS, columns, strict=True)))
+    return DialTable(fingerprint(pool, cost_range_usd), len(cost), **dict(zip(COLUMNS, columns, strict=True)))
 
 
 def fingerprint(pool: Pool, cost_range_usd: float) -> str:

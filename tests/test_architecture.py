@@ -25,7 +25,7 @@ LAYERS = (
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates"),
     ("profiles_file", "checkpoint_folder", "checkpoint"),
     ("routing",),
-    ("dataset", "metrics", "evaluation"),
+    ("dataset", "metrics", "risk", "evaluation"),
     ("batch", "cli_text", "commands", "route_command", "cli"),
 )
 ORDER = [module for layer in LAYERS for module in layer]

@@ -5,6 +5,9 @@ planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
 average                           average a fine-tuned encoder's weights with those it started from
 measure                           judge a checkpoint on all its pools and write the table into its card
+dials                             measure what each dial costs and gives, for budgets
+risk                              the cheapest dial that loses little against the best single model, for sure
+calibration                       compare ways to calibrate, with reliability diagrams
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ COMMANDS = {
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
+    "dials": "train.dials",
+    "risk": "train.risk_study",
+    "calibration": "train.calibration_study",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 
