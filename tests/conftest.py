@@ -118,3 +118,11 @@ def tiny_router(tiny_checkpoint: Checkpoint, tmp_path: Path) -> Path:
 
     save_checkpoint(tiny_checkpoint, tmp_path / "router")
     return tmp_path / "router"
+
+
+@pytest.fixture(scope="session")
+def planted_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of a planted world and of an untrained router for it. Do not write to them."""
+    from planted_checkpoint import write_planted_checkpoint
+
+    return write_planted_checkpoint(tmp_path_factory.mktemp("planted"), tiny_encoder)

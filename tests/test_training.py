@@ -125,6 +125,15 @@ def test_a_run_exports_a_router_that_has_learned_more_than_the_best_constant(con
     for picture in ("cost_quality.png", "profiles.png"):
         assert (run / picture).stat().st_size > 5000
 
+    exported = Router.from_pretrained(run / "router").checkpoint.dial_tables["planted"]
+    assert exported.queries > 20 and exported.score[0] > exported.score[-1]
+    assert command(["dials", str(run / "router"), "--data", str(world), "--cache", str(run / "cache")]) == 0
+    measured = Router.from_pretrained(run / "router").checkpoint.dial_tables["planted"]
+    assert (measured.measured_with, measured.queries) == (exported.measured_with, exported.queries)
+    for column in ("cost_usd_per_1k", "quality"):  # the exported encoder has half precision
+        assert getattr(measured, column) == pytest.approx(getattr(exported, column), rel=0.02)
+    capsys.readouterr()
+
     where = ["--data", str(world), "--folds", "7,8,9"]
     for labels in ("llm", "predicted"):
         paper = ["closed-form", "--checkpoint", str(run / "router"), "--labels", labels, *where]
