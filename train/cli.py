@@ -20,7 +20,12 @@ from train.data import RoutingDataModule
 from train.export_callback import ExportRouter
 from train.module import RoutingModule
 
-SHARED = ("encoder", "max_tokens", "freeze_encoder")  # arguments of the module that the data module must agree with
+SHARED = (
+    "encoder",
+    "max_tokens",
+    "layers",
+    "freeze_encoder",
+)  # arguments of the module that the data module must agree with
 
 
 class RoutingCLI(LightningCLI):
