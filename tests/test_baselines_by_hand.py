@@ -82,9 +82,13 @@ def test_a_table_by_benchmark_does_not_look_at_the_category():
 
 
 def test_neighbours_are_those_of_greatest_cosine_whatever_their_length():
-    asked = queries([[9.0, 1.0], [0.0, 0.1]])
-    assert predicted(NearestNeighbours(2), queries(EMBEDDING), asked) == [[0.75, 0.0], [0.25, 1.0]]
-    assert predicted(NearestNeighbours(99), queries(EMBEDDING), asked) == [[0.5, 0.5]] * 2
+    train = queries([[5.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]])
+    asked = queries([[1.0, 0.0], [0.0, 0.1]])
+    assert predicted(NearestNeighbours(2), train, asked) == [[0.75, 0.0], [0.25, 1.0]]
+
+
+def test_more_neighbours_than_training_queries_are_all_of_them():
+    assert predicted(NearestNeighbours(99), queries(EMBEDDING), ANYTHING) == [[0.5, 0.5]] * 2
 
 
 def test_cluster_means_are_shrunk_to_the_mean_of_the_pool():
@@ -246,5 +250,5 @@ def test_where_every_query_is_answered_there_is_no_luck_to_take_off():
 
 
 def test_luck_is_never_more_than_the_queries_that_show_it():
-    score = answered_by(0, 1, 1, 1, 1, 1, 1, 3, models=3)  # odds 2: luck would predict eight queries with all right
-    assert 0 < guess_corrected_oracle(score) < oracle(score)
+    # odds of luck 6 / (3 · 1) = 2 predict eight queries with all three right; the one there is then is all luck
+    assert guess_corrected_oracle(answered_by(0, 1, 1, 1, 1, 1, 1, 3, models=3)) == pytest.approx(2 / 3)
