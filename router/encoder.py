@@ -104,8 +104,8 @@ class QueryEncoder(nn.Module):
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
 
-        SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens` tokens;
-        longer ones it cuts at the end, where this encoder keeps head and tail.
+        SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
+        tokens; longer ones it cuts at the end, where this encoder keeps head and tail.
         """
         state = {
             name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()

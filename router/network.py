@@ -60,7 +60,7 @@ class QueryVectors:
 
 
 def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
-    """Mean of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1 about it.
+    """Mean of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
 
     Vectors of a transformer's middle layers nearly all point the same way: as they are, they look alike.
 

@@ -20,12 +20,7 @@ from train.data import RoutingDataModule
 from train.export_callback import ExportRouter
 from train.module import RoutingModule
 
-SHARED = (
-    "encoder",
-    "max_tokens",
-    "layers",
-    "freeze_encoder",
-)  # arguments of the module that the data module must agree with
+SHARED = ("encoder", "max_tokens", "layers", "freeze_encoder")  # what the data module must agree with the module on
 
 
 class RoutingCLI(LightningCLI):

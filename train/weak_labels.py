@@ -24,7 +24,8 @@ STEPS = 150
 def with_weak_labels(world: World, embedding: Tensor, weight: float, parts: int = 1) -> World:
     """`world` whose unlabelled training rows carry the teacher's labels, with `weight` in (0, 1] as `labelled`.
 
-    `embedding` (N, E) holds all queries, by an encoder that pools `parts` layers. Raises UsageError where no training row is annotated.
+    `embedding` (N, E) holds all queries, by an encoder that pools `parts` layers. Raises UsageError where no training
+    row is annotated.
     """
     queries, rows = world.dataset.queries, torch.from_numpy(world.train_rows)
     labelled = world.tensors["labelled"][rows] > 0
@@ -32,9 +33,8 @@ def with_weak_labels(world: World, embedding: Tensor, weight: float, parts: int 
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
     category = pd.factorize(queries["benchmark"].astype(str) + "/" + queries["category"].astype(str))[0]
     centre, scale = standardisation(embedding[rows], parts)
-    features = torch.cat(
-        [(embedding - centre) * scale, torch.nn.functional.one_hot(torch.from_numpy(category)).float()], dim=1
-    )
+    told = torch.nn.functional.one_hot(torch.from_numpy(category)).float()
+    features = torch.cat([(embedding - centre) * scale, told], dim=1)
     known, unknown = rows[labelled], rows[~labelled]
     tensors = dict(world.tensors)
     for name in ("capability", "knowledge"):
