@@ -20,7 +20,7 @@ import yaml
 from torch import Tensor
 
 from router.dataset import Dataset, data_folder, read_dataset
-from router.encoder import DEFAULT_ENCODER, QueryEncoder
+from router.encoder import QueryEncoder
 from router.evaluation import evaluate_router, pool_outcomes, predict, reference_models, row_masks
 from router.metrics import choose
 from router.policy import DEFAULT_DIAL, cost_weights
@@ -33,8 +33,8 @@ from train.measure import agreement
 class CachedEncoder:
     """Stands in for a router's encoder: looks embeddings up by text."""
 
-    def __init__(self, encoder: QueryEncoder, texts: list[str], cache: Path) -> None:
-        self.embeddings = cached_embeddings(encoder, texts, cache, bf16=True)
+    def __init__(self, encoder: QueryEncoder, texts: list[str], cache: Path, bf16: bool) -> None:
+        self.embeddings = cached_embeddings(encoder, texts, cache, bf16)
         self.row_of = {text: row for row, text in enumerate(texts)}
 
     def encode(self, texts: list[str], batch_size: int = 0) -> Tensor:
@@ -104,9 +104,11 @@ def main() -> int:
             return 1
         router = Router.from_pretrained(out / "router")
         if encoder is None:
-            start = yaml.safe_load(Path(options.config).read_text())["model"].get("encoder", DEFAULT_ENCODER)
-            plain = QueryEncoder.from_pretrained(start, router.encoder.max_tokens)
-            encoder = CachedEncoder(plain, texts, Path("runs/cache"))
+            used = router.checkpoint.training
+            plain = QueryEncoder.from_pretrained(
+                used["model"]["encoder"], router.encoder.max_tokens, layers=router.encoder.layers
+            )
+            encoder = CachedEncoder(plain, texts, Path("runs/cache"), used["data"]["bf16_embeddings"])
         router.encoder = encoder  # type: ignore[assignment]
         for name in options.pools or router.pools:
             report = margins(evaluate_router(router, dataset, name, **rows))
