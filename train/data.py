@@ -84,7 +84,7 @@ class RoutingDataModule(L.LightningDataModule):
         planted_queries: int | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.inputs: Tensor | list[list[int]] = []
 
