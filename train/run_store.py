@@ -153,7 +153,7 @@ def read_export(path: Path) -> Run:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.pop("format_version")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: not an exported run ({error!r}); write it anew: python -m train runs --export"
         ) from error

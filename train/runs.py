@@ -24,7 +24,7 @@ from train.run_store import Run, export_runs, read_folders, read_online
 SCHEMA_VERSION = 1
 FOLDERS = ("runs", "docs/runs")  # of this machine; committed
 STAGES = ("best", "val")  # what a metric's short name may stand for, in this order
-PLACES = re.compile(r"(^export\.|\bdirpath$|\bdefault_root_dir$)")  # settings of where, not of what
+PLACES = re.compile(r"^export\.|\bdirpath$|\bdefault_root_dir$|^data\.cache$")  # settings of where, not of what
 MISSING, WIDEST = "-", 44
 
 
