@@ -4,6 +4,8 @@ fit | validate | test | predict   train and judge a router (--help tells all opt
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
 average                           average a fine-tuned encoder's weights with those it started from
+runs                              list and compare training runs, local, exported or online
+sweep                             run the grid of a W&B sweep file without W&B's server
 measure                           judge a checkpoint on all its pools and write the table into its card
 """
 
@@ -17,6 +19,8 @@ COMMANDS = {
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
+    "runs": "train.runs",
+    "sweep": "train.sweep",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 

@@ -86,7 +86,7 @@ class RoutingDataModule(L.LightningDataModule):
         planted_queries: int | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.embeddings: Tensor | None = None  # (N, E) by the encoder as it starts, where they are needed
         self.tokens: list[list[int]] = []  # N texts, where the encoder is trained

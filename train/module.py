@@ -84,7 +84,7 @@ class RoutingModule(L.LightningModule):
         lr_scheduler: LRSchedulerCallable = ConstantLR,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.encoder: QueryEncoder | None = None

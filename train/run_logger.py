@@ -43,6 +43,12 @@ class RunLogger(WandbLogger):
                 "the run logger needs wandb: pip install 'inferencedynamics[train]', or give --trainer.logger false"
             ) from error
 
+    def finalize(self, status: str) -> None:
+        """Close a failed run as failed: our commands end with an exit code that W&B does not get to see."""
+        super().finalize(status)
+        if status == "failed" and self._experiment is not None:
+            self._experiment.finish(exit_code=1)
+
 
 def resolve_mode(mode: Mode) -> str:
     """The W&B mode to run in.
