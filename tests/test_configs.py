@@ -12,7 +12,7 @@ from train.run_logger import resolve_mode
 from train.schedule import WarmupCosine
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIGS = sorted(p for p in (REPOSITORY / "configs").rglob("*.yaml") if p.parent.name != "pools")
+CONFIGS = sorted(p for p in (REPOSITORY / "configs").rglob("*.yaml") if p.parent.name not in ("pools", "compare"))
 
 
 @pytest.fixture(scope="module")

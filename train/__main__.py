@@ -3,6 +3,7 @@
 fit | validate | test | predict   train and judge a router (--help tells all options)
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
+compare                           judge baselines and our routers side by side, with intervals
 average                           average a fine-tuned encoder's weights with those it started from
 measure                           judge a checkpoint on all its pools and write the table into its card
 """
@@ -17,6 +18,7 @@ COMMANDS = {
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
+    "compare": "train.compare.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 
