@@ -1,6 +1,5 @@
 """A tiny planted comparison from its YAML to its report, resumed, and with a training of ours."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ import yaml
 from train.__main__ import main
 from train.compare import tasks
 from train.compare.predictions import Cell, read_cell
-from train.compare.processes import cores, run, single_threads
 from train.compare.runner import fill
 from train.compare.settings import read_settings
 from train.compare.tally import select
+from train.compare.tracking import summary
 from train.compare.workplace import open_workplace
 from train.planted import write_planted
 
@@ -85,6 +84,9 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
     assert (margins["low"] < margins["value"]).all() and margins["p_holm"].notna().sum() == 3
     assert select(frame, "n", method="pool")["value"].item() == len(read_cell(out_cell(out)).test_rows)
     assert frame[frame["metric"] == "unchanged"]["value"].tolist() == [0.97]
+    figures = summary(frame, "one")
+    assert figures["in-distribution/planted/aiq_margin"] == margins["value"]["one"]
+    assert not [key for key in figures if "height" in key or "strongest" in key]
     text = (out / "report.md").read_text()
     for part in (
         "# tiny",
@@ -184,18 +186,3 @@ def test_mistakes_are_one_line(comparison, capsys):
         assert main(["compare", "--config", str(file)]) == 1
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("train: error: ") and message in error
-
-
-def doubled(shared, job):
-    return shared * job
-
-
-def test_jobs_run_in_this_process_or_in_others_of_one_thread(monkeypatch):
-    assert sorted(run(doubled, [1, 2, 3], 2, workers=1)) == [2, 4, 6]
-    assert sorted(run(doubled, [1, 2, 3], 2, workers=2)) == [2, 4, 6]
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with single_threads():
-        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
-    assert cores() >= 1

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 import train.baselines
+from router.encoder import DEFAULT_ENCODER
 from router.evaluation import predict
 from router.pools import read_pool
 from train.compare import ours
@@ -86,7 +87,7 @@ def _our_jobs(place: Workplace) -> Iterator[Job]:
             "data": data,
             "config": settings,
             "pools": digest_of(*(Path(file) for file in settings["data"].get("pools", ()))),
-            "encoder": digest_of(Path(str(settings["model"].get("encoder", "")))),
+            "encoder": digest_of(Path(settings["model"].get("encoder", DEFAULT_ENCODER))),
         }
         for regime in place.regimes:
             for part in regime.parts:
