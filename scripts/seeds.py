@@ -22,7 +22,7 @@ from router.metrics import choose
 from router.policy import DEFAULT_DIAL, cost_weights
 from router.routing import Router
 from train import cli
-from train.compare.ours import CachedEncoder, cached_encoder, load, moved, read_config
+from train.compare.ours import load, moved
 from train.measure import agreement
 
 
@@ -68,8 +68,6 @@ def main() -> int:
     )
     dataset = read_dataset(data_folder())
     texts = dataset.queries["text"].tolist()
-    encoder: CachedEncoder | None = None
-    config = read_config(options.config)
     figures: dict[str, dict[str, list[float]]] = {}
     for seed in options.seeds:
         out = Path(options.out) / Path(options.config).stem / str(seed)
@@ -77,8 +75,7 @@ def main() -> int:
             ["fit", "--config", str(moved(options.config, out)), "--seed_everything", str(seed), *options.fit]
         ):
             return 1
-        encoder = encoder or cached_encoder(config, texts, "runs/cache")
-        router = load(out / "router", encoder)
+        router = load(out / "router", texts, "runs/cache")
         for name in options.pools or router.pools:
             report = margins(evaluate_router(router, dataset, name, **rows))
             report["elsewhere_at_default_dial"] = calls_elsewhere(

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,13 @@ def read_config(config: str | Path) -> dict[str, Any]:
     return settings
 
 
-def is_frozen(config: dict[str, Any]) -> bool:
+def is_frozen(config: Mapping[str, Any]) -> bool:
     """Whether a configuration trains on embeddings that can be computed once."""
     return bool(config["model"].get("freeze_encoder", True))
 
 
-def cached_encoder(config: dict[str, Any], texts: list[str], cache: str) -> CachedEncoder:
-    """Embeddings of `texts` as a frozen configuration trains on them."""
+def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> CachedEncoder:
+    """Embeddings of `texts` as a frozen configuration, or the `training` of a checkpoint made by one, has them."""
     model = config["model"]
     encoder = QueryEncoder.from_pretrained(
         model.get("encoder", DEFAULT_ENCODER), model.get("max_tokens", 256), layers=model.get("layers", ())
@@ -143,9 +144,9 @@ def _train(arguments: list[str], run: Path) -> None:
         raise UsageError(f"training of {run} failed with exit status {done.returncode}, see {log}: {''.join(last)}")
 
 
-def load(checkpoint: Path, encoder: CachedEncoder | None) -> Router:
-    """The router in a checkpoint folder; `encoder` None: with its own."""
+def load(checkpoint: Path, texts: list[str], cache: str) -> Router:
+    """The router in a checkpoint folder; one that was trained on a frozen encoder knows `texts` by the cache."""
     router = Router.from_pretrained(checkpoint)
-    if encoder is not None:
-        router.encoder = encoder  # type: ignore[assignment]
+    if is_frozen(router.checkpoint.training):
+        router.encoder = cached_encoder(router.checkpoint.training, texts, cache)  # type: ignore[assignment]
     return router

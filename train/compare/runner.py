@@ -105,11 +105,10 @@ def _our_jobs(place: Workplace) -> Iterator[Job]:
 
 def _our_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
     assert job.config is not None
-    rows, settings = place.rows(job.regime, job.part, job.seed), ours.read_config(job.config)
+    rows = place.rows(job.regime, job.part, job.seed)
     run_folder = place.out / "fits" / method_name(job.config) / job.regime.name / job.part / str(job.seed)
     checkpoint = ours.fit(job.config, job.seed, place.dataset, rows, run_folder, job.fit_key, place.settings.cache)
-    frozen = ours.is_frozen(settings)
-    router = ours.load(checkpoint, ours.cached_encoder(settings, place.texts, place.settings.cache) if frozen else None)
+    router = ours.load(checkpoint, place.texts, place.settings.cache)
     for cell in job.cells:
         pool = read_pool(place.files[cell.pool], router.systems)
         test, val = (place.outcomes[cell.pool].take(mask).rows for mask in (rows.test, rows.val))
