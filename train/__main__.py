@@ -3,6 +3,7 @@
 fit | validate | test | predict   train and judge a router (--help tells all options)
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
+compare                           judge baselines and our routers side by side, with intervals
 average                           average a fine-tuned encoder's weights with those it started from
 runs                              list and compare training runs, local, exported or online
 sweep                             run the grid of a W&B sweep file without W&B's server
@@ -21,6 +22,7 @@ COMMANDS = {
     "average": "train.average",
     "runs": "train.runs",
     "sweep": "train.sweep",
+    "compare": "train.compare.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from router.errors import UsageError
 
+PROJECT = "inferencedynamics"
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 
@@ -27,7 +28,7 @@ class RunLogger(WandbLogger):
 
     def __init__(
         self,
-        project: str = "inferencedynamics",
+        project: str = PROJECT,
         name: str | None = None,
         group: str | None = None,
         tags: list[str] | None = None,
