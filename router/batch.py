@@ -24,6 +24,7 @@ FORMATS = ("txt", "jsonl")
 QUERY_KEYS = ("query", "text")
 MAX_LINE_BYTES = 8_000_000  # no query that may be routed needs more, even with every character escaped
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+GOALS = ("budget_usd_per_1k", "quality_at_least")  # options of `Router.route` that stand in place of a dial
 PER_QUERY = (QueryError, NoCandidateError)  # what `Router.route` may raise about one query of several
 
 
@@ -124,39 +125,69 @@ def route_lines(
     router: Router,
     lines: Iterable[QueryLine],
     *,
-    dial: float,
+    dial: float | None,
     batch_size: int,
+    together: int | None = None,
     explain: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One JSON record per line, in order, reading `batch_size` lines ahead at most.
+    """One JSON record per line, in order, reading `batch_size` lines ahead at most, or `together`.
 
-    `dial` is that of the lines without one; `options` go to `Router.route`. `explain` keeps the reasons, most of a
-    record's size. Raises what concerns the request as a whole (PoolError and the like).
+    `dial` is that of the lines without one; `options` go to `Router.route`. Where `dial` is None they hold a budget or
+    a quality, met exactly by each `together` lines, by validation's dial where that is None. `explain` keeps the
+    reasons, most of a record's size. Raises what concerns the request as a whole (PoolError and the like).
     """
     options = dict(options or {}, batch_size=batch_size)
-    lines = iter(lines)
-    while batch := list(islice(lines, batch_size)):
+    lines = iter(lines) if dial is not None else (_without_dial(line) for line in lines)
+    while batch := list(islice(lines, together or batch_size)):
         good = [line for line in batch if line.error is None]
-        found = dict(zip((line.number for line in good), _route(router, good, dial, options), strict=True))
+        routed = _route_together(router, good, options) if together else _route(router, good, dial, options)
+        found = dict(zip((line.number for line in good), routed, strict=True))
         for line in batch:
             yield _record(line, found.get(line.number, line.error), explain)
 
 
+def _without_dial(line: QueryLine) -> QueryLine:
+    if line.dial is None:
+        return line
+    error = UsageError(f"the line has dial {line.dial:g}, but the request a budget or a quality: leave one out")
+    return QueryLine(line.number, id=line.id, error=error)
+
+
 def _route(
-    router: Router, lines: Sequence[QueryLine], dial: float, options: Mapping[str, Any]
+    router: Router, lines: Sequence[QueryLine], dial: float | None, options: Mapping[str, Any]
 ) -> list[Decision | RouterError]:
     """A decision or an error for each line; a batch that fails is halved until the line at fault stands alone."""
     if not lines:
         return []
+    queries = [line.query for line in lines]
     try:
-        dials = [dial if line.dial is None else line.dial for line in lines]
-        return list(router.route([line.query for line in lines], dial=dials, **options))
+        if dial is None:  # an iterator: validation's dial
+            return list(router.route(iter(queries), **options))
+        return list(router.route(queries, dial=[dial if line.dial is None else line.dial for line in lines], **options))
     except PER_QUERY as error:
         if len(lines) == 1:
             return [error]
     half = len(lines) // 2
     return _route(router, lines[:half], dial, options) + _route(router, lines[half:], dial, options)
+
+
+def _route_together(
+    router: Router, lines: Sequence[QueryLine], options: Mapping[str, Any]
+) -> list[Decision | RouterError]:
+    """As `_route`, but lines meet a goal as a whole: those at fault are found by a dial, the others routed again."""
+    if not lines:
+        return []
+    try:
+        return list(router.route([line.query for line in lines], **options))
+    except UsageError as error:
+        raise UsageError(f"lines {lines[0].number} to {lines[-1].number}: {error}") from error
+    except PER_QUERY:
+        by_dial = {name: value for name, value in options.items() if name not in GOALS}
+        found = _route(router, lines, 0.0, by_dial)
+    good = [line for line, each in zip(lines, found, strict=True) if isinstance(each, Decision)]
+    routed = iter(_route_together(router, good, options))
+    return [next(routed) if isinstance(each, Decision) else each for each in found]
 
 
 def _record(line: QueryLine, found: Decision | RouterError | None, explain: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from router import hub
 from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
+from router.dial_table import DialTable, tables_from_json, tables_to_json
 from router.encoder import QueryEncoder
 from router.errors import CheckpointError, RouterError, UsageError, known_names
 from router.network import Dimensions, RouterNetwork
@@ -47,6 +48,7 @@ class Checkpoint:
     default_pool: str
     card: str = ""  # Markdown
     training: dict[str, Any] = field(default_factory=dict)  # how it was made; plain values
+    dial_tables: dict[str, DialTable] = field(default_factory=dict)  # by the pool's name; older checkpoints have none
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: torch.dtype = torch.float16) -> None:
@@ -85,6 +87,7 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str | torch.device = "cp
             default_pool=str(config["default_pool"]),
             card=_read_card(folder / LAYOUT.card),
             training=dict(config["training"]),
+            dial_tables=_parsed(folder / LAYOUT.dials, tables_from_json) if (folder / LAYOUT.dials).is_file() else {},
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
@@ -115,6 +118,8 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> 
     (folder / LAYOUT.heads).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
     (folder / LAYOUT.taxonomy).write_text(checkpoint.taxonomy.to_json(), encoding="utf-8")
     (folder / LAYOUT.profiles).write_text(_profiles_text(checkpoint), encoding="utf-8")
+    if checkpoint.dial_tables:
+        (folder / LAYOUT.dials).write_text(tables_to_json(checkpoint.dial_tables), encoding="utf-8")
     card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
     config = {

@@ -5,6 +5,7 @@
     heads.safetensors   heads and all profile numbers: the state of `RouterNetwork`, float32
     taxonomy.json       the named axes
     profiles.json       facts of the models, and the pools: prices may be edited
+    dials.json          what each dial cost and gave on validation; older checkpoints have none
     README.md           the card, with the front matter that the Hub reads
 
 Knows nothing of what the files mean.
@@ -41,6 +42,7 @@ class Layout:
     heads: str = "heads.safetensors"
     taxonomy: str = "taxonomy.json"
     profiles: str = "profiles.json"
+    dials: str = "dials.json"
     card: str = "README.md"
 
     @property

@@ -158,11 +158,26 @@ def _add_route(command: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--pool", metavar="NAME|FILE", help="the models to choose from (default: the checkpoint's default)"
     )
-    choice.add_argument(
+    wanted = choice.add_mutually_exclusive_group()
+    wanted.add_argument(
         "--dial",
         type=_number(float, 0, DIAL_MAX),
         metavar="0..10",
         help="0: quality at any price, 10: least predicted cost (default: 3)",
+    )
+    wanted.add_argument(
+        "--budget",
+        dest="budget_usd_per_1k",
+        type=_number(float, 0),
+        metavar="USD_PER_1K",
+        help="greatest mean predicted cost of 1,000 queries: of --input each 1,000 lines keep to it exactly, one query "
+        "and stdin take the dial that kept to it on validation",
+    )
+    wanted.add_argument(
+        "--quality-at-least",
+        type=_number(float, 0, 1),
+        metavar="0..1",
+        help="least mean predicted quality, at the least cost; met as --budget is",
     )
     for flag, verb in (("--allow", "only"), ("--deny", "no")):
         choice.add_argument(

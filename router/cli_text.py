@@ -58,7 +58,8 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
         ),
         ("quality", f"{decision.quality:.3f}  predicted probability of a good answer"),
         ("cost", f"{usd(decision.cost_usd)}  expected, of this query"),
-        ("pool", f"{decision.pool}, dial {decision.dial:g}"),
+        ("pool", f"{decision.pool}, dial {decision.dial:.3g}"),
+        *([("goal", f"{decision.goal}, met on {decision.goal.met_on}")] if decision.goal else []),
         ("needs", _weights(decision.capabilities)),
         ("domains", _weights(decision.domains)),
     ]

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from router.goal import Goal
 
 SCHEMA_VERSION = 1
 
@@ -79,6 +82,7 @@ class Decision:
     domains: dict[str, float]  # strongest first, those of note
     difficulty: float  # logits, under the chosen model's protocol
     reasons: Reasons | None  # None where there was one candidate only
+    goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; without the query, which the caller has."""
@@ -95,6 +99,7 @@ class Decision:
             "capabilities": self.capabilities,
             "domains": self.domains,
             "difficulty": self.difficulty,
+            "goal": None if self.goal is None else vars(self.goal),
             "reasons": None,
         }
         if self.reasons is not None:

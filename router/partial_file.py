@@ -23,8 +23,19 @@ class PartialFile:
     `done` and `failed` count the records kept from an earlier run and those written since.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool = False, force: bool = False) -> None:
-        """Refuses as `check_output` does, and with UsageError where the partial is of another input or settings."""
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        force: bool = False,
+        multiple_of: int = 1,
+    ) -> None:
+        """Refuses as `check_output` does, and with UsageError where the partial is of another input or settings.
+
+        Of the records of an earlier run the greatest number that is a `multiple_of` is kept.
+        """
         check_output(path, resume=resume, force=force)
         self.path, self.partial, self.about = path, partial_of(path), _about(path)
         self.force = force
@@ -34,23 +45,24 @@ class PartialFile:
             _check_settings(self.partial, self.about, settings)
         self._file = _open_locked(self.partial)
         try:
-            self._file.truncate(self._keep() if resume else 0)
+            self._file.truncate(self._keep(multiple_of) if resume else 0)
             if not resume:
                 _write_whole(self.about, json.dumps(settings, indent=1).encode())
         except BaseException:
             self._file.close()
             raise
 
-    def _keep(self) -> int:
+    def _keep(self, multiple_of: int) -> int:
         """Bytes of the leading lines that are whole records in order; counts them. A torn end is not among them."""
-        kept = 0
-        for line in _lines(self.partial):
+        kept = size = failed = 0
+        for number, line in enumerate(_lines(self.partial), 1):
             record = _record(line)
-            if record.get("line") != self.done + 1:
+            if record.get("line") != number:
                 break
-            kept += len(line)
-            self.done += 1
-            self.failed += "error" in record
+            size += len(line)
+            failed += "error" in record
+            if number % multiple_of == 0:
+                kept, self.done, self.failed = size, number, failed
         return kept
 
     def write(self, line: bytes, *, failed: bool) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import router as package
-from router.batch import FORMATS, RawLine, encode_record, parse_line, read_lines, route_lines
+from router.batch import FORMATS, GOALS, RawLine, encode_record, parse_line, read_lines, route_lines
 from router.cli_text import decision_lines
 from router.commands import find_checkpoint, load_router, show_progress
 from router.errors import UsageError
@@ -25,10 +25,12 @@ from router.partial_file import PartialFile, check_output, partial_of
 
 if TYPE_CHECKING:
     from router.pools import Pool
+    from router.routing import Router
 
 logger = logging.getLogger(__name__)
 
 STDIN = "-"
+TOGETHER = 1000  # lines of a file that meet a budget or quality as a whole
 PROBE = "?"  # the least demanding query: if no candidate may answer it, none may answer any
 
 
@@ -102,20 +104,37 @@ def _options(args: Namespace, pool: Pool) -> dict[str, Any]:
         "context_tokens": args.context_tokens,
         "max_price_usd_per_mtok": args.max_price,
         "top": args.top,
+        **{name: value for name in GOALS if (value := getattr(args, name)) is not None},
     }
 
 
-def _dial(args: Namespace) -> float:
+def _dial(args: Namespace) -> float | None:
+    """The dial, None where a budget or a quality stands in its place."""
     from router.policy import DEFAULT_DIAL
 
+    if any(getattr(args, name) is not None for name in GOALS):
+        return None
     return DEFAULT_DIAL if args.dial is None else args.dial
+
+
+def _log_dial(router: Router, options: Mapping[str, Any]) -> None:
+    """Say which dial meets the goal of one query or a stream, and what it came to on validation."""
+    goal = {name: options[name] for name in GOALS if name in options}
+    if goal:
+        point = router.dial_for(options["pool"], **goal)
+        logger.info(
+            "dial %g: on validation $%.3g per 1,000 queries and quality %.3f predicted, %.3f scored",
+            *(point.dial, point.cost_usd_per_1k, point.quality, point.score),
+        )
 
 
 def _route_one(args: Namespace) -> int:
     if args.output or args.resume or args.force or args.format:
         raise UsageError("--output, --resume, --force and --format go with --input FILE or with lines on stdin")
     router = load_router(args)
-    decision = router.route(args.query, dial=_dial(args), **_options(args, router.pool(args.pool)))
+    options = _options(args, router.pool(args.pool))
+    decision = router.route(args.query, dial=_dial(args), **options)
+    _log_dial(router, options)
     if args.json:
         print(json.dumps(decision.to_json(), allow_nan=False))
     else:
@@ -127,24 +146,35 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
     router = load_router(args)
     pool, dial = router.pool(args.pool), _dial(args)
     options = _options(args, pool)
-    router.route(PROBE, dial=dial, **options)  # constraints that no query can meet are one error, not one per line
+    together = TOGETHER if dial is None and path is not None else None
+    probe = {name: value for name, value in options.items() if not together or name not in GOALS}
+    router.route(PROBE, dial=dial, **probe)  # what no query can meet is one error, not one per line
+    if not together:
+        _log_dial(router, options)
     sink: PartialFile | _Printed = _Printed()
     if args.output is not None:
         settings = _settings(args, path, line_format, pool, dial)
-        sink = PartialFile(args.output, settings, resume=args.resume, force=args.force)
+        sink = PartialFile(args.output, settings, resume=args.resume, force=args.force, multiple_of=together or 1)
     kept = sink.done
     if kept:
         logger.info("resuming after %d finished lines", kept)
     batch_size = 1 if stream.isatty() else args.batch_size
+    flush_after = together or batch_size
     try:
         with sink, _progress(args, path) as bar:
             lines = (parse_line(raw, line_format) for raw in _after(read_lines(stream), kept, bar))
             records = route_lines(
-                router, lines, dial=dial, batch_size=batch_size, explain=args.explain, options=options
+                router,
+                lines,
+                dial=dial,
+                batch_size=batch_size,
+                together=together,
+                explain=args.explain,
+                options=options,
             )
             for record in records:
                 sink.write(encode_record(record), failed="error" in record)
-                if (sink.done - kept) % batch_size == 0:
+                if (sink.done - kept) % flush_after == 0:
                     sink.flush()
     except BaseException as stop:
         _tell_how_to_go_on(args, sink, path, stop)
@@ -168,7 +198,9 @@ def _progress(args: Namespace, path: Path | None) -> Any:
     return tqdm(total=total, unit="B", unit_scale=True, desc="routing", disable=not show_progress(args))
 
 
-def _settings(args: Namespace, path: Path | None, line_format: str, pool: Pool, dial: float) -> Mapping[str, Any]:
+def _settings(
+    args: Namespace, path: Path | None, line_format: str, pool: Pool, dial: float | None
+) -> Mapping[str, Any]:
     """Everything that records depend on: a partial file may only be continued where it is the same."""
     checkpoint = find_checkpoint(args.checkpoint)
     config = Path(checkpoint) / "config.json"  # holds the sha256 of all weights

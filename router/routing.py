@@ -6,7 +6,7 @@ Ties encoder, network, pool and policy together and owns no maths of its own. Ax
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict, Unpack, overload
@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from router import checkpoint as checkpoints
+from router import scoring
 from router.candidates import Candidates, gather_candidates
 from router.checkpoint import Checkpoint
 from router.decision import Alternative, Contribution, Decision, Reasons, strongest
+from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, QueryError, UsageError, known_names
+from router.goal import BATCH, VALIDATION, Goal
 from router.network import QueryVectors
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
 from router.pools import Pool, read_pool
@@ -54,7 +57,9 @@ class RouteOptions(TypedDict, total=False):
     """The keyword arguments of `Router.route`, which documents them."""
 
     pool: str | Path | Pool | None
-    dial: float | Sequence[float]
+    dial: float | Sequence[float] | None
+    budget_usd_per_1k: float | None
+    quality_at_least: float | None
     allow: Iterable[str]
     deny: Iterable[str]
     tools: bool
@@ -137,6 +142,25 @@ class Router:
         facts = self.checkpoint.models.get(system.model, ModelFacts(system.model))
         return Profile(system, facts, axes, table.bias[row].item(), table.mean_score[row].item())
 
+    def dial_for(
+        self,
+        pool: str | Path | Pool | None = None,
+        *,
+        budget_usd_per_1k: float | None = None,
+        quality_at_least: float | None = None,
+    ) -> DialPoint:
+        """The dial that met a budget or a quality on the validation fold, with what it cost and gave there.
+
+        Raises CheckpointError or PoolError where nothing was measured, UsageError for what no dial met.
+        """
+        goal = Goal.read(None, budget_usd_per_1k, quality_at_least)
+        if goal is None:
+            raise UsageError("give budget_usd_per_1k or quality_at_least")
+        return self._point(goal, self.pool(pool))
+
+    def _point(self, goal: Goal, pool: Pool) -> DialPoint:
+        return goal.point(find_table(self.checkpoint.dial_tables, pool, self.candidates(pool).cost_range_usd))
+
     @torch.inference_mode()
     def predict(
         self, queries: Sequence[str], pool: str | Path | Pool | None = None, batch_size: int = 32
@@ -161,7 +185,9 @@ class Router:
         query: str | Sequence[str] | Iterator[str],
         *,
         pool: str | Path | Pool | None = None,
-        dial: float | Sequence[float] = DEFAULT_DIAL,
+        dial: float | Sequence[float] | None = None,
+        budget_usd_per_1k: float | None = None,
+        quality_at_least: float | None = None,
         allow: Iterable[str] = (),
         deny: Iterable[str] = (),
         tools: bool = False,
@@ -173,28 +199,42 @@ class Router:
     ) -> Decision | list[Decision] | Iterator[Decision]:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
-        `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list.
-        `top` alternatives are reported. Raises QueryError, NoCandidateError, PoolError or UsageError.
+        `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list;
+        by default 3. In its place may stand `budget_usd_per_1k`, the greatest mean predicted cost per 1,000 queries, or
+        `quality_at_least`, the least mean predicted quality: a list meets it exactly, as a whole; one query or an
+        iterator takes the dial that met it on validation (see `dial_for`). `top` alternatives are reported. Raises
+        QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
         """
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
         constraints = Constraints(
             _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
         )
-        found = self.pool(pool)
+        found, goal = self.pool(pool), Goal.read(dial, budget_usd_per_1k, quality_at_least)
+        dial = DEFAULT_DIAL if dial is None else dial
+        if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
+            _check_unconstrained(constraints)
+            dial, goal = self._point(goal, found).dial, replace(goal, met_on=VALIDATION)
         if isinstance(query, str):
-            return self._route([query], found, dial, constraints, top, batch_size)[0]
+            return self._route([query], found, dial, goal, constraints, top, batch_size)[0]
         if isinstance(query, Sequence):
-            return self._route(query, found, dial, constraints, top, batch_size)
+            return self._route(query, found, dial, goal, constraints, top, batch_size)
         if not isinstance(dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(query, found, dial, constraints, top, batch_size)
+        return self._stream(query, found, dial, goal, constraints, top, batch_size)
 
     def _stream(
-        self, queries: Iterator[str], pool: Pool, dial: float, constraints: Constraints, top: int, batch_size: int
+        self,
+        queries: Iterator[str],
+        pool: Pool,
+        dial: float,
+        goal: Goal | None,
+        constraints: Constraints,
+        top: int,
+        batch_size: int,
     ) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
-            yield from self._route(batch, pool, dial, constraints, top, batch_size)
+            yield from self._route(batch, pool, dial, goal, constraints, top, batch_size)
 
     @torch.inference_mode()
     def _route(
@@ -202,6 +242,7 @@ class Router:
         queries: Sequence[str],
         pool: Pool,
         dial: float | Sequence[float],
+        goal: Goal | None,
         constraints: Constraints,
         top: int,
         batch_size: int,
@@ -212,6 +253,11 @@ class Router:
         dials, weights = cost_weights(dial, len(queries), candidates.cost_range_usd)
         seen = self.predict(queries, pool, batch_size)
         admitted = constraints.admit(candidates.facts, seen.input_tokens.tolist())
+        first: list[int] | None = None
+        if goal and goal.met_on == BATCH:
+            assigned = goal.assign(seen.quality, seen.cost_usd, admitted)
+            first, weights = assigned.choice.tolist(), torch.from_numpy(assigned.weight)
+            dials = scoring.dial_of_weight(weights, candidates.cost_range_usd)
         utility, order = rank(
             seen.quality.double(),
             seen.cost_usd.double(),
@@ -219,8 +265,10 @@ class Router:
             torch.from_numpy(admitted).to(self.device),
             max(top, 2),
         )
-        batch = _Batch.of(pool, candidates, seen, utility, weights)
+        batch = _Batch.of(pool, candidates, seen, utility, weights, goal)
         choices = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
+        if first is not None:  # each is its query's best, at the edge of its weights as good as another
+            choices = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(first, choices, strict=True)]
         return [
             self._decision(batch, row, query, float(dials[row]), choices[row], top) for row, query in enumerate(queries)
         ]
@@ -252,6 +300,7 @@ class Router:
             domains=strongest(self.taxonomy.domains, batch.knowledge[row]),
             difficulty=float(batch.difficulty[row, candidates.protocol[order[0]]]),
             reasons=self._reasons(batch, row, order, alternatives) if len(order) > 1 else None,
+            goal=batch.goal and batch.goal.met_at(float(batch.weight[row])),
         )
 
     def _reasons(self, batch: _Batch, row: int, order: list[int], alternatives: tuple[Alternative, ...]) -> Reasons:
@@ -296,9 +345,18 @@ class _Batch:
     difficulty: Tensor  # (B, P)
     capability: list[list[float]]  # (B, C)
     knowledge: list[list[float]]  # (B, K)
+    goal: Goal | None
 
     @classmethod
-    def of(cls, pool: Pool, candidates: Candidates, seen: Prediction, utility: Tensor, weight: Tensor) -> _Batch:
+    def of(
+        cls,
+        pool: Pool,
+        candidates: Candidates,
+        seen: Prediction,
+        utility: Tensor,
+        weight: Tensor,
+        goal: Goal | None,
+    ) -> _Batch:
         query = seen.query
         return cls(
             pool,
@@ -311,6 +369,16 @@ class _Batch:
             query.difficulty.cpu(),
             query.capability.tolist(),
             query.knowledge.tolist(),
+            goal,
+        )
+
+
+def _check_unconstrained(constraints: Constraints) -> None:
+    if constraints != Constraints():
+        raise UsageError(
+            "a budget or quality for one query or a stream is met by a dial measured with all of the pool's models, "
+            "but allow, deny or a demand leaves some out: give a list of queries, on the command line --input FILE, "
+            "for which it is met exactly; or give a dial"
         )
 
 

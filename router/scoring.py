@@ -43,6 +43,17 @@ def cost_weight(dial: Tensor, cost_range_usd: float) -> Tensor:
     return torch.where(dial <= 0, 0.0, torch.where(dial >= DIAL_MAX, math.inf, weight)).to(dial.dtype)
 
 
+def dial_of_weight(weight: Tensor, cost_range_usd: float) -> Tensor:
+    """The dial (B,) in [0, 10] of each cost weight (B,): inverse of `cost_weight`, the nearer end beyond its span.
+
+    >>> dial_of_weight(torch.tensor([0.0, 100.0, torch.inf]), 0.01).tolist()
+    [0.0, 6.0, 10.0]
+    """
+    exponent = torch.log10(weight * cost_range_usd)
+    dial = (exponent - LOG10_WEIGHT_AT_0) * DIAL_MAX / (LOG10_WEIGHT_AT_10 - LOG10_WEIGHT_AT_0)
+    return dial.clamp(0.0, DIAL_MAX)
+
+
 def utility(quality: Tensor, cost: Tensor, weight: Tensor) -> Tensor:
     """Utility (B, M) = quality - weight x cost; for an infinite weight (B,) it is -cost, in USD.
 

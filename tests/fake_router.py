@@ -1,4 +1,7 @@
-"""A router without a network for the tests of the command line: it keeps `Router`'s contract and counts its calls."""
+"""A router without a network for the tests of the command line: it keeps `Router`'s contract and counts its calls.
+
+A query costs it $0.12 per 1,000, so that no smaller budget can be kept; validation's dial for any goal is 6.5.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +19,9 @@ import pytest
 
 from router.cli import main
 from router.decision import Alternative, Contribution, Decision, Reasons
-from router.errors import NoCandidateError, PoolError, QueryError, known_names
+from router.dial_table import DialPoint
+from router.errors import NoCandidateError, PoolError, QueryError, UsageError, known_names
+from router.goal import BATCH, VALIDATION, Goal
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System, resolve_system
 
@@ -33,6 +39,7 @@ class FakeRouter:
     def __init__(self, stop_after: int | None = None, stop: type[BaseException] = KeyboardInterrupt) -> None:
         self.stop_after, self.stop = stop_after, stop
         self.routed: list[tuple[str, float]] = []  # query and dial, without the probe
+        self.goals: list[tuple[str, str, int]] = []  # what was asked for, how it is met, of how many queries
         self.options: dict[str, Any] = {}
         self.delay = 0.0
         self.systems = SYSTEMS
@@ -52,13 +59,33 @@ class FakeRouter:
         system = resolve_system(name, self.systems)
         return SimpleNamespace(system=system, facts=ModelFacts(system.model), axes=AXES, bias=0.5, mean_score=0.625)
 
-    def route(self, query: str | Sequence[str], *, dial: float | Sequence[float], **options: Any) -> Any:
-        queries = [query] if isinstance(query, str) else query
+    def dial_for(self, pool: Pool, **goal: float) -> DialPoint:
+        return DialPoint(6.5, 0.11, 0.75, 0.74)
+
+    def route(
+        self,
+        query: str | Sequence[str] | Iterator[str],
+        *,
+        dial: float | Sequence[float] | None = None,
+        budget_usd_per_1k: float | None = None,
+        quality_at_least: float | None = None,
+        **options: Any,
+    ) -> Any:
+        goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
+        together = not isinstance(query, str | Iterator)
+        queries = [query] if isinstance(query, str) else list(query)
+        dial = 3.0 if dial is None else dial
+        if goal:
+            dial = 5.0 if together else 6.5
+            goal = Goal(budget_usd_per_1k, quality_at_least, BATCH if together else VALIDATION, 200.0)
+            self.goals.append((str(goal), goal.met_on, len(queries)))
         dials = [dial] * len(queries) if isinstance(dial, int | float) else dial
         assert len(dials) == len(queries)
         self.options = options
         for each in queries:
             self._check(each, options)
+        if together and budget_usd_per_1k is not None and budget_usd_per_1k < 0.12:
+            raise UsageError("the least possible here is 0.12")
         time.sleep(self.delay)
         decisions = []
         for each, one in zip(queries, dials, strict=True):
@@ -66,7 +93,7 @@ class FakeRouter:
                 self.routed.append((each, one))
             if self.stop_after is not None and len(self.routed) > self.stop_after:
                 raise self.stop
-            decisions.append(_decision(each, one, options["pool"].name))
+            decisions.append(replace(_decision(each, one, options["pool"].name), goal=goal))
         return decisions[0] if isinstance(query, str) else decisions
 
     @staticmethod

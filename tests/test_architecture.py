@@ -21,11 +21,11 @@ LAYERS = (
     ("errors",),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
     ("bert", "sentence_folder", "encoder", "scoring", "network"),
-    ("calibration", "closed_form"),
-    ("pool_schema", "pools", "policy", "decision", "candidates"),
+    ("calibration", "closed_form", "budget"),
+    ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates"),
     ("profiles_file", "checkpoint_folder", "checkpoint"),
     ("routing",),
-    ("dataset", "metrics", "evaluation"),
+    ("dataset", "metrics", "risk", "evaluation"),
     ("batch", "cli_text", "commands", "route_command", "cli"),
 )
 ORDER = [module for layer in LAYERS for module in layer]

@@ -12,6 +12,7 @@ from fake_router import FakeRouter
 
 from router import batch
 from router.batch import RawLine, encode_record, parse_line, read_lines, route_lines
+from router.errors import UsageError
 
 OPTIONS = {"allow": [], "deny": []}
 
@@ -152,6 +153,51 @@ class Forgetful(list):
 
     def append(self, _: object) -> None:
         pass
+
+
+# Goals in place of a dial
+
+
+def route_goal(content: bytes, router: FakeRouter, together: int | None, **goal: float) -> list[dict]:
+    lines = (parse_line(raw, "jsonl") for raw in read_lines(io.BytesIO(content)))
+    options = {"pool": router.pool(), **OPTIONS, **goal}
+    return list(route_lines(router, lines, dial=None, batch_size=2, together=together, options=options))
+
+
+def test_a_goal_is_met_by_so_many_lines_together_or_line_by_line_as_on_validation() -> None:
+    five = b"".join(b'{"query": "%d"}\n' % i for i in range(5))
+    exact, stream = FakeRouter(), FakeRouter()
+    records = route_goal(five, exact, 3, budget_usd_per_1k=0.5)
+    assert exact.goals == [("at most $0.5 per 1,000 queries", "batch", n) for n in (3, 2)]
+    assert [record["line"] for record in records] == [1, 2, 3, 4, 5]
+    assert records[0]["goal"] == {
+        "budget_usd_per_1k": 0.5, "quality_at_least": None, "met_on": "batch", "cost_weight": 200.0,
+    }  # fmt: skip
+    route_goal(five, stream, None, quality_at_least=0.7)
+    assert stream.goals == [("a quality of at least 0.7", "validation", n) for n in (2, 2, 1)]
+    assert {dial for _, dial in stream.routed} == {6.5}
+
+
+def test_lines_at_fault_leave_the_goal_to_the_others_together() -> None:
+    router = FakeRouter()
+    lines = b'{"query": "a"}\n{"query": " "}\nno json\n{"query": "needs a window"}\n{"query": "e"}\n{"query": "f"}\n'
+    records = route_goal(lines, router, 6, budget_usd_per_1k=0.5)
+    assert [record["line"] for record in records if "error" in record] == [2, 3, 4]
+    assert [record["goal"]["met_on"] for record in records if "goal" in record] == ["batch"] * 3
+    assert [n for *_, n in router.goals] == [5, 3]
+
+
+def test_a_line_with_a_dial_of_its_own_is_at_fault_where_there_is_a_goal() -> None:
+    router = FakeRouter()
+    records = route_goal(b'{"query": "a", "dial": 2, "id": 7}\n{"query": "b"}\n', router, 5, budget_usd_per_1k=0.5)
+    assert records[0]["id"] == 7 and records[0]["error"]["type"] == "UsageError"
+    assert "the line has dial 2, but the request a budget or a quality" in records[0]["error"]["message"]
+    assert [query for query, _ in router.routed] == ["b"]
+
+
+def test_a_budget_that_lines_cannot_keep_names_them() -> None:
+    with pytest.raises(UsageError, match=r"^lines 1 to 2: the least possible here is 0\.12$"):
+        route_goal(b'{"query": "a"}\n{"query": "b"}\n{"query": "c"}\n', FakeRouter(), 2, budget_usd_per_1k=0.1)
 
 
 def test_reasons_are_kept_on_request_only() -> None:

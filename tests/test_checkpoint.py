@@ -16,6 +16,7 @@ from tiny_checkpoint import FACTS, SYSTEMS, edit, reseal
 
 from router.checkpoint import FRONT_MATTER, Checkpoint, load_checkpoint, save_checkpoint
 from router.checkpoint_folder import LAYOUT, list_files
+from router.dial_table import DialTable
 from router.errors import CheckpointError, UsageError
 from router.profiles import ModelFacts
 from router.taxonomy import Taxonomy
@@ -88,6 +89,16 @@ def test_a_checkpoint_is_safetensors_json_and_a_card_and_nothing_else(tiny_route
     assert {name for name in list_files(tiny_router) if "/" not in name} == {
         *(LAYOUT.config, LAYOUT.heads, LAYOUT.taxonomy, LAYOUT.profiles, LAYOUT.card)
     }
+
+
+def test_dial_tables_are_saved_and_return_equal(tiny_checkpoint: Checkpoint, tiny_router: Path) -> None:
+    assert load_checkpoint(tiny_router).dial_tables == {}  # one from before there were any
+    tables = {"both": DialTable("abc", 3, (0.0, 10.0), (2.0, 0.5), (0.75, 0.5), (0.625, 0.5))}
+    save_checkpoint(replace(tiny_checkpoint, dial_tables=tables), tiny_router)
+    assert load_checkpoint(tiny_router).dial_tables == tables
+    edit(tiny_router / "dials.json", lambda raw: raw["both"].pop("dial"))
+    with pytest.raises(CheckpointError, match=r"dials\.json: no dial tables \(.*measure again"):
+        load_checkpoint(tiny_router)
 
 
 def test_loading_leaves_the_callers_random_numbers_alone(tiny_router: Path) -> None:

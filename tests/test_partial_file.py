@@ -59,6 +59,14 @@ def test_a_resumed_file_counts_and_keeps_what_was_there(path: Path) -> None:
     assert path.read_bytes() == before + record(4)
 
 
+@pytest.mark.parametrize(("multiple_of", "done", "failed"), [(1, 3, 1), (2, 2, 1), (3, 3, 1), (4, 0, 0)])
+def test_records_that_belong_together_are_kept_together(path: Path, multiple_of: int, done: int, failed: int) -> None:
+    before = interrupted(path)
+    with PartialFile(path, SETTINGS, resume=True, multiple_of=multiple_of) as file:
+        assert (file.done, file.failed) == (done, failed)
+    assert path.read_bytes() == b"".join(before.splitlines(keepends=True)[:done])
+
+
 def test_a_partial_cut_anywhere_keeps_its_whole_records_only(path: Path) -> None:
     whole = interrupted(path)
     for cut in range(1, len(whole) + 1):

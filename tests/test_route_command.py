@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_router import INPUT, Session, Terminal
 
+from router import route_command
 from router.policy import DEFAULT_DIAL
 
 
@@ -59,6 +60,70 @@ def test_every_flag_reaches_the_router(route: Session) -> None:
         "pool": pool, "allow": ["a*", "b", "c"], "deny": ["d"], "tools": True, "images": True, "context_tokens": 900,
         "max_price_usd_per_mtok": 2.5, "top": 2,
     }  # fmt: skip
+
+
+def test_a_budget_for_one_query_says_which_dial_it_took_and_what_that_gave_on_validation(route: Session) -> None:
+    code, out, err = route("one", "--budget", "0.5")
+    assert code == 0
+    assert "pool     trio, dial 6.5\ngoal     at most $0.5 per 1,000 queries, met on validation\n" in out
+    expected = "dial 6.5: on validation $0.11 per 1,000 queries and quality 0.750 predicted, 0.740 scored"
+    assert err == f"router: {expected}\n"
+
+
+def test_piped_lines_take_validations_dial_for_a_goal(route: Session) -> None:
+    code, out, err = route("--quality-at-least", "0.7", stdin=b"one\ntwo\n")
+    assert code == 0 and "router: dial 6.5: on validation" in err
+    assert [json.loads(line)["goal"]["met_on"] for line in out.splitlines()] == ["validation"] * 2
+
+
+def test_lines_of_a_file_meet_a_goal_together_in_portions(route: Session) -> None:
+    route.monkeypatch.setattr(route_command, "TOGETHER", 3)
+    (route.folder / "in.txt").write_bytes(b"one\ntwo\nthree\nfour\n")
+    code, out, err = route("--input", "in.txt", "--budget", "0.2")
+    assert (code, err) == (0, "router: 4 lines routed\n")
+    assert route.router.goals == [("at most $0.2 per 1,000 queries", "batch", n) for n in (3, 1)]
+    assert {json.loads(line)["dial"] for line in out.splitlines()} == {5.0}
+
+
+def test_a_budget_that_a_file_cannot_keep_is_one_error(route: Session) -> None:
+    (route.folder / "in.txt").write_bytes(b"one\ntwo\n")
+    code, out, err = route("--input", "in.txt", "--budget", "0.1")
+    assert (code, out) == (2, "")
+    assert err == "router: error: lines 1 to 2: the least possible here is 0.12\n"
+
+
+def test_a_run_with_a_goal_resumes_at_a_whole_portion(route: Session) -> None:
+    route.monkeypatch.setattr(route_command, "TOGETHER", 3)
+    (route.folder / "in.txt").write_bytes(b"".join(b"%d\n" % i for i in range(7)))
+    argv = ("--input", "in.txt", "--output", "out.jsonl", "--budget", "0.2")
+    route.router.stop_after = 3
+    assert route(*argv)[0] == 130
+    partial = route.folder / "out.jsonl.partial"
+    records = partial.read_bytes()
+    assert records.count(b"\n") == 3
+    partial.write_bytes(records + b'{"line": 4}\n{"line": 5}\n')  # a portion that a kill has cut
+    route.router.stop_after, route.router.goals = None, []
+    assert "budget_usd_per_1k was 0.2, now 0.3" in route(*argv[:-1], "0.3", "--resume")[2]
+    code, _, err = route(*argv, "--resume")
+    assert code == 0 and "resuming after 3 finished lines" in err
+    assert [record["line"] for record in route.records()] == list(range(1, 8))
+    assert [n for *_, n in route.router.goals] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("one", "--budget", "1", "--dial", "3"), "not allowed with argument"),
+        (("one", "--budget", "1", "--quality-at-least", "0.5"), "not allowed with argument"),
+        (("one", "--budget", "-1"), "got '-1', allowed is a number of at least 0"),
+        (("one", "--quality-at-least", "70"), "got '70', allowed is a number from 0 to 1"),
+    ],
+)
+def test_one_of_dial_budget_and_quality_is_given_and_within_bounds(
+    route: Session, argv: tuple[str, ...], message: str
+) -> None:
+    code, _, err = route(*argv)
+    assert code == 2 and message in err
 
 
 def test_an_error_is_one_line_on_stderr(route: Session) -> None:

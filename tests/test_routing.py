@@ -8,9 +8,12 @@ import torch
 
 from router.candidates import gather_candidates
 from router.checkpoint import Checkpoint
+from router.dial_table import measure_dials
 from router.encoder import QueryEncoder
-from router.errors import NoCandidateError, PoolError, QueryError, UsageError
+from router.errors import CheckpointError, NoCandidateError, PoolError, QueryError, UsageError
+from router.goal import Goal
 from router.network import Dimensions, RouterNetwork
+from router.policy import cost_weights
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
 from router.routing import MAX_QUERY_CHARS, Router
@@ -156,6 +159,87 @@ def test_profiles_are_readable_and_ambiguous_names_are_refused(router):
     with pytest.raises(PoolError, match="large@chat"):
         router.profile("large")
     assert router.profile("large@exam").system == SYSTEMS[3]
+
+
+# Goals in place of a dial
+
+
+def with_tables(router):
+    """The router with the dial table of its default pool, measured on QUERIES."""
+    seen, gathered = router.predict(QUERIES), router.candidates()
+    quality, cost = seen.quality.double().numpy(), seen.cost_usd.double().numpy()
+    table = measure_dials(quality, cost, quality, router.pool(), gathered.cost_range_usd)
+    router.checkpoint.dial_tables["chat"] = table
+    return router
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_a_list_keeps_to_its_budget_and_every_choice_is_best_at_the_weight_it_names(router, share):
+    texts = [f"{query} {i}" for i in range(4) for query in QUERIES]
+    low, high = (sum(d.cost_usd for d in router.route(texts, dial=dial)) / len(texts) for dial in (10, 0))
+    budget = 1000 * (low + share * (high - low)) * (1 + 1e-9)
+    decisions = router.route(texts, budget_usd_per_1k=budget)
+    assert 1000 * sum(d.cost_usd for d in decisions) / len(texts) <= budget
+    for decision in decisions:
+        assert decision.goal == Goal(budget, None, "batch", decision.goal.cost_weight)
+        weight, best = decision.goal.cost_weight, decision.alternatives[0]
+        assert best.model == decision.model
+        assert best.utility == pytest.approx(best.quality - weight * best.cost_usd, abs=1e-6)
+        assert best.utility >= max(other.utility for other in decision.alternatives) - 1e-9
+        assert 0 <= decision.dial <= 10
+    if share == 1.0:
+        assert [d.model for d in decisions] == [d.model for d in router.route(texts, dial=0)]
+        assert all(d.dial == 0 for d in decisions)
+
+
+def test_a_list_reaches_its_quality_at_least_cost(router):
+    low, high = (sum(d.quality for d in router.route(QUERIES, dial=dial)) / 3 for dial in (10, 0))
+    wanted = (low + high) / 2
+    decisions = router.route(QUERIES, quality_at_least=wanted)
+    assert sum(d.quality for d in decisions) / 3 >= wanted - 1e-9
+    assert sum(d.cost_usd for d in decisions) <= sum(d.cost_usd for d in router.route(QUERIES, dial=0))
+    cheapest = router.route(QUERIES, quality_at_least=0.0)
+    assert [d.model for d in cheapest] == [d.model for d in router.route(QUERIES, dial=10)]
+    assert [(d.dial, d.goal.cost_weight) for d in cheapest] == [(10.0, None)] * 3
+
+
+def test_one_query_and_an_iterator_take_the_dial_that_met_the_goal_on_validation(router):
+    with_tables(router)
+    table = router.checkpoint.dial_tables["chat"]
+    budget = (table.cost_usd_per_1k[0] + table.cost_usd_per_1k[-1]) / 2
+    point = router.dial_for(budget_usd_per_1k=budget)
+    one = router.route(QUERIES[0], budget_usd_per_1k=budget)
+    streamed = list(router.route(iter(QUERIES), budget_usd_per_1k=budget, batch_size=2))
+    assert 0 <= point.dial <= 10 and point.cost_usd_per_1k <= budget
+    assert (one.dial, one.goal.met_on, one.goal.budget_usd_per_1k) == (point.dial, "validation", budget)
+    assert [d.model for d in streamed] == [d.model for d in router.route(QUERIES, dial=point.dial)]
+    assert one.goal.cost_weight in (None, pytest.approx(float(cost_weights(point.dial, 1, 0.001)[1])))
+    assert one.to_json()["goal"]["budget_usd_per_1k"] == budget
+    assert router.route(QUERIES[0], quality_at_least=0.0).dial == 10
+    assert router.route(QUERIES[0]).to_json()["goal"] is None
+
+
+def test_a_goal_that_no_table_can_meet_is_one_clear_error(router):
+    with pytest.raises(CheckpointError, match="no dial tables"):
+        router.route(QUERIES[0], budget_usd_per_1k=1.0)
+    with_tables(router)
+    with pytest.raises(PoolError, match="pool 'exam' has no dial table"):
+        router.route(QUERIES[0], budget_usd_per_1k=1.0, pool="exam")
+    with pytest.raises(UsageError, match="allow, deny or a demand leaves some out: give a list"):
+        router.route(QUERIES[0], quality_at_least=0.1, deny=["mid"])
+    with pytest.raises(UsageError, match="the least possible is"):
+        router.route(QUERIES[0], budget_usd_per_1k=0.0)
+    with pytest.raises(UsageError, match="give budget_usd_per_1k or quality_at_least"):
+        router.dial_for()
+
+
+def test_a_list_with_constraints_meets_its_goal_among_those_admitted(router):
+    decisions = router.route(QUERIES, budget_usd_per_1k=math.inf, deny=["mid"])
+    assert {a.model for d in decisions for a in d.alternatives} == {"large", "small"}
+    assert [d.model for d in decisions] == [d.model for d in router.route(QUERIES, dial=0, deny=["mid"])]
+    with pytest.raises(UsageError, match="a budget of 0 USD per 1,000 queries is too small"):
+        router.route(QUERIES, budget_usd_per_1k=0)
+    assert router.route([], budget_usd_per_1k=0) == []
 
 
 def test_a_saved_router_decides_alike(router, tmp_path):

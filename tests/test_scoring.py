@@ -40,6 +40,12 @@ def test_the_dial_is_zero_at_zero_infinite_at_ten_and_logarithmic_between():
     assert float(weight[2] / weight[1]) == pytest.approx(10.0)
 
 
+def test_every_cost_weight_has_its_dial_and_what_lies_beyond_the_span_its_end():
+    dials = torch.tensor([0.0, 0.1, 3.3, 9.9, 10.0], dtype=torch.float64)
+    torch.testing.assert_close(scoring.dial_of_weight(scoring.cost_weight(dials, 0.02), 0.02), dials)
+    assert scoring.dial_of_weight(torch.tensor([1e-9, 1e9]), 0.02).tolist() == [0.0, 10.0]
+
+
 def test_weight_zero_ranks_by_quality_and_infinite_weight_by_cost():
     quality, cost = torch.tensor([[0.9, 0.5, 0.7]] * 2), torch.tensor([[3.0, 1.0, 2.0]] * 2)
     value = scoring.utility(quality, cost, torch.tensor([0.0, math.inf]))

@@ -8,6 +8,9 @@ average                           average a fine-tuned encoder's weights with th
 runs                              list and compare training runs, local, exported or online
 sweep                             run the grid of a W&B sweep file without W&B's server
 measure                           judge a checkpoint on all its pools and write the table into its card
+dials                             measure what each dial costs and gives, for budgets
+risk                              the cheapest dial that loses little against the best single model, for sure
+calibration                       compare ways to calibrate, with reliability diagrams
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ COMMANDS = {
     "runs": "train.runs",
     "sweep": "train.sweep",
     "compare": "train.compare.command",
+    "dials": "train.dials",
+    "risk": "train.risk_study",
+    "calibration": "train.calibration_study",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 

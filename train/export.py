@@ -1,4 +1,4 @@
-"""From a trained network to a released checkpoint folder: calibration, answer lengths, dial ranges, then save.
+"""From a trained network to a released checkpoint folder: calibration, lengths, the dials' scale and tables; save.
 
 The last step of `fit`; reads the best epoch's weights, fits what validation rows alone may decide, and writes one
 folder. Axes: V validation rows, S systems.
@@ -14,22 +14,24 @@ import torch
 
 from router.calibration import calibrate
 from router.checkpoint import Checkpoint, save_checkpoint
+from router.dial_table import DialTable, measure_dials
 from router.encoder import QueryEncoder
 from router.evaluation import reference_models
 from router.network import ProfileTable, RouterNetwork
 from router.pools import Pool
-from train.validation import Collected, train_outcomes, unique
+from train.validation import Collected, judge_pools, train_outcomes, unique
 from train.world import World
 
 
 @torch.no_grad()
-def fit_calibration(table: ProfileTable, collected: Collected, world: World) -> None:
-    """Fold per-system affine maps, fitted on the collected validation rows, into `table`."""
+def fit_calibration(table: ProfileTable, collected: Collected, world: World) -> Collected:
+    """Fold per-system affine maps, fitted on the collected validation rows, into `table`; those rows, calibrated."""
     collected = unique(collected)
     tensors = {name: world.tensors[name][collected.row] for name in ("score", "seen")}
     scores = torch.where(tensors["seen"], tensors["score"], torch.nan).double().numpy()
     scale, shift = calibrate(collected.logits.double().numpy(), scores, world.protocol.numpy())
     table.calibrate(torch.from_numpy(scale).to(table.bias), torch.from_numpy(shift).to(table.bias))
+    return collected._replace(logits=collected.logits * torch.from_numpy(scale) + torch.from_numpy(shift))
 
 
 @torch.no_grad()
@@ -58,6 +60,18 @@ def with_cost_ranges(world: World) -> dict[str, Pool]:
     return pools
 
 
+def fit_dial_tables(
+    table: ProfileTable, calibrated: Collected, world: World, pools: dict[str, Pool]
+) -> dict[str, DialTable]:
+    """What each dial of each of `pools` costs and gives on the collected validation rows, their logits calibrated."""
+    tables = {}
+    for name, judged in judge_pools(calibrated, table, world).items():
+        span = pools[name].cost_range_usd
+        assert span is not None, "with_cost_ranges sets it"
+        tables[name] = measure_dials(judged.quality, judged.cost, judged.score, pools[name], span)
+    return tables
+
+
 def export_checkpoint(
     network: RouterNetwork,
     encoder: QueryEncoder,
@@ -72,7 +86,7 @@ def export_checkpoint(
     final = RouterNetwork(network.size, network.profiles.protocol)
     final.load_state_dict(network.state_dict())
     fit_lengths(final.profiles, training, world)
-    fit_calibration(final.profiles, validation, world)
+    calibrated = fit_calibration(final.profiles, validation, world)
     pools = with_cost_ranges(world)
     facts = {c.facts.id: c.facts for pool in pools.values() for c in pool.candidates}
     models = {s.model: facts.get(s.model, world.facts(s.model)) for s in world.systems}
@@ -88,6 +102,7 @@ def export_checkpoint(
             default_pool=next(iter(pools)),
             card=card,
             training=metadata,
+            dial_tables=fit_dial_tables(final.profiles, calibrated, world, pools),
         ),
         folder,
     )

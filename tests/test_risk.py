@@ -1,0 +1,95 @@
+"""Learn then Test on losses whose mean is known: valid where it must be, and not blind where it need not be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from router.errors import UsageError
+from router.risk import cheapest_safe, p_value
+
+
+def drawn(mean: float, differing: float, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Losses in {-1, 0, 1} with that mean, a share of them not 0."""
+    lost, won = (differing + mean) / 2, (differing - mean) / 2
+    return generator.choice([1.0, -1.0, 0.0], count, p=[lost, won, 1 - differing])
+
+
+def test_the_capital_is_the_product_of_what_the_bets_return() -> None:
+    loss, limit, level = np.array([0.0, -1.0, 0.5]), 0.1, 0.2
+    capital, gains, best = 1.0, [], 1.0
+    for each in loss:
+        seen, mean, square = len(gains), 0.0, 0.25
+        for number, gain in enumerate(gains, 1):
+            mean = sum(gains[:number]) / (number + 1)
+            square += (gain - mean) ** 2
+        bet = min(np.sqrt(2 * np.log(1 / level) / (3 * square / (seen + 1))), 0.75 / (1 - limit))
+        gains.append(limit - each)
+        capital *= 1 + bet * gains[-1]
+        best = max(best, capital)
+    assert p_value(loss, limit, level) == pytest.approx(1 / best)
+
+
+@pytest.mark.parametrize(("limit", "differing"), [(0.0, 0.3), (0.01, 0.05), (0.01, 0.4), (0.1, 1.0)])
+def test_a_loss_at_the_limit_is_rejected_no_more_often_than_the_level_allows(limit: float, differing: float) -> None:
+    generator = np.random.default_rng(0)
+    wrong = [p_value(drawn(limit, differing, 400, generator), limit, 0.1) <= 0.1 for _ in range(800)]
+    assert np.mean(wrong) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / 800)
+
+
+def test_the_bound_holds_for_losses_that_are_rare_and_great() -> None:
+    generator = np.random.default_rng(1)
+    wrong = [
+        p_value(np.where(generator.uniform(size=300) < 0.02, 1.0, 0.0), 0.02, 0.1) <= 0.1 for _ in range(800)
+    ]  # most samples of a normal mean would look safer than they are
+    assert np.mean(wrong) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / 800)
+
+
+def test_what_is_clearly_safe_is_found_safe() -> None:
+    generator = np.random.default_rng(2)
+    found = [p_value(drawn(-0.04, 0.3, 1000, generator), 0.01, 0.1) <= 0.1 for _ in range(100)]
+    assert np.mean(found) > 0.7
+    assert p_value(np.zeros(500), 0.01, 0.1) < 0.05  # the reference itself
+
+
+def test_more_loss_never_has_a_smaller_p_value() -> None:
+    generator = np.random.default_rng(3)
+    low = drawn(-0.05, 0.3, 500, generator)
+    assert p_value(low, 0.01, 0.1) < p_value(low + 0.03 * (low == 0), 0.01, 0.1)
+    assert p_value(np.full(500, 0.5), 0.01, 0.1) == 1.0
+
+
+def test_testing_stops_at_the_first_setting_that_fails_and_nothing_is_safe_where_the_first_does() -> None:
+    good, bad = np.zeros(1000), np.full(1000, 0.1)
+    assert cheapest_safe(np.stack([good, good, bad, good]), 0.01, 0.1) == 1
+    assert cheapest_safe(np.stack([good] * 3), 0.01, 0.1) == 2
+    assert cheapest_safe(np.stack([bad, good]), 0.01, 0.1) is None
+
+
+def test_a_sequence_of_settings_at_the_limit_is_wrong_no_more_often_than_the_level_allows() -> None:
+    generator = np.random.default_rng(4)
+    wrong = [
+        cheapest_safe(np.stack([drawn(0.011, 0.3, 300, generator) for _ in range(8)]), 0.01, 0.1) is not None
+        for _ in range(400)
+    ]
+    assert np.mean(wrong) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / 400)
+
+
+def test_queries_listed_by_benchmark_are_shuffled_alike_for_every_setting() -> None:
+    losses = np.stack([np.repeat([-1.0, 1.0, 0.0], [60, 40, 400])] * 2)
+    assert cheapest_safe(losses, 0.01, 0.5, seed=1) in (None, 1)  # equal settings pass or fail together
+
+
+@pytest.mark.parametrize(
+    ("loss", "limit", "level", "message"),
+    [
+        (np.zeros((1, 5)), -0.1, 0.1, r"got -0\.1 and 0\.1"),
+        (np.zeros((1, 5)), 0.01, 1.0, r"got 0\.01 and 1\.0"),
+        (np.full((1, 5), 1.5), 0.01, 0.1, "differences of scores"),
+        (np.full((1, 5), np.nan), 0.01, 0.1, "differences of scores"),
+        (np.zeros((1, 0)), 0.01, 0.1, r"at least one query, got shape \(1, 0\)"),
+    ],
+)
+def test_what_is_no_loss_limit_or_level_is_refused(loss: np.ndarray, limit: float, level: float, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        cheapest_safe(loss, limit, level)
