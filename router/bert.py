@@ -21,9 +21,10 @@ _ACTIVATIONS = {
 
 
 class HiddenStates(NamedTuple):
-    """The one field of transformers' `BaseModelOutput` that is read here."""
+    """The fields of transformers' `BaseModelOutput` that are read here."""
 
     last_hidden_state: Tensor  # (B, T, E)
+    hidden_states: tuple[Tensor, ...]  # (B, T, E) of the token embeddings, then of each layer
 
 
 def can_build(config: Mapping[str, Any]) -> bool:
@@ -50,10 +51,14 @@ class Bert(nn.Module):
         self.encoder = _Stack(config)
         self.pooler = nn.ModuleDict({"dense": _Unused(config["hidden_size"])})
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> HiddenStates:
-        """Hidden states (B, T, E) of token ids (B, T); nothing attends to where `attention_mask` (B, T) is 0."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = True) -> HiddenStates:
+        """Hidden states (B, T, E) of token ids (B, T); nothing attends to where `attention_mask` (B, T) is 0.
+
+        All of them always: `output_hidden_states` is there for those who also call transformers' networks.
+        """
         attended = attention_mask.bool()[:, None, None, :]  # (B, H, T, T) by broadcasting
-        return HiddenStates(self.encoder(self.embeddings(input_ids), attended))
+        states = self.encoder(self.embeddings(input_ids), attended)
+        return HiddenStates(states[-1], states)
 
 
 class _Linear(nn.Linear):
@@ -96,10 +101,11 @@ class _Stack(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(_Layer(config) for _ in range(config["num_hidden_layers"]))
 
-    def forward(self, hidden: Tensor, attended: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, attended: Tensor) -> tuple[Tensor, ...]:
+        states = [hidden]
         for layer in self.layer:
-            hidden = layer(hidden, attended)
-        return hidden
+            states.append(layer(states[-1], attended))
+        return tuple(states)
 
 
 class _Layer(nn.Module):

@@ -124,7 +124,11 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> 
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
     config = {
         "format_version": FORMAT_VERSION,
-        "encoder": {"max_tokens": checkpoint.encoder.max_tokens, "head_share": checkpoint.encoder.head_share},
+        "encoder": {
+            "max_tokens": checkpoint.encoder.max_tokens,
+            "head_share": checkpoint.encoder.head_share,
+            "layers": checkpoint.encoder.layers,
+        },
         "dimensions": asdict(checkpoint.network.size),
         "default_pool": checkpoint.default_pool,
         "weights_dtype": str(weights_dtype).removeprefix("torch."),

@@ -26,7 +26,7 @@ from router import hub
 from router.errors import CheckpointError
 from router.sentence_folder import TOKENIZER, WEIGHTS, read_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no centre and scale in the heads
 HOW_TO_GET_ONE = (
     "give the folder or hub id of a router with --checkpoint or ROUTER_CHECKPOINT, or train one with "
     "`python -m train fit --config configs/demo.yaml`"

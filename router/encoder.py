@@ -1,7 +1,8 @@
 """The query encoder: texts in, one embedding (B, E) each out.
 
-A small transformer, pooled as its sentence-transformers folder says. Long texts keep their head and their tail.
-Knows nothing of heads, profiles or routing. Axes: B texts, T tokens, E embedding.
+A small transformer, pooled as its sentence-transformers folder says, at its last layer or at several: what the last one
+has forgotten of form and task, middle ones still hold. Long texts keep their head and their tail. Knows nothing of
+heads, profiles or routing. Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ class QueryEncoder(nn.Module):
     """A transformer with its tokenizer and pooling; build one with `QueryEncoder.from_pretrained`."""
 
     def __init__(
-        self, transformer: nn.Module, described: SentenceFolder, max_tokens: int = 256, head_share: float = 0.75
+        self,
+        transformer: nn.Module,
+        described: SentenceFolder,
+        max_tokens: int = 256,
+        head_share: float = 0.75,
+        layers: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.transformer = transformer  # (input_ids, attention_mask) -> .last_hidden_state (B, T, E)
+        self.transformer = transformer  # (input_ids, attention_mask) -> .hidden_states, a tuple of (B, T, H)
         self.described = described
         self.max_tokens = max_tokens
         self.head_share = head_share
+        self.layers = tuple(layers) or (self.depth,)
         tokenizer = described.tokenizer
         probe = tokenizer.encode("a")
         content = [i for i, special in enumerate(probe.special_tokens_mask) if not special] or [len(probe.ids)]
@@ -49,16 +56,33 @@ class QueryEncoder(nn.Module):
             raise UsageError(f"max_tokens must lie between {least} and {most} for this encoder, got {self.max_tokens}")
         if not 0 <= self.head_share <= 1:
             raise UsageError(f"head_share must lie between 0 and 1, got {self.head_share}")
+        if not all(0 <= layer <= self.depth for layer in self.layers) or len(set(self.layers)) < len(self.layers):
+            raise UsageError(
+                f"layers must be different numbers from 0 (the token embeddings) to {self.depth} (the last layer), got "
+                f"{list(self.layers)}"
+            )
+
+    @property
+    def depth(self) -> int:
+        """The number of the last layer."""
+        return self._size("num_hidden_layers")
 
     @property
     def dimension(self) -> int:
         """E, the length of an embedding."""
+        return self._size("hidden_size") * len(self.layers)
+
+    def _size(self, name: str) -> int:
         config = getattr(self.transformer, "config", None)  # transformers knows how each architecture spells it
-        return int(config.hidden_size if config else self.described.config["hidden_size"])
+        return int(getattr(config, name) if config else self.described.config[name])
 
     @classmethod
     def from_pretrained(
-        cls, path_or_hub_id: str | Path, max_tokens: int = 256, head_share: float = 0.75
+        cls,
+        path_or_hub_id: str | Path,
+        max_tokens: int = 256,
+        head_share: float = 0.75,
+        layers: Sequence[int] = (),
     ) -> QueryEncoder:
         """The encoder of a folder or hub id, in float32 and ready for inference.
 
@@ -67,26 +91,28 @@ class QueryEncoder(nn.Module):
                 pooling, normalised), `DEFAULT_ENCODER`, or an `owner/name` of the Hub.
             max_tokens: texts longer than this, special tokens included, are clipped.
             head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
+            layers: hidden states that are pooled, then concatenated in this order: 0 are the token embeddings, 1 the
+                first layer; empty: the last layer alone, as sentence-transformers pools.
 
         Raises:
             CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
-            UsageError: `max_tokens` or `head_share` does not fit the encoder.
+            UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
-        return cls(_load_transformer(described.config, folder), described, max_tokens, head_share).eval()
+        return cls(_load_transformer(described.config, folder), described, max_tokens, head_share, layers).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
 
-        SentenceTransformer(folder) gives the same embeddings for texts of at most `max_tokens` tokens; longer ones it
-        cuts at the end, where this encoder keeps head and tail.
+        SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
+        tokens; longer ones it cuts at the end, where this encoder keeps head and tail.
         """
         state = {
             name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
             for name, tensor in self.transformer.state_dict().items()
         }
         Path(folder).mkdir(parents=True, exist_ok=True)
-        write_folder(self.described, state, self.dimension, self.max_tokens, Path(folder))
+        write_folder(self.described, state, self._size("hidden_size"), self.max_tokens, Path(folder))
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with special tokens, at most `max_tokens`.
@@ -121,14 +147,17 @@ class QueryEncoder(nn.Module):
         return input_ids.to(device), mask.to(device)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embeddings (B, E) in float32, of length 1 where the encoder normalises."""
-        hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
+        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+        parts = [self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers]
+        return torch.cat([F.normalize(part, dim=-1) if self.described.normalize else part for part in parts], dim=-1)
+
+    def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector (B, H) per text of hidden states (B, T, H)."""
         if self.described.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            mask = attention_mask[..., None].to(hidden.dtype)
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        return F.normalize(pooled, dim=-1) if self.described.normalize else pooled
+            return hidden[:, 0]
+        mask = attention_mask[..., None].to(hidden.dtype)
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:

@@ -59,6 +59,19 @@ class QueryVectors:
         return torch.cat([self.capability, self.knowledge, self.residual, self.difficulty], dim=-1)
 
 
+def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """Mean of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
+
+    Vectors of a transformer's middle layers nearly all point the same way: as they are, they look alike.
+
+    >>> standardisation(torch.tensor([[1.0, 9.0], [1.0, 5.0]]), parts=1)
+    (tensor([1., 7.]), tensor([0.5000, 0.5000]))
+    """
+    centre = embedding.mean(dim=0)
+    length = (embedding - centre).square().mean(dim=0).unflatten(0, (parts, -1)).sum(dim=1).sqrt()
+    return centre, (1 / length.clamp_min(1e-6)).repeat_interleave(embedding.shape[1] // parts)
+
+
 class _Nothing(nn.Module):
     """A head of no outputs: (B, H) to (B, 0)."""
 
@@ -67,10 +80,15 @@ class _Nothing(nn.Module):
 
 
 class QueryHeads(nn.Module):
-    """Embedding (B, E) to `QueryVectors`, through one hidden layer shared by all heads."""
+    """Embedding (B, E), centred and scaled, to `QueryVectors`, through one hidden layer shared by all heads."""
+
+    centre: Tensor
+    scale: Tensor
 
     def __init__(self, size: Dimensions, dropout: float = 0.0) -> None:
         super().__init__()
+        self.register_buffer("centre", torch.zeros(size.embedding))
+        self.register_buffer("scale", torch.ones(size.embedding))
         self.trunk = nn.Sequential(nn.Linear(size.embedding, size.hidden), nn.GELU(), nn.Dropout(dropout))
         self.capability = nn.Linear(size.hidden, size.capabilities)
         self.knowledge = nn.Linear(size.hidden, size.domains)
@@ -78,8 +96,14 @@ class QueryHeads(nn.Module):
         self.difficulty = nn.Linear(size.hidden, size.protocols)
         self.length = nn.Linear(size.hidden, size.protocols)
 
+    def fit_scale(self, embedding: Tensor, parts: int) -> None:
+        """Set centre and scale from embeddings (N, E) of an encoder that pools `parts` layers."""
+        centre, scale = standardisation(embedding, parts)
+        self.centre.copy_(centre)
+        self.scale.copy_(scale)
+
     def forward(self, embedding: Tensor) -> QueryVectors:
-        hidden = self.trunk(embedding)
+        hidden = self.trunk((embedding - self.centre) * self.scale)
         return QueryVectors(
             self.capability(hidden),
             self.knowledge(hidden),

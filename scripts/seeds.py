@@ -10,36 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from torch import Tensor
 
 from router.dataset import Dataset, data_folder, read_dataset
-from router.encoder import DEFAULT_ENCODER, QueryEncoder
 from router.evaluation import evaluate_router, pool_outcomes, predict, reference_models, row_masks
 from router.metrics import choose
 from router.policy import DEFAULT_DIAL, cost_weights
 from router.routing import Router
 from train import cli
-from train.data import cached_embeddings
+from train.compare.ours import load, moved
 from train.measure import agreement
-
-
-class CachedEncoder:
-    """Stands in for a router's encoder: looks embeddings up by text."""
-
-    def __init__(self, encoder: QueryEncoder, texts: list[str], cache: Path) -> None:
-        self.embeddings = cached_embeddings(encoder, texts, cache, bf16=True)
-        self.row_of = {text: row for row, text in enumerate(texts)}
-
-    def encode(self, texts: list[str], batch_size: int = 0) -> Tensor:
-        """Embeddings (B, E) of texts known at the start."""
-        return self.embeddings[[self.row_of[text] for text in texts]]
 
 
 def margins(report: dict[str, float]) -> dict[str, float]:
@@ -63,16 +47,6 @@ def calls_elsewhere(router: Router, dataset: Dataset, name: str, split: str | No
     return float((choose(seen.quality, seen.cost_usd, float(weights[0])) != best).mean())
 
 
-def moved(config: str, out: Path) -> Path:
-    """A copy of the configuration that writes under `out` in place of `runs/<its name>`, without a logger."""
-    out.mkdir(parents=True, exist_ok=True)
-    settings = yaml.safe_load(re.sub(rf"runs/{Path(config).stem}(?![\w-])", str(out), Path(config).read_text()))
-    settings["trainer"]["logger"] = False
-    copy = out / "config.yaml"
-    copy.write_text(yaml.safe_dump(settings))
-    return copy
-
-
 def spread(values: list[float]) -> dict[str, object]:
     """Mean, standard deviation (None of one value) and the values."""
     return {"mean": np.mean(values), "sd": np.std(values, ddof=1) if len(values) > 1 else None, "values": values}
@@ -94,7 +68,6 @@ def main() -> int:
     )
     dataset = read_dataset(data_folder())
     texts = dataset.queries["text"].tolist()
-    encoder: CachedEncoder | None = None
     figures: dict[str, dict[str, list[float]]] = {}
     for seed in options.seeds:
         out = Path(options.out) / Path(options.config).stem / str(seed)
@@ -102,12 +75,7 @@ def main() -> int:
             ["fit", "--config", str(moved(options.config, out)), "--seed_everything", str(seed), *options.fit]
         ):
             return 1
-        router = Router.from_pretrained(out / "router")
-        if encoder is None:
-            start = yaml.safe_load(Path(options.config).read_text())["model"].get("encoder", DEFAULT_ENCODER)
-            plain = QueryEncoder.from_pretrained(start, router.encoder.max_tokens)
-            encoder = CachedEncoder(plain, texts, Path("runs/cache"))
-        router.encoder = encoder  # type: ignore[assignment]
+        router = load(out / "router", texts, "runs/cache")
         for name in options.pools or router.pools:
             report = margins(evaluate_router(router, dataset, name, **rows))
             report["elsewhere_at_default_dial"] = calls_elsewhere(

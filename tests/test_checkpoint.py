@@ -41,7 +41,7 @@ def test_heads_and_profiles_and_rounded_encoder_weights_return_to_the_bit(
 
 def test_everything_else_returns_equal(tiny_checkpoint: Checkpoint, tiny_router: Path) -> None:
     loaded = load_checkpoint(tiny_router)
-    assert (loaded.encoder.max_tokens, loaded.encoder.head_share) == (100, 0.6)
+    assert (loaded.encoder.max_tokens, loaded.encoder.head_share, loaded.encoder.layers) == (100, 0.6, (1, 2))
     assert loaded.network.size == tiny_checkpoint.network.size
     assert loaded.card == FRONT_MATTER + "# Card\n"
     for name in ("taxonomy", "systems", "protocols", "models", "pools", "default_pool", "training"):
@@ -236,11 +236,15 @@ def test_heads_that_are_no_safetensors_are_refused(tiny_router: Path) -> None:
 def test_an_encoder_of_another_size_than_the_heads_is_refused(tiny_router: Path) -> None:
     edit(tiny_router / "config.json", lambda raw: raw["dimensions"].update(embedding=13))
     state = safetensors.torch.load_file(tiny_router / "heads.safetensors")
-    state["heads.trunk.0.weight"] = torch.zeros(7, 13)
+    state |= {
+        "heads.trunk.0.weight": torch.zeros(7, 13),
+        "heads.centre": torch.zeros(13),
+        "heads.scale": torch.ones(13),
+    }
     safetensors.torch.save_file(state, tiny_router / "heads.safetensors")
     reseal(tiny_router)
     with pytest.raises(
-        CheckpointError, match="the encoder makes 12 numbers in an embedding, but the heads are made for 13"
+        CheckpointError, match="the encoder makes 24 numbers in an embedding, but the heads are made for 13"
     ):
         load_checkpoint(tiny_router)
 

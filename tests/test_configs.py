@@ -12,7 +12,8 @@ from train.run_logger import resolve_mode
 from train.schedule import WarmupCosine
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIGS = sorted(p for p in (REPOSITORY / "configs").rglob("*.yaml") if p.parent.name != "pools")
+NOT_TRAINING = ("pools", "sweeps", "compare")  # folders whose files are no training configurations
+CONFIGS = sorted(p for p in (REPOSITORY / "configs").rglob("*.yaml") if p.parent.name not in NOT_TRAINING)
 
 
 @pytest.fixture(scope="module")

@@ -141,6 +141,25 @@ def test_pooling_is_the_mean_over_tokens_that_are_no_padding(encoder: QueryEncod
         torch.testing.assert_close(encoder(input_ids, mask)[0], mean / mean.norm())
 
 
+def test_several_layers_are_pooled_alike_and_stand_side_by_side(tiny_encoder: Path) -> None:
+    last = QueryEncoder.from_pretrained(tiny_encoder)
+    depth = last.depth
+    both = QueryEncoder.from_pretrained(tiny_encoder, layers=[depth, 0])
+    assert (last.layers, both.layers, both.dimension) == ((depth,), (depth, 0), 2 * last.dimension)
+    input_ids, mask = both.collate(both.tokenize(["two", "prove that two is"]))
+    with torch.no_grad():
+        embedding = both(input_ids, mask)
+        tokens = both.transformer.embeddings(input_ids)[0, :3].mean(0)  # [CLS] two [SEP]
+        torch.testing.assert_close(embedding[:, :12], last(input_ids, mask))
+    torch.testing.assert_close(embedding[0, 12:], tokens / tokens.norm())
+
+
+@pytest.mark.parametrize("layers", [[-1], [99], [1, 1]])
+def test_layers_that_the_encoder_does_not_have_are_refused(tiny_encoder: Path, layers: list[int]) -> None:
+    with pytest.raises(UsageError, match=r"layers must be different numbers from 0 .* to \d+ \(the last layer\), got"):
+        QueryEncoder.from_pretrained(tiny_encoder, layers=layers)
+
+
 @pytest.mark.parametrize("spelling", ["flags", "name"])
 def test_a_folder_may_ask_for_the_first_token_and_no_normalising(folder: Path, spelling: str) -> None:
     modules = json.loads((folder / "modules.json").read_text())

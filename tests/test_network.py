@@ -1,6 +1,6 @@
 import torch
 
-from router.network import Dimensions, ProfileTable, RouterNetwork
+from router.network import Dimensions, ProfileTable, RouterNetwork, standardisation
 
 SIZE = Dimensions(embedding=7, capabilities=3, domains=5, protocols=2, systems=4, residual=2, hidden=6)
 PROTOCOL = torch.tensor([0, 1, 1, 0])
@@ -66,3 +66,25 @@ def test_permuting_systems_permutes_logits():
     other = ProfileTable(SIZE, PROTOCOL[order])
     other.weight.data, other.bias.data = built.profiles.weight.data[order], built.profiles.bias.data[order]
     torch.testing.assert_close(other.logits(vector), built.profiles.logits(vector)[:, order])
+
+
+def test_each_part_of_an_embedding_gets_mean_zero_and_the_same_mean_square_length():
+    torch.manual_seed(0)
+    embedding = torch.cat([torch.randn(50, 3) * 5 + 100, torch.randn(50, 3) / 10], dim=1)
+    centre, scale = standardisation(embedding, parts=2)
+    parts = ((embedding - centre) * scale).unflatten(1, (2, 3))
+    torch.testing.assert_close(parts.mean(dim=0), torch.zeros(2, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(parts.square().sum(dim=2).mean(dim=0), torch.ones(2))
+    assert len(scale.unique()) == 2
+
+
+def test_a_part_that_never_varies_is_left_finite():
+    centre, scale = standardisation(torch.ones(4, 2), parts=1)
+    assert torch.isfinite(scale).all() and centre.tolist() == [1, 1]
+
+
+def test_heads_read_what_is_centred_and_scaled():
+    built = network()
+    plain = built(torch.zeros(1, 7))[1]
+    built.heads.fit_scale(torch.arange(14.0).reshape(2, 7), parts=1)
+    torch.testing.assert_close(built(torch.arange(14.0).reshape(2, 7).mean(0, keepdim=True))[1], plain)

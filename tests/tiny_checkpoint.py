@@ -18,7 +18,7 @@ from router.pools import Candidate, Pool, Upstream
 from router.profiles import ModelFacts, System
 from router.taxonomy import Taxonomy
 
-# E, C, K, P, S, R, hidden = 12, 9, 4, 2, 3, 5, 7
+# E, C, K, P, S, R, hidden = 24 (two layers of 12), 9, 4, 2, 3, 5, 7
 SYSTEMS = (System("large", "chat"), System("small", "chat"), System("small", "exam"))
 FACTS = {
     "large": ModelFacts("large", 2.5, 10.0, "2024-11", 128_000, ("text", "image"), True, ("openai",)),
@@ -29,11 +29,11 @@ FACTS = {
 def make_checkpoint(encoder_folder: Path) -> Checkpoint:
     """A checkpoint with random weights; the encoder's are rounded to half precision already."""
     torch.manual_seed(0)
-    network = RouterNetwork(Dimensions(12, 9, 4, 2, 3, residual=5, hidden=7), torch.tensor([0, 0, 1]))
+    network = RouterNetwork(Dimensions(24, 9, 4, 2, 3, residual=5, hidden=7), torch.tensor([0, 0, 1]))
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and name.startswith("profiles"):
             tensor.normal_()
-    encoder = QueryEncoder.from_pretrained(encoder_folder, max_tokens=100, head_share=0.6)
+    encoder = QueryEncoder.from_pretrained(encoder_folder, max_tokens=100, head_share=0.6, layers=(1, 2))
     for tensor in encoder.state_dict().values():
         tensor.copy_(tensor.half().float())
     cheaper = replace(FACTS["large"], id="large-eu", input_usd_per_mtok=2.0)

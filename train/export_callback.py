@@ -1,10 +1,14 @@
-"""At the end of `fit`: the best epoch's weights, not the last ones, become a checkpoint folder with its figures."""
+"""At the end of `fit`: the best epoch's weights, not the last ones, become a checkpoint folder with its figures.
+
+Loggers get those figures too, as `best/...`; `val/...` ends with the last epoch's.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,16 +17,20 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 
+from router.network import ProfileTable
 from train import plots
 from train.card import write_card
 from train.data import Batch, RoutingDataModule
 from train.export import export_checkpoint
 from train.module import RoutingModule
-from train.validation import Collected, pool_curves, pool_reports
+from train.validation import Collected, pool_curves, pool_metrics, pool_reports
+from train.world import World
 
 logger = logging.getLogger(__name__)
+Figures = dict[str, dict[str, Any]]  # by pool, then by name
 LENGTH_ROWS = 4096  # training rows, evenly spread, on which mean answer lengths are matched
 
 
@@ -30,7 +38,7 @@ class ExportRouter(Callback):
     """Exports the router after `fit`.
 
     Args:
-        folder: where the checkpoint folder, its figures and plots go; None: no export.
+        folder: where the checkpoint folder, its figures and plots go; None: no export, loggers still get the figures.
         name: what the router is called in its card.
     """
 
@@ -39,52 +47,71 @@ class ExportRouter(Callback):
         self.name = name
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Load the best weights and export them, on rank 0."""
-        if self.folder is None or trainer.global_rank != 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        """Load the best weights, export them and log what they are worth, on rank 0."""
+        unused = self.folder is None and not trainer.loggers
+        if unused or trainer.global_rank != 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert isinstance(pl_module, RoutingModule)
         data: RoutingDataModule = trainer.datamodule  # type: ignore[attr-defined]
         best = load_best(trainer, pl_module)
         validation = collect(pl_module, data, data.world.val_rows)
-        training = collect(pl_module, data, spread(data.world.train_rows, LENGTH_ROWS))
+        table, world = pl_module.network.profiles, data.world
+        figures = {name: asdict(report) for name, report in pool_reports(validation, table, world).items()}
+        final = {f"best/{name}": value for name, value in pool_metrics(validation, table, world).items()}
+        final |= {} if best is None else {"best/epoch": float(best)}
+        with tempfile.TemporaryDirectory() as scratch:  # for the plots of a run that exports nothing
+            if self.folder is not None:
+                self._export(self.folder, pl_module, data, validation, figures, best)
+            images = write_report(
+                table, validation, world, figures, self.folder.parent if self.folder else Path(scratch)
+            )
+            log_report(trainer.loggers, images, figures, final)
+
+    def _export(
+        self,
+        folder: Path,
+        module: RoutingModule,
+        data: RoutingDataModule,
+        validation: Collected,
+        figures: Figures,
+        best: int | None,
+    ) -> None:
+        training = collect(module, data, spread(data.world.train_rows, LENGTH_ROWS))
         metadata = {
             "name": self.name,
             "seed": int(data.options.seed),
             "best_epoch": best,
             "data": settings(data.hparams),
-            "model": settings(pl_module.hparams),
+            "model": settings(module.hparams),
         }
-        encoder = pl_module.encoder or data.encoder
-        figures = self._figures(pl_module, validation, data)
+        encoder = module.encoder or data.encoder
         card = write_card(self.name, data.world, metadata, figures)
-        export_checkpoint(
-            pl_module.network.cpu(), encoder.cpu(), data.world, validation, training, self.folder, card, metadata
-        )
-        self._report(trainer, pl_module, validation, data, figures)
-        logger.info("exported %s (best epoch %s)", self.folder, best)
+        export_checkpoint(module.network.cpu(), encoder.cpu(), data.world, validation, training, folder, card, metadata)
+        logger.info("exported %s (best epoch %s)", folder, best)
 
-    def _figures(self, module: RoutingModule, validation: Collected, data: RoutingDataModule) -> dict[str, Any]:
-        reports = pool_reports(validation, module.network.profiles, data.world)
-        return {name: asdict(report) for name, report in reports.items()}
 
-    def _report(
-        self, trainer: L.Trainer, module: RoutingModule, validation: Collected, data: RoutingDataModule, figures: Any
-    ) -> None:
-        """Validation figures as JSON, plots as PNG beside the checkpoint, both to Weights & Biases where it is on."""
-        assert self.folder is not None
-        out = self.folder.parent
-        (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
-        table = module.network.profiles
-        images = {
-            "cost_quality": plots.cost_quality(pool_curves(validation, table, data.world), out / "cost_quality.png"),
-            "profiles": plots.profile_heat_map(table, data.world, out / "profiles.png"),
-        }
-        for log in trainer.loggers:
-            if hasattr(log, "log_image") and hasattr(log, "log_table"):
-                for key, file in images.items():
-                    log.log_image(key=key, images=[str(file)])
-                columns = ["pool", *next(iter(figures.values()))] if figures else ["pool"]
-                log.log_table(key="validation", columns=columns, data=[[n, *r.values()] for n, r in figures.items()])
+def write_report(
+    table: ProfileTable, validation: Collected, world: World, figures: Figures, out: Path
+) -> dict[str, Path]:
+    """Write validation figures as JSON and plots as PNG into `out`; the plots by name."""
+    (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return {
+        "cost_quality": plots.cost_quality(pool_curves(validation, table, world), out / "cost_quality.png"),
+        "profiles": plots.profile_heat_map(table, world, out / "profiles.png"),
+    }
+
+
+def log_report(
+    loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float]
+) -> None:
+    """Log the best epoch's metrics, and where a logger takes them (Weights & Biases) the plots and the final table."""
+    for log in loggers:
+        log.log_metrics(final)
+        if hasattr(log, "log_image") and hasattr(log, "log_table"):
+            for key, file in images.items():
+                log.log_image(key=key, images=[str(file)])
+            columns = ["pool", *next(iter(figures.values()))] if figures else ["pool"]
+            log.log_table(key="validation", columns=columns, data=[[n, *r.values()] for n, r in figures.items()])
 
 
 def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:

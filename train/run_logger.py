@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from router.errors import UsageError
 
+PROJECT = "inferencedynamics"
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 
@@ -27,7 +28,7 @@ class RunLogger(WandbLogger):
 
     def __init__(
         self,
-        project: str = "inferencedynamics",
+        project: str = PROJECT,
         name: str | None = None,
         group: str | None = None,
         tags: list[str] | None = None,
@@ -42,6 +43,12 @@ class RunLogger(WandbLogger):
             raise UsageError(
                 "the run logger needs wandb: pip install 'inferencedynamics[train]', or give --trainer.logger false"
             ) from error
+
+    def finalize(self, status: str) -> None:
+        """Close a failed run as failed: our commands end with an exit code that W&B does not get to see."""
+        super().finalize(status)
+        if status == "failed" and self._experiment is not None:
+            self._experiment.finish(exit_code=1)
 
 
 def resolve_mode(mode: Mode) -> str:

@@ -114,6 +114,10 @@ def pool_metrics(collected: Collected, table: ProfileTable, world: World) -> dic
         figures[f"{name}/aiq_margin"] = report.aiq - report.aiq_zero
         figures[f"{name}/quality_margin"] = report.quality - report.best_single
         figures[f"{name}/ece"] = report.ece
+        if report.quality_at_half_cost is not None:
+            figures[f"{name}/half_cost_margin"] = report.quality_at_half_cost - report.best_single
+        if report.cost_ratio_at_best_single is not None:
+            figures[f"{name}/cost_ratio"] = report.cost_ratio_at_best_single
     collected = unique(collected)
     taxonomy = world.taxonomy
     capability = np.eye(len(taxonomy.capabilities))[collected.capability.numpy()]

@@ -14,23 +14,27 @@ import torch
 from torch import Tensor
 
 from router.errors import UsageError
+from router.network import standardisation
 from train.world import World
 
 PENALTY = 3e-5  # of the teacher's squared weights; chosen on fold 7, see docs/experiments.md
 STEPS = 150
 
 
-def with_weak_labels(world: World, embedding: Tensor, weight: float) -> World:
+def with_weak_labels(world: World, embedding: Tensor, weight: float, parts: int = 1) -> World:
     """`world` whose unlabelled training rows carry the teacher's labels, with `weight` in (0, 1] as `labelled`.
 
-    `embedding` (N, E) holds all queries. Raises UsageError where no training row is annotated.
+    `embedding` (N, E) holds all queries, by an encoder that pools `parts` layers. Raises UsageError where no training
+    row is annotated.
     """
     queries, rows = world.dataset.queries, torch.from_numpy(world.train_rows)
     labelled = world.tensors["labelled"][rows] > 0
     if not labelled.any():
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
     category = pd.factorize(queries["benchmark"].astype(str) + "/" + queries["category"].astype(str))[0]
-    features = torch.cat([embedding, torch.nn.functional.one_hot(torch.from_numpy(category)).float()], dim=1)
+    centre, scale = standardisation(embedding[rows], parts)
+    told = torch.nn.functional.one_hot(torch.from_numpy(category)).float()
+    features = torch.cat([(embedding - centre) * scale, told], dim=1)
     known, unknown = rows[labelled], rows[~labelled]
     tensors = dict(world.tensors)
     for name in ("capability", "knowledge"):

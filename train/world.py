@@ -81,15 +81,7 @@ def build_world(
 
     `embed` turns phrases into unit vectors. Raises PoolError for a pool whose members have no training outcome.
     """
-    ids = dataset.queries["query_id"].to_numpy()
-    train_ids = set(ids[train_rows])
-    names = Counter(
-        name
-        for note in dataset.annotations
-        if note.annotator == LABELLER and note.query_id in train_ids
-        for name in note.knowledge
-    )
-    taxonomy = consolidate(names, embed, merge_cosine, minimum_count)
+    taxonomy = taxonomy_of(dataset, train_rows, embed, merge_cosine, minimum_count)
     seen = ~np.isnan(dataset.score)
     kept = np.flatnonzero(seen[train_rows].any(axis=0))
     systems = tuple(dataset.systems[column] for column in kept)
@@ -104,6 +96,24 @@ def build_world(
         val_rows,
         tensors_of(dataset, taxonomy, kept, usable, train_rows),
     )
+
+
+def taxonomy_of(
+    dataset: Dataset,
+    train_rows: NDArray[np.intp],
+    embed: Embed,
+    merge_cosine: float = 0.7,
+    minimum_count: int = 10,
+) -> Taxonomy:
+    """The axes that the LLM's annotations of the training rows consolidate to; `embed` as in `build_world`."""
+    train_ids = set(dataset.queries["query_id"].to_numpy()[train_rows])
+    names = Counter(
+        name
+        for note in dataset.annotations
+        if note.annotator == LABELLER and note.query_id in train_ids
+        for name in note.knowledge
+    )
+    return consolidate(names, embed, merge_cosine, minimum_count)
 
 
 def tensors_of(

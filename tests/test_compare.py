@@ -1,0 +1,188 @@
+"""A tiny planted comparison from its YAML to its report, resumed, and with a training of ours."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from train.__main__ import main
+from train.compare import tasks
+from train.compare.predictions import Cell, read_cell
+from train.compare.runner import fill
+from train.compare.settings import read_settings
+from train.compare.tally import select
+from train.compare.tracking import summary
+from train.compare.workplace import open_workplace
+from train.planted import write_planted
+
+QUERIES = 260
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare") / "data"
+    write_planted(folder, QUERIES)
+    return folder
+
+
+@pytest.fixture
+def comparison(world, tiny_encoder, tmp_path):
+    """Writes a comparison's YAML with changes; returns its file and its output folder."""
+
+    def write(**changes):
+        raw = {
+            "name": "tiny",
+            "data": str(world),
+            "pools": [str(world / "pool.yaml")],
+            "regimes": ["in-distribution"],
+            "rotations": [0, 1],
+            "baselines": {"table-benchmark": [0], "constant": [0], "random": [0, 1]},
+            "bootstraps": 100,
+            "encoder": str(tiny_encoder),
+            "cache": str(tmp_path.parent / "cache"),
+            "out": str(tmp_path / "out"),
+        }
+        file = tmp_path / "tiny.yaml"
+        file.write_text(yaml.safe_dump(raw | changes, sort_keys=False))
+        return file, tmp_path / "out"
+
+    return write
+
+
+def train_config(world, tiny_encoder, tmp_path):
+    """One epoch on the tiny encoder."""
+    callbacks = [
+        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+         "init_args": {"dirpath": "runs/one/checkpoints", "monitor": "val/aiq_margin", "mode": "max"}},
+    ]  # fmt: skip
+    raw = {
+        "model": {"encoder": str(tiny_encoder), "max_tokens": 48, "hidden": 16},
+        "data": {"pools": [str(world / "pool.yaml")], "batch_size": 64, "minimum_count": 5},
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "callbacks": callbacks},
+    }
+    file = tmp_path / "one.yaml"
+    file.write_text(yaml.safe_dump(raw))
+    return file
+
+
+def test_a_comparison_trains_ours_judges_all_and_reports(
+    comparison, world, tiny_encoder, tmp_path, capsys, monkeypatch
+):
+    config = train_config(world, tiny_encoder, tmp_path)
+    flips = pd.DataFrame({"method": ["one"], "pool": ["planted"], "subset": ["typos"], "value": [0.97]})
+    flips.to_parquet(tmp_path / "flips.parquet")
+    file, out = comparison(ours={str(config): [0]}, rotations=[0], flips=str(tmp_path / "flips.parquet"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "report.md")
+    frame = pd.read_parquet(out / "comparison.parquet")
+    margins = select(frame, "aiq_margin").set_index("method")
+    assert list(margins.index) == ["one", "table-benchmark", "constant", "random"]
+    assert margins["value"]["table-benchmark"] > margins["value"]["constant"] > margins["value"]["random"]
+    assert (margins["low"] < margins["value"]).all() and margins["p_holm"].notna().sum() == 3
+    assert select(frame, "n", method="pool")["value"].item() == len(read_cell(out_cell(out)).test_rows)
+    assert frame[frame["metric"] == "unchanged"]["value"].tolist() == [0.97]
+    figures = summary(frame, "one")
+    assert figures["in-distribution/planted/aiq_margin"] == margins["value"]["one"]
+    assert not [key for key in figures if "height" in key or "strongest" in key]
+    text = (out / "report.md").read_text()
+    for part in (
+        "# tiny",
+        "## in-distribution",
+        "| table-benchmark | +",
+        f"--config {file}",
+        "random [0, 1]",
+        "▲",
+        "0.970",
+    ):
+        assert part in text
+    assert len(list((out / "figures").glob("*.png"))) == 5
+    assert all(picture.stat().st_size > 5000 for picture in (out / "figures").glob("*.png"))
+    assert not (tmp_path / "runs").exists()  # ours wrote under OUT alone
+
+
+def out_cell(out: Path) -> Path:
+    return Cell("in-distribution", "0", "planted", "constant", 0).file(out)
+
+
+def test_a_second_run_skips_finished_cells_and_a_changed_setting_makes_them_anew(comparison, monkeypatch):
+    asked = []
+    original = tasks.METHODS["constant"]
+
+    def counted():
+        asked.append("constant")
+        return original()
+
+    monkeypatch.setitem(tasks.METHODS, "constant", counted)
+    changes = {"baselines": {"constant": [0]}}
+    file, out = comparison(**changes)
+    fill(open_workplace(read_settings(file)), 1, progress=False)
+    assert len(asked) == 2
+    fill(open_workplace(read_settings(file)), 1, progress=False)
+    assert len(asked) == 2
+    out_cell(out).unlink()
+    fill(open_workplace(read_settings(file)), 1, progress=False)
+    assert len(asked) == 3
+    file, _ = comparison(**changes, max_tokens=32)
+    fill(open_workplace(read_settings(file)), 1, progress=False)
+    assert len(asked) == 5
+
+
+def test_a_run_that_fails_keeps_the_cells_before(comparison, monkeypatch):
+    def broken():
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(tasks.METHODS, "constant", broken)
+    file, out = comparison(baselines={"table-benchmark": [0], "constant": [0]})
+    assert main(["compare", "--config", str(file), "--workers", "1"]) == 130
+    assert [each.name for each in out.rglob("*.npz")] == ["table-benchmark-0.npz"]
+
+
+def test_few_rows_draw_training_rows_by_the_seed_and_judge_by_one_yardstick(comparison):
+    file, out = comparison(regimes=["few-rows"], rotations=[0], shares=[0.2], baselines={"constant": [0, 1]})
+    place = open_workplace(read_settings(file))
+    fill(place, 1, progress=False)
+    cells = [read_cell(Cell("few-rows-0.2", "0", "planted", "constant", seed).file(out)) for seed in (0, 1)]
+    assert np.array_equal(cells[0].test_rows, cells[1].test_rows)
+    assert not np.allclose(cells[0].quality, cells[1].quality)
+    (regime,) = place.regimes
+    assert place.references("planted", place.rows(regime, "0", 0)) == place.references(
+        "planted", place.rows(regime, "0", 1)
+    )
+
+
+def test_baselines_see_no_outcome_of_a_test_row(comparison, monkeypatch):
+    file, _ = comparison(rotations=[3], baselines={"constant": [0]})
+    seen = []
+
+    class Spy:
+        def fit(self, task, seed):
+            seen.append(task)
+
+        def predict(self, queries):
+            return np.zeros((len(queries.input_tokens), 10))
+
+    monkeypatch.setitem(tasks.METHODS, "constant", Spy)
+    place = open_workplace(read_settings(file))
+    fill(place, 1, progress=False)
+    rows = place.rows(place.regimes[0], "3", 0)
+    outcomes = place.outcomes["planted"]
+    assert np.array_equal(seen[0].train_outcomes.score, outcomes.take(rows.train).score)
+    assert np.array_equal(seen[0].val_outcomes.score, outcomes.take(rows.val).score)
+    labelled = ~np.isnan(seen[0].train.llm_labels).any(axis=1)
+    assert 0 < labelled.sum() < len(labelled)
+    assert (seen[0].expected_cost > 0).all()
+
+
+def test_mistakes_are_one_line(comparison, capsys):
+    for changes, message in (
+        ({"benchmarks": ["planted-coding"], "regimes": ["ood"]}, "no row of split ood"),
+        ({"flips": "missing.parquet"}, "flips: missing.parquet has no columns method"),
+        ({"pools": ["missing.yaml"]}, "missing.yaml"),
+    ):
+        file, _ = comparison(**changes)
+        assert main(["compare", "--config", str(file)]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("train: error: ") and message in error

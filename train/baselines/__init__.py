@@ -1,0 +1,38 @@
+"""Routers to compare with, each a file: fitted on train, settings chosen on validation, quality (B, M) predicted.
+
+`METHODS` makes a fresh, unfitted one by name, in the order of reports. All share the predicted cost of
+`train.baselines.cost`. The Zero router and the oracles are functions of outcomes: `train.baselines.oracle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from train.baselines import kmeans, knn, logistic, ridge
+from train.baselines.carrot import Carrot
+from train.baselines.closed_form import ClosedFormProfiles
+from train.baselines.constants import RandomQuality, SingleModel, TrainingMeans
+from train.baselines.factorisation import Factorisation
+from train.baselines.mirt import ItemResponse
+from train.baselines.selection import Tuned
+from train.baselines.tables import MeansTable
+from train.baselines.task import Baseline
+
+METHODS: dict[str, Callable[[], Baseline]] = {
+    "random": RandomQuality,
+    "cheapest": lambda: SingleModel("cheapest"),
+    "best-single": lambda: SingleModel("best_single"),
+    "constant": TrainingMeans,
+    "table-benchmark": lambda: MeansTable("benchmark"),
+    "table-category": lambda: MeansTable("category"),
+    "knn": lambda: Tuned(knn.NEIGHBOURS, knn.NearestNeighbours),
+    "kmeans": lambda: Tuned(kmeans.CLUSTERS, kmeans.ClusterMeans),
+    "ridge": lambda: Tuned(ridge.ALPHAS, ridge.RidgeScores),
+    "factorisation": lambda: Tuned(logistic.STEPS, Factorisation),
+    "mirt": lambda: Tuned(logistic.STEPS, ItemResponse),
+    "carrot": lambda: Tuned(logistic.STEPS, Carrot),
+    "closed-form-llm": lambda: ClosedFormProfiles("llm"),
+    "closed-form-predicted": lambda: ClosedFormProfiles("predicted"),
+    "closed-form-capabilities": lambda: ClosedFormProfiles("predicted", "capabilities"),
+    "closed-form-knowledge": lambda: ClosedFormProfiles("predicted", "knowledge"),
+}

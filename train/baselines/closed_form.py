@@ -1,0 +1,58 @@
+"""The paper's closed form (InferenceDynamics, 2505.16303; docs/method.md section 1) as a baseline.
+
+Profiles come from the annotated training queries and their LLM labels; the judged query's labels from the LLM or
+predicted from its embedding. Axes: B queries, M candidates, A label axes: C capabilities, then K domains.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from router.closed_form import ClosedForm
+from router.taxonomy import CAPABILITIES
+from train.baselines.task import Array, Queries, Task
+
+AXES = {
+    "both": slice(None),
+    "capabilities": slice(None, len(CAPABILITIES)),
+    "knowledge": slice(len(CAPABILITIES), None),
+}
+
+
+class ClosedFormProfiles:
+    """Label weights times mean scores of training queries alike. Ignores the seed; chooses nothing on validation.
+
+    With the LLM's labels it can judge annotated queries only: where nobody annotated it gives the training means.
+    Values are weighted sums as the paper has them, halved where capabilities and domains are added; no probabilities.
+
+    Args:
+        labels: whose labels the judged queries carry.
+        axes: which of the label axes count.
+        beta: the paper's price of cost in score per USD; 0 leaves cost to the policy.
+    """
+
+    def __init__(
+        self,
+        labels: Literal["llm", "predicted"],
+        axes: Literal["both", "capabilities", "knowledge"] = "both",
+        beta: float = 0.0,
+    ) -> None:
+        self.labels, self.axes, self.beta = labels, axes, beta
+
+    def fit(self, task: Task, seed: int) -> None:
+        """Average the scores of the annotated training rows; DataError where there is none."""
+        outcomes, weights = task.train_outcomes, task.train.llm_labels[:, AXES[self.axes]]
+        known = ~np.isnan(weights).any(axis=1)
+        self.means: Array = outcomes.score.mean(axis=0)
+        self.form = ClosedForm().fit(weights[known], outcomes.score[known], outcomes.cost_usd[known], self.beta)
+
+    def predict(self, queries: Queries) -> Array:
+        """Quality (B, M)."""
+        labels = queries.llm_labels if self.labels == "llm" else queries.predicted_labels
+        weights = labels[:, AXES[self.axes]]
+        known = ~np.isnan(weights).any(axis=1)
+        quality = np.tile(self.means, (len(weights), 1))
+        quality[known] = self.form.predict(weights[known]) / (2 if self.axes == "both" else 1)
+        return quality

@@ -1,0 +1,49 @@
+"""Chooses a baseline's setting on the validation rows, by the area under its cost-quality hull.
+
+Knows no method. The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from router.metrics import evaluate
+from train.baselines.task import Array, Baseline, Queries, Task
+
+Setting = TypeVar("Setting")
+
+
+def choose(settings: Iterable[Setting], build: Callable[[Setting], Baseline], task: Task, seed: int = 0) -> Baseline:
+    """The fitted baseline whose AIQ on the validation rows is greatest, the first such one on a tie."""
+    fitted = [build(setting) for setting in settings]
+    for baseline in fitted:
+        baseline.fit(task, seed)
+    return max(fitted, key=lambda baseline: validation_aiq(baseline, task))
+
+
+def validation_aiq(baseline: Baseline, task: Task) -> float:
+    """AIQ of a fitted baseline on the validation rows (docs/method.md section 4)."""
+    quality, outcomes = baseline.predict(task.val), task.val_outcomes
+    return evaluate(quality, task.expected_cost, outcomes.score, outcomes.cost_usd, task.best_single, task.cheapest).aiq
+
+
+class Tuned(Generic[Setting]):
+    """A baseline that is fitted with each setting and keeps the one that `choose` chooses.
+
+    Attributes:
+        chosen: the baseline in use, after `fit`; its attributes tell the setting.
+    """
+
+    chosen: Baseline
+
+    def __init__(self, settings: Iterable[Setting], build: Callable[[Setting], Baseline]) -> None:
+        self.settings, self.build = settings, build
+
+    def fit(self, task: Task, seed: int) -> None:
+        """Fit with every setting, keep one."""
+        self.chosen = choose(self.settings, self.build, task, seed)
+
+    def predict(self, queries: Queries) -> Array:
+        """Quality (B, M) of the chosen baseline."""
+        return self.chosen.predict(queries)

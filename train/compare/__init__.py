@@ -1,0 +1,1 @@
+"""`python -m train compare`: baselines and our routers under several regimes, judged on the same bootstrap draws."""

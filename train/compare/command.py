@@ -1,0 +1,100 @@
+"""`python -m train compare --config FILE [--config FILE ...]`: every method under every regime, judged and reported.
+
+Ties the parts together: settings, cells, judgement, then OUT/comparison.parquet, report.md, figures/ and W&B runs.
+Defines none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from router.errors import RouterError, UsageError
+from train.compare import plots
+from train.compare.judge import judge_pool
+from train.compare.processes import cores, run
+from train.compare.report import report
+from train.compare.runner import fill
+from train.compare.settings import Settings, read_settings
+from train.compare.tally import ALL, table
+from train.compare.tracking import track
+from train.compare.workplace import Workplace, open_workplace
+
+FLIP_COLUMNS = ["method", "pool", "subset", "value"]
+
+
+def compare(settings: Settings, workers: int, command: str) -> Path:
+    """Run one comparison, going on where an earlier run stopped; returns the report's file."""
+    progress = sys.stderr.isatty()
+    flips = read_flips(settings.flips)
+    place = open_workplace(settings)
+    place.out.mkdir(parents=True, exist_ok=True)
+    fill(place, workers, progress)
+    frame = judge(place, workers, progress, flips)
+    _write_whole(place.out / "comparison.parquet", frame.to_parquet(index=False))
+    text = report(frame, settings, made_line(command))
+    _write_whole(place.out / "report.md", text.encode())
+    track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
+    return place.out / "report.md"
+
+
+def judge(place: Workplace, workers: int, progress: bool, flips: pd.DataFrame) -> pd.DataFrame:
+    """The tidy table of all regimes and pools, in the settings' order, and of the flips."""
+    jobs = [(regime, pool) for regime in place.regimes for pool in place.pools
+            if any(pool in place.pools_under(regime, part) for part in regime.parts)]  # fmt: skip
+    found = {}
+    with tqdm(total=len(jobs), unit="pool", desc="judging", disable=not progress) as bar:
+        for rows in run(judge_pool, jobs, place, workers):
+            found[rows[0]["regime"], rows[0]["pool"]] = rows
+            bar.update()
+    ordered = [row for regime, pool in jobs for row in found[regime.name, pool]]
+    return table([*ordered, *flips.assign(part=ALL, metric="unchanged", at=0.0).to_dict("records")])
+
+
+def read_flips(file: str | None) -> pd.DataFrame:
+    """What the robustness suite found, empty without a file; UsageError for a file that is none of its tables."""
+    if file is None:
+        return pd.DataFrame(columns=FLIP_COLUMNS)
+    try:
+        return pd.read_parquet(file, columns=FLIP_COLUMNS)
+    except Exception as error:  # pyarrow and pandas raise their own families here
+        raise UsageError(f"flips: {file} has no columns {', '.join(FLIP_COLUMNS)}: {error}") from error
+
+
+def made_line(command: str) -> str:
+    """When, how and on what a report was made."""
+    machine = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
+    return f"`{command}`, {datetime.date.today().isoformat()}, {machine}."
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    beside = file.with_name(f".{os.getpid()}-{file.name}")
+    beside.write_bytes(content)
+    os.replace(beside, file)
+
+
+def main(args: list[str] | None = None) -> int:
+    """0 when every comparison is done, 1 on an error of ours, 130 when interrupted; argparse exits with 2."""
+    parser = argparse.ArgumentParser(prog="python -m train compare", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", action="append", required=True, metavar="FILE", help="may be given several times")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: %(default)s, one a core)")
+    options = parser.parse_args(args)
+    command = "python -m train compare " + " ".join(f"--config {shlex.quote(file)}" for file in options.config)
+    try:
+        for settings in [read_settings(file) for file in options.config]:
+            print(compare(settings, options.workers, command))
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("train: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0

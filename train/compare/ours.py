@@ -1,0 +1,152 @@
+"""Trains a configuration of ours on the rows of one part of a regime, and predicts with what it exports.
+
+Training runs in a process of its own on a view of the data folder that holds no outcome, annotation or fold of any row
+it must not see; only the texts stay, all in their order, so that every view shares one cache of embeddings.
+Axes: N queries of the folder, B predicted queries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from torch import Tensor
+
+from router.dataset import Dataset
+from router.encoder import DEFAULT_ENCODER, QueryEncoder
+from router.errors import UsageError
+from router.routing import Router
+from train.compare.regimes import Rows
+from train.data import cached_embeddings
+
+TRAIN_FOLD, VAL_FOLD, UNSEEN_FOLD = 0, 7, 9  # of a view
+
+
+class CachedEncoder:
+    """Stands in for a router's encoder: looks embeddings up by text."""
+
+    def __init__(self, encoder: QueryEncoder, texts: list[str], cache: Path, bf16: bool = False) -> None:
+        self.embeddings = cached_embeddings(encoder, texts, cache, bf16)
+        self.row_of = {text: row for row, text in enumerate(texts)}
+
+    def encode(self, texts: list[str], batch_size: int = 0) -> Tensor:
+        """Embeddings (B, E) of texts known at the start."""
+        return self.embeddings[[self.row_of[text] for text in texts]]
+
+
+def read_config(config: str | Path) -> dict[str, Any]:
+    """A training configuration as plain values; UsageError where it is none."""
+    try:
+        settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{config} is no training configuration: {error}") from error
+    if not isinstance(settings, dict) or not all(
+        isinstance(settings.get(k), dict) for k in ("model", "data", "trainer")
+    ):
+        raise UsageError(f"{config} is no training configuration: it needs the sections model, data and trainer")
+    return settings
+
+
+def is_frozen(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration trains on embeddings that can be computed once."""
+    return bool(config["model"].get("freeze_encoder", True))
+
+
+def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> CachedEncoder:
+    """Embeddings of `texts` as a frozen configuration, or the `training` of a checkpoint made by one, has them."""
+    model = config["model"]
+    encoder = QueryEncoder.from_pretrained(
+        model.get("encoder", DEFAULT_ENCODER), model.get("max_tokens", 256), layers=model.get("layers", ())
+    )
+    return CachedEncoder(encoder, texts, Path(cache), config["data"].get("bf16_embeddings", False))
+
+
+def moved(config: str | Path, out: Path) -> Path:
+    """A copy of the configuration that writes under `out` alone: checkpoints/, router/ and no log of a run."""
+    out.mkdir(parents=True, exist_ok=True)
+    settings = read_config(config)
+    settings["trainer"] |= {"logger": False, "default_root_dir": str(out)}
+    for callback in settings["trainer"].get("callbacks") or []:
+        if "dirpath" in callback.get("init_args", {}):
+            callback["init_args"]["dirpath"] = str(out / "checkpoints")
+    settings["export"] = {**settings.get("export", {}), "folder": str(out / "router")}
+    copy = out / "config.yaml"
+    copy.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return copy
+
+
+def write_view(dataset: Dataset, rows: Rows, folder: Path) -> None:
+    """A data folder whose fold 0 trains and fold 7 validates, and that tells nothing of other rows but their text."""
+    queries = dataset.queries.copy()
+    queries["fold"] = np.select([rows.train, rows.val], [TRAIN_FOLD, VAL_FOLD], UNSEEN_FOLD).astype(np.int8)
+    queries["split"] = np.select([rows.train, rows.val], ["train", "val"], "test")
+    queries["ood_twin"] = False  # whoever may not be seen is out already
+    seen = set(queries["query_id"][rows.train | rows.val])
+    queries.to_parquet(folder / "queries.parquet", index=False)
+    outcomes = pd.read_parquet(dataset.folder / "outcomes.parquet")
+    outcomes[outcomes["query_id"].astype(str).isin(seen)].to_parquet(folder / "outcomes.parquet", index=False)
+    shutil.copy(dataset.folder / "models.csv", folder / "models.csv")
+    notes = dataset.folder / "annotations.jsonl"
+    if notes.is_file():
+        with notes.open(encoding="utf-8") as lines, (folder / notes.name).open("w", encoding="utf-8") as kept:
+            kept.writelines(line for line in lines if str(json.loads(line)["query_id"]) in seen)
+
+
+def fit(config: str, seed: int, dataset: Dataset, rows: Rows, run: Path, key: str, cache: str) -> Path:
+    """The checkpoint folder of a configuration trained on `rows` with a seed, in `run`; kept if made under `key`.
+
+    A killed training goes on from its last checkpoint. Raises UsageError with the end of the log where it fails.
+    """
+    marker, router = run / "key", run / "router"
+    if not (marker.is_file() and marker.read_text() == key):
+        shutil.rmtree(run, ignore_errors=True)
+    elif router.is_dir():
+        return router
+    copy = moved(config, run)
+    marker.write_text(key)
+    with tempfile.TemporaryDirectory(dir=run, prefix="data-") as view:
+        write_view(dataset, rows, Path(view))
+        changes: dict[str, Any] = {
+            "seed_everything": seed,
+            "data.folder": view,
+            "data.planted_queries": "null",
+            "data.train_folds": f"[{TRAIN_FOLD}]",
+            "data.val_folds": f"[{VAL_FOLD}]",
+            "data.ood_benchmarks": "[]",
+            "data.cache": cache,
+            "trainer.enable_progress_bar": "false",
+        }
+        if (run / "checkpoints" / "last.ckpt").is_file():
+            changes["ckpt_path"] = "last"
+        _train(["fit", "--config", str(copy), *(part for k, v in changes.items() for part in (f"--{k}", str(v)))], run)
+    return router
+
+
+def _train(arguments: list[str], run: Path) -> None:
+    """Run `python -m train` with its output in `run`/fit.log."""
+    log = run / "fit.log"
+    ours = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "train", *arguments]
+    with log.open("wb") as output:
+        done = subprocess.run(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": ours})
+    if done.returncode:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise UsageError(f"training of {run} failed with exit status {done.returncode}, see {log}: {''.join(last)}")
+
+
+def load(checkpoint: Path, texts: list[str], cache: str) -> Router:
+    """The router in a checkpoint folder; one that was trained on a frozen encoder knows `texts` by the cache."""
+    router = Router.from_pretrained(checkpoint)
+    if is_frozen(router.checkpoint.training):
+        router.encoder = cached_encoder(router.checkpoint.training, texts, cache)  # type: ignore[assignment]
+    return router

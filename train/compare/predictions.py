@@ -1,0 +1,97 @@
+"""What one method predicted, one .npz per cell of the comparison: written whole, and trusted only under its key.
+
+Knows names and arrays; not how a prediction is made. Axes: B queries, M candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.metrics import Array
+
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method under a part of a regime on a pool, with a seed."""
+
+    regime: str
+    part: str
+    pool: str
+    method: str
+    seed: int
+
+    def file(self, out: Path) -> Path:
+        """Where its predictions lie."""
+        return out / "predictions" / self.regime / self.part / self.pool / f"{self.method}-{self.seed}.npz"
+
+
+@dataclass(frozen=True)
+class CellPredictions:
+    """Predicted quality and cost of the cell's test and validation rows."""
+
+    test_rows: Index  # (B,) rows of the folder's queries
+    quality: Array  # (B, M)
+    cost_usd: Array  # (B, M)
+    val_rows: Index
+    val_quality: Array
+    val_cost_usd: Array
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """A digest of all that decides a prediction; masks and arrays count by their content.
+
+    >>> key_of({"seed": 0}) == key_of({"seed": 0}) != key_of({"seed": 1})
+    True
+    """
+    plain = {
+        k: hashlib.sha256(v.tobytes()).hexdigest() if isinstance(v, np.ndarray) else v for k, v in settings.items()
+    }
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_of(*files: Path) -> str:
+    """A digest of the files' names and bytes; of those below it for a folder, nothing for what is not there."""
+    digest = hashlib.sha256()
+    for file in files:
+        for each in sorted(file.rglob("*")) if file.is_dir() else [file]:
+            if each.is_file():
+                digest.update(each.name.encode() + b"\0" + each.read_bytes())
+    return digest.hexdigest()
+
+
+def write_cell(file: Path, key: str, predictions: CellPredictions) -> None:
+    """Save under a temporary name, then rename: a killed run leaves no half-written cell."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{os.getpid()}-{file.name}")
+    try:
+        np.savez(beside, key=np.array(key), **asdict(predictions))
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def is_finished(file: Path, key: str) -> bool:
+    """Whether `file` holds predictions made under `key`."""
+    try:
+        with file.open("rb") as stream, np.load(stream) as arrays:
+            return str(arrays["key"]) == key
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def read_cell(file: Path) -> CellPredictions:
+    """The predictions in a finished cell."""
+    with np.load(file) as arrays:
+        return CellPredictions(**{name: arrays[name] for name in CellPredictions.__dataclass_fields__})

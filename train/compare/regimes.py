@@ -1,0 +1,147 @@
+"""Which rows train, validate and test under each regime of a comparison. Pure: columns in, masks out.
+
+    in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
+    few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
+    leave-one-out        one benchmark tested, it and whatever repeats one of its questions never trained on
+    ood                  the same for each benchmark of split `ood`, as `train.selection` leaves it out
+
+Knows no pool and no method. A part is what is averaged over: a rotation's number or a benchmark. Axes: N queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.dataset import Dataset
+from router.errors import DataError, UsageError, known_names
+from train.selection import usable_rows
+
+Mask = NDArray[np.bool_]
+
+REGIMES = ("in-distribution", "few-rows", "leave-one-out", "ood")
+ROTATIONS = 5
+
+
+@dataclass(frozen=True)
+class Regime:
+    """One way to split, and the parts that it is averaged over."""
+
+    kind: str  # of REGIMES
+    parts: tuple[str, ...]
+    share: float = 1.0  # of the training rows
+
+    @property
+    def name(self) -> str:
+        """As it is reported.
+
+        >>> Regime("few-rows", ("0",), 0.05).name
+        'few-rows-0.05'
+        """
+        return f"{self.kind}-{self.share:g}" if self.kind == "few-rows" else self.kind
+
+    @property
+    def draws_rows(self) -> bool:
+        """Whether the seed decides on training rows."""
+        return self.kind == "few-rows"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Masks (N,) of one part of a regime."""
+
+    train: Mask
+    val: Mask
+    test: Mask
+    yardstick: Mask  # training rows before a share is drawn: best single and cheapest model are chosen on them
+
+
+def rotation_folds(rotation: int) -> tuple[tuple[int, ...], int, tuple[int, int]]:
+    """Training folds, validation fold and test folds of a rotation, each two folds on from the one before.
+
+    >>> rotation_folds(0)
+    ((0, 1, 2, 3, 4, 5, 6), 7, (8, 9))
+    >>> rotation_folds(1)
+    ((2, 3, 4, 5, 6, 7, 8), 9, (0, 1))
+    """
+    test = ((8 + 2 * rotation) % 10, (9 + 2 * rotation) % 10)
+    val = (7 + 2 * rotation) % 10
+    return tuple(fold for fold in range(10) if fold not in (val, *test)), val, test
+
+
+def regimes(
+    dataset: Dataset, kinds: Sequence[str], rotations: Sequence[int], benchmarks: Sequence[str], shares: Sequence[float]
+) -> list[Regime]:
+    """The regimes of a comparison; without `benchmarks` each one of the folder with outcomes is left out in turn.
+
+    Raises UsageError for a benchmark that the folder lacks, and for `ood` where it has no benchmark of that split.
+    """
+    column, parts = dataset.queries["benchmark"], tuple(str(rotation) for rotation in rotations)
+    unknown = sorted(set(benchmarks) - set(column))
+    if unknown:
+        raise UsageError(f"benchmarks: {unknown[0]!r} is not in {dataset.folder}; {known_names(unknown[0], column)}")
+    found = []
+    for kind in kinds:
+        if kind == "few-rows":
+            found += [Regime(kind, parts, share) for share in shares]
+        elif kind == "in-distribution":
+            found.append(Regime(kind, parts))
+        elif kind == "leave-one-out":
+            answered = column[~np.isnan(dataset.score).all(axis=1)]
+            found.append(Regime(kind, tuple(benchmarks) or tuple(sorted(set(answered)))))
+        else:
+            held_out = tuple(sorted(set(column[dataset.queries["split"] == "ood"])))
+            if not held_out:
+                raise UsageError(f"regime ood: {dataset.folder} has no row of split ood; use leave-one-out")
+            found.append(Regime(kind, held_out))
+    return found
+
+
+def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
+    """The rows of one part of a regime; `seed` matters to a regime that draws its training rows alone.
+
+    A benchmark that is tested as a whole is judged by routers trained and validated on the shipped folds, 0 to 6 and 7.
+    """
+    rotation = int(part) if regime.kind in ("in-distribution", "few-rows") else 0
+    train_folds, val_fold, test_folds = rotation_folds(rotation)
+    fold = dataset.queries["fold"].to_numpy()
+    train, val, test = np.isin(fold, train_folds), fold == val_fold, np.isin(fold, test_folds)
+    if regime.kind == "leave-one-out":
+        test = (dataset.queries["benchmark"] == part).to_numpy()
+        kept = ~repeats(dataset, part)
+        train, val = train & kept, val & kept
+    elif regime.kind == "ood":
+        test = (dataset.queries["benchmark"] == part).to_numpy()
+        kept = usable_rows(dataset, [name for name in regime.parts if name != part])
+        train, val = train & kept, val & kept
+    return Rows(_drawn(train, regime.share, seed), val, test, train)
+
+
+def repeats(dataset: Dataset, benchmark: str) -> Mask:
+    """Mask (N,) of a benchmark's rows and of all that ask one of its questions elsewhere: the same `group`, and for an
+    out-of-distribution benchmark every `ood_twin`. DataError for a folder that does not tell repeated questions.
+    """
+    queries = dataset.queries
+    if "group" not in queries:
+        raise DataError(
+            f"{dataset.folder}/queries.parquet has no column 'group' (docs/data.md), so rows that repeat a question of "
+            f"{benchmark} cannot be kept out of training: add it, the same value for the same question"
+        )
+    rows = queries["benchmark"] == benchmark
+    found = rows | queries["group"].isin(queries["group"][rows])
+    if (queries["split"][rows] == "ood").any():
+        found |= queries["ood_twin"]
+    return found.to_numpy(bool)
+
+
+def _drawn(rows: Mask, share: float, seed: int) -> Mask:
+    """A random share of the rows set in a mask; a smaller share of the same seed is part of a greater one."""
+    if share >= 1:
+        return rows
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(rows))
+    drawn = np.zeros_like(rows)
+    drawn[order[: max(1, round(share * len(order)))]] = True
+    return drawn

@@ -1,0 +1,155 @@
+"""Fills the cells of a comparison that are not there yet: which cells belong together, under which keys, in what order.
+
+Knows neither how a method works nor how it is judged. A cell counts as finished when its file's key is the digest of
+everything that decides it: data, rows, pool, settings, seed, and the sources of the baselines. The sources of our own
+training are not in it: delete OUT/fits to train anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import train.baselines
+from router.encoder import DEFAULT_ENCODER
+from router.evaluation import predict
+from router.pools import read_pool
+from train.compare import ours
+from train.compare.predictions import Cell, CellPredictions, digest_of, is_finished, key_of, write_cell
+from train.compare.processes import run
+from train.compare.regimes import Regime
+from train.compare.settings import method_name
+from train.compare.tasks import baseline_predictions
+from train.compare.workplace import Workplace
+
+DATA_FILES = ("queries.parquet", "outcomes.parquet", "annotations.jsonl", "models.csv")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Cells that one process fills in one go, each under its key."""
+
+    regime: Regime
+    part: str
+    seed: int  # by which training rows are drawn, and from which our fit starts
+    cells: dict[Cell, str]
+    config: str | None = None  # of our method; None: baselines of one pool
+    fit_key: str = ""
+
+
+def fill(place: Workplace, workers: int, progress: bool = True) -> None:
+    """Make every cell of the comparison that is missing or of other settings. A killed run keeps its finished cells.
+
+    Raises what a method raises, after the cells in work have been finished.
+    """
+    jobs = [*_our_jobs(place), *_baseline_jobs(place)]  # our fits take longest: first
+    total = sum(len(job.cells) for job in jobs)
+    pending = [left for job in jobs if (left := _unfinished(job, place)).cells]
+    _embed(place, pending)
+    finished = total - sum(len(job.cells) for job in pending)
+    with tqdm(total=total, initial=finished, unit="cell", desc=place.settings.name, disable=not progress) as bar:
+        for done in run(fill_job, pending, place, workers):
+            bar.update(done)
+
+
+def fill_job(place: Workplace, job: Job) -> int:
+    """Fill a job's cells; returns how many."""
+    found = _our_predictions(place, job) if job.config else _baseline_predictions(place, job)
+    for cell, predictions in found:
+        write_cell(cell.file(place.out), job.cells[cell], predictions)
+    return len(job.cells)
+
+
+def _unfinished(job: Job, place: Workplace) -> Job:
+    left = {cell: key for cell, key in job.cells.items() if not is_finished(cell.file(place.out), key)}
+    return replace(job, cells=left)
+
+
+def _embed(place: Workplace, pending: list[Job]) -> None:
+    """Compute what several processes would else compute at once; it stays in the cache of embeddings."""
+    for config in dict.fromkeys(job.config for job in pending):
+        if config is None:
+            _ = place.embedding
+        elif ours.is_frozen(settings := ours.read_config(config)):
+            ours.cached_encoder(settings, place.texts, place.settings.cache)
+
+
+def _our_jobs(place: Workplace) -> Iterator[Job]:
+    """One fit and its predictions for every pool."""
+    data = _data_digest(place)
+    for config, seeds in place.settings.ours.items():
+        settings = ours.read_config(config)
+        made_of = {
+            "data": data,
+            "config": settings,
+            "pools": digest_of(*(Path(file) for file in settings["data"].get("pools", ()))),
+            "encoder": digest_of(Path(settings["model"].get("encoder", DEFAULT_ENCODER))),
+        }
+        for regime in place.regimes:
+            for part in regime.parts:
+                for seed in seeds:
+                    rows = place.rows(regime, part, seed)
+                    fit_key = key_of({**made_of, "seed": seed, "train": rows.train, "val": rows.val})
+                    cells = {
+                        Cell(regime.name, part, pool, method_name(config), seed): key_of(
+                            {"fit": fit_key, "test": rows.test, "pool": digest_of(Path(place.files[pool]))}
+                        )
+                        for pool in place.pools_under(regime, part)
+                    }
+                    yield Job(regime, part, seed, cells, config, fit_key)
+
+
+def _our_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
+    assert job.config is not None
+    rows = place.rows(job.regime, job.part, job.seed)
+    run_folder = place.out / "fits" / method_name(job.config) / job.regime.name / job.part / str(job.seed)
+    checkpoint = ours.fit(job.config, job.seed, place.dataset, rows, run_folder, job.fit_key, place.settings.cache)
+    router = ours.load(checkpoint, place.texts, place.settings.cache)
+    for cell in job.cells:
+        pool = read_pool(place.files[cell.pool], router.systems)
+        test, val = (place.outcomes[cell.pool].take(mask).rows for mask in (rows.test, rows.val))
+        seen = predict(router, [place.texts[row] for row in [*test, *val]], pool)
+        quality, cost = np.split(seen.quality, [len(test)]), np.split(seen.cost_usd, [len(test)])
+        yield cell, CellPredictions(test, quality[0], cost[0], val, quality[1], cost[1])
+
+
+def _baseline_jobs(place: Workplace) -> Iterator[Job]:
+    """All baselines of one pool under one part, and under one seed where that draws the training rows."""
+    settings, data = place.settings, _data_digest(place)
+    made_of = {
+        "data": data,
+        "encoder": [settings.encoder, digest_of(Path(settings.encoder)), settings.max_tokens, settings.layers],
+        "sources": digest_of(*sorted(Path(train.baselines.__file__).parent.glob("*.py"))),
+    }
+    wanted = [(method, seed) for method, seeds in settings.baselines.items() for seed in seeds]
+    for regime in place.regimes:
+        draws = sorted({seed for _, seed in wanted}) if regime.draws_rows else [0]
+        for part in regime.parts:
+            for draw in draws:
+                rows = place.rows(regime, part, draw)
+                of_rows = made_of | {"train": rows.train, "val": rows.val, "test": rows.test}
+                for pool in place.pools_under(regime, part):
+                    of_pool = key_of(of_rows | {"pool": digest_of(Path(place.files[pool]))})
+                    cells = {
+                        Cell(regime.name, part, pool, method, seed): key_of(
+                            {"task": of_pool, "method": method, "seed": seed}
+                        )
+                        for method, seed in wanted
+                        if not regime.draws_rows or seed == draw
+                    }
+                    yield Job(regime, part, draw, cells)
+
+
+def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
+    wanted = [(cell.method, cell.seed) for cell in job.cells]
+    pool = next(iter(job.cells)).pool
+    found = baseline_predictions(place, pool, job.regime, job.part, job.seed, wanted)
+    return zip(job.cells, found, strict=True)
+
+
+def _data_digest(place: Workplace) -> str:
+    return digest_of(*(place.dataset.folder / name for name in DATA_FILES))

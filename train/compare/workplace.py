@@ -1,0 +1,92 @@
+"""What every worker of a comparison holds: the data folder, its pools and their outcomes, read and checked once.
+
+Knows no method. Axes: N queries of the folder, E embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from router.dataset import Dataset, data_folder, read_dataset
+from router.encoder import QueryEncoder
+from router.errors import PoolError, UsageError
+from router.evaluation import PoolOutcomes, pool_outcomes, reference_models
+from router.metrics import Array
+from router.pools import Pool, read_pool
+from train.compare.regimes import Regime, Rows, regimes, rows_of
+from train.compare.settings import Settings
+from train.data import cached_embeddings
+from train.planted import write_planted
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """One comparison's data, opened. Two are equal only if they are one."""
+
+    settings: Settings
+    dataset: Dataset
+    pools: Mapping[str, Pool]  # in the settings' order
+    files: Mapping[str, str]  # pool file by name
+    outcomes: Mapping[str, PoolOutcomes]
+    regimes: tuple[Regime, ...]
+
+    @property
+    def out(self) -> Path:
+        """Folder of everything the comparison writes."""
+        return Path(self.settings.out)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """All N query texts."""
+        return self.dataset.queries["text"].tolist()
+
+    @cached_property
+    def embedding(self) -> Array:
+        """Frozen vectors (N, E) of the baselines."""
+        settings = self.settings
+        encoder = QueryEncoder.from_pretrained(settings.encoder, settings.max_tokens, layers=settings.layers)
+        return cached_embeddings(encoder, self.texts, Path(settings.cache)).double().numpy()
+
+    def rows(self, regime: Regime, part: str, seed: int) -> Rows:
+        """See `rows_of`."""
+        return rows_of(self.dataset, regime, part, seed)
+
+    def pools_under(self, regime: Regime, part: str) -> list[str]:
+        """Pools that have rows to train on and rows to test on in this part."""
+        rows = self.rows(regime, part, 0)
+        return [name for name, each in self.outcomes.items()
+                if all(mask[each.rows].any() for mask in (rows.yardstick, rows.val, rows.test))]  # fmt: skip
+
+    def references(self, pool: str, rows: Rows) -> tuple[int, int, float]:
+        """Columns of the best single model and the cheapest, and the mean cost between them, on training rows."""
+        training = self.outcomes[pool].take(rows.yardstick)
+        best, cheapest = reference_models(training, self.pools[pool])
+        cost = training.realised_usd.mean(axis=0)
+        return best, cheapest, float(cost[best] - cost[cheapest])
+
+
+def open_workplace(settings: Settings) -> Workplace:
+    """Read data and pools, writing a planted world first where asked for. Raises DataError, PoolError, UsageError."""
+    if settings.planted_queries and settings.data and not (Path(settings.data) / "queries.parquet").is_file():
+        write_planted(settings.data, settings.planted_queries)
+    dataset = read_dataset(data_folder(settings.data))
+    read = [(file, read_pool(file, dataset.systems)) for file in settings.pools]
+    pools, files = {pool.name: pool for _, pool in read}, {pool.name: file for file, pool in read}
+    if len(pools) < len(read):
+        raise PoolError(f"pools: two of {', '.join(settings.pools)} have the same name; rename one")
+    asked = regimes(dataset, settings.regimes, settings.rotations, settings.benchmarks, settings.shares)
+    outcomes = {name: pool_outcomes(dataset, pool) for name, pool in pools.items()}
+    place = Workplace(settings, dataset, pools, files, outcomes, tuple(asked))
+    kept = []
+    for regime in asked:
+        parts = tuple(part for part in regime.parts if place.pools_under(regime, part))
+        if not parts:
+            raise UsageError(
+                f"regime {regime.name}: no pool has queries to train, validate and test on; name other pools or "
+                "benchmarks"
+            )
+        kept.append(replace(regime, parts=parts))
+    return replace(place, regimes=tuple(kept))
