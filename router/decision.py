@@ -79,9 +79,10 @@ class Decision:
     domains: dict[str, float]  # strongest first, those of note
     difficulty: float  # logits, under the chosen model's protocol
     reasons: Reasons | None  # None where there was one candidate only
+    flagged: str | None = None  # the end of the query that the guard left out, where it did
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; without the query, which the caller has."""
+        """A JSON object; of the query, which the caller has, it holds only what was flagged."""
         raw: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
@@ -96,6 +97,7 @@ class Decision:
             "domains": self.domains,
             "difficulty": self.difficulty,
             "reasons": None,
+            "flagged": self.flagged,
         }
         if self.reasons is not None:
             raw["reasons"] = {**vars(self.reasons), "axes": [vars(c) for c in self.reasons.axes]}

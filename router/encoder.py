@@ -56,6 +56,11 @@ class QueryEncoder(nn.Module):
         config = getattr(self.transformer, "config", None)  # transformers knows how each architecture spells it
         return int(config.hidden_size if config else self.described.config["hidden_size"])
 
+    @property
+    def suffix_tokens(self) -> int:
+        """How many special tokens follow a text's own."""
+        return len(self._suffix)
+
     @classmethod
     def from_pretrained(
         cls, path_or_hub_id: str | Path, max_tokens: int = 256, head_share: float = 0.75

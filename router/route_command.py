@@ -102,6 +102,7 @@ def _options(args: Namespace, pool: Pool) -> dict[str, Any]:
         "context_tokens": args.context_tokens,
         "max_price_usd_per_mtok": args.max_price,
         "top": args.top,
+        "guard": args.guard,
     }
 
 

@@ -19,6 +19,7 @@ from router.candidates import Candidates, gather_candidates
 from router.checkpoint import Checkpoint
 from router.decision import Alternative, Contribution, Decision, Reasons, strongest
 from router.errors import PoolError, QueryError, UsageError, known_names
+from router.guard import TailGuard
 from router.network import QueryVectors
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
 from router.pools import Pool, read_pool
@@ -63,6 +64,7 @@ class RouteOptions(TypedDict, total=False):
     max_price_usd_per_mtok: float | None
     top: int
     batch_size: int
+    guard: bool
 
 
 class Router:
@@ -74,6 +76,7 @@ class Router:
         self.encoder = checkpoint.encoder.to(self.device).eval()
         self.network = checkpoint.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
+        self._guard: TailGuard | None = None  # made when first asked for
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Router:
@@ -144,8 +147,12 @@ class Router:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
         for query in queries:
             check_query(query)
-        candidates = self.candidates(pool)
-        query = self.network.heads(self.encoder.encode(list(queries), batch_size=batch_size))
+        embedding = self.encoder.encode(list(queries), batch_size=batch_size)
+        return self._predict(self.candidates(pool), embedding, queries)
+
+    def _predict(self, candidates: Candidates, embedding: Tensor, queries: Sequence[str]) -> Prediction:
+        """What is expected by `embedding` (B, E), at the costs of `queries`, which the models will be sent."""
+        query = self.network.heads(embedding)
         input_tokens = torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
         return Prediction(candidates.quality(query), candidates.cost(query, input_tokens), query, input_tokens)
 
@@ -170,11 +177,13 @@ class Router:
         max_price_usd_per_mtok: float | None = None,
         top: int = 5,
         batch_size: int = 32,
+        guard: bool = False,
     ) -> Decision | list[Decision] | Iterator[Decision]:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
         `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list.
-        `top` alternatives are reported. Raises QueryError, NoCandidateError, PoolError or UsageError.
+        `top` alternatives are reported. With `guard`, an unusual end of a query that makes its route dearer is not
+        read: the decision's `flagged` holds it. Raises QueryError, NoCandidateError, PoolError or UsageError.
         """
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
@@ -183,18 +192,25 @@ class Router:
         )
         found = self.pool(pool)
         if isinstance(query, str):
-            return self._route([query], found, dial, constraints, top, batch_size)[0]
+            return self._route([query], found, dial, constraints, top, batch_size, guard)[0]
         if isinstance(query, Sequence):
-            return self._route(query, found, dial, constraints, top, batch_size)
+            return self._route(query, found, dial, constraints, top, batch_size, guard)
         if not isinstance(dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(query, found, dial, constraints, top, batch_size)
+        return self._stream(query, found, dial, constraints, top, batch_size, guard)
 
     def _stream(
-        self, queries: Iterator[str], pool: Pool, dial: float, constraints: Constraints, top: int, batch_size: int
+        self,
+        queries: Iterator[str],
+        pool: Pool,
+        dial: float,
+        constraints: Constraints,
+        top: int,
+        batch_size: int,
+        guard: bool,
     ) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
-            yield from self._route(batch, pool, dial, constraints, top, batch_size)
+            yield from self._route(batch, pool, dial, constraints, top, batch_size, guard)
 
     @torch.inference_mode()
     def _route(
@@ -205,25 +221,55 @@ class Router:
         constraints: Constraints,
         top: int,
         batch_size: int,
+        guard: bool,
     ) -> list[Decision]:
         if not queries:
             return []
         candidates = self.candidates(pool)
         dials, weights = cost_weights(dial, len(queries), candidates.cost_range_usd)
-        seen = self.predict(queries, pool, batch_size)
-        admitted = constraints.admit(candidates.facts, seen.input_tokens.tolist())
-        utility, order = rank(
-            seen.quality.double(),
-            seen.cost_usd.double(),
-            weights.to(self.device),
-            torch.from_numpy(admitted).to(self.device),
-            max(top, 2),
-        )
-        batch = _Batch.of(pool, candidates, seen, utility, weights)
+        for query in queries:
+            check_query(query)
+        embedding = self.encoder.encode(queries, batch_size=batch_size)
+        seen = self._predict(candidates, embedding, queries)
+        admitted = torch.from_numpy(constraints.admit(candidates.facts, seen.input_tokens.tolist()))
+        ranked_by = (weights.to(self.device), admitted.to(self.device))
+        flagged: list[str | None] = [None] * len(queries)
+        if guard:
+            embedding, flagged = self._without_tails(queries, candidates, embedding, ranked_by, batch_size)
+            seen = self._predict(candidates, embedding, queries)
+        utility, order = rank(seen.quality.double(), seen.cost_usd.double(), *ranked_by, max(top, 2))
+        batch = _Batch.of(pool, candidates, seen, utility, weights, flagged)
         choices = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         return [
             self._decision(batch, row, query, float(dials[row]), choices[row], top) for row, query in enumerate(queries)
         ]
+
+    def _without_tails(
+        self,
+        queries: Sequence[str],
+        candidates: Candidates,
+        embedding: Tensor,
+        ranked_by: tuple[Tensor, Tensor],
+        batch_size: int,
+    ) -> tuple[Tensor, list[str | None]]:
+        """Embeddings (B, E) of the queries less those unusual tails that make their routes dearer, and these tails."""
+        if self._guard is None:
+            self._guard = TailGuard(self.encoder.described.tokenizer)
+        tails = [self._guard.tail(query) for query in queries]
+        rows = [row for row, tail in enumerate(tails) if tail]
+        rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
+        if not rows:
+            return embedding, tails
+        shorter = embedding.clone()
+        shorter[rows] = self.encoder.encode(rest, batch_size=batch_size)
+        whole, less = (self._predict(candidates, each, queries) for each in (embedding, shorter))
+        before, after = (
+            less.cost_usd.gather(1, rank(seen.quality.double(), seen.cost_usd.double(), *ranked_by, 1)[1])
+            for seen in (whole, less)
+        )
+        dearer = before > after  # (B, 1)
+        flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
+        return torch.where(dearer, shorter, embedding), flagged
 
     def _decision(self, batch: _Batch, row: int, query: str, dial: float, order: list[int], top: int) -> Decision:
         candidates = batch.candidates
@@ -252,6 +298,7 @@ class Router:
             domains=strongest(self.taxonomy.domains, batch.knowledge[row]),
             difficulty=float(batch.difficulty[row, candidates.protocol[order[0]]]),
             reasons=self._reasons(batch, row, order, alternatives) if len(order) > 1 else None,
+            flagged=batch.flagged[row],
         )
 
     def _reasons(self, batch: _Batch, row: int, order: list[int], alternatives: tuple[Alternative, ...]) -> Reasons:
@@ -296,9 +343,18 @@ class _Batch:
     difficulty: Tensor  # (B, P)
     capability: list[list[float]]  # (B, C)
     knowledge: list[list[float]]  # (B, K)
+    flagged: list[str | None]  # (B,)
 
     @classmethod
-    def of(cls, pool: Pool, candidates: Candidates, seen: Prediction, utility: Tensor, weight: Tensor) -> _Batch:
+    def of(
+        cls,
+        pool: Pool,
+        candidates: Candidates,
+        seen: Prediction,
+        utility: Tensor,
+        weight: Tensor,
+        flagged: list[str | None],
+    ) -> _Batch:
         query = seen.query
         return cls(
             pool,
@@ -311,6 +367,7 @@ class _Batch:
             query.difficulty.cpu(),
             query.capability.tolist(),
             query.knowledge.tolist(),
+            flagged,
         )
 
 

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
-    ("bert", "sentence_folder", "encoder", "scoring", "network"),
+    ("bert", "sentence_folder", "encoder", "scoring", "network", "guard"),
     ("calibration", "closed_form"),
     ("pool_schema", "pools", "policy", "decision", "candidates"),
     ("profiles_file", "checkpoint_folder", "checkpoint"),

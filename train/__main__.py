@@ -4,6 +4,7 @@ fit | validate | test | predict   train and judge a router (--help tells all opt
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
 average                           average a fine-tuned encoder's weights with those it started from
+robustness                        count flips under rewording, search suffixes that move routes, try the guard
 measure                           judge a checkpoint on all its pools and write the table into its card
 """
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
+    "robustness": "train.robustness.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 
