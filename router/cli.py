@@ -196,6 +196,9 @@ def _add_route(command: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--max-price", type=_number(float, 0), metavar="USD_PER_MTOK", help="highest price of input and of output"
     )
+    choice.add_argument(
+        "--guard", action="store_true", help="do not read an unusual end of a query that makes its route dearer"
+    )
     shown = command.add_argument_group("what is shown")
     shown.add_argument("--top", type=_number(int, 1), default=5, metavar="K", help="alternatives shown (default: 5)")
     shown.add_argument("--explain", action="store_true", help="say why; in JSON lines: keep the reasons")

@@ -63,6 +63,8 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
         ("needs", _weights(decision.capabilities)),
         ("domains", _weights(decision.domains)),
     ]
+    if decision.flagged:
+        facts.append(("flagged", f"{decision.flagged!r}  not read: an unusual end that makes the route dearer"))
     rows = [
         [str(rank), other.model, f"{other.quality:.3f}", usd(other.cost_usd), f"{other.utility:.4g}"]
         + (["prior"] if other.prior else [""])

@@ -83,9 +83,10 @@ class Decision:
     difficulty: float  # logits, under the chosen model's protocol
     reasons: Reasons | None  # None where there was one candidate only
     goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
+    flagged: str | None = None  # the end of the query that the guard left out, where it did
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; without the query, which the caller has."""
+        """A JSON object; of the query, which the caller has, it holds only what was flagged."""
         raw: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
@@ -101,6 +102,7 @@ class Decision:
             "difficulty": self.difficulty,
             "goal": None if self.goal is None else vars(self.goal),
             "reasons": None,
+            "flagged": self.flagged,
         }
         if self.reasons is not None:
             raw["reasons"] = {**vars(self.reasons), "axes": [vars(c) for c in self.reasons.axes]}

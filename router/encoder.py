@@ -76,6 +76,11 @@ class QueryEncoder(nn.Module):
         config = getattr(self.transformer, "config", None)  # transformers knows how each architecture spells it
         return int(getattr(config, name) if config else self.described.config[name])
 
+    @property
+    def suffix_tokens(self) -> int:
+        """How many special tokens follow a text's own."""
+        return len(self._suffix)
+
     @classmethod
     def from_pretrained(
         cls,

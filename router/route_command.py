@@ -105,6 +105,7 @@ def _options(args: Namespace, pool: Pool) -> dict[str, Any]:
         "max_price_usd_per_mtok": args.max_price,
         "top": args.top,
         **{name: value for name in GOALS if (value := getattr(args, name)) is not None},
+        "guard": args.guard,
     }
 
 

@@ -22,6 +22,7 @@ from router.decision import Alternative, Contribution, Decision, Reasons, strong
 from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
+from router.guard import TailGuard
 from router.network import QueryVectors
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
 from router.pools import Pool, read_pool
@@ -68,6 +69,7 @@ class RouteOptions(TypedDict, total=False):
     max_price_usd_per_mtok: float | None
     top: int
     batch_size: int
+    guard: bool
 
 
 class Router:
@@ -79,6 +81,7 @@ class Router:
         self.encoder = checkpoint.encoder.to(self.device).eval()
         self.network = checkpoint.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
+        self._guard: TailGuard | None = None  # made when first asked for
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Router:
@@ -168,8 +171,12 @@ class Router:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
         for query in queries:
             check_query(query)
-        candidates = self.candidates(pool)
-        query = self.network.heads(self.encoder.encode(list(queries), batch_size=batch_size))
+        embedding = self.encoder.encode(list(queries), batch_size=batch_size)
+        return self._predict(self.candidates(pool), embedding, queries)
+
+    def _predict(self, candidates: Candidates, embedding: Tensor, queries: Sequence[str]) -> Prediction:
+        """What is expected by `embedding` (B, E), at the costs of `queries`, which the models will be sent."""
+        query = self.network.heads(embedding)
         input_tokens = torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
         return Prediction(candidates.quality(query), candidates.cost(query, input_tokens), query, input_tokens)
 
@@ -196,14 +203,16 @@ class Router:
         max_price_usd_per_mtok: float | None = None,
         top: int = 5,
         batch_size: int = 32,
+        guard: bool = False,
     ) -> Decision | list[Decision] | Iterator[Decision]:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
         `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list;
         by default 3. In its place may stand `budget_usd_per_1k`, the greatest mean predicted cost per 1,000 queries, or
         `quality_at_least`, the least mean predicted quality: a list meets it exactly, as a whole; one query or an
-        iterator takes the dial that met it on validation (see `dial_for`). `top` alternatives are reported. Raises
-        QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
+        iterator takes the dial that met it on validation (see `dial_for`). `top` alternatives are reported. With
+        `guard`, an unusual end of a query that makes its route dearer is not read: the decision's `flagged` holds it.
+        Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
         """
         if top < 1 or batch_size < 1:
             raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
@@ -216,12 +225,12 @@ class Router:
             _check_unconstrained(constraints)
             dial, goal = self._point(goal, found).dial, replace(goal, met_on=VALIDATION)
         if isinstance(query, str):
-            return self._route([query], found, dial, goal, constraints, top, batch_size)[0]
+            return self._route([query], found, dial, goal, constraints, top, batch_size, guard)[0]
         if isinstance(query, Sequence):
-            return self._route(query, found, dial, goal, constraints, top, batch_size)
+            return self._route(query, found, dial, goal, constraints, top, batch_size, guard)
         if not isinstance(dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(query, found, dial, goal, constraints, top, batch_size)
+        return self._stream(query, found, dial, goal, constraints, top, batch_size, guard)
 
     def _stream(
         self,
@@ -232,9 +241,10 @@ class Router:
         constraints: Constraints,
         top: int,
         batch_size: int,
+        guard: bool,
     ) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
-            yield from self._route(batch, pool, dial, goal, constraints, top, batch_size)
+            yield from self._route(batch, pool, dial, goal, constraints, top, batch_size, guard)
 
     @torch.inference_mode()
     def _route(
@@ -246,32 +256,63 @@ class Router:
         constraints: Constraints,
         top: int,
         batch_size: int,
+        guard: bool,
     ) -> list[Decision]:
         if not queries:
             return []
         candidates = self.candidates(pool)
         dials, weights = cost_weights(dial, len(queries), candidates.cost_range_usd)
-        seen = self.predict(queries, pool, batch_size)
+        for query in queries:
+            check_query(query)
+        embedding = self.encoder.encode(queries, batch_size=batch_size)
+        seen = self._predict(candidates, embedding, queries)
         admitted = constraints.admit(candidates.facts, seen.input_tokens.tolist())
+        mask = torch.from_numpy(admitted).to(self.device)
+        flagged: list[str | None] = [None] * len(queries)
+        if guard:
+            ranked_by = (weights.to(self.device), mask)
+            embedding, flagged = self._without_tails(queries, candidates, embedding, ranked_by, batch_size)
+            seen = self._predict(candidates, embedding, queries)
         first: list[int] | None = None
         if goal and goal.met_on == BATCH:
             assigned = goal.assign(seen.quality, seen.cost_usd, admitted)
             first, weights = assigned.choice.tolist(), torch.from_numpy(assigned.weight)
             dials = scoring.dial_of_weight(weights, candidates.cost_range_usd)
-        utility, order = rank(
-            seen.quality.double(),
-            seen.cost_usd.double(),
-            weights.to(self.device),
-            torch.from_numpy(admitted).to(self.device),
-            max(top, 2),
-        )
-        batch = _Batch.of(pool, candidates, seen, utility, weights, goal)
+        utility, order = rank(seen.quality.double(), seen.cost_usd.double(), weights.to(self.device), mask, max(top, 2))
+        batch = _Batch.of(pool, candidates, seen, utility, weights, goal, flagged)
         choices = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         if first is not None:  # each is its query's best, at the edge of its weights as good as another
             choices = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(first, choices, strict=True)]
         return [
             self._decision(batch, row, query, float(dials[row]), choices[row], top) for row, query in enumerate(queries)
         ]
+
+    def _without_tails(
+        self,
+        queries: Sequence[str],
+        candidates: Candidates,
+        embedding: Tensor,
+        ranked_by: tuple[Tensor, Tensor],
+        batch_size: int,
+    ) -> tuple[Tensor, list[str | None]]:
+        """Embeddings (B, E) of the queries less those unusual tails that make their routes dearer, and these tails."""
+        if self._guard is None:
+            self._guard = TailGuard(self.encoder.described.tokenizer)
+        tails = [self._guard.tail(query) for query in queries]
+        rows = [row for row, tail in enumerate(tails) if tail]
+        rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
+        if not rows:
+            return embedding, tails
+        shorter = embedding.clone()
+        shorter[rows] = self.encoder.encode(rest, batch_size=batch_size)
+        whole, less = (self._predict(candidates, each, queries) for each in (embedding, shorter))
+        before, after = (
+            less.cost_usd.gather(1, rank(seen.quality.double(), seen.cost_usd.double(), *ranked_by, 1)[1])
+            for seen in (whole, less)
+        )
+        dearer = before > after  # (B, 1)
+        flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
+        return torch.where(dearer, shorter, embedding), flagged
 
     def _decision(self, batch: _Batch, row: int, query: str, dial: float, order: list[int], top: int) -> Decision:
         candidates = batch.candidates
@@ -301,6 +342,7 @@ class Router:
             difficulty=float(batch.difficulty[row, candidates.protocol[order[0]]]),
             reasons=self._reasons(batch, row, order, alternatives) if len(order) > 1 else None,
             goal=batch.goal and batch.goal.met_at(float(batch.weight[row])),
+            flagged=batch.flagged[row],
         )
 
     def _reasons(self, batch: _Batch, row: int, order: list[int], alternatives: tuple[Alternative, ...]) -> Reasons:
@@ -346,6 +388,7 @@ class _Batch:
     capability: list[list[float]]  # (B, C)
     knowledge: list[list[float]]  # (B, K)
     goal: Goal | None
+    flagged: list[str | None]  # (B,)
 
     @classmethod
     def of(
@@ -356,6 +399,7 @@ class _Batch:
         utility: Tensor,
         weight: Tensor,
         goal: Goal | None,
+        flagged: list[str | None],
     ) -> _Batch:
         query = seen.query
         return cls(
@@ -370,6 +414,7 @@ class _Batch:
             query.capability.tolist(),
             query.knowledge.tolist(),
             goal,
+            flagged,
         )
 
 

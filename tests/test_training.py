@@ -163,8 +163,9 @@ def test_the_exported_weights_are_the_best_epochs_not_the_last(config):
         assert not torch.equal(exported, last["state_dict"]["network.heads.trunk.0.weight"])
 
 
-def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(config, monkeypatch):
-    file, run = config()
+@pytest.mark.parametrize("augment", [0.0, 0.5])
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(config, augment):
+    file, run = config(data={"augment": augment})
     assert cli.main(["fit", "--config", str(file)]) == 0
     whole = weights(run)
     (run / "router").rename(run / "whole")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from router.encoder import QueryEncoder
 from router.network import Dimensions, RouterNetwork
 from router.pools import Candidate, Pool, Upstream
 from router.profiles import ModelFacts, System
+from router.routing import Router
 from router.taxonomy import Taxonomy
 
 # E, C, K, P, S, R, hidden = 24 (two layers of 12), 9, 4, 2, 3, 5, 7
@@ -61,6 +63,20 @@ def make_checkpoint(encoder_folder: Path) -> Checkpoint:
         "# Card\n",
         {"seed": 1, "lr": [0.1]},
     )
+
+
+def make_steerable_router(checkpoint: Checkpoint, texts: Sequence[str]) -> Router:
+    """A router whose choices in the pool `both` hang on the wording: it sends half of `texts` to either model."""
+    router = Router(deepcopy(checkpoint))
+    torch.manual_seed(1)
+    for parameter in router.network.heads.parameters():
+        torch.nn.init.normal_(parameter)
+    quality = router.predict(texts, "both").quality
+    lead = (quality[:, 0].logit() - quality[:, 1].logit()).median()
+    with torch.no_grad():
+        router.network.profiles.bias[SYSTEMS.index(System("large", "chat"))] -= lead
+    router._candidates.clear()  # gathered before the change
+    return router
 
 
 def edit(file: Path, change: Callable[[Any], object]) -> None:

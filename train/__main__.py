@@ -7,6 +7,7 @@ compare                           judge baselines and our routers side by side, 
 average                           average a fine-tuned encoder's weights with those it started from
 runs                              list and compare training runs, local, exported or online
 sweep                             run the grid of a W&B sweep file without W&B's server
+robustness                        count flips under rewording, search suffixes that move routes, try the guard
 measure                           judge a checkpoint on all its pools and write the table into its card
 dials                             measure what each dial costs and gives, for budgets
 risk                              the cheapest dial that loses little against the best single model, for sure
@@ -29,6 +30,7 @@ COMMANDS = {
     "dials": "train.dials",
     "risk": "train.risk_study",
     "calibration": "train.calibration_study",
+    "robustness": "train.robustness.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 

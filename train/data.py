@@ -25,6 +25,7 @@ from tqdm import tqdm
 from router.dataset import data_folder, read_dataset
 from router.encoder import QueryEncoder
 from router.errors import UsageError
+from train.augmentation import is_reworded, reworded
 from train.planted import write_planted
 from train.selection import fold_rows, usable_rows
 from train.weak_labels import with_weak_labels
@@ -54,7 +55,10 @@ class RoutingDataModule(L.LightningDataModule):
         bf16_embeddings: compute cached embeddings in bfloat16.
         weak_label_weight: in (0, 1], what a label counts that a teacher, told the category, gives to a training row
             nobody annotated; 0: such rows have no label.
-        seed: of the order of batches.
+        augment: share of the training texts that are reworded in each epoch (`train.augmentation`).
+        augmented_copies: with a frozen encoder, rewordings of each training text that are embedded at the start; the
+            epochs take turns with them.
+        seed: of the order of batches and of the rewordings.
         merge_cosine: domain names at least this similar become one (InferenceDynamics: 0.7).
         minimum_count: domain names seen less often become `other` (InferenceDynamics: 10).
         planted_queries: write a generated world of so many queries to `folder` first, if it is not there.
@@ -80,6 +84,8 @@ class RoutingDataModule(L.LightningDataModule):
         cache: str = "runs/cache",
         bf16_embeddings: bool = False,
         weak_label_weight: float = 0.0,
+        augment: float = 0.0,
+        augmented_copies: int = 2,
         seed: int = 0,
         merge_cosine: float = 0.7,
         minimum_count: int = 10,
@@ -90,6 +96,11 @@ class RoutingDataModule(L.LightningDataModule):
         self.options: Any = self.hparams
         self.embeddings: Tensor | None = None  # (N, E) by the encoder as it starts, where they are needed
         self.tokens: list[list[int]] = []  # N texts, where the encoder is trained
+        if not 0 <= augment <= 1 or augmented_copies < 1:
+            raise UsageError(
+                "data.augment is a share from 0 to 1 and data.augmented_copies at least 1, "
+                f"got {augment} and {augmented_copies}"
+            )
 
     def prepare_data(self) -> None:
         """Write the planted world where one is asked for; once, on rank 0."""
@@ -121,7 +132,7 @@ class RoutingDataModule(L.LightningDataModule):
             options.merge_cosine,
             options.minimum_count,
         )
-        texts = self.world.texts
+        self.texts = texts = self.world.texts
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
@@ -130,16 +141,39 @@ class RoutingDataModule(L.LightningDataModule):
                 )
         if not options.freeze_encoder:
             self.tokens = self.encoder.tokenize(texts)
+        elif options.augment:
+            self.copies = self._embedded_copies()
 
-    def collate(self, rows: list[int]) -> Batch:
-        """The batch of these rows: `row` (B,), the tensors of `World`, and `embedding` or `input_ids` and its mask."""
+    def _embedded_copies(self) -> dict[int, Tensor]:
+        """Embeddings (augmented_copies, E) of rewordings of each training row's text."""
+        options, rows = self.options, self.rows["train"].tolist()
+        versions = [
+            reworded(self.texts[row], options.seed, v, row) for row in rows for v in range(options.augmented_copies)
+        ]
+        flat = cached_embeddings(self.encoder, versions, Path(options.cache), options.bf16_embeddings)
+        return dict(zip(rows, flat.view(len(rows), options.augmented_copies, -1), strict=True))
+
+    def collate(self, rows: list[int], epoch: int | None = None) -> Batch:
+        """The batch of these rows: `row` (B,), the tensors of `World`, and `embedding` or `input_ids` and its mask.
+
+        In an `epoch` of training a share of the texts is reworded; None leaves all as they are.
+        """
+        seed = self.options.seed
+        share, epoch = (0.0, 0) if epoch is None else (self.options.augment, epoch)
+        changed = [place for place, row in enumerate(rows) if is_reworded(share, seed, epoch, row)]
         index = torch.tensor(rows)
         batch = {name: tensor[index] for name, tensor in self.world.tensors.items()}
         batch["row"] = index
         if self.tokens:
-            batch["input_ids"], batch["attention_mask"] = self.encoder.collate([self.tokens[row] for row in rows])
+            ids = [self.tokens[row] for row in rows]
+            texts = [reworded(self.texts[rows[place]], seed, epoch, rows[place]) for place in changed]
+            for place, tokens in zip(changed, self.encoder.tokenize(texts), strict=True):
+                ids[place] = tokens
+            batch["input_ids"], batch["attention_mask"] = self.encoder.collate(ids)
         elif self.embeddings is not None:
             batch["embedding"] = self.embeddings[index]
+            for place in changed:
+                batch["embedding"][place] = self.copies[rows[place]][epoch % self.options.augmented_copies]
         return batch
 
     def _loader(self, rows: NDArray[np.intp], batch_size: int, shuffle: bool) -> DataLoader[Any]:
@@ -151,10 +185,14 @@ class RoutingDataModule(L.LightningDataModule):
             shuffle=shuffle,
             seed=self.options.seed,
         )
+
+        def collate(rows: list[int]) -> Batch:
+            return self.collate(rows, sampler.epoch if shuffle else None)
+
         if not self.tokens:
-            return DataLoader(rows.tolist(), batch_size=batch_size, sampler=sampler, collate_fn=self.collate)
+            return DataLoader(rows.tolist(), batch_size=batch_size, sampler=sampler, collate_fn=collate)
         batches = LengthGroupedBatches(sampler, [len(self.tokens[row]) for row in rows], batch_size, shuffle)
-        return DataLoader(rows.tolist(), batch_sampler=batches, collate_fn=self.collate)
+        return DataLoader(rows.tolist(), batch_sampler=batches, collate_fn=collate)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training rows, in an order fixed by seed and epoch."""
