@@ -148,7 +148,7 @@ def written(row: Any, shown: Shown) -> str:
     if math.isnan(value):
         return "–"
     text = f"{value:{'+' if shown.signed else ''}.{shown.digits}f}"
-    text += "" if math.isnan(high) or high == value else f" ±{high - value:.{shown.digits}f}"
+    text += "" if not high - value > 1e-9 else f" ±{high - value:.{shown.digits}f}"
     if p < SIGNIFICANT and shown.better:
         text += " ▲" if row.difference * shown.better > 0 else " ▼"
     return text

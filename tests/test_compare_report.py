@@ -1,0 +1,30 @@
+"""How a cell of the report is written."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from train.compare.report import Shown, written
+
+MARGIN = Shown("aiq_margin", "", better=1, signed=True)
+ERROR = Shown("brier_margin", "", better=-1, digits=2)
+
+
+def row(value, high=float("nan"), difference=0.0, p_holm=float("nan")):
+    return SimpleNamespace(value=value, high=high, difference=difference, p_holm=p_holm)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "text"),
+    [
+        (row(0.0123, 0.0145, 0.004, 0.04), MARGIN, "+0.0123 ±0.0022 ▲"),
+        (row(0.0123, 0.0145, -0.004, 0.04), MARGIN, "+0.0123 ±0.0022 ▼"),
+        (row(0.0123, 0.0145, -0.004, 0.06), MARGIN, "+0.0123 ±0.0022"),
+        (row(-0.1, -0.05, -0.02, 0.0), ERROR, "-0.10 ±0.05 ▲"),
+        (row(0.25, 0.25, 0.1, 0.0), Shown("collapse", "", digits=1), "0.2"),
+        (row(0.3), MARGIN, "+0.3000"),
+        (row(float("nan")), MARGIN, "–"),
+    ],
+)
+def test_a_cell_tells_value_half_an_interval_and_what_holms_correction_leaves(given, shown, text):
+    assert written(given, shown) == text
