@@ -18,7 +18,8 @@ from router import Router
 packages = [pathlib.Path(package.__file__).parent for package in (router, train)]
 assert all(path.is_relative_to(sys.prefix) for path in packages), f"imported from {packages}, not from the wheel"
 for path in packages:
-    print(*sorted(str(file.relative_to(path.parent)) for file in path.rglob("*") if file.suffix != ".pyc"), sep="\\n")
+    files = [file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    print(*sorted(str(file.relative_to(path.parent)) for file in files), sep="\\n")
 """
 
 
