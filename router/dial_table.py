@@ -22,7 +22,7 @@ from router.budget import Array, round_down, round_up
 from router.errors import CheckpointError, PoolError, UsageError
 from router.pools import Pool
 
-DIALS: Array = np.linspace(0.0, scoring.DIAL_MAX, 101)
+DIALS: Array = np.arange(101) / 10  # 0 to scoring.DIAL_MAX
 COLUMNS = ("dial", "cost_usd_per_1k", "quality", "score")
 NO_TABLE_NEEDED = "A list of queries (Python) or --input FILE needs none, nor does a dial"
 
