@@ -71,7 +71,7 @@ def test_cached_copies_replace_a_share_of_the_embeddings_in_training_only(data):
     assert torch.allclose(ours[row], copy, atol=1e-5)
     for ours, theirs in zip(augmented.val_dataloader(), plain.val_dataloader(), strict=True):
         assert torch.equal(ours["embedding"], theirs["embedding"])
-    assert torch.equal(augmented.inputs, plain.inputs)  # collating has left the cache as it was
+    assert torch.equal(augmented.embeddings, plain.embeddings)  # collating has left the cache as it was
 
 
 def test_a_trained_encoder_reads_texts_reworded_anew_in_each_epoch(data):
@@ -82,7 +82,7 @@ def test_a_trained_encoder_reads_texts_reworded_anew_in_each_epoch(data):
         (expected,) = augmented.encoder.tokenize([reworded(augmented.texts[row], 0, epoch, row)])
         assert seen[row][: len(expected)].tolist() == expected
     val = next(iter(augmented.val_dataloader()))
-    assert val["input_ids"][0][: int(val["attention_mask"][0].sum())].tolist() == augmented.inputs[int(val["row"][0])]
+    assert val["input_ids"][0][: int(val["attention_mask"][0].sum())].tolist() == augmented.tokens[int(val["row"][0])]
 
 
 @pytest.mark.parametrize("freeze_encoder", [True, False])

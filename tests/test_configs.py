@@ -32,6 +32,7 @@ def test_a_shipped_configuration_takes_a_step(config, world, tiny_encoder, tmp_p
         "data.ood_benchmarks": "[]",
         "data.cache": tmp_path / "cache",
         "model.encoder": tiny_encoder,
+        "model.layers": "[]",
         "trainer.accelerator": "cpu",
         "trainer.fast_dev_run": "true",
         "trainer.logger": "false",

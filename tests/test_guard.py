@@ -87,7 +87,7 @@ class Marked:
 
 @pytest.fixture
 def router(tiny_checkpoint):
-    made = make_steerable_router(tiny_checkpoint, ATTACKED)
+    made = make_steerable_router(tiny_checkpoint, QUERIES)
     made._guard = Marked()
     return made
 

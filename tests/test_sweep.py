@@ -88,6 +88,7 @@ def test_the_command_of_a_shipped_sweep_takes_a_step(file, tmp_path, tiny_encode
         "data.ood_benchmarks": "[]",
         "data.cache": tmp_path / "cache",
         "model.encoder": tiny_encoder,
+        "model.layers": "[]",
         "trainer.accelerator": "cpu",
         "trainer.fast_dev_run": "true",
         "trainer.default_root_dir": tmp_path,
