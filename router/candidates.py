@@ -22,6 +22,16 @@ PRIOR_BANDWIDTH = math.log(2)  # a model at twice the price weighs exp(-1/2) in 
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What is expected of B queries on M candidates."""
+
+    quality: Tensor  # (B, M) probability of a good answer
+    cost_usd: Tensor  # (B, M) expected cost
+    query: QueryVectors
+    input_tokens: Tensor  # (B,)
+
+
+@dataclass(frozen=True)
 class Candidates:
     """The M candidates of a pool on the axes of a checkpoint."""
 
@@ -47,6 +57,10 @@ class Candidates:
         """Expected cost (B, M) in USD of prompts of (B,) tokens."""
         output_tokens = torch.exp(query.log_length[:, self.protocol] + self.log_tokens)
         return scoring.expected_cost(input_tokens, output_tokens, self.price_in, self.price_out)
+
+    def predict(self, query: QueryVectors, input_tokens: Tensor) -> Prediction:
+        """Quality and cost (B, M) of prompts of (B,) tokens."""
+        return Prediction(self.quality(query), self.cost(query, input_tokens), query, input_tokens)
 
 
 def gather_candidates(

@@ -11,36 +11,28 @@ from itertools import islice
 from pathlib import Path
 from typing import TypedDict, Unpack, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from router import checkpoint as checkpoints
 from router import scoring
-from router.candidates import Candidates, gather_candidates
+from router.candidates import Candidates, Prediction, gather_candidates
 from router.checkpoint import Checkpoint
-from router.decision import Alternative, Contribution, Decision, Reasons, strongest
+from router.decision import Decision
 from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
-from router.network import QueryVectors
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
 from router.pools import Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
+from router.ranked import Ranked
 from router.taxonomy import Taxonomy
 
 CHARS_PER_TOKEN = 4
 MAX_QUERY_CHARS = 500_000
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the router expects of B queries on a pool's M candidates."""
-
-    quality: Tensor  # (B, M) probability of a good answer
-    cost_usd: Tensor  # (B, M) expected cost
-    query: QueryVectors
-    input_tokens: Tensor  # (B,)
 
 
 @dataclass(frozen=True)
@@ -178,7 +170,7 @@ class Router:
         """What is expected by `embedding` (B, E), at the costs of `queries`, which the models will be sent."""
         query = self.network.heads(embedding)
         input_tokens = torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
-        return Prediction(candidates.quality(query), candidates.cost(query, input_tokens), query, input_tokens)
+        return candidates.predict(query, input_tokens)
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
@@ -219,83 +211,65 @@ class Router:
         constraints = Constraints(
             _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
         )
-        found, goal = self.pool(pool), Goal.read(dial, budget_usd_per_1k, quality_at_least)
-        dial = DEFAULT_DIAL if dial is None else dial
+        goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
+        request = _Request(self.pool(pool), DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard)
         if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
             _check_unconstrained(constraints)
-            dial, goal = self._point(goal, found).dial, replace(goal, met_on=VALIDATION)
+            point = self._point(goal, request.pool)
+            request = replace(request, dial=point.dial, goal=replace(goal, met_on=VALIDATION))
         if isinstance(query, str):
-            return self._route([query], found, dial, goal, constraints, top, batch_size, guard)[0]
+            return self._route([query], request, batch_size)[0]
         if isinstance(query, Sequence):
-            return self._route(query, found, dial, goal, constraints, top, batch_size, guard)
-        if not isinstance(dial, int | float):
+            return self._route(query, request, batch_size)
+        if not isinstance(request.dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(query, found, dial, goal, constraints, top, batch_size, guard)
+        return self._stream(query, request, batch_size)
 
-    def _stream(
-        self,
-        queries: Iterator[str],
-        pool: Pool,
-        dial: float,
-        goal: Goal | None,
-        constraints: Constraints,
-        top: int,
-        batch_size: int,
-        guard: bool,
-    ) -> Iterator[Decision]:
+    def _stream(self, queries: Iterator[str], request: _Request, batch_size: int) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
-            yield from self._route(batch, pool, dial, goal, constraints, top, batch_size, guard)
+            yield from self._route(batch, request, batch_size)
 
     @torch.inference_mode()
-    def _route(
-        self,
-        queries: Sequence[str],
-        pool: Pool,
-        dial: float | Sequence[float],
-        goal: Goal | None,
-        constraints: Constraints,
-        top: int,
-        batch_size: int,
-        guard: bool,
-    ) -> list[Decision]:
+    def _route(self, queries: Sequence[str], request: _Request, batch_size: int) -> list[Decision]:
         if not queries:
             return []
-        candidates = self.candidates(pool)
-        dials, weights = cost_weights(dial, len(queries), candidates.cost_range_usd)
         for query in queries:
             check_query(query)
+        candidates = self.candidates(request.pool)
         embedding = self.encoder.encode(queries, batch_size=batch_size)
         seen = self._predict(candidates, embedding, queries)
-        admitted = constraints.admit(candidates.facts, seen.input_tokens.tolist())
+        admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
         mask = torch.from_numpy(admitted).to(self.device)
+        dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
         flagged: list[str | None] = [None] * len(queries)
-        if guard:
-            ranked_by = (weights.to(self.device), mask)
-            embedding, flagged = self._without_tails(queries, candidates, embedding, ranked_by, batch_size)
+        if request.guard:
+            by = (weights.to(self.device), mask)
+            embedding, flagged = self._without_tails(queries, candidates, embedding, seen, by, batch_size)
             seen = self._predict(candidates, embedding, queries)
-        first: list[int] | None = None
-        if goal and goal.met_on == BATCH:
-            assigned = goal.assign(seen.quality, seen.cost_usd, admitted)
-            first, weights = assigned.choice.tolist(), torch.from_numpy(assigned.weight)
-            dials = scoring.dial_of_weight(weights, candidates.cost_range_usd)
-        utility, order = rank(seen.quality.double(), seen.cost_usd.double(), weights.to(self.device), mask, max(top, 2))
-        batch = _Batch.of(pool, candidates, seen, utility, weights, goal, flagged)
-        choices = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
-        if first is not None:  # each is its query's best, at the edge of its weights as good as another
-            choices = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(first, choices, strict=True)]
-        return [
-            self._decision(batch, row, query, float(dials[row]), choices[row], top) for row, query in enumerate(queries)
-        ]
+            dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
+        utility, order = _rank(seen, weights.to(self.device), mask, max(request.top, 2))
+        orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
+        if chosen is not None:  # each is its query's best, at the edge of its weights as good as another
+            orders = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(chosen, orders, strict=True)]
+        size, goal = self.network.size, request.goal
+        ranked = Ranked(
+            request.pool.name, candidates, self.taxonomy, size, seen, utility, dials, weights, orders, goal, flagged
+        )
+        return ranked.decisions(queries, request.top)
 
     def _without_tails(
         self,
         queries: Sequence[str],
         candidates: Candidates,
         embedding: Tensor,
-        ranked_by: tuple[Tensor, Tensor],
+        seen: Prediction,
+        by: tuple[Tensor, Tensor],
         batch_size: int,
     ) -> tuple[Tensor, list[str | None]]:
-        """Embeddings (B, E) of the queries less those unusual tails that make their routes dearer, and these tails."""
+        """Embeddings (B, E) of the queries less those unusual tails that make their routes dearer, and these tails.
+
+        `by` are the weights (B,) and the mask (B, M) that routes are chosen by.
+        """
         if self._guard is None:
             self._guard = TailGuard(self.encoder.described.tokenizer)
         tails = [self._guard.tail(query) for query in queries]
@@ -305,117 +279,39 @@ class Router:
             return embedding, tails
         shorter = embedding.clone()
         shorter[rows] = self.encoder.encode(rest, batch_size=batch_size)
-        whole, less = (self._predict(candidates, each, queries) for each in (embedding, shorter))
-        before, after = (
-            less.cost_usd.gather(1, rank(seen.quality.double(), seen.cost_usd.double(), *ranked_by, 1)[1])
-            for seen in (whole, less)
-        )
+        less = self._predict(candidates, shorter, queries)
+        before, after = (less.cost_usd.gather(1, _rank(each, *by, 1)[1]) for each in (seen, less))
         dearer = before > after  # (B, 1)
         flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
         return torch.where(dearer, shorter, embedding), flagged
 
-    def _decision(self, batch: _Batch, row: int, query: str, dial: float, order: list[int], top: int) -> Decision:
-        candidates = batch.candidates
-        alternatives = tuple(
-            Alternative(
-                candidates.facts[m].id,
-                float(batch.quality[row, m]),
-                float(batch.cost_usd[row, m]),
-                float(batch.utility[row, m]),
-                candidates.is_prior[m],
-            )
-            for m in order
-        )
-        best = alternatives[0]
-        return Decision(
-            query=query,
-            model=best.model,
-            pool=batch.pool.name,
-            dial=dial,
-            quality=best.quality,
-            cost_usd=best.cost_usd,
-            utility=best.utility,
-            prior=best.prior,
-            alternatives=alternatives[:top],
-            capabilities=strongest(self.taxonomy.capabilities, batch.capability[row]),
-            domains=strongest(self.taxonomy.domains, batch.knowledge[row]),
-            difficulty=float(batch.difficulty[row, candidates.protocol[order[0]]]),
-            reasons=self._reasons(batch, row, order, alternatives) if len(order) > 1 else None,
-            goal=batch.goal and batch.goal.met_at(float(batch.weight[row])),
-            flagged=batch.flagged[row],
-        )
-
-    def _reasons(self, batch: _Batch, row: int, order: list[int], alternatives: tuple[Alternative, ...]) -> Reasons:
-        """Split the lead of the first over the second: one term per named axis, the bias, the residual, the cost."""
-        candidates, size = batch.candidates, self.network.size
-        first, second = order[:2]
-        share = batch.vector[row] * (candidates.profile[first] - candidates.profile[second])
-        bias = float(candidates.bias[first] - candidates.bias[second])
-        named = [
-            Contribution(axis, "capability" if i < size.capabilities else "knowledge", value)
-            for i, (axis, value) in enumerate(zip(self.taxonomy.axes, share[: size.named].tolist(), strict=True))
-        ]
-        residual = slice(size.named, size.named + size.residual)
-        named.append(Contribution("difficulty", "difficulty", float(share[residual.stop :].sum())))
-        weight = float(batch.weight[row])
-        finite = weight != float("inf")
-        quality = alternatives[0].quality - alternatives[1].quality
-        cost = alternatives[0].cost_usd - alternatives[1].cost_usd
-        return Reasons(
-            runner_up=alternatives[1].model,
-            lead_logit=float(share.sum()) + bias,
-            axes=tuple(sorted(named, key=lambda c: -abs(c.logit))),
-            bias=bias,
-            other=float(share[residual].sum()),
-            lead_utility=alternatives[0].utility - alternatives[1].utility,
-            quality_term=quality if finite else 0.0,
-            cost_term=-weight * cost if finite else -cost,
-        )
-
 
 @dataclass(frozen=True)
-class _Batch:
-    """What the decisions of one batch are written from, computed once."""
+class _Request:
+    """What is asked of all queries routed together."""
 
     pool: Pool
-    candidates: Candidates
-    quality: Tensor  # (B, M)
-    cost_usd: Tensor  # (B, M)
-    utility: Tensor  # (B, M)
-    weight: Tensor  # (B,)
-    vector: Tensor  # (B, D)
-    difficulty: Tensor  # (B, P)
-    capability: list[list[float]]  # (B, C)
-    knowledge: list[list[float]]  # (B, K)
+    dial: float | Sequence[float]
     goal: Goal | None
-    flagged: list[str | None]  # (B,)
+    constraints: Constraints
+    top: int
+    guard: bool
 
-    @classmethod
-    def of(
-        cls,
-        pool: Pool,
-        candidates: Candidates,
-        seen: Prediction,
-        utility: Tensor,
-        weight: Tensor,
-        goal: Goal | None,
-        flagged: list[str | None],
-    ) -> _Batch:
-        query = seen.query
-        return cls(
-            pool,
-            candidates,
-            seen.quality.cpu(),
-            seen.cost_usd.cpu(),
-            utility.cpu(),
-            weight,
-            query.vector,
-            query.difficulty.cpu(),
-            query.capability.tolist(),
-            query.knowledge.tolist(),
-            goal,
-            flagged,
-        )
+
+def _weigh(
+    request: _Request, seen: Prediction, admitted: NDArray[np.bool_], cost_range_usd: float
+) -> tuple[Tensor, Tensor, list[int] | None]:
+    """Dials and what a dollar is worth at each, (B,) both, and the choices (B,) where a list's goal makes them."""
+    if request.goal is None or request.goal.met_on != BATCH:
+        return *cost_weights(request.dial, len(admitted), cost_range_usd), None
+    assigned = request.goal.assign(seen.quality, seen.cost_usd, admitted)
+    weights = torch.from_numpy(assigned.weight)
+    return scoring.dial_of_weight(weights, cost_range_usd), weights, assigned.choice.tolist()
+
+
+def _rank(seen: Prediction, weights: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`policy.rank` of a prediction, in double precision."""
+    return rank(seen.quality.double(), seen.cost_usd.double(), weights, mask, k)
 
 
 def _check_unconstrained(constraints: Constraints) -> None:

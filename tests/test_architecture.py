@@ -22,7 +22,7 @@ LAYERS = (
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
     ("bert", "sentence_folder", "encoder", "scoring", "network", "guard"),
     ("calibration", "closed_form", "budget"),
-    ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates"),
+    ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("profiles_file", "checkpoint_folder", "checkpoint"),
     ("routing",),
     ("dataset", "metrics", "risk", "evaluation"),

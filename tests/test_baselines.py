@@ -58,7 +58,7 @@ def task():
 
 
 @pytest.fixture(scope="module")
-def test_rows(task):
+def judged(task):
     queries, outcomes = planted(240, seed=2)
     labels = predicted_labels(task.train.embedding, task.train.llm_labels, queries.embedding)
     return replace(queries, predicted_labels=labels), outcomes
@@ -82,51 +82,51 @@ def test_methods_stand_in_the_order_of_reports():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_predicts_a_finite_quality_of_every_query_and_model(name, fitted, test_rows):
-    quality = fitted[name].predict(test_rows[0])
+def test_a_method_predicts_a_finite_quality_of_every_query_and_model(name, fitted, judged):
+    quality = fitted[name].predict(judged[0])
     assert quality.shape == (240, MODELS)
     assert quality.dtype == np.float64
     assert np.isfinite(quality).all()
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_same_seed_gives_the_same_predictions(name, task, fitted, test_rows):
+def test_the_same_seed_gives_the_same_predictions(name, task, fitted, judged):
     again = METHODS[name]()
     again.fit(task, 3)
-    np.testing.assert_array_equal(again.predict(test_rows[0]), fitted[name].predict(test_rows[0]))
+    np.testing.assert_array_equal(again.predict(judged[0]), fitted[name].predict(judged[0]))
 
 
 @pytest.mark.parametrize("name", sorted(IGNORES_THE_SEED))
-def test_methods_without_chance_ignore_the_seed(name, task, fitted, test_rows):
+def test_methods_without_chance_ignore_the_seed(name, task, fitted, judged):
     other = METHODS[name]()
     other.fit(task, 4)
-    np.testing.assert_array_equal(other.predict(test_rows[0]), fitted[name].predict(test_rows[0]))
+    np.testing.assert_array_equal(other.predict(judged[0]), fitted[name].predict(judged[0]))
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"random"}))  # its draws are those of a row of the batch
-def test_a_prediction_does_not_depend_on_the_other_queries_of_the_batch(name, fitted, test_rows):
-    queries = test_rows[0]
+def test_a_prediction_does_not_depend_on_the_other_queries_of_the_batch(name, fitted, judged):
+    queries = judged[0]
     alone = fitted[name].predict(queries.take(np.array([7])))
     np.testing.assert_allclose(alone[0], fitted[name].predict(queries)[7], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - TOLD_THE_TRUTH))
-def test_only_the_tables_read_the_true_benchmark_and_category(name, fitted, test_rows):
-    queries = test_rows[0]
+def test_only_the_tables_read_the_true_benchmark_and_category(name, fitted, judged):
+    queries = judged[0]
     lied = replace(queries, benchmark=queries.benchmark[::-1], category=queries.category[::-1])
     np.testing.assert_array_equal(fitted[name].predict(lied), fitted[name].predict(queries))
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"closed-form-llm"}))
-def test_only_one_method_reads_the_labels_that_the_llm_gave_the_judged_query(name, fitted, test_rows):
-    queries = test_rows[0]
+def test_only_one_method_reads_the_labels_that_the_llm_gave_the_judged_query(name, fitted, judged):
+    queries = judged[0]
     unread = replace(queries, llm_labels=np.full_like(queries.llm_labels, np.nan))
     np.testing.assert_array_equal(fitted[name].predict(unread), fitted[name].predict(queries))
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - BLIND))
-def test_a_method_that_looks_at_the_query_beats_the_training_means(name, fitted, test_rows):
-    queries, outcomes = test_rows
+def test_a_method_that_looks_at_the_query_beats_the_training_means(name, fitted, judged):
+    queries, outcomes = judged
     rows = np.arange(240)
     constant = outcomes.score[rows, fitted["constant"].predict(queries).argmax(axis=1)].mean()
     ours = outcomes.score[rows, fitted[name].predict(queries).argmax(axis=1)].mean()
@@ -135,18 +135,18 @@ def test_a_method_that_looks_at_the_query_beats_the_training_means(name, fitted,
 
 
 @pytest.mark.parametrize("name", sorted(BLIND))
-def test_a_blind_method_does_not(name, fitted, test_rows):
-    queries, outcomes = test_rows
+def test_a_blind_method_does_not(name, fitted, judged):
+    queries, outcomes = judged
     assert outcomes.score[np.arange(240), fitted[name].predict(queries).argmax(axis=1)].mean() < 0.6
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_dozen_training_queries_are_enough_to_fit(name, task, test_rows):
+def test_a_dozen_training_queries_are_enough_to_fit(name, task, judged):
     few = np.arange(12)
     score, cost = task.train_outcomes.score[few], task.train_outcomes.cost_usd[few]
     baseline = METHODS[name]()
     baseline.fit(replace(task, train=task.train.take(few), train_outcomes=Outcomes(score, cost)), 0)
-    assert np.isfinite(baseline.predict(test_rows[0])).all()
+    assert np.isfinite(baseline.predict(judged[0])).all()
 
 
 def test_training_a_network_leaves_the_global_random_state_alone(task):

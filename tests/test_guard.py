@@ -134,3 +134,14 @@ def test_a_router_makes_its_guard_of_its_own_tokenizer(tiny_checkpoint):
     decision = router.route("prove that two is a prime", guard=True)
     assert decision.flagged is None and decision == router.route("prove that two is a prime")
     assert router._guard.tokenizer is tiny_checkpoint.encoder.described.tokenizer
+
+
+def test_the_guard_judges_a_list_at_the_weights_that_meet_its_goal(router):
+    def flagged(**options):
+        return [decision.flagged for decision in router.route(ATTACKED, pool="both", guard=True, **options)]
+
+    mean = float(np.mean([decision.quality for decision in router.route(ATTACKED, pool="both", dial=3)]))
+    plain = router.route(ATTACKED, pool="both", quality_at_least=mean)
+    judged = flagged(quality_at_least=mean)
+    assert judged == flagged(dial=[decision.dial for decision in plain])
+    assert judged != flagged()

@@ -78,7 +78,7 @@ def test_a_dial_given_is_the_dial_used(run):
         (("--pools", "bth"), "unknown pool 'bth'"),
         (("--tokens", "21"), "gadget tokens must lie in 1 to 20"),
         (("--queries", "0"), "--queries and --attacked must be at least 1, got 0 and 100"),
-        (("--folds", "8,x"), "--folds are whole numbers from 0 to 9, separated by commas, got '8,x'"),
+        (("--folds", "8,x"), "--got '8,x', allowed are whole numbers from 0 to 9"),
         (("--folds", "11"), "folds are whole numbers from 0 to 9"),
         (("--dial", "11"), "dial must lie in 0"),
     ],

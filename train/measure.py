@@ -23,6 +23,7 @@ from router.errors import DataError, RouterError
 from router.evaluation import evaluate_router, first_label_agreement, predict, row_masks
 from router.routing import Router
 from train.card import figures_table
+from train.held_out import folds
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -77,18 +78,19 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train measure", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
-    parser.add_argument("--folds", default="8,9", help="folds judged (default %(default)s)")
+    parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     options = parser.parse_args(args)
     try:
         router = Router.from_pretrained(options.checkpoint)
-        folds = [int(fold) for fold in options.folds.split(",")]
-        figures = measure(router, read_dataset(data_folder(options.data)), folds, options.pools or list(router.pools))
+        figures = measure(
+            router, read_dataset(data_folder(options.data)), options.folds, options.pools or list(router.pools)
+        )
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1
     card = Path(options.checkpoint) / "README.md"
-    command = f"python -m train measure {options.checkpoint} --folds {options.folds}"
+    command = f"python -m train measure {options.checkpoint} --folds {','.join(map(str, options.folds))}"
     draft = card.with_suffix(".draft")
     draft.write_text(insert(card.read_text(encoding="utf-8"), section(figures, command)), encoding="utf-8")
     draft.replace(card)

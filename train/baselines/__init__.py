@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from train.baselines import kmeans, knn, logistic, ridge
-from train.baselines.carrot import Carrot
+from train.baselines.carrot import perceptron
 from train.baselines.closed_form import ClosedFormProfiles
 from train.baselines.constants import RandomQuality, SingleModel, TrainingMeans
-from train.baselines.factorisation import Factorisation
-from train.baselines.mirt import ItemResponse
+from train.baselines.factorisation import FactorisationNetwork
+from train.baselines.logistic import LogisticBaseline
+from train.baselines.mirt import ItemResponseNetwork
 from train.baselines.selection import Tuned
 from train.baselines.tables import MeansTable
 from train.baselines.task import Baseline
@@ -28,9 +30,9 @@ METHODS: dict[str, Callable[[], Baseline]] = {
     "knn": lambda: Tuned(knn.NEIGHBOURS, knn.NearestNeighbours),
     "kmeans": lambda: Tuned(kmeans.CLUSTERS, kmeans.ClusterMeans),
     "ridge": lambda: Tuned(ridge.ALPHAS, ridge.RidgeScores),
-    "factorisation": lambda: Tuned(logistic.STEPS, Factorisation),
-    "mirt": lambda: Tuned(logistic.STEPS, ItemResponse),
-    "carrot": lambda: Tuned(logistic.STEPS, Carrot),
+    "factorisation": lambda: Tuned(logistic.STEPS, partial(LogisticBaseline, FactorisationNetwork)),
+    "mirt": lambda: Tuned(logistic.STEPS, partial(LogisticBaseline, ItemResponseNetwork)),
+    "carrot": lambda: Tuned(logistic.STEPS, partial(LogisticBaseline, perceptron)),
     "closed-form-llm": lambda: ClosedFormProfiles("llm"),
     "closed-form-predicted": lambda: ClosedFormProfiles("predicted"),
     "closed-form-capabilities": lambda: ClosedFormProfiles("predicted", "capabilities"),

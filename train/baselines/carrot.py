@@ -8,26 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from train.baselines.logistic import fit_network, probabilities
-from train.baselines.task import Array, Queries, Task
-
 HIDDEN = 128
 DROPOUT = 0.2
-
-
-class Carrot:
-    """Sigmoid outputs of one hidden layer, one per model."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def fit(self, task: Task, seed: int) -> None:
-        """Train the network."""
-        self.network = fit_network(perceptron, task, self.steps, seed)
-
-    def predict(self, queries: Queries) -> Array:
-        """Quality (B, M)."""
-        return probabilities(self.network, queries)
 
 
 def perceptron(embedding: int, start: Tensor) -> nn.Module:

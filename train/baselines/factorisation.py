@@ -8,9 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from train.baselines.logistic import fit_network, probabilities
-from train.baselines.task import Array, Queries, Task
-
 RANK = 32
 
 
@@ -26,18 +23,3 @@ class FactorisationNetwork(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         """Logits (B, M)."""
         return torch.addmm(self.bias, self.project(embedding), self.models.T)
-
-
-class Factorisation:
-    """Sigmoid of the inner product of a projected query and a learned vector per model."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def fit(self, task: Task, seed: int) -> None:
-        """Train the factors."""
-        self.network = fit_network(FactorisationNetwork, task, self.steps, seed)
-
-    def predict(self, queries: Queries) -> Array:
-        """Quality (B, M)."""
-        return probabilities(self.network, queries)

@@ -41,8 +41,18 @@ def fit_network(build: Callable[[int, Tensor], nn.Module], task: Task, steps: in
     return network.eval()
 
 
-@torch.no_grad()
-def probabilities(network: nn.Module, queries: Queries) -> Array:
-    """Quality (B, M): the sigmoid of the network's logits."""
-    logits: Tensor = network(torch.from_numpy(queries.embedding).float())
-    return torch.sigmoid(logits).numpy().astype(np.float64)
+class LogisticBaseline:
+    """The sigmoid of a network's logits; `build` is as in `fit_network`."""
+
+    def __init__(self, build: Callable[[int, Tensor], nn.Module], steps: int) -> None:
+        self.build, self.steps = build, steps
+
+    def fit(self, task: Task, seed: int) -> None:
+        """Train the network."""
+        self.network = fit_network(self.build, task, self.steps, seed)
+
+    @torch.no_grad()
+    def predict(self, queries: Queries) -> Array:
+        """Quality (B, M)."""
+        logits: Tensor = self.network(torch.from_numpy(queries.embedding).float())
+        return torch.sigmoid(logits).numpy().astype(np.float64)

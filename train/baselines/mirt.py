@@ -11,9 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.baselines.logistic import fit_network, probabilities
-from train.baselines.task import Array, Queries, Task
-
 TRAITS = 25
 
 
@@ -31,18 +28,3 @@ class ItemResponseNetwork(nn.Module):
         """Logits (B, M)."""
         discrimination = F.softplus(self.discrimination(embedding))
         return discrimination @ self.ability.T - discrimination.sum(1, keepdim=True) * self.difficulty(embedding)
-
-
-class ItemResponse:
-    """Sigmoid of abilities less difficulty, weighed by how much the query discriminates on each trait."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def fit(self, task: Task, seed: int) -> None:
-        """Train abilities and the maps of discrimination and difficulty."""
-        self.network = fit_network(ItemResponseNetwork, task, self.steps, seed)
-
-    def predict(self, queries: Queries) -> Array:
-        """Quality (B, M)."""
-        return probabilities(self.network, queries)

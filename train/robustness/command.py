@@ -15,6 +15,7 @@ from typing import Any
 from router.dataset import Dataset, data_folder, read_dataset
 from router.errors import RouterError, UsageError
 from router.routing import Router
+from train.held_out import folds
 from train.robustness.attack import AIMS, gadget_figures, wrongly_flagged
 from train.robustness.flips import flip_figures
 from train.robustness.gadgets import Search
@@ -46,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m train robustness", description=__doc__.splitlines()[0])
     made.add_argument("checkpoint")
     made.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
-    made.add_argument("--folds", default="8,9", help="folds judged (default %(default)s)")
+    made.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
     made.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     made.add_argument("--queries", type=int, default=1000, help="queries per pool at most (default %(default)s)")
     made.add_argument("--dial", type=float, help="default: the nearest to 3 at which the models share the calls")
@@ -70,14 +71,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _folds(text: str) -> list[int]:
-    try:
-        return [int(fold) for fold in text.split(",")]
-    except ValueError as error:
-        message = f"--folds are whole numbers from 0 to 9, separated by commas, got {text!r}"
-        raise UsageError(message) from error
-
-
 def main(args: list[str] | None = None) -> int:
     """Print the figures of each pool as JSON; 0 when done, 1 on an error of ours."""
     options = parser().parse_args(args)
@@ -86,7 +79,6 @@ def main(args: list[str] | None = None) -> int:
             raise UsageError(
                 f"--queries and --attacked must be at least 1, got {options.queries} and {options.attacked}"
             )
-        options.folds = _folds(options.folds)
         options.search = (
             Search(options.steps, options.tokens, options.batch, options.proposals, options.seed)
             if options.steps
