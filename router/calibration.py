@@ -6,28 +6,31 @@ Axes: N rows, S systems.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SHRINKAGE = 500.0  # pseudo-observations by which a system is drawn to its protocol: its bias saw thousands of rows
+SHRINKAGE = 5000.0  # pseudo-observations by which a system is drawn to its protocol: its bias saw thousands of rows
 SLOPE_STIFFNESS = 4.0  # a slope is trusted less than a shift: it is drawn this many times harder
+LEAST_SCALE = 0.05
 NEWTON_STEPS = 25
 
 
-def fit_affine(logit: Array, score: Array, prior: tuple[float, float] = (1.0, 0.0), shrinkage: float = 0.0) -> Array:
-    """MAP logistic regression of scores (N,) in [0, 1] on logits (N,): returns (scale, shift), scale > 0.
+def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), shrinkage: float = 0.0) -> Array:
+    """MAP logistic regression of scores (N,) in [0, 1] on logits (N,) or (N, F): their scales, above 0, and a shift.
 
-    The prior is a normal around `prior` whose precision is `shrinkage` observations (times SLOPE_STIFFNESS for the
-    scale). Without rows the prior comes back. Platt scaling, here on soft labels.
+    The prior is a normal around `prior` (F + 1,) whose precision is `shrinkage` observations (times SLOPE_STIFFNESS for
+    a scale). Without rows the prior comes back. Platt scaling, here on soft labels; with F > 1 logits it is stacking.
 
     >>> fit_affine(np.array([]), np.array([]), (1.0, 0.5), 10.0).tolist()
     [1.0, 0.5]
     """
-    precision = np.array([SLOPE_STIFFNESS, 1.0]) * (0.25 * shrinkage + 1e-6)
     centre = np.array(prior)
-    features = np.stack([logit, np.ones_like(logit)], axis=1)
+    features = np.column_stack([logit, np.ones(len(logit))])
+    precision = np.array([*[SLOPE_STIFFNESS] * (len(centre) - 1), 1.0]) * (0.25 * shrinkage + 1e-6)
     theta = centre.copy()
     for _ in range(NEWTON_STEPS):
         probability = 1 / (1 + np.exp(-np.clip(features @ theta, -30, 30)))
@@ -37,7 +40,7 @@ def fit_affine(logit: Array, score: Array, prior: tuple[float, float] = (1.0, 0.
         theta = theta - step
         if np.abs(step).max() < 1e-8:
             break
-    return np.array([max(theta[0], 0.05), theta[1]])
+    return np.array([*np.maximum(theta[:-1], LEAST_SCALE), theta[-1]])
 
 
 def calibrate(logits: Array, scores: Array, protocol: NDArray[np.int64]) -> tuple[Array, Array]:

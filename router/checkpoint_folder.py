@@ -26,7 +26,8 @@ from router import hub
 from router.errors import CheckpointError
 from router.sentence_folder import TOKENIZER, WEIGHTS, read_json
 
-FORMAT_VERSION = 2  # 1 had no centre and scale in the heads
+FORMAT_VERSION = 3
+READABLE = (2, 3)  # 1 had no centre and scale in the heads, 2 no prototypes, which one may do without
 HOW_TO_GET_ONE = (
     "give the folder or hub id of a router with --checkpoint or ROUTER_CHECKPOINT, or train one with "
     "`python -m train fit --config configs/demo.yaml`"
@@ -79,10 +80,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "format_version" not in config:
         raise CheckpointError(f"{folder} is no router checkpoint: its {file.name} has no format_version")
     version = config["format_version"]
-    if version != FORMAT_VERSION:
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise CheckpointError(
-            f"{folder} has format_version {version!r}; this installation reads {FORMAT_VERSION}: install the version "
-            "of inferencedynamics that wrote it, or train it again"
+            f"{folder} has format_version {version!r}; this installation reads {known}: install the version of "
+            "inferencedynamics that wrote it, or train it again"
         )
     return config
 

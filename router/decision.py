@@ -39,7 +39,8 @@ class Contribution:
 class Reasons:
     """Why the chosen model stands before the runner-up.
 
-    `sum(axes) + bias + other == lead_logit` and `quality_term + cost_term == lead_utility`, up to float rounding.
+    `sum(axes) + bias + other + prototypes == lead_logit` and `quality_term + cost_term == lead_utility`, up to float
+    rounding.
     """
 
     runner_up: str
@@ -47,6 +48,7 @@ class Reasons:
     axes: tuple[Contribution, ...]  # greatest absolute share first
     bias: float
     other: float  # the latent residual's share
+    prototypes: float  # the share of what the models did on similar queries
     lead_utility: float
     quality_term: float
     cost_term: float
@@ -58,6 +60,8 @@ class Reasons:
         parts = [*shown, f"further axes {rest:+.2f}", f"general strength {self.bias:+.2f}"]
         if self.other:
             parts.append(f"other {self.other:+.2f}")
+        if self.prototypes:
+            parts.append(f"similar queries {self.prototypes:+.2f}")
         return [
             f"ahead of {self.runner_up} by {self.lead_utility:+.4f} utility: "
             f"quality {self.quality_term:+.4f}, cost {self.cost_term:+.4f}",

@@ -1,8 +1,9 @@
 """The tensors of the router: heads that turn a text embedding into a query vector, and the table of profiles.
 
 `embedding (B, E) -> QueryVectors (B, D) -> logits (B, S)`. Knows no text, no names, no prices, no device.
-Axes: B queries, E embedding, C capabilities, K knowledge domains, R latent residual, P protocols, S systems,
-D = C + K + R + P. The last P columns carry each protocol's difficulty, so that logits stay one matrix product.
+Axes: B queries, E embedding, C capabilities, K knowledge domains, R latent residual, L likeness to prototypes,
+P protocols, S systems, D = C + K + R + L + P. The last P columns carry each protocol's difficulty, so that logits stay
+one matrix product.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from router import scoring
+from router.prototypes import Prototypes
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,23 @@ class Dimensions:
     systems: int
     residual: int = 0
     hidden: int = 384
+    prototypes: int = 0
+    likeness: int = 0
 
     @property
     def named(self) -> int:
         """C + K, the axes that have a name."""
         return self.capabilities + self.domains
+
+    @property
+    def learned(self) -> int:
+        """C + K + R, the axes on which profiles are trained by gradient."""
+        return self.named + self.residual
+
+    @property
+    def columns(self) -> int:
+        """C + K + R + L, the axes on which a system has a weight of its own."""
+        return self.learned + self.likeness
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class QueryVectors:
     capability_logits: Tensor  # (B, C)
     knowledge_logits: Tensor  # (B, K)
     residual: Tensor  # (B, R)
+    likeness: Tensor  # (B, L)
     difficulty: Tensor  # (B, P), in logits, one per protocol
     log_length: Tensor  # (B, P), log of the factor by which answers are longer than the system's usual
 
@@ -55,8 +70,8 @@ class QueryVectors:
 
     @property
     def vector(self) -> Tensor:
-        """(B, D): capability, knowledge, residual, difficulty."""
-        return torch.cat([self.capability, self.knowledge, self.residual, self.difficulty], dim=-1)
+        """(B, D): capability, knowledge, residual, likeness, difficulty."""
+        return torch.cat([self.capability, self.knowledge, self.residual, self.likeness, self.difficulty], dim=-1)
 
 
 def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
@@ -93,6 +108,7 @@ class QueryHeads(nn.Module):
         self.capability = nn.Linear(size.hidden, size.capabilities)
         self.knowledge = nn.Linear(size.hidden, size.domains)
         self.residual = nn.Linear(size.hidden, size.residual, bias=False) if size.residual else _Nothing()
+        self.prototypes = Prototypes(size.hidden, size.prototypes, size.likeness) if size.prototypes else _Nothing()
         self.difficulty = nn.Linear(size.hidden, size.protocols)
         self.length = nn.Linear(size.hidden, size.protocols)
 
@@ -103,11 +119,20 @@ class QueryHeads(nn.Module):
         self.scale.copy_(scale)
 
     def forward(self, embedding: Tensor) -> QueryVectors:
-        hidden = self.trunk((embedding - self.centre) * self.scale)
+        return self.read(self.hidden(embedding))
+
+    def hidden(self, embedding: Tensor) -> Tensor:
+        """The shared layer (B, H) of embeddings (B, E)."""
+        layer: Tensor = self.trunk((embedding - self.centre) * self.scale)
+        return layer
+
+    def read(self, hidden: Tensor) -> QueryVectors:
+        """What every head makes of the shared layer (B, H)."""
         return QueryVectors(
             self.capability(hidden),
             self.knowledge(hidden),
             self.residual(hidden),
+            self.prototypes(hidden),
             self.difficulty(hidden),
             self.length(hidden),
         )
@@ -125,7 +150,7 @@ class ProfileTable(nn.Module):
     def __init__(self, size: Dimensions, protocol: Tensor) -> None:
         super().__init__()
         self.protocols = size.protocols
-        self.weight = nn.Parameter(torch.zeros(size.systems, size.named + size.residual))
+        self.weight = nn.Parameter(torch.zeros(size.systems, size.columns))
         self.bias = nn.Parameter(torch.zeros(size.systems))
         self.log_tokens = nn.Parameter(torch.zeros(size.systems))
         self.register_buffer("protocol", protocol.long())  # (S,)

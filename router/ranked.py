@@ -79,7 +79,7 @@ class Ranked:
     def _explain(
         self, vector: Tensor, order: list[int], alternatives: tuple[Alternative, ...], weight: float
     ) -> Reasons:
-        """Split the lead of the first over the second: one term per named axis, the bias, the residual, the cost."""
+        """Split the lead of the first over the second: a term per named axis, bias, residual, prototypes, cost."""
         candidates, size = self.candidates, self.size
         first, second = order[:2]
         share = vector * (candidates.profile[first] - candidates.profile[second])
@@ -88,8 +88,7 @@ class Ranked:
             Contribution(axis, "capability" if i < size.capabilities else "knowledge", value)
             for i, (axis, value) in enumerate(zip(self.taxonomy.axes, share[: size.named].tolist(), strict=True))
         ]
-        residual = slice(size.named, size.named + size.residual)
-        named.append(Contribution("difficulty", "difficulty", float(share[residual.stop :].sum())))
+        named.append(Contribution("difficulty", "difficulty", float(share[size.columns :].sum())))
         finite = weight != float("inf")
         quality = alternatives[0].quality - alternatives[1].quality
         cost = alternatives[0].cost_usd - alternatives[1].cost_usd
@@ -98,7 +97,8 @@ class Ranked:
             lead_logit=float(share.sum()) + bias,
             axes=tuple(sorted(named, key=lambda c: -abs(c.logit))),
             bias=bias,
-            other=float(share[residual].sum()),
+            other=float(share[size.named : size.learned].sum()),
+            prototypes=float(share[size.learned : size.columns].sum()),
             lead_utility=alternatives[0].utility - alternatives[1].utility,
             quality_term=quality if finite else 0.0,
             cost_term=-weight * cost if finite else -cost,

@@ -8,6 +8,7 @@ REASONS = Reasons(
     axes=(Contribution("coding", "capability", 0.7), Contribution("Algebra", "knowledge", -0.2)),
     bias=0.5,
     other=0.0,
+    prototypes=0.0,
     lead_utility=0.03,
     quality_term=0.05,
     cost_term=-0.02,
@@ -26,6 +27,7 @@ def test_reasons_read_as_two_lines_with_the_remaining_axes_summed():
 
 def test_the_residual_is_named_other_when_there_is_one():
     assert "other +0.10" in Reasons(**{**vars(REASONS), "other": 0.1}).lines()[1]
+    assert "similar queries -0.20" in Reasons(**{**vars(REASONS), "prototypes": -0.2}).lines()[1]
 
 
 def test_json_carries_a_schema_version_and_not_the_query():
@@ -38,4 +40,6 @@ def test_json_carries_a_schema_version_and_not_the_query():
     assert "secret" not in str(raw)
     assert raw["reasons"]["axes"][0] == {"axis": "coding", "kind": "capability", "logit": 0.7}
     assert raw["alternatives"] == [{"model": "big", "quality": 0.9, "cost_usd": 0.001, "utility": 0.87, "prior": False}]
-    assert sum(c.logit for c in REASONS.axes) + REASONS.bias + REASONS.other == pytest.approx(REASONS.lead_logit)
+    assert sum(c.logit for c in REASONS.axes) + REASONS.bias + REASONS.other + REASONS.prototypes == pytest.approx(
+        REASONS.lead_logit
+    )

@@ -28,15 +28,16 @@ FACTS = {
 QUERIES = ["write a proof", "what is the capital of the verb", "code in python please"]
 
 
-@pytest.fixture(params=[0, 2], ids=["without residual", "with residual"])
+@pytest.fixture(params=[(0, 0), (2, 0), (2, 3)], ids=["named axes", "with residual", "with prototypes"])
 def router(tiny_encoder, request):
     encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=16)
     taxonomy = Taxonomy(("Algebra", "Law", "other"))
     torch.manual_seed(3)
-    size = Dimensions(encoder.dimension, len(CAPABILITIES), 3, protocols=2, systems=4, residual=request.param, hidden=8)
+    residual, likeness = request.param
+    size = Dimensions(encoder.dimension, len(CAPABILITIES), 3, 2, 4, residual, 8, 5 if likeness else 0, likeness)
     network = RouterNetwork(size, torch.tensor([0, 0, 0, 1]))
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter)
+    for tensor in [*network.parameters(), *(network.heads.prototypes.buffers())]:
+        torch.nn.init.normal_(tensor)
     network.profiles.slope.uniform_(0.5, 1.5)
     members = tuple(Candidate(FACTS[s.model], s) for s in SYSTEMS[:3])
     exam = Pool("exam", (Candidate(FACTS["large"], SYSTEMS[3]), Candidate(FACTS["mid"], SYSTEMS[2])))
@@ -64,7 +65,7 @@ def test_an_iterator_is_read_a_batch_at_a_time(router):
 def test_reasons_add_up_to_the_lead(router, dial, pool):
     for decision in router.route(QUERIES, dial=dial, pool=pool):
         reasons = decision.reasons
-        terms = sum(c.logit for c in reasons.axes) + reasons.bias + reasons.other
+        terms = sum(c.logit for c in reasons.axes) + reasons.bias + reasons.other + reasons.prototypes
         assert terms == pytest.approx(reasons.lead_logit, abs=1e-4)
         first, second = decision.alternatives[:2]
 
@@ -76,6 +77,7 @@ def test_reasons_add_up_to_the_lead(router, dial, pool):
         assert reasons.lead_utility == pytest.approx(first.utility - second.utility, abs=1e-6)
         assert reasons.lead_utility >= 0
         assert (reasons.other != 0) == (router.network.size.residual > 0)
+        assert (reasons.prototypes != 0) == (router.network.size.likeness > 0)
 
 
 def test_dial_zero_takes_the_best_and_dial_ten_the_cheapest(router):

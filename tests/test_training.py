@@ -163,9 +163,9 @@ def test_the_exported_weights_are_the_best_epochs_not_the_last(config):
         assert not torch.equal(exported, last["state_dict"]["network.heads.trunk.0.weight"])
 
 
-@pytest.mark.parametrize("augment", [0.0, 0.5])
-def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(config, augment):
-    file, run = config(data={"augment": augment})
+@pytest.mark.parametrize(("augment", "more"), [(0.0, {}), (0.5, {"prototypes": 20, "category_weight": 1.0})])
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(config, augment, more):
+    file, run = config(data={"augment": augment}, model=more)
     assert cli.main(["fit", "--config", str(file)]) == 0
     whole = weights(run)
     (run / "router").rename(run / "whole")
@@ -199,6 +199,8 @@ def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):
             "residual": 2,
             "sharing_weight": 0.1,
             "residual_weight": 0.1,
+            "prototypes": 10,
+            "likeness": 3,
         }
     )
     assert cli.main(["fit", "--config", str(file), "--trainer.max_epochs", "1"]) == 0
@@ -207,7 +209,18 @@ def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):
     name = next(n for n in before if n.endswith("query.weight"))
     assert not np.allclose(before[name].float(), after[name].float(), atol=1e-4)
     decision = Router.from_pretrained(run / "router").route("write a proof in python")
-    assert decision.reasons is not None
+    assert decision.reasons is not None and decision.reasons.other and decision.reasons.prototypes
+
+
+def test_a_run_with_prototypes_exports_them_and_not_the_head_that_told_categories(config, world):
+    file, run = config(model={"prototypes": 100, "category_weight": 1.0})
+    assert cli.main(["fit", "--config", str(file), "--trainer.max_epochs", "3"]) == 0
+    kept = weights(run)
+    assert kept["heads.prototypes.points"].shape == (100, 32)
+    assert kept["heads.prototypes.coordinates"].abs().max() > 0
+    assert not [name for name in kept if "category" in name]
+    report = evaluate_router(Router.from_pretrained(run / "router"), read_dataset(world), folds=[8, 9])
+    assert report["brier"] < report["brier_constant"] - 0.02
 
 
 @pytest.mark.filterwarnings("ignore")  # of the killed process, not ours
@@ -241,6 +254,7 @@ def test_sigkill_at_any_time_leaves_a_run_that_can_be_resumed(config):
         ("data", {"train_folds": [11]}, "whole numbers from 0 to 9"),
         ("data", {"ood_benchmarks": ["mmlu-pro"]}, "mmlu-pro"),
         ("data", {"pools": ["missing.yaml"]}, "missing.yaml"),
+        ("model", {"prototypes": 2001}, "model.prototypes must lie in 0 to 2000"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_not_a_traceback(config, capsys, section, change, message):

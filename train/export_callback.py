@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
+from torch import Tensor
 
 from router.network import ProfileTable
 from train import plots
@@ -26,6 +27,7 @@ from train.card import write_card
 from train.data import Batch, RoutingDataModule
 from train.export import export_checkpoint
 from train.module import RoutingModule
+from train.prototypes import fit_prototypes
 from train.validation import Collected, pool_curves, pool_metrics, pool_reports
 from train.world import World
 
@@ -54,6 +56,8 @@ class ExportRouter(Callback):
         assert isinstance(pl_module, RoutingModule)
         data: RoutingDataModule = trainer.datamodule  # type: ignore[attr-defined]
         best = load_best(trainer, pl_module)
+        if pl_module.options.prototypes:
+            add_prototypes(pl_module, data)
         validation = collect(pl_module, data, data.world.val_rows)
         table, world = pl_module.network.profiles, data.world
         figures = {name: asdict(report) for name, report in pool_reports(validation, table, world).items()}
@@ -126,13 +130,38 @@ def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
 
 
 @torch.no_grad()
+def add_prototypes(module: RoutingModule, data: RoutingDataModule) -> None:
+    """Fit the network's prototypes on training rows, and on validation rows how much they count."""
+
+    def seen(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
+        tensors = data.world.tensors
+        return shared_layer(module, data, rows), tensors["score"][rows], tensors["seen"][rows]
+
+    train, val, device = seen(data.world.train_rows), seen(data.world.val_rows), module.device
+    fit_prototypes(module.network.cpu(), train, val, int(data.options.seed))
+    module.network.to(device)
+
+
+@torch.no_grad()
+def shared_layer(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Tensor:
+    """The heads' shared layer (B, H) of `rows` (B,) in evaluation mode, on the CPU."""
+    module.eval()
+    read = module.network.heads.hidden
+    return torch.cat([read(module.embed(batch)).float().cpu() for batch in batches(module, data, rows)])
+
+
+def batches(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Iterator[Batch]:
+    """The batches of `rows` in their order, on the module's device."""
+    for start in range(0, len(rows), data.options.val_batch_size):
+        batch: Batch = data.collate(rows[start : start + data.options.val_batch_size].tolist())
+        yield {name: tensor.to(module.device) for name, tensor in batch.items()}
+
+
+@torch.no_grad()
 def collect(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Collected:
     """Run the network over `rows` in evaluation mode."""
     module.eval()
-    parts = []
-    for start in range(0, len(rows), data.options.val_batch_size):
-        batch: Batch = data.collate(rows[start : start + data.options.val_batch_size].tolist())
-        parts.append(module.predict_step({k: v.to(module.device) for k, v in batch.items()}, 0))
+    parts = [module.predict_step(batch, 0) for batch in batches(module, data, rows)]
     return Collected(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
 

@@ -20,11 +20,12 @@ LEAST_PROBABILITY = 0.03  # profiles start between logit(.03) and logit(.97)
 
 
 @torch.no_grad()
-def initialise_profiles(table: ProfileTable, world: World, seed: int = 0) -> None:
+def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, seed: int = 0) -> None:
     """Fill `table` from the training rows.
 
     Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1;
-    the residual starts small and random; log_tokens at the mean log answer length; the means at their means.
+    the `residual` columns after them start small and random; log_tokens at the mean log answer length; the means at
+    their means.
     """
     rows = torch.from_numpy(world.train_rows)
     tensors = {name: tensor[rows] for name, tensor in world.tensors.items()}
@@ -51,9 +52,9 @@ def initialise_profiles(table: ProfileTable, world: World, seed: int = 0) -> Non
         entry = torch.from_numpy((form.profile / perfect.profile).astype(np.float32))
         start = (entry * support + PSEUDO_COUNT * start) / (support + PSEUDO_COUNT)
     table.weight[:, :named].copy_(torch.logit(start, eps=LEAST_PROBABILITY) / 2)
-    if table.weight.shape[1] > named:
+    if residual:
         generator = torch.Generator().manual_seed(seed)
-        table.weight[:, named:].normal_(0, 0.1, generator=generator)
+        table.weight[:, named : named + residual].normal_(0, 0.1, generator=generator)
 
 
 def protocol_weights(world: World, balance: float) -> Tensor:

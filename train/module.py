@@ -12,10 +12,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ConstantLR
 
 from router.encoder import QueryEncoder
+from router.errors import UsageError
 from router.network import RouterNetwork
 from train import losses
 from train.data import Batch, RoutingDataModule
@@ -24,6 +25,7 @@ from train.schedule import WarmupCosine
 from train.validation import Collected, pool_metrics
 from train.world import World
 
+MOST_PROTOTYPES = 2000  # what is kept are aggregates, never queries
 DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
 
 
@@ -37,11 +39,16 @@ class RoutingModule(L.LightningModule):
         freeze_encoder: train heads and profiles on cached embeddings only.
         hidden: width of the heads' shared layer.
         residual: size of the latent residual, 0 for none.
+        prototypes: how many means of training queries are kept, and what systems did near them (`train.prototypes`), at
+            most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
+        likeness: coordinates that nearness to the prototypes is reduced to.
         dropout: on the heads' shared layer.
         embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM).
         label_weight: weight of the capability and knowledge loss.
         outcome_weight: weight of the outcome loss.
         length_weight: weight of the answer-length loss.
+        category_weight: weight of telling each training row's benchmark and category from the heads' shared layer, by a
+            head of its own that is left out of the export.
         decision_weight: weight of the ranking term.
         sharing_weight: weight of the pull of a model's systems to each other.
         residual_weight: weight of the squared size of the residual's share in the logits, which keeps "other" small.
@@ -67,11 +74,14 @@ class RoutingModule(L.LightningModule):
         freeze_encoder: bool = True,
         hidden: int = 384,
         residual: int = 0,
+        prototypes: int = 0,
+        likeness: int = 64,
         dropout: float = 0.1,
         embedding_noise: float = 0.0,
         label_weight: float = 0.3,
         outcome_weight: float = 1.0,
         length_weight: float = 0.1,
+        category_weight: float = 0.0,
         decision_weight: float = 0.0,
         sharing_weight: float = 0.0,
         residual_weight: float = 0.0,
@@ -84,6 +94,11 @@ class RoutingModule(L.LightningModule):
         lr_scheduler: LRSchedulerCallable = ConstantLR,
     ) -> None:
         super().__init__()
+        if not 0 <= prototypes <= MOST_PROTOTYPES or likeness < 1:
+            raise UsageError(
+                f"model.prototypes must lie in 0 to {MOST_PROTOTYPES} and model.likeness be at least 1, "
+                f"got {prototypes} and {likeness}"
+            )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
@@ -102,11 +117,19 @@ class RoutingModule(L.LightningModule):
         data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         if not self.options.freeze_encoder:
             self.encoder = data.encoder
-        size = self.world.dimensions(data.encoder.dimension, self.options.residual, self.options.hidden)
+        size = self.world.dimensions(
+            data.encoder.dimension,
+            residual=self.options.residual,
+            hidden=self.options.hidden,
+            prototypes=self.options.prototypes,
+            likeness=self.options.likeness if self.options.prototypes else 0,
+        )
         self.network = RouterNetwork(size, self.world.protocol, self.options.dropout)
         if data.embeddings is not None:
             self.network.heads.fit_scale(data.embeddings[self.world.train_rows], len(data.encoder.layers))
-        initialise_profiles(self.network.profiles, self.world)
+        if self.options.category_weight:
+            self.category = nn.Linear(self.options.hidden, int(self.world.tensors["category"].max()) + 1)
+        initialise_profiles(self.network.profiles, self.world, self.options.residual)
         balance = protocol_weights(self.world, self.options.balance)
         self.register_buffer("system_weight", balance[self.world.protocol], persistent=False)
         usual = self.world.tensors["cost"][self.world.train_rows].nanmean(dim=0)
@@ -141,8 +164,10 @@ class RoutingModule(L.LightningModule):
 
     def terms(self, batch: Batch, embedding: Tensor) -> dict[str, Tensor]:
         """The loss terms, unweighted, by name; a term whose weight is 0 is left out."""
-        query, logits = self.network(embedding)
         table, options = self.network.profiles, self.options
+        hidden = self.network.heads.hidden(embedding)
+        query = self.network.heads.read(hidden)
+        logits = table.logits(query.vector)
         cells = batch["seen"].to(logits.dtype) * self.system_weight
         terms = {
             "label": losses.label_loss(query, batch["capability"], batch["knowledge"], batch["labelled"]),
@@ -151,12 +176,14 @@ class RoutingModule(L.LightningModule):
                 query.log_length[:, table.protocol] + table.log_tokens, batch["tokens"], batch["measured"]
             ),
         }
+        if options.category_weight:
+            terms["category"] = torch.nn.functional.cross_entropy(self.category(hidden), batch["category"])
         if options.decision_weight:
             terms["decision"] = self._decision(batch, logits)
         if options.sharing_weight:
             terms["sharing"] = self._sharing()
         if options.residual and options.residual_weight:
-            other = query.residual @ table.weight[:, self.network.size.named :].T
+            other = query.residual @ table.weight[:, self.network.size.named : self.network.size.learned].T
             terms["residual"] = (other**2).mean()
         late = ("outcome", "decision") if self.current_epoch < options.label_only_epochs else ()
         return {name: value for name, value in terms.items() if options[f"{name}_weight"] and name not in late}
@@ -232,6 +259,8 @@ class RoutingModule(L.LightningModule):
             {"params": list(self.network.heads.parameters())},
             {"params": list(self.network.profiles.parameters()), "weight_decay": self.options.profile_decay},
         ]
+        if self.options.category_weight:
+            groups.append({"params": list(self.category.parameters())})
         if self.encoder is not None:
             groups.append({"params": list(self.encoder.parameters()), "lr": self.options.encoder_lr})
         optimizer = self.optimizer(groups)

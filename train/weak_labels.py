@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -27,13 +26,12 @@ def with_weak_labels(world: World, embedding: Tensor, weight: float, parts: int 
     `embedding` (N, E) holds all queries, by an encoder that pools `parts` layers. Raises UsageError where no training
     row is annotated.
     """
-    queries, rows = world.dataset.queries, torch.from_numpy(world.train_rows)
+    rows = torch.from_numpy(world.train_rows)
     labelled = world.tensors["labelled"][rows] > 0
     if not labelled.any():
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
-    category = pd.factorize(queries["benchmark"].astype(str) + "/" + queries["category"].astype(str))[0]
     centre, scale = standardisation(embedding[rows], parts)
-    told = torch.nn.functional.one_hot(torch.from_numpy(category)).float()
+    told = torch.nn.functional.one_hot(world.tensors["category"]).float()
     features = torch.cat([(embedding - centre) * scale, told], dim=1)
     known, unknown = rows[labelled], rows[~labelled]
     tensors = dict(world.tensors)

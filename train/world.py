@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -45,16 +46,15 @@ class World:
         """(S,) column of each system's protocol."""
         return torch.tensor([self.protocols.index(s.protocol) for s in self.systems])
 
-    def dimensions(self, embedding: int, residual: int, hidden: int) -> Dimensions:
-        """Axis sizes of a network for this world."""
+    def dimensions(self, embedding: int, **sizes: int) -> Dimensions:
+        """Axis sizes of a network for this world; `sizes` are those that the data do not fix."""
         return Dimensions(
             embedding,
             len(self.taxonomy.capabilities),
             len(self.taxonomy.domains),
             len(self.protocols),
             len(self.systems),
-            residual,
-            hidden,
+            **sizes,
         )
 
     def facts(self, model: str) -> ModelFacts:
@@ -127,7 +127,8 @@ def tensors_of(
 
     score (N, S) with 0 for missing, seen (N, S), tokens (N, S) of the answer with 0 for unknown, measured (N, S),
     cost (N, S) in USD at usual answer lengths (NaN where unpriced), input_tokens (N,), capability (N, C), knowledge
-    (N, K), labelled (N,), the weight of a row's labels. Rows that are not `usable` carry no label and no outcome.
+    (N, K), labelled (N,), the weight of a row's labels, category (N,), a number per benchmark and category. Rows that
+    are not `usable` carry no label and no outcome.
     """
     score = dataset.score[:, columns]
     seen = ~np.isnan(score) & usable[:, None]
@@ -149,8 +150,15 @@ def tensors_of(
         "capability": capability,
         "knowledge": knowledge,
         "labelled": (capability.sum(axis=1) > 0).astype(np.float32),
+        "category": categories(dataset),
     }
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def categories(dataset: Dataset) -> NDArray[np.int64]:
+    """A number (N,) for each query's benchmark and category, from 0 in order of appearance."""
+    queries = dataset.queries
+    return pd.factorize(queries["benchmark"].astype(str) + "/" + queries["category"].astype(str))[0].astype(np.int64)
 
 
 def _usual_cost(dataset: Dataset, columns: NDArray[np.intp], train_rows: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -1,0 +1,91 @@
+"""Likeness to prototypes by hand; prototypes fitted where what models do hangs on the neighbourhood alone."""
+
+import math
+
+import pytest
+import torch
+
+from router.network import Dimensions, RouterNetwork
+from router.prototypes import SHARPNESS, Prototypes
+from train.prototypes import fit_prototypes, logistic_regression, nystroem, place_prototypes, protocol_trust, reduced
+
+
+def test_the_kernel_is_one_at_a_prototype_and_falls_with_the_angle_seen_from_the_centre():
+    prototypes = Prototypes(hidden=2, prototypes=2, likeness=1)
+    prototypes.centre.copy_(torch.tensor([1.0, 1.0]))
+    prototypes.points.copy_(torch.eye(2))
+    kernel = prototypes.kernel(torch.tensor([[3.0, 1.0], [1.0, 0.0]]))
+    expected = [[1, math.exp(-SHARPNESS)], [math.exp(-SHARPNESS), math.exp(-2 * SHARPNESS)]]
+    torch.testing.assert_close(kernel, torch.tensor(expected))
+    assert prototypes(torch.randn(3, 2)).tolist() == [[0]] * 3  # not fitted
+    prototypes.coordinates.copy_(torch.tensor([[2.0], [0.0]]))
+    assert prototypes(torch.tensor([[3.0, 1.0]])).item() == pytest.approx(2)
+
+
+def test_nystroem_features_reproduce_the_kernel_between_prototypes():
+    torch.manual_seed(0)
+    prototypes = Prototypes(5, 8, 1)
+    place_prototypes(prototypes, torch.randn(200, 5), seed=0)
+    features, root = nystroem(prototypes, prototypes.points + prototypes.centre)
+    kernel = prototypes.kernel(prototypes.points + prototypes.centre)
+    torch.testing.assert_close(features @ features.T, kernel, atol=1e-4, rtol=0)
+    torch.testing.assert_close(kernel @ root, features)
+
+
+def test_fewer_queries_than_prototypes_leave_the_rest_of_them_empty():
+    prototypes = Prototypes(5, 8, 1)
+    place_prototypes(prototypes, torch.randn(3, 5), seed=0)
+    lengths = prototypes.points.norm(dim=1)
+    torch.testing.assert_close(lengths, torch.tensor([1.0] * 3 + [0.0] * 5))
+
+
+def test_logistic_regression_gives_the_cells_log_odds_without_a_penalty_and_their_mean_with_a_great_one():
+    features = torch.tensor([[0.0]] * 4 + [[1.0]] * 4)
+    score = torch.tensor([[1.0, 0], [0, 0], [0, 0], [0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
+    seen = torch.ones(8, 2, dtype=torch.bool)
+    seen[0, 1] = False  # and its score does not count
+    weight, bias = logistic_regression(features, score, seen, penalty=0.0)
+    assert bias[0].item() == pytest.approx(math.log(1 / 3), abs=1e-3)
+    assert weight[0, 0].item() == pytest.approx(2 * math.log(3), abs=1e-3)
+    weight, bias = logistic_regression(features, score, seen, penalty=1e3)
+    assert weight.abs().max() < 1e-2
+    assert bias.sigmoid().tolist() == pytest.approx([4 / 8, 3 / 7], abs=3e-3)
+
+
+def test_reduced_factors_are_exact_at_full_rank_and_keep_the_strongest_direction():
+    torch.manual_seed(0)
+    features, weight = torch.randn(50, 6), torch.randn(6, 4)
+    coordinates, rows = reduced(features, weight, 6)  # more than there are systems: padded
+    assert coordinates.shape == (6, 6) and rows.shape == (4, 6)
+    torch.testing.assert_close(coordinates @ rows.T, weight, atol=1e-5, rtol=1e-4)
+    single = torch.outer(torch.randn(6), torch.randn(4))
+    coordinates, rows = reduced(features, single, 1)
+    torch.testing.assert_close(coordinates @ rows.T, single, atol=1e-5, rtol=1e-4)
+    assert (features @ coordinates).square().mean().item() == pytest.approx(1)
+
+
+def test_validation_decides_whom_to_trust_under_each_protocol():
+    torch.manual_seed(0)
+    truth, noise = torch.randn(500, 2), torch.randn(500, 2)
+    score = (torch.rand(500, 2) < truth.sigmoid()).float()
+    base, near = torch.stack([truth[:, 0], noise[:, 1]], 1), torch.stack([noise[:, 0], truth[:, 1]], 1)
+    share = protocol_trust(base, near, score, torch.tensor([0, 1]), 3)
+    assert share[0, 0] > 0.7 > 0.25 > share[0, 1] and share[1, 1] > 0.7 > 0.25 > share[1, 0]
+    assert share[2].tolist() == [0.5, 0.5, 0.0]  # nothing was seen of it
+
+
+def test_prototypes_fitted_to_a_network_that_knows_nothing_learn_each_neighbourhood():
+    torch.manual_seed(0)
+    size = Dimensions(4, 3, 3, protocols=1, systems=2, hidden=4, prototypes=6, likeness=2)
+    network = RouterNetwork(size, torch.zeros(2))
+    cluster = torch.randint(3, (3000,))
+    hidden = 5 * torch.eye(4)[cluster] + torch.randn(3000, 4) * 0.1
+    truth = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])[cluster]
+    score, seen = (torch.rand(3000, 2) < truth).float(), torch.ones(3000, 2, dtype=torch.bool)
+    train, val = (tuple(part[rows] for part in (hidden, score, seen)) for rows in (slice(2000), slice(2000, 3000)))
+    fit_prototypes(network, train, val)
+    with torch.no_grad():
+        found = network.profiles.logits(network.heads.read(hidden).vector).sigmoid()
+        assert (found - truth).abs().max() < 0.1
+        far = network.heads.prototypes(-hidden)  # on the other side of the centre
+    assert far.abs().mean() < 0.2 * network.heads.prototypes(hidden).abs().mean()
