@@ -32,11 +32,18 @@ def test_nystroem_features_reproduce_the_kernel_between_prototypes():
     torch.testing.assert_close(kernel @ root, features)
 
 
-def test_fewer_queries_than_prototypes_leave_the_rest_of_them_empty():
+def test_only_means_of_several_queries_are_kept_and_the_rest_is_left_empty():
+    torch.manual_seed(0)
+    crowds = torch.eye(5)[:2].repeat(20, 1) + 0.01 * torch.randn(40, 5)
+    loners = -10 * torch.eye(5)[2:4]
     prototypes = Prototypes(5, 8, 1)
-    place_prototypes(prototypes, torch.randn(3, 5), seed=0)
-    lengths = prototypes.points.norm(dim=1)
-    torch.testing.assert_close(lengths, torch.tensor([1.0] * 3 + [0.0] * 5))
+    place_prototypes(prototypes, torch.cat([crowds, loners]), seed=0)
+    kept = prototypes.points[prototypes.points.norm(dim=1) > 0]
+    assert 2 <= len(kept) < 8
+    torch.testing.assert_close(kept.norm(dim=1), torch.ones(len(kept)))
+    alone = torch.nn.functional.normalize(loners - prototypes.centre, dim=1)
+    assert (kept @ alone.T).max() < 0.9
+    assert (prototypes.points[len(kept) :] == 0).all()
 
 
 def test_logistic_regression_gives_the_cells_log_odds_without_a_penalty_and_their_mean_with_a_great_one():

@@ -19,6 +19,7 @@ from router.calibration import fit_affine
 from router.network import RouterNetwork
 from router.prototypes import Prototypes
 
+FEWEST = 5  # queries whose mean may be kept
 PENALTY = 2.0  # on squared weights; half the precision of their normal prior
 LEAST_VARIANCE = 1e-6  # directions of the kernel with less are left out
 STEPS = 60  # of L-BFGS; the loss is convex
@@ -58,13 +59,16 @@ def fit_prototypes(
 
 
 def place_prototypes(prototypes: Prototypes, hidden: Tensor, seed: int) -> None:
-    """Put the prototypes at the means of clusters of `hidden` (N, H), seen from its mean; at most one a query."""
+    """Put the prototypes at the means of clusters of `hidden` (N, H), seen from its mean.
+
+    A cluster of fewer than FEWEST queries gets none, so that no prototype is a query; what is left over stays empty.
+    """
     centre = hidden.mean(dim=0)
     unit = F.normalize(hidden - centre, dim=1).numpy()
-    clusters = MiniBatchKMeans(
-        min(len(prototypes.points), len(unit)), n_init=1, random_state=seed, batch_size=4096, max_iter=20
-    )
-    means = torch.from_numpy(clusters.fit(unit).cluster_centers_).float()
+    most = min(len(prototypes.points), max(1, len(unit) // FEWEST))
+    clusters = MiniBatchKMeans(most, n_init=1, random_state=seed, batch_size=4096, max_iter=20).fit(unit)
+    sizes = np.bincount(clusters.labels_, minlength=most)
+    means = torch.from_numpy(clusters.cluster_centers_[sizes >= FEWEST]).float()
     prototypes.centre.copy_(centre)
     prototypes.points.zero_()  # a point at 0 is as near to any query as to any other: it tells nothing
     prototypes.points[: len(means)] = F.normalize(means, dim=1)
