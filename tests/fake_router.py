@@ -127,7 +127,7 @@ def _decision(query: str, dial: float, pool: str) -> Decision:
         capabilities={"coding": 0.6, "reasoning": 0.3},
         domains={"Algebra": 0.9},
         difficulty=0.1,
-        reasons=Reasons(names[1], 0.5, axes, 0.0, 0.0, 0.1, 0.2, -0.1),
+        reasons=Reasons(names[1], 0.5, axes, 0.0, 0.0, 0.0, 0.1, 0.2, -0.1),
     )
 
 
