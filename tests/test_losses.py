@@ -9,7 +9,7 @@ from train import losses
 
 def query(capability, knowledge):
     empty = torch.zeros(len(capability), 1)
-    return QueryVectors(torch.tensor(capability), torch.tensor(knowledge), empty, empty, empty)
+    return QueryVectors(torch.tensor(capability), torch.tensor(knowledge), empty, empty, empty, empty)
 
 
 def test_label_loss_is_the_cross_entropy_of_both_heads_over_labelled_rows():

@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -9,14 +8,12 @@ from router.errors import UsageError
 from train.weak_labels import with_weak_labels
 from train.world import World
 
-CATEGORY = ["algebra", "law"]
 
 
 def world(labelled):
     """Queries of two categories, alternating; training rows are the first thirty of forty."""
     n = 40
     kind = np.arange(n) % 2
-    queries = pd.DataFrame({"benchmark": "exam", "category": [CATEGORY[k] for k in kind]})
     target = torch.nn.functional.one_hot(torch.from_numpy(kind)).float()
     weight = torch.zeros(n)
     weight[:labelled] = 1
@@ -24,8 +21,9 @@ def world(labelled):
         "capability": torch.cat([target, torch.zeros(n, 1)], dim=1) * weight[:, None],
         "knowledge": target * weight[:, None],
         "labelled": weight,
+        "category": torch.from_numpy(kind),
     }
-    return World(SimpleNamespace(queries=queries), None, (), (), {}, np.arange(30), np.arange(30, 35), tensors)
+    return World(SimpleNamespace(), None, (), (), {}, np.arange(30), np.arange(30, 35), tensors)
 
 
 def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
