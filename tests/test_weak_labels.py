@@ -9,7 +9,6 @@ from train.weak_labels import with_weak_labels
 from train.world import World
 
 
-
 def world(labelled):
     """Queries of two categories, alternating; training rows are the first thirty of forty."""
     n = 40
