@@ -17,6 +17,7 @@ from router import Decision, Router, RouterError
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKPOINT = REPOSITORY / "checkpoints" / "routemix"
 QUERIES = Path(__file__).with_name("quickstart_queries.txt")
+DIAL = 4  # at the default of 3 general questions all go to the best model
 
 
 def read_queries(path: Path) -> list[str]:
@@ -74,7 +75,7 @@ def main() -> int:
         start = time.perf_counter()
         router = Router.from_pretrained(CHECKPOINT)
         loaded = time.perf_counter()
-        decisions = router.route(read_queries(QUERIES))
+        decisions = router.route(read_queries(QUERIES), dial=DIAL)
         routed = time.perf_counter()
         best = best_single(router, [decision.query for decision in decisions])
     except RouterError as error:

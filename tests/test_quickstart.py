@@ -46,7 +46,8 @@ class FakeRouter:
     def predict(self, queries: Sequence[str]) -> Any:
         return SimpleNamespace(quality=QUALITY[: len(queries)], cost_usd=COST[: len(queries)])
 
-    def route(self, queries: Sequence[str]) -> list[Decision]:
+    def route(self, queries: Sequence[str], dial: float) -> list[Decision]:
+        assert dial == 4
         return [decision(row, CHOSEN[row]) for row in range(len(queries))]
 
 
