@@ -59,7 +59,7 @@ def test_the_best_single_model_has_the_highest_mean_predicted_quality(quickstart
 
 
 def test_the_summary_gives_the_predicted_saving_and_its_price_in_quality(quickstart: ModuleType) -> None:
-    text = quickstart.summarise(FakeRouter().route(["a", "b", "c"]), ("large", 0.8, 0.004))
+    text = quickstart.summarise(FakeRouter().route(["a", "b", "c"], dial=4), ("large", 0.8, 0.004))
     assert "3 queries went to 2 models: large 2x, small 1x" in text
     assert "predicted quality 0.767, cost 1.033 USD per 1,000 queries" in text  # 3.1e-3 USD over three
     assert "predicted quality 0.800, cost 1.333 USD per 1,000 queries (large)" in text
