@@ -2,7 +2,7 @@
 
 A prototype is the mean of a cluster of training queries, no query is stored. What models do near it becomes a few
 latent coordinates by a radial kernel, so the trust falls with the distance: far from every prototype the coordinates
-are 0 and the named axes decide alone. Fitted by `train.prototypes`.
+fade, and the named axes and the bias are left to decide. Fitted by `train.prototypes`.
 Axes: B queries, H shared layer, T prototypes, L likeness.
 """
 

@@ -1,12 +1,13 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from router.errors import UsageError
 from train.weak_labels import with_weak_labels
-from train.world import World
+from train.world import World, categories
 
 
 def world(labelled):
@@ -41,3 +42,8 @@ def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
 def test_without_any_annotation_there_is_no_teacher():
     with pytest.raises(UsageError, match=r"weak_label_weight needs annotated training rows"):
         with_weak_labels(world(labelled=0), torch.zeros(40, 4), 0.5)
+
+
+def test_a_category_has_a_number_of_its_own_in_each_benchmark():
+    queries = pd.DataFrame({"benchmark": ["a", "a", "b", "a"], "category": ["law", "art", "law", "law"]})
+    assert categories(SimpleNamespace(queries=queries)).tolist() == [0, 1, 2, 0]

@@ -75,7 +75,7 @@ probability of a good answer; a cost dial trades it against predicted cost.
 
 {settings}
 
-## Validation figures (before calibration; the same rows chose the epoch)
+## Validation figures (before calibration; the same rows chose the epoch and the weight of prototypes)
 
 {figures_table(figures)}
 

@@ -20,7 +20,7 @@ from router.network import RouterNetwork
 from router.prototypes import Prototypes
 
 FEWEST = 5  # queries whose mean may be kept
-PENALTY = 2.0  # on squared weights; half the precision of their normal prior
+PENALTY = 2.0  # the precision of the weights' normal prior
 LEAST_VARIANCE = 1e-6  # directions of the kernel with less are left out
 STEPS = 60  # of L-BFGS; the loss is convex
 TRUST = (0.5, 0.5, 0.0)  # what network, prototypes and a shift count where validation says nothing
@@ -33,7 +33,6 @@ def fit_prototypes(
     train: tuple[Tensor, Tensor, Tensor],
     val: tuple[Tensor, Tensor, Tensor],
     seed: int = 0,
-    penalty: float = PENALTY,
 ) -> None:
     """Fit the network's prototypes and fold them into its profiles.
 
@@ -42,9 +41,10 @@ def fit_prototypes(
     """
     heads, table, size = network.heads, network.profiles, network.size
     assert isinstance(heads.prototypes, Prototypes)
-    place_prototypes(heads.prototypes, train[0], seed)
-    features, root = nystroem(heads.prototypes, train[0])
-    weight, bias = logistic_regression(features, train[1], train[2], penalty)
+    hidden, score, seen = train
+    place_prototypes(heads.prototypes, hidden, seed)
+    features, root = nystroem(heads.prototypes, hidden)
+    weight, bias = logistic_regression(features, score, seen, PENALTY)
     coordinates, rows = reduced(features, weight, size.likeness)
     heads.prototypes.coordinates.copy_(root @ coordinates)
 
