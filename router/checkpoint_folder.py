@@ -26,8 +26,8 @@ from router import hub
 from router.errors import CheckpointError
 from router.sentence_folder import TOKENIZER, WEIGHTS, read_json
 
-FORMAT_VERSION = 3
-READABLE = (2, 3)  # 1 had no centre and scale in the heads, 2 no prototypes, which one may do without
+FORMAT_VERSION = 4
+READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories: one may do without
 HOW_TO_GET_ONE = (
     "give the folder or hub id of a router with --checkpoint or ROUTER_CHECKPOINT, or train one with "
     "`python -m train fit --config configs/demo.yaml`"
@@ -81,7 +81,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder} is no router checkpoint: its {file.name} has no format_version")
     version = config["format_version"]
     if version not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
         raise CheckpointError(
             f"{folder} has format_version {version!r}; this installation reads {known}: install the version of "
             "inferencedynamics that wrote it, or train it again"

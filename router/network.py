@@ -30,6 +30,7 @@ class Dimensions:
     hidden: int = 384
     prototypes: int = 0
     likeness: int = 0
+    categories: int = 0
 
     @property
     def named(self) -> int:
@@ -108,7 +109,9 @@ class QueryHeads(nn.Module):
         self.capability = nn.Linear(size.hidden, size.capabilities)
         self.knowledge = nn.Linear(size.hidden, size.domains)
         self.residual = nn.Linear(size.hidden, size.residual, bias=False) if size.residual else _Nothing()
-        self.prototypes = Prototypes(size.hidden, size.prototypes, size.likeness) if size.prototypes else _Nothing()
+        self.prototypes = (
+            Prototypes(size.hidden, size.prototypes, size.likeness, size.categories) if size.prototypes else _Nothing()
+        )
         self.difficulty = nn.Linear(size.hidden, size.protocols)
         self.length = nn.Linear(size.hidden, size.protocols)
 

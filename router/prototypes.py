@@ -1,9 +1,9 @@
-"""What is known around a query: its likeness to prototypes in the space of the heads' shared layer.
+"""What is known around a query: its likeness to prototypes and to the kinds of training queries.
 
-A prototype is the mean of a cluster of training queries, no query is stored. What models do near it becomes a few
-latent coordinates by a radial kernel, so the trust falls with the distance: far from every prototype the coordinates
-fade, and the named axes and the bias are left to decide. Fitted by `train.prototypes`.
-Axes: B queries, H shared layer, T prototypes, L likeness.
+A prototype is the mean of a cluster of training queries, no query is stored; a kind is one of their categories, told by
+a softmax. What models do near the one and on the other becomes a few latent coordinates. Both fade with the distance to
+the nearest prototype: far from all of them the named axes and the bias are left to decide.
+Fitted by `train.prototypes`. Axes: B queries, H shared layer, T prototypes, G categories, L likeness.
 """
 
 from __future__ import annotations
@@ -22,15 +22,26 @@ class Prototypes(nn.Module):
     points: Tensor
     coordinates: Tensor
 
-    def __init__(self, hidden: int, prototypes: int, likeness: int) -> None:
+    def __init__(self, hidden: int, prototypes: int, likeness: int, categories: int = 0) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(hidden))  # of the training queries
         self.register_buffer("points", torch.zeros(prototypes, hidden))  # unit rows, seen from the centre
-        self.register_buffer("coordinates", torch.zeros(prototypes, likeness))
+        self.register_buffer("coordinates", torch.zeros(prototypes + categories, likeness))
+        self.category = nn.Linear(hidden, categories) if categories else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        likeness: Tensor = self.kernel(hidden) @ self.coordinates
+        likeness: Tensor = self.features(hidden) @ self.coordinates
         return likeness
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """The kernel and, behind it, the probability of each category times the root of the greatest kernel value,
+        (B, T + G).
+        """
+        kernel = self.kernel(hidden)
+        if self.category is None:
+            return kernel
+        nearness = kernel.amax(dim=1, keepdim=True).sqrt()
+        return torch.cat([kernel, nearness * self.category(hidden).softmax(dim=1)], dim=1)
 
     def kernel(self, hidden: Tensor) -> Tensor:
         """How near each prototype is, (B, T) in (0, 1]: exp(SHARPNESS (cosine - 1))."""

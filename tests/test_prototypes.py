@@ -22,6 +22,17 @@ def test_the_kernel_is_one_at_a_prototype_and_falls_with_the_angle_seen_from_the
     assert prototypes(torch.tensor([[3.0, 1.0]])).item() == pytest.approx(2)
 
 
+def test_categories_count_by_their_probability_and_less_far_from_every_prototype():
+    prototypes = Prototypes(hidden=2, prototypes=1, likeness=1, categories=2)
+    with torch.no_grad():
+        prototypes.points.copy_(torch.tensor([[1.0, 0.0]]))
+        prototypes.category.weight.zero_()
+        prototypes.category.bias.copy_(torch.tensor([3.0, 1.0]).log())  # 3 to 1
+        near, far = prototypes.features(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
+    assert near == pytest.approx([1, 0.75, 0.25])
+    assert far == pytest.approx([math.exp(-SHARPNESS), *(p * math.exp(-SHARPNESS / 2) for p in (0.75, 0.25))])
+
+
 def test_nystroem_features_reproduce_the_kernel_between_prototypes():
     torch.manual_seed(0)
     prototypes = Prototypes(5, 8, 1)
@@ -79,6 +90,28 @@ def test_validation_decides_whom_to_trust_under_each_protocol():
     share = protocol_trust(base, near, score, torch.tensor([0, 1]), 3)
     assert share[0, 0] > 0.7 > 0.25 > share[0, 1] and share[1, 1] > 0.7 > 0.25 > share[1, 0]
     assert share[2].tolist() == [0.5, 0.5, 0.0]  # nothing was seen of it
+
+
+def test_categories_tell_what_lies_between_prototypes():
+    torch.manual_seed(0)
+    crowd = torch.randint(2, (4000, 1)) * 2.0 - 1
+    hidden = torch.cat([crowd, torch.randn(4000, 2) * 0.02], dim=1)
+    kind = (hidden[:, 1] > 0).long()  # cuts both crowds in two
+    score = (torch.rand(4000, 1) < torch.tensor([0.2, 0.8])[kind, None]).float()
+    found = {}
+    for categories in (0, 2):
+        size = Dimensions(4, 3, 3, protocols=1, systems=1, hidden=3, prototypes=2, likeness=2, categories=categories)
+        network = RouterNetwork(size, torch.zeros(1))
+        if categories:
+            with torch.no_grad():
+                network.heads.prototypes.category.weight.copy_(torch.tensor([[0.0, -500.0, 0.0], [0.0, 500.0, 0.0]]))
+        rows = (hidden, score, torch.ones(4000, 1, dtype=torch.bool))
+        fit_prototypes(network, tuple(part[:3000] for part in rows), tuple(part[3000:] for part in rows))
+        with torch.no_grad():
+            quality = network.profiles.logits(network.heads.read(hidden).vector).sigmoid()
+        found[categories] = [quality[kind == k].mean().item() for k in (0, 1)]
+    assert found[2] == pytest.approx([0.2, 0.8], abs=0.1)
+    assert found[0][1] - found[0][0] < 0.3
 
 
 def test_prototypes_fitted_to_a_network_that_knows_nothing_learn_each_neighbourhood():

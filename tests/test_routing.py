@@ -28,16 +28,22 @@ FACTS = {
 QUERIES = ["write a proof", "what is the capital of the verb", "code in python please"]
 
 
-@pytest.fixture(params=[(0, 0), (2, 0), (2, 3)], ids=["named axes", "with residual", "with prototypes"])
+@pytest.fixture(
+    params=[(0, 0, 0), (2, 0, 0), (2, 3, 0), (0, 3, 4)],
+    ids=["named axes", "with residual", "with prototypes", "with categories"],
+)
 def router(tiny_encoder, request):
     encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=16)
     taxonomy = Taxonomy(("Algebra", "Law", "other"))
     torch.manual_seed(3)
-    residual, likeness = request.param
-    size = Dimensions(encoder.dimension, len(CAPABILITIES), 3, 2, 4, residual, 8, 5 if likeness else 0, likeness)
+    residual, likeness, categories = request.param
+    prototypes = 5 if likeness else 0
+    size = Dimensions(encoder.dimension, len(CAPABILITIES), 3, 2, 4, residual, 8, prototypes, likeness, categories)
     network = RouterNetwork(size, torch.tensor([0, 0, 0, 1]))
     for tensor in [*network.parameters(), *(network.heads.prototypes.buffers())]:
         torch.nn.init.normal_(tensor)
+    if likeness:
+        network.heads.prototypes.points.copy_(torch.eye(5, 8))
     network.profiles.slope.uniform_(0.5, 1.5)
     members = tuple(Candidate(FACTS[s.model], s) for s in SYSTEMS[:3])
     exam = Pool("exam", (Candidate(FACTS["large"], SYSTEMS[3]), Candidate(FACTS["mid"], SYSTEMS[2])))

@@ -212,13 +212,15 @@ def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):
     assert decision.reasons is not None and decision.reasons.other and decision.reasons.prototypes
 
 
-def test_a_run_with_prototypes_exports_them_and_not_the_head_that_told_categories(config, world):
+def test_a_run_with_prototypes_exports_them_and_what_tells_categories(config, world):
     file, run = config(model={"encoder": DEFAULT_ENCODER, "hidden": 128, "prototypes": 100, "category_weight": 1.0})
     assert cli.main(["fit", "--config", str(file), "--trainer.max_epochs", "3"]) == 0
     kept = weights(run)
     assert kept["heads.prototypes.points"].shape == (100, 128)
-    assert kept["heads.prototypes.coordinates"].abs().max() > 0
-    assert not [name for name in kept if "category" in name]
+    categories = read_dataset(world).queries[["benchmark", "category"]].drop_duplicates()
+    assert kept["heads.prototypes.category.weight"].shape == (len(categories), 128)
+    for coordinates in kept["heads.prototypes.coordinates"].split([100, len(categories)]):
+        assert coordinates.shape[1] == 64 and coordinates.abs().max() > 0
     report = evaluate_router(Router.from_pretrained(run / "router"), read_dataset(world), folds=[8, 9])
     assert report["aiq"] > report["aiq_zero"] + 0.05
 
@@ -255,6 +257,7 @@ def test_sigkill_at_any_time_leaves_a_run_that_can_be_resumed(config):
         ("data", {"ood_benchmarks": ["mmlu-pro"]}, "mmlu-pro"),
         ("data", {"pools": ["missing.yaml"]}, "missing.yaml"),
         ("model", {"prototypes": 2001}, "model.prototypes must lie in 0 to 2000"),
+        ("model", {"category_weight": 1.0}, "model.category_weight needs model.prototypes"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_not_a_traceback(config, capsys, section, change, message):

@@ -12,12 +12,13 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR
 
 from router.encoder import QueryEncoder
 from router.errors import UsageError
 from router.network import RouterNetwork
+from router.prototypes import Prototypes
 from train import losses
 from train.data import Batch, RoutingDataModule
 from train.initialisation import initialise_profiles, protocol_weights
@@ -47,8 +48,8 @@ class RoutingModule(L.LightningModule):
         label_weight: weight of the capability and knowledge loss.
         outcome_weight: weight of the outcome loss.
         length_weight: weight of the answer-length loss.
-        category_weight: weight of telling each training row's benchmark and category from the heads' shared layer, by a
-            head of its own that is left out of the export.
+        category_weight: weight of telling each training row's benchmark and category from the heads' shared layer. It
+            shapes that layer, and what is told stands beside the prototypes, which it needs.
         decision_weight: weight of the ranking term.
         sharing_weight: weight of the pull of a model's systems to each other.
         residual_weight: weight of the squared size of the residual's share in the logits, which keeps "other" small.
@@ -99,6 +100,8 @@ class RoutingModule(L.LightningModule):
                 f"model.prototypes must lie in 0 to {MOST_PROTOTYPES} and model.likeness be at least 1, "
                 f"got {prototypes} and {likeness}"
             )
+        if category_weight and not prototypes:
+            raise UsageError("model.category_weight needs model.prototypes: they read what is learned of categories")
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
@@ -123,12 +126,11 @@ class RoutingModule(L.LightningModule):
             hidden=self.options.hidden,
             prototypes=self.options.prototypes,
             likeness=self.options.likeness if self.options.prototypes else 0,
+            categories=int(self.world.tensors["category"].max()) + 1 if self.options.category_weight else 0,
         )
         self.network = RouterNetwork(size, self.world.protocol, self.options.dropout)
         if data.embeddings is not None:
             self.network.heads.fit_scale(data.embeddings[self.world.train_rows], len(data.encoder.layers))
-        if self.options.category_weight:
-            self.category = nn.Linear(self.options.hidden, int(self.world.tensors["category"].max()) + 1)
         initialise_profiles(self.network.profiles, self.world, self.options.residual)
         balance = protocol_weights(self.world, self.options.balance)
         self.register_buffer("system_weight", balance[self.world.protocol], persistent=False)
@@ -177,7 +179,9 @@ class RoutingModule(L.LightningModule):
             ),
         }
         if options.category_weight:
-            terms["category"] = torch.nn.functional.cross_entropy(self.category(hidden), batch["category"])
+            prototypes = self.network.heads.prototypes
+            assert isinstance(prototypes, Prototypes) and prototypes.category is not None
+            terms["category"] = torch.nn.functional.cross_entropy(prototypes.category(hidden), batch["category"])
         if options.decision_weight:
             terms["decision"] = self._decision(batch, logits)
         if options.sharing_weight:
@@ -259,8 +263,6 @@ class RoutingModule(L.LightningModule):
             {"params": list(self.network.heads.parameters())},
             {"params": list(self.network.profiles.parameters()), "weight_decay": self.options.profile_decay},
         ]
-        if self.options.category_weight:
-            groups.append({"params": list(self.category.parameters())})
         if self.encoder is not None:
             groups.append({"params": list(self.encoder.parameters()), "lr": self.options.encoder_lr})
         optimizer = self.optimizer(groups)

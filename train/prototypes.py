@@ -2,8 +2,9 @@
 
 Fitted once, after the gradient training, in closed steps: k-means in the space of the heads' shared layer; a penalised
 logistic regression of all outcomes on the kernel to the means (kernel logistic regression, approximated by Nystroem's
-method); its weights reduced to L coordinates; then, on validation rows, how much the network and the prototypes count
-under each protocol. Axes: N training rows, V validation rows, H shared layer, S systems, T prototypes, L likeness.
+method) and on the probabilities of the training queries' categories, which gradients have taught to tell; its weights
+reduced to L coordinates; then, on validation rows, how much the network and the prototypes count under each protocol.
+Axes: N training rows, V validation rows, H shared layer, S systems, T prototypes, G categories, L likeness.
 """
 
 from __future__ import annotations
@@ -75,15 +76,17 @@ def place_prototypes(prototypes: Prototypes, hidden: Tensor, seed: int) -> None:
 
 
 def nystroem(prototypes: Prototypes, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (N, T') whose inner products approximate the kernel between queries, and the map (T, T') to them.
+    """Features (N, T' + G), and the map (T + G, T' + G) to them from `prototypes.features`.
 
-    The map is the inverse root of the kernel between the prototypes.
+    Inner products of the first T' approximate the kernel between queries: the map is the inverse root of the kernel
+    between the prototypes. The last G are the categories' as they are.
     """
     between = prototypes.kernel(prototypes.points + prototypes.centre).double()
-    variance, directions = torch.linalg.eigh((between + between.T) / 2)
+    variance, directions = torch.linalg.eigh(between)
     kept = variance > LEAST_VARIANCE
     root = (directions[:, kept] * variance[kept].rsqrt()).float()
-    return prototypes.kernel(hidden) @ root, root
+    root = torch.block_diag(root, torch.eye(len(prototypes.coordinates) - len(root)))
+    return prototypes.features(hidden) @ root, root
 
 
 def logistic_regression(features: Tensor, score: Tensor, seen: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
