@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SHARPNESS = 4.0  # of the kernel; at a cosine of 0 a prototype still counts exp(-4) = 1.8% of one that is hit
+CATEGORY_SCALE = 0.5  # of the probability of a category; the smaller, the harder its weights are drawn to 0
 
 
 class Prototypes(nn.Module):
@@ -34,14 +35,15 @@ class Prototypes(nn.Module):
         return likeness
 
     def features(self, hidden: Tensor) -> Tensor:
-        """The kernel and, behind it, the probability of each category times the root of the greatest kernel value,
-        (B, T + G).
+        """The kernel and behind it the probability of each category, (B, T + G).
+
+        Probabilities are scaled by CATEGORY_SCALE and the root of the greatest kernel value.
         """
         kernel = self.kernel(hidden)
         if self.category is None:
             return kernel
-        nearness = kernel.amax(dim=1, keepdim=True).sqrt()
-        return torch.cat([kernel, nearness * self.category(hidden).softmax(dim=1)], dim=1)
+        scale = CATEGORY_SCALE * kernel.amax(dim=1, keepdim=True).sqrt()
+        return torch.cat([kernel, scale * self.category(hidden).softmax(dim=1)], dim=1)
 
     def kernel(self, hidden: Tensor) -> Tensor:
         """How near each prototype is, (B, T) in (0, 1]: exp(SHARPNESS (cosine - 1))."""

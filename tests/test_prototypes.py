@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from router.network import Dimensions, RouterNetwork
-from router.prototypes import SHARPNESS, Prototypes
+from router.prototypes import CATEGORY_SCALE, SHARPNESS, Prototypes
 from train.prototypes import fit_prototypes, logistic_regression, nystroem, place_prototypes, protocol_trust, reduced
 
 
@@ -29,8 +29,9 @@ def test_categories_count_by_their_probability_and_less_far_from_every_prototype
         prototypes.category.weight.zero_()
         prototypes.category.bias.copy_(torch.tensor([3.0, 1.0]).log())  # 3 to 1
         near, far = prototypes.features(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
-    assert near == pytest.approx([1, 0.75, 0.25])
-    assert far == pytest.approx([math.exp(-SHARPNESS), *(p * math.exp(-SHARPNESS / 2) for p in (0.75, 0.25))])
+    probability = [0.75 * CATEGORY_SCALE, 0.25 * CATEGORY_SCALE]
+    assert near == pytest.approx([1, *probability])
+    assert far == pytest.approx([math.exp(-SHARPNESS), *(p * math.exp(-SHARPNESS / 2) for p in probability)])
 
 
 def test_nystroem_features_reproduce_the_kernel_between_prototypes():
