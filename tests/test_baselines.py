@@ -78,6 +78,7 @@ def test_methods_stand_in_the_order_of_reports():
         *("random", "cheapest", "best-single", "constant", "table-benchmark", "table-category"),
         *("knn", "kmeans", "ridge", "factorisation", "mirt", "carrot"),
         *("closed-form-llm", "closed-form-predicted", "closed-form-capabilities", "closed-form-knowledge"),
+        *("closed-form-alpha-0.25", "closed-form-alpha-1", "closed-form-beta-10", "closed-form-beta-100"),
     ]
 
 

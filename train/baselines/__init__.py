@@ -37,4 +37,8 @@ METHODS: dict[str, Callable[[], Baseline]] = {
     "closed-form-predicted": lambda: ClosedFormProfiles("predicted"),
     "closed-form-capabilities": lambda: ClosedFormProfiles("predicted", "capabilities"),
     "closed-form-knowledge": lambda: ClosedFormProfiles("predicted", "knowledge"),
+    "closed-form-alpha-0.25": lambda: ClosedFormProfiles("predicted", alpha=0.25),
+    "closed-form-alpha-1": lambda: ClosedFormProfiles("predicted", alpha=1.0),
+    "closed-form-beta-10": lambda: ClosedFormProfiles("predicted", beta=10.0),
+    "closed-form-beta-100": lambda: ClosedFormProfiles("predicted", beta=100.0),
 }

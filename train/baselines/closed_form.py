@@ -6,12 +6,13 @@ predicted from its embedding. Axes: B queries, M candidates, A label axes: C cap
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 
 from router.closed_form import ClosedForm
-from router.taxonomy import CAPABILITIES
+from router.taxonomy import CAPABILITIES, RANK_DECAY
 from train.baselines.task import Array, Queries, Task
 
 AXES = {
@@ -19,6 +20,21 @@ AXES = {
     "capabilities": slice(None, len(CAPABILITIES)),
     "knowledge": slice(len(CAPABILITIES), None),
 }
+
+
+def redecayed(weights: Array, alpha: float) -> Array:
+    """Rank weights (B, A) as they would be with a decay of `alpha` > 0 in place of RANK_DECAY; predictions get sharper.
+
+    Capabilities and domains sum to 1 each, so that powers of the weights, scaled to sum to 1, are weights again.
+
+    >>> weights = np.zeros((1, len(CAPABILITIES) + 2))
+    >>> weights[0, 0], weights[0, -2:] = 1, (2 / 3, 1 / 3)
+    >>> redecayed(weights, 0.25)[0, -2:].round(6).tolist()
+    [0.8, 0.2]
+    """
+    raised = np.where(weights > 0, np.abs(weights) ** (math.log(alpha) / math.log(RANK_DECAY)), weights)
+    parts = np.split(raised, [len(CAPABILITIES)], axis=1)
+    return np.concatenate([part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12) for part in parts], axis=1)
 
 
 class ClosedFormProfiles:
@@ -31,6 +47,7 @@ class ClosedFormProfiles:
         labels: whose labels the judged queries carry.
         axes: which of the label axes count.
         beta: the paper's price of cost in score per USD; 0 leaves cost to the policy.
+        alpha: the paper's decay of weights with the rank.
     """
 
     def __init__(
@@ -38,12 +55,13 @@ class ClosedFormProfiles:
         labels: Literal["llm", "predicted"],
         axes: Literal["both", "capabilities", "knowledge"] = "both",
         beta: float = 0.0,
+        alpha: float = RANK_DECAY,
     ) -> None:
-        self.labels, self.axes, self.beta = labels, axes, beta
+        self.labels, self.axes, self.beta, self.alpha = labels, axes, beta, alpha
 
     def fit(self, task: Task, seed: int) -> None:
         """Average the scores of the annotated training rows; DataError where there is none."""
-        outcomes, weights = task.train_outcomes, task.train.llm_labels[:, AXES[self.axes]]
+        outcomes, weights = task.train_outcomes, self._weights(task.train.llm_labels)
         known = ~np.isnan(weights).any(axis=1)
         self.means: Array = outcomes.score.mean(axis=0)
         self.form = ClosedForm().fit(weights[known], outcomes.score[known], outcomes.cost_usd[known], self.beta)
@@ -51,8 +69,11 @@ class ClosedFormProfiles:
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""
         labels = queries.llm_labels if self.labels == "llm" else queries.predicted_labels
-        weights = labels[:, AXES[self.axes]]
+        weights = self._weights(labels)
         known = ~np.isnan(weights).any(axis=1)
         quality = np.tile(self.means, (len(weights), 1))
         quality[known] = self.form.predict(weights[known]) / (2 if self.axes == "both" else 1)
         return quality
+
+    def _weights(self, labels: Array) -> Array:
+        return redecayed(labels, self.alpha)[:, AXES[self.axes]]
