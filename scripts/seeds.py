@@ -9,6 +9,7 @@ once, since all seeds share the encoder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -71,10 +72,13 @@ def main() -> int:
     figures: dict[str, dict[str, list[float]]] = {}
     for seed in options.seeds:
         out = Path(options.out) / Path(options.config).stem / str(seed)
-        if not (out / "router").is_dir() and cli.main(
-            ["fit", "--config", str(moved(options.config, out)), "--seed_everything", str(seed), *options.fit]
-        ):
-            return 1
+        if not (out / "router").is_dir():
+            with contextlib.redirect_stdout(sys.stderr):  # stdout holds the JSON alone
+                failed = cli.main(
+                    ["fit", "--config", str(moved(options.config, out)), "--seed_everything", str(seed), *options.fit]
+                )
+            if failed:
+                return 1
         router = load(out / "router", texts, "runs/cache")
         for name in options.pools or router.pools:
             report = margins(evaluate_router(router, dataset, name, **rows))

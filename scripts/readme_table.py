@@ -1,0 +1,74 @@
+"""Writes the measured section of the README from what two commands printed.
+
+python -m train measure checkpoints/routemix --folds 8,9 > measure.json
+python scripts/seeds.py configs/routemix.yaml > seeds.json
+python scripts/readme_table.py measure.json seeds.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from router import Router
+from train.measure import BEGIN, END, insert
+
+REPOSITORY = Path(__file__).parents[1]
+CHECKPOINT = REPOSITORY / "checkpoints" / "routemix"
+HEAD = "| pool | n | best single · oracle | AIQ | quality | half cost | ECE | AIQ, 5 seeds | quality, 5 seeds |"
+
+
+def row(pool: str, figures: dict[str, Any], seeds: dict[str, Any]) -> str:
+    """One pool's line: the shipped checkpoint's margins, then mean ± standard deviation over seeds."""
+    best = figures["best_single"]
+    margins = (figures["aiq"] - figures["aiq_zero"], figures["quality"] - best, figures["quality_at_half_cost"] - best)
+    spread = (f"{seeds[key]['mean']:+.4f} ±{seeds[key]['sd']:.4f}" for key in ("aiq_margin", "quality_margin"))
+    counts = (f"{figures['n']:,}", f"{best:.3f} · {figures['oracle']:.3f}")
+    cells = (pool, *counts, *(f"{margin:+.4f}" for margin in margins), f"{figures['ece']:.3f}", *spread)
+    return f"| {' | '.join(cells)} |"
+
+
+def section(measured: dict[str, Any], seeds: dict[str, Any], seed: int, date: str) -> str:
+    """The README's measured section between its marks."""
+    rows = "\n".join(row(pool, each, seeds["figures"][pool]) for pool, each in measured["pools"].items())
+    first, second = measured["first_capability"], measured["first_domain"]
+    of_seeds = f"seeds {min(seeds['seeds'])} to {max(seeds['seeds'])} (`python scripts/seeds.py {seeds['config']}`)"
+    return f"""{BEGIN}
+Folds 8 and 9 of RouteMix-open, never trained or tuned on; margins of AIQ over the Zero router (the hull of single
+models), of quality at dial 0 and at half the cost over the best single model ([definitions](docs/method.md)).
+`python -m train measure checkpoints/routemix --folds 8,9`, two CPU cores; the last two columns are mean ± standard
+deviation over {of_seeds}.
+The shipped seed is {seed}, the best on fold 7 by AIQ plus quality. Written by `python scripts/readme_table.py`, {date}.
+
+{HEAD}
+|{"---|" * (HEAD.count("|") - 1)}
+{rows}
+
+First capability as the annotator's in {first:.1%} of {measured["annotated"]:,} queries, first domain in {second:.1%}
+(a second annotator: 95% and 89%).
+{END}"""
+
+
+def main() -> int:
+    """Replace the section; 0 when done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("measured", type=Path, help="what `python -m train measure` printed")
+    parser.add_argument("seeds", type=Path, help="what scripts/seeds.py printed")
+    parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
+    options = parser.parse_args()
+    measured, seeds = (json.loads(file.read_text(encoding="utf-8")) for file in (options.measured, options.seeds))
+    seed = int(Router.from_pretrained(CHECKPOINT).checkpoint.training["seed"])
+    text = options.readme.read_text(encoding="utf-8")
+    block = section(measured, seeds, seed, datetime.date.today().isoformat())
+    draft = options.readme.with_suffix(".draft")
+    draft.write_text(insert(text, block), encoding="utf-8")
+    draft.replace(options.readme)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
