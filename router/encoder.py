@@ -222,15 +222,14 @@ def _resolve(name: str | Path) -> Path:
 
 
 def _spelling(tokenizer: Tokenizer) -> Spelling:
-    """Correction by the words that a WordPiece vocabulary holds whole; it lists the most frequent first."""
+    """English spelling; what a WordPiece vocabulary that ignores case holds whole is right as well."""
     normalizer = tokenizer.normalizer
     if not isinstance(tokenizer.model, WordPiece) or normalizer is None or normalizer.normalize_str("A") != "a":
         raise UsageError(
             "correct_typos needs a WordPiece vocabulary that ignores case, such as uncased BERT has; this encoder's "
             f"is {type(tokenizer.model).__name__}{' with case' * isinstance(tokenizer.model, WordPiece)}: turn it off"
         )
-    vocabulary = tokenizer.get_vocab()
-    return Spelling(sorted(vocabulary, key=vocabulary.__getitem__))
+    return Spelling.english(tokenizer.get_vocab())
 
 
 def _positions(config: dict[str, Any]) -> int:

@@ -1,38 +1,62 @@
 """Mistyped words put right before a text is read, so that a slip of the keyboard does not change its route.
 
-The dictionary is the encoder's own vocabulary: a word of prose that it does not hold whole, but that is one mistake (a
-letter too many, too few or wrong, or two swapped) from one that it holds, is read as that one; of several, as the most
-frequent. Rare words that happen to lie so near are read as others too, in training as in serving. Knows no model.
+A word that neither the encoder's vocabulary nor a list of 82,000 English words (in the package symspellpy, with
+counts) knows, but that is one mistake (a letter too many, too few or wrong, or two swapped) from a frequent English
+word, is read as that one; of several, as the most frequent. Words that both lists lack are at risk where they lie so
+near a frequent one (`stdout` is read as `stout`), in training as in serving. Knows no model.
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+import symspellpy
 from symspellpy import SymSpell, Verbosity
 
-# No part of a number, formula, path, identifier or compound.
-WORD = re.compile(r"(?<![\w.$\\/#@^{_-])[A-Za-z]{4,}(?![\w$\\/#@^{(=_-])")
-SHORTEST = 3  # letters of a word in the dictionary
+# No part of a number, formula, path, address, identifier or compound, and no abbreviation in capitals.
+WORD = re.compile(r"(?<![\w.$\\/#@^{=:?&%_-])[A-Za-z][a-z]{3,}(?!\.?[\w$\\/#@^{(=_-])")
+FREQUENT = 20_000  # words that others are corrected to: mistakes of rare words are rare
+ENGLISH = "frequency_dictionary_en_82_765.txt"
 CACHED = 1 << 16  # words whose correction is remembered
 
 
 class Spelling:
-    """Corrects words by a dictionary of lower-case words, the most frequent first."""
+    """Corrects words.
 
-    def __init__(self, words: Iterable[str]) -> None:
-        self._dictionary = SymSpell(max_dictionary_edit_distance=1, prefix_length=7)
-        known = [word for word in words if len(word) >= SHORTEST and word.isascii() and word.isalpha()]
-        for rank, word in enumerate(known):
-            self._dictionary.create_dictionary_entry(word, len(known) - rank)
-        self._word = lru_cache(CACHED)(self._nearest)
+    Args:
+        known: lower-case words that are right as they are.
+        frequent: those that others are corrected to, with how often each is used.
+    """
+
+    def __init__(self, known: Iterable[str], frequent: dict[str, int]) -> None:
+        self._known = {*known, *frequent}
+        self._frequent = SymSpell(max_dictionary_edit_distance=1, prefix_length=7)
+        for word, count in frequent.items():
+            self._frequent.create_dictionary_entry(word, count)
+        self._word = lru_cache(CACHED)(self._corrected)
+
+    @classmethod
+    def english(cls, known: Iterable[str]) -> Spelling:
+        """Of English words, with further `known` ones."""
+        lines = (importlib.resources.files(symspellpy) / ENGLISH).read_text(encoding="utf-8-sig").splitlines()
+        counts = {word: int(count) for word, count in map(str.split, lines)}
+        frequent = sorted(counts, key=counts.__getitem__, reverse=True)[:FREQUENT]
+        return cls({*known, *counts}, {word: counts[word] for word in frequent})
 
     def correct(self, text: str) -> str:
         """`text` with mistyped words in lower case as they should be; all else as it is."""
         return WORD.sub(lambda match: self._word(match[0]), text)
 
-    def _nearest(self, word: str) -> str:
-        found = self._dictionary.lookup(word.lower(), Verbosity.TOP, max_edit_distance=1)
-        return found[0].term if found and found[0].distance else word
+    def _corrected(self, word: str) -> str:
+        if self._is_known(word.lower()):
+            return word
+        found = self._frequent.lookup(word.lower(), Verbosity.TOP, max_edit_distance=1)
+        return found[0].term if found else word
+
+    def _is_known(self, word: str) -> bool:
+        """Whether it is in a list, the plural of such a word, or one with `nt` for n't: dont, isnt."""
+        inflected = (word.removesuffix(ending) for ending in ("s", "nt") if word.endswith(ending))
+        return word in self._known or any(stem in self._known for stem in inflected)

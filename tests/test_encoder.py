@@ -96,7 +96,7 @@ def test_what_is_no_valid_text_is_a_query_error(encoder: QueryEncoder, text: obj
         encoder.tokenize([text])  # type: ignore[list-item]
 
 
-def test_typos_are_corrected_by_the_encoders_own_words_where_asked_for(tiny_encoder: Path) -> None:
+def test_typos_are_corrected_where_asked_for(tiny_encoder: Path) -> None:
     plain = QueryEncoder.from_pretrained(tiny_encoder)
     correcting = QueryEncoder.from_pretrained(tiny_encoder, correct_typos=True)
     typed, meant = "wrte pyhton code", "write python code"
