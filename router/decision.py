@@ -6,7 +6,7 @@ Plain data and its JSON and text forms. `reasons_for` splits a lead into terms t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,9 +88,10 @@ class Decision:
     reasons: Reasons | None  # None where there was one candidate only
     goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
     flagged: str | None = None  # the end of the query that the guard left out, where it did
+    corrected: dict[str, str] = field(default_factory=dict)  # mistyped words of the query, and what they were read as
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; of the query, which the caller has, it holds only what was flagged."""
+        """A JSON object; of the query, which the caller has, it holds only what was flagged or corrected."""
         raw: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
@@ -107,6 +108,7 @@ class Decision:
             "goal": None if self.goal is None else vars(self.goal),
             "reasons": None,
             "flagged": self.flagged,
+            "corrected": self.corrected,
         }
         if self.reasons is not None:
             raw["reasons"] = {**vars(self.reasons), "axes": [vars(c) for c in self.reasons.axes]}

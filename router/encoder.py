@@ -132,6 +132,10 @@ class QueryEncoder(nn.Module):
         """`text` as it is tokenised: with mistyped words put right where the encoder does so."""
         return self._spelling.correct(text) if self._spelling else text
 
+    def corrections(self, text: str) -> dict[str, str]:
+        """What is read in place of each mistyped word of `text`; empty where the encoder corrects none."""
+        return self._spelling.corrections(text) if self._spelling else {}
+
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with special tokens, at most `max_tokens`.
 

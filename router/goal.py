@@ -5,7 +5,9 @@ Chooses the means only; the means are `router.dial_table` and `router.budget`. A
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,10 @@ class Goal:
             raise UsageError(f"got {' and '.join(names)}: give one of dial, budget and quality, the others follow")
         if names in ([], ["dial"]):
             return None
+        name, value = names[0], given[names[0]]
+        most, limits = (1.0, "from 0 to 1") if quality_at_least is not None else (math.inf, "of at least 0")
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= most:
+            raise UsageError(f"{name} must be a number {limits}, got {value!r}")
         return cls(budget_usd_per_1k, quality_at_least)
 
     def __str__(self) -> str:

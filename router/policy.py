@@ -62,9 +62,9 @@ class Constraints:
     def _checks(self, models: Sequence[ModelFacts]) -> list[tuple[str, NDArray[np.bool_]]]:
         checks: list[tuple[str, list[bool]]] = []
         if self.allow:
-            checks.append(("allow " + ", ".join(self.allow), [_matches(m.id, self.allow) for m in models]))
+            checks.append(("allow " + ", ".join(self.allow), [matches(m.id, self.allow) for m in models]))
         if self.deny:
-            checks.append(("deny " + ", ".join(self.deny), [not _matches(m.id, self.deny) for m in models]))
+            checks.append(("deny " + ", ".join(self.deny), [not matches(m.id, self.deny) for m in models]))
         if self.tools:
             checks.append(("tools", [m.tools is True for m in models]))
         if self.images:
@@ -76,7 +76,8 @@ class Constraints:
         return [(name, np.array(keep, bool)) for name, keep in checks]
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the names or wildcards fits, whatever the case."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 

@@ -83,7 +83,8 @@ def resolve_system(name: str, systems: Iterable[System], protocol: str | None = 
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise PoolError(f"model {name!r} is known under several protocols: write one of {[s.id for s in fitting]}")
+        ids = ", ".join(s.id for s in fitting)
+        raise PoolError(f"model {name!r} is known under several protocols: write one of {ids}, or name a pool")
     known = known_names(name, {s.model for s in systems if protocol in (None, s.protocol)})
     where = f" under protocol {protocol!r}" if protocol else ""
     raise PoolError(f"no profile for model {name!r}{where}; {known}")

@@ -33,6 +33,7 @@ class Ranked:
     order: list[list[int]]  # of each query its admitted candidates, the chosen one first, at least two where there are
     goal: Goal | None
     flagged: list[str | None]  # (B,) the tails that the guard left out
+    corrected: list[dict[str, str]]  # (B,) mistyped words and what they were read as
 
     def decisions(self, queries: Sequence[str], top: int) -> list[Decision]:
         """One per query, with at most `top` alternatives."""
@@ -74,6 +75,7 @@ class Ranked:
             reasons=self._explain(vector, order, alternatives, weight) if len(order) > 1 else None,
             goal=self.goal and self.goal.met_at(weight),
             flagged=self.flagged[row],
+            corrected=self.corrected[row],
         )
 
     def _explain(

@@ -87,6 +87,8 @@ def _check_streaming(args: Namespace, path: Path | None) -> None:
         raise UsageError("--output - is no file: leave --output out to write to stdout")
     if args.resume and path is None:
         raise UsageError("--resume needs --input FILE: what came through stdin cannot be read again")
+    if args.output.is_dir():
+        check_output(args.output, resume=False, force=False)  # says so
     written = (args.output, partial_of(args.output))
     if path is not None and any(each.exists() and each.samefile(path) for each in written):
         raise UsageError(f"--output {args.output} would overwrite the input {path}: name another file")

@@ -5,7 +5,8 @@ Ties encoder, network, pool and policy together and owns no maths of its own. Ax
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,12 +26,13 @@ from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
-from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
+from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
 from router.pools import Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.ranked import Ranked
 from router.taxonomy import Taxonomy
 
+logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 4
 MAX_QUERY_CHARS = 500_000
 
@@ -206,12 +208,16 @@ class Router:
         `guard`, an unusual end of a query that makes its route dearer is not read: the decision's `flagged` holds it.
         Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
         """
-        if top < 1 or batch_size < 1:
-            raise UsageError(f"top and batch_size must be at least 1, got {top} and {batch_size}")
+        for name, number in (("top", top), ("batch_size", batch_size)):
+            if not isinstance(number, int) or number < 1:
+                raise UsageError(f"{name} must be a whole number of at least 1, got {number!r}")
+        if not isinstance(query, Iterable) or isinstance(query, bytes | Mapping):
+            raise QueryError(f"give a query, a list or an iterator of queries, got {type(query).__name__}")
         constraints = Constraints(
             _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
         )
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
+        _warn_of_unmatched(constraints.deny, self.pool(pool))
         request = _Request(self.pool(pool), DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard)
         if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
             _check_unconstrained(constraints)
@@ -223,7 +229,7 @@ class Router:
             return self._route(query, request, batch_size)
         if not isinstance(request.dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(query, request, batch_size)
+        return self._stream(iter(query), request, batch_size)
 
     def _stream(self, queries: Iterator[str], request: _Request, batch_size: int) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
@@ -251,9 +257,19 @@ class Router:
         orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         if chosen is not None:  # each is its query's best, at the edge of its weights as good as another
             orders = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(chosen, orders, strict=True)]
-        size, goal = self.network.size, request.goal
         ranked = Ranked(
-            request.pool.name, candidates, self.taxonomy, size, seen, utility, dials, weights, orders, goal, flagged
+            request.pool.name,
+            candidates,
+            self.taxonomy,
+            self.network.size,
+            seen,
+            utility,
+            dials,
+            weights,
+            orders,
+            request.goal,
+            flagged,
+            [self.encoder.corrections(query) for query in queries],
         )
         return ranked.decisions(queries, request.top)
 
@@ -314,6 +330,15 @@ def _rank(seen: Prediction, weights: Tensor, mask: Tensor, k: int) -> tuple[Tens
     return rank(seen.quality.double(), seen.cost_usd.double(), weights, mask, k)
 
 
+def _warn_of_unmatched(deny: Sequence[str], pool: Pool) -> None:
+    """A misspelt name would else let pass whom it means to keep out."""
+    for pattern in deny:
+        if not any(matches(name, [pattern]) for name in pool.ids):
+            logger.warning(
+                "deny %s matches no model of pool %s; %s", pattern, pool.name, known_names(pattern, pool.ids)
+            )
+
+
 def _check_unconstrained(constraints: Constraints) -> None:
     if constraints != Constraints():
         raise UsageError(
@@ -342,4 +367,7 @@ def check_query(query: object) -> None:
 def _names(flag: str, names: Iterable[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         raise UsageError(f"{flag} takes a list of names or wildcards, got the string {names!r}: write [{names!r}]")
-    return tuple(names)
+    listed = tuple(names) if isinstance(names, Iterable) else (names,)
+    if not all(isinstance(name, str) for name in listed):
+        raise UsageError(f"{flag} takes a list of names or wildcards, got {names!r}")
+    return listed

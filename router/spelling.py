@@ -50,6 +50,11 @@ class Spelling:
         """`text` with mistyped words in lower case as they should be; all else as it is."""
         return WORD.sub(lambda match: self._word(match[0]), text)
 
+    def corrections(self, text: str) -> dict[str, str]:
+        """What is read in place of each mistyped word of `text`."""
+        words = {match[0]: self._word(match[0]) for match in WORD.finditer(text)}
+        return {written: read for written, read in words.items() if read != written}
+
     def _corrected(self, word: str) -> str:
         if self._is_known(word.lower()):
             return word

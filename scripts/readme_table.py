@@ -36,11 +36,13 @@ def section(measured: dict[str, Any], seeds: dict[str, Any], seed: int, date: st
     """The README's measured section between its marks."""
     rows = "\n".join(row(pool, each, seeds["figures"][pool]) for pool, each in measured["pools"].items())
     first, second = measured["first_capability"], measured["first_domain"]
-    of_seeds = f"seeds {min(seeds['seeds'])} to {max(seeds['seeds'])} (`python scripts/seeds.py {seeds['config']}`)"
+    of_seeds = f"seeds {', '.join(map(str, seeds['seeds']))} (`python scripts/seeds.py {seeds['config']}`)"
+    folds = [str(fold) for fold in measured["folds"]]
+    command = f"python -m train measure checkpoints/routemix --folds {','.join(folds)}"
     return f"""{BEGIN}
-Folds 8 and 9 of RouteMix-open, never trained or tuned on; margins of AIQ over the Zero router (the hull of single
+Folds {" and ".join(folds)} of RouteMix-open, never trained or tuned on; margins of AIQ over the Zero router (the hull of single
 models), of quality at dial 0 and at half the cost over the best single model ([definitions](docs/method.md)).
-`python -m train measure checkpoints/routemix --folds 8,9`, two CPU cores; the last two columns are mean ± standard
+`{command}`, two CPU cores; the last two columns are mean ± standard
 deviation over {of_seeds}.
 The shipped seed is {seed}, the best on fold 7 by AIQ plus quality. Written by `python scripts/readme_table.py`, {date}.
 
@@ -61,6 +63,8 @@ def main() -> int:
     parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
     options = parser.parse_args()
     measured, seeds = (json.loads(file.read_text(encoding="utf-8")) for file in (options.measured, options.seeds))
+    if measured["folds"] != seeds["rows"].get("folds"):
+        parser.error(f"the files judge other rows: folds {measured['folds']} and {seeds['rows']}")
     seed = int(Router.from_pretrained(CHECKPOINT).checkpoint.training["seed"])
     text = options.readme.read_text(encoding="utf-8")
     block = section(measured, seeds, seed, datetime.date.today().isoformat())

@@ -155,7 +155,7 @@ def test_show_takes_the_profile_that_the_pool_means(session: Session) -> None:
     ("argv", "message"),
     [
         (("bigg",), "no profile for model 'bigg'; known: big, small"),
-        (("small",), "known under several protocols: write one of ['small@chat', 'small@letter']"),
+        (("small",), "known under several protocols: write one of small@chat, small@letter, or name a pool"),
         (("big", "--pool", "solo"), "no model 'big' in pool 'solo'; known: small"),
         (("new", "--pool", "trio"), "model 'new' of pool 'trio' has no profile"),
     ],

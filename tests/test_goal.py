@@ -45,3 +45,19 @@ def test_a_goal_goes_to_its_own_column_and_to_its_own_solver():
 def test_an_infinite_weight_is_none_which_json_can_say():
     assert Goal(2.0).met_at(math.inf).cost_weight is None
     assert Goal(2.0).met_at(0.0).cost_weight == 0.0
+
+
+@pytest.mark.parametrize(
+    ("budget", "quality", "told"),
+    [
+        (-1.0, None, "budget_usd_per_1k must be a number of at least 0, got -1.0"),
+        (math.nan, None, "budget_usd_per_1k must be a number of at least 0, got nan"),
+        ("1", None, "budget_usd_per_1k must be a number of at least 0, got '1'"),
+        (None, 1.5, "quality_at_least must be a number from 0 to 1, got 1.5"),
+        (None, -1, "quality_at_least must be a number from 0 to 1, got -1"),
+        (None, True, "quality_at_least must be a number from 0 to 1, got True"),
+    ],
+)
+def test_a_goal_out_of_range_is_refused(budget, quality, told):
+    with pytest.raises(UsageError, match=told):
+        Goal.read(None, budget, quality)

@@ -125,7 +125,7 @@ def test_an_entry_without_a_profile_is_told_how_one_is_made(write: Write) -> Non
 
 
 def test_allow_prior_does_not_choose_between_protocols(write: Write) -> None:
-    with pytest.raises(PoolError, match=r"several protocols: write one of \['a@chat', 'a@letter'\]"):
+    with pytest.raises(PoolError, match=r"several protocols: write one of a@chat, a@letter, or name a pool"):
         read_pool(write(pool_of("id: a, allow_prior: true")), SYSTEMS)
 
 

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -154,7 +155,7 @@ def test_unknown_pools_dials_and_lists_are_refused(router):
         router.route(QUERIES[0], dial=10.5)
     with pytest.raises(UsageError, match=r"write \['small'\]"):
         router.route(QUERIES[0], allow="small")
-    with pytest.raises(UsageError, match="top and batch_size"):
+    with pytest.raises(UsageError, match="top must be a whole number of at least 1, got 0"):
         router.route(QUERIES[0], top=0)
     with pytest.raises(UsageError, match="one dial"):
         router.route(iter(QUERIES), dial=[1, 2, 3])
@@ -260,3 +261,37 @@ def test_a_saved_router_decides_alike(router, tmp_path):
     twice = Router.from_pretrained(tmp_path / "twice")
     for before, after in zip(again.route(QUERIES), twice.route(QUERIES), strict=True):
         assert before == after
+
+
+def test_what_is_no_sequence_is_routed_once_and_lazily(router):
+    names = [decision.model for decision in router.route(QUERIES)]
+    assert [decision.model for decision in router.route(np.array(QUERIES))] == names
+    assert len(list(router.route(set(QUERIES)))) == len(QUERIES)
+
+
+@pytest.mark.parametrize("query", [None, 5, b"two", {"query": "two"}])
+def test_what_holds_no_queries_is_refused_at_once(router, query):
+    with pytest.raises(QueryError, match=f"a list or an iterator of queries, got {type(query).__name__}"):
+        router.route(query)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"top": 1.5}, {"top": "3"}, {"batch_size": 1.5}, {"allow": [3]}, {"deny": None}, {"allow": 7}]
+)
+def test_options_of_another_type_are_refused(router, wrong):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} (must be a whole number|takes a list of names)"):
+        router.route(QUERIES[0], **wrong)
+
+
+def test_a_denied_name_that_nobody_has_is_warned_of(router, caplog):
+    router.route(QUERIES, deny=["smal", "l*"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "deny smal matches no model of pool chat; known: small, large, mid"
+    ]
+
+
+def test_words_that_were_put_right_are_told(router, tiny_encoder):
+    router.encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=16, correct_typos=True)
+    decision = router.route("whta is a pirme")
+    assert decision.corrected == {"whta": "what", "pirme": "prime"} == decision.to_json()["corrected"]
+    assert router.route("what is a prime").corrected == {}

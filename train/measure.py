@@ -34,7 +34,13 @@ def measure(router: Router, dataset: Dataset, folds: Sequence[int], pools: Seque
     for name in pools:
         figures[name] = evaluate_router(router, dataset, name, folds=folds, progress=sys.stderr.isatty())
     capability, domain, n = agreement(router, dataset, folds)
-    return {"pools": figures, "first_capability": capability, "first_domain": domain, "annotated": n}
+    return {
+        "folds": list(folds),
+        "pools": figures,
+        "first_capability": capability,
+        "first_domain": domain,
+        "annotated": n,
+    }
 
 
 def agreement(router: Router, dataset: Dataset, folds: Sequence[int]) -> tuple[float | None, float | None, int]:

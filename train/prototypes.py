@@ -90,7 +90,7 @@ def nystroem(prototypes: Prototypes, hidden: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def logistic_regression(features: Tensor, score: Tensor, seen: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights (T', S) and biases (S,) of every system's scores (N, S) on `features` (N, T'), over the seen cells.
+    """Weights (A, S) and biases (S,) of every system's scores (N, S) on `features` (N, A), over the seen cells.
 
     Minimises the summed cross-entropy plus `penalty` / 2 times the squared weights; biases are free.
     """
@@ -114,7 +114,7 @@ def logistic_regression(features: Tensor, score: Tensor, seen: Tensor, penalty: 
 
 
 def reduced(features: Tensor, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best factors (T', L) and (S, L) of `weight` (T', S): their logits differ least on `features` (N, T')."""
+    """The best factors (A, L) and (S, L) of `weight` (A, S): their logits differ least on `features` (N, A)."""
     _, scale, right = torch.linalg.svd(features @ weight, full_matrices=False)
     rows = right[:rank].T  # (S, L), orthonormal
     coordinates = weight @ rows
