@@ -40,8 +40,8 @@ def section(measured: dict[str, Any], seeds: dict[str, Any], seed: int, date: st
     folds = [str(fold) for fold in measured["folds"]]
     command = f"python -m train measure checkpoints/routemix --folds {','.join(folds)}"
     return f"""{BEGIN}
-Folds {" and ".join(folds)} of RouteMix-open, never trained or tuned on; margins of AIQ over the Zero router (the hull of single
-models), of quality at dial 0 and at half the cost over the best single model ([definitions](docs/method.md)).
+Folds {" and ".join(folds)} of RouteMix-open, never trained or tuned on; margins of AIQ over the Zero router (the hull
+of single models), of quality at dial 0 and at half the cost over the best single model ([definitions](docs/method.md)).
 `{command}`, two CPU cores; the last two columns are mean ± standard
 deviation over {of_seeds}.
 The shipped seed is {seed}, the best on fold 7 by AIQ plus quality. Written by `python scripts/readme_table.py`, {date}.
