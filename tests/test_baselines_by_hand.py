@@ -130,17 +130,18 @@ def test_the_closed_form_charges_cost_at_beta():
     assert np.allclose(predicted(ClosedFormProfiles("llm", beta=0.1), train, asked), [[0.5 - 0.1, 0.5 - 0.3]])
 
 
-def test_the_closed_form_decays_with_the_rank_by_alpha():
-    labels = one_hot((0, 0), (0, 1), (1, 1), (1, 1))  # domain 0: row 0; domain 1: the others
+@pytest.mark.parametrize(("alpha", "first"), [(0.25, 0.8), (0.5, 2 / 3), (1.0, 0.5)])
+def test_the_closed_form_decays_with_the_rank_by_alpha(alpha, first):
+    labels = one_hot((0, 0), (0, 0), (0, 1), (0, 1))
+    labels[0, len(CAPABILITIES) : len(CAPABILITIES) + 2] = (2 / 3, 1 / 3)  # domain 0 first, then 1
+    train = queries(EMBEDDING, labels=labels)
     asked = queries(np.zeros((1, 2)), labels=one_hot((0, 0)))
-    asked.predicted_labels[0, len(CAPABILITIES) : len(CAPABILITIES) + 2] = (2 / 3, 1 / 3)
-    of_domain = [predicted(ClosedFormProfiles("predicted", "knowledge"), queries(EMBEDDING, labels=labels),
-                           queries(np.zeros((1, 2)), labels=one_hot((0, domain))))[0] for domain in (0, 1)]  # fmt: skip
-    for alpha, share in ((0.25, 0.8), (0.5, 2 / 3), (1.0, 0.5)):
-        found = predicted(
-            ClosedFormProfiles("predicted", "knowledge", alpha=alpha), queries(EMBEDDING, labels=labels), asked
-        )
-        assert np.allclose(found, share * np.array(of_domain[0]) + (1 - share) * np.array(of_domain[1]))
+    alone = [predicted(ClosedFormProfiles("llm", "knowledge"), queries(EMBEDDING, labels=one_hot(*pair)), asked)[0]
+             for pair in (((0, 0), (0, 1), (0, 1), (0, 1)), ((0, 1), (0, 0), (0, 1), (0, 1)))]  # fmt: skip
+    expected = (
+        first * np.array(alone[0]) + np.array(alone[1])
+    ) / 2  # the mean of weight times score, as the paper has it
+    assert np.allclose(predicted(ClosedFormProfiles("predicted", "knowledge", alpha=alpha), train, asked), [expected])
 
 
 def test_the_closed_form_gives_training_means_where_nobody_annotated():

@@ -23,7 +23,7 @@ AXES = {
 
 
 def redecayed(weights: Array, alpha: float) -> Array:
-    """Rank weights (B, A) as they would be with a decay of `alpha` > 0 in place of RANK_DECAY; predictions get sharper.
+    """Rank weights (B, A) as they would be with a decay of `alpha` > 0 in place of RANK_DECAY.
 
     Capabilities and domains sum to 1 each, so that powers of the weights, scaled to sum to 1, are weights again.
 
@@ -47,7 +47,8 @@ class ClosedFormProfiles:
         labels: whose labels the judged queries carry.
         axes: which of the label axes count.
         beta: the paper's price of cost in score per USD; 0 leaves cost to the policy.
-        alpha: the paper's decay of weights with the rank.
+        alpha: the paper's decay of weights with the rank, of the labels that profiles are made from and of judged
+            queries' LLM labels; predicted labels are spread over all axes and stay as they are.
     """
 
     def __init__(
@@ -61,19 +62,16 @@ class ClosedFormProfiles:
 
     def fit(self, task: Task, seed: int) -> None:
         """Average the scores of the annotated training rows; DataError where there is none."""
-        outcomes, weights = task.train_outcomes, self._weights(task.train.llm_labels)
+        outcomes, weights = task.train_outcomes, redecayed(task.train.llm_labels, self.alpha)[:, AXES[self.axes]]
         known = ~np.isnan(weights).any(axis=1)
         self.means: Array = outcomes.score.mean(axis=0)
         self.form = ClosedForm().fit(weights[known], outcomes.score[known], outcomes.cost_usd[known], self.beta)
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""
-        labels = queries.llm_labels if self.labels == "llm" else queries.predicted_labels
-        weights = self._weights(labels)
+        labels = redecayed(queries.llm_labels, self.alpha) if self.labels == "llm" else queries.predicted_labels
+        weights = labels[:, AXES[self.axes]]
         known = ~np.isnan(weights).any(axis=1)
         quality = np.tile(self.means, (len(weights), 1))
         quality[known] = self.form.predict(weights[known]) / (2 if self.axes == "both" else 1)
         return quality
-
-    def _weights(self, labels: Array) -> Array:
-        return redecayed(labels, self.alpha)[:, AXES[self.axes]]
