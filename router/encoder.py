@@ -134,7 +134,14 @@ class QueryEncoder(nn.Module):
 
     def corrections(self, text: str) -> dict[str, str]:
         """What is read in place of each mistyped word of `text`; empty where the encoder corrects none."""
-        return self._spelling.corrections(text) if self._spelling else {}
+        if self._spelling is None:
+            return {}
+        return {word: read for end in self._ends(text) for word, read in self._spelling.corrections(end).items()}
+
+    def _ends(self, text: str) -> tuple[str, ...]:
+        """What of a text can be kept: both ends of a very long one. Where that leaves out nothing, it is one part."""
+        reach = CHARS_PER_TOKEN * self.max_tokens
+        return (text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:])
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with special tokens, at most `max_tokens`.
@@ -147,10 +154,8 @@ class QueryEncoder(nn.Module):
     def _tokenize(self, texts: Sequence[str]) -> Iterator[list[int]]:
         room = self.max_tokens - len(self._prefix) - len(self._suffix)
         head = round(self.head_share * room)
-        # A very long text is read at both ends only. Where that leaves out nothing, it is one part.
-        reach = CHARS_PER_TOKEN * self.max_tokens
         try:
-            parts = [(text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:]) for text in texts]
+            parts = [self._ends(text) for text in texts]
             flat = [self.as_read(part) for pair in parts for part in pair]
             encoded = iter(self.described.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
         except (TypeError, UnicodeEncodeError) as error:

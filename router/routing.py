@@ -76,6 +76,7 @@ class Router:
         self.network = checkpoint.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
         self._guard: TailGuard | None = None  # made when first asked for
+        self._warned: set[tuple[str, Pool]] = set()  # of a denied name that no model of the pool has
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Router:
@@ -217,7 +218,7 @@ class Router:
             _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
         )
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
-        _warn_of_unmatched(constraints.deny, self.pool(pool))
+        self._warn_of_unmatched(constraints.deny, self.pool(pool))
         request = _Request(self.pool(pool), DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard)
         if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
             _check_unconstrained(constraints)
@@ -230,6 +231,13 @@ class Router:
         if not isinstance(request.dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
         return self._stream(iter(query), request, batch_size)
+
+    def _warn_of_unmatched(self, deny: Sequence[str], pool: Pool) -> None:
+        """Once for each: a misspelt name would else let pass whom it means to keep out."""
+        for name in deny:
+            if (name, pool) not in self._warned and not any(matches(model, [name]) for model in pool.ids):
+                self._warned.add((name, pool))
+                logger.warning("deny %s matches no model of pool %s; %s", name, pool.name, known_names(name, pool.ids))
 
     def _stream(self, queries: Iterator[str], request: _Request, batch_size: int) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
@@ -328,15 +336,6 @@ def _weigh(
 def _rank(seen: Prediction, weights: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`policy.rank` of a prediction, in double precision."""
     return rank(seen.quality.double(), seen.cost_usd.double(), weights, mask, k)
-
-
-def _warn_of_unmatched(deny: Sequence[str], pool: Pool) -> None:
-    """A misspelt name would else let pass whom it means to keep out."""
-    for pattern in deny:
-        if not any(matches(name, [pattern]) for name in pool.ids):
-            logger.warning(
-                "deny %s matches no model of pool %s; %s", pattern, pool.name, known_names(pattern, pool.ids)
-            )
 
 
 def _check_unconstrained(constraints: Constraints) -> None:

@@ -21,13 +21,8 @@ from train.data import RoutingDataModule
 from train.export_callback import ExportRouter
 from train.module import RoutingModule
 
-SHARED = (
-    "encoder",
-    "max_tokens",
-    "layers",
-    "correct_typos",
-    "freeze_encoder",
-)  # what the data module must agree with the module on
+# What the data module must agree with the module on.
+SHARED = ("encoder", "max_tokens", "layers", "correct_typos", "freeze_encoder")
 
 
 class LoggedConfig(SaveConfigCallback):
