@@ -6,7 +6,7 @@ Knows checkpoints' rows and pools' entries; not queries, nor how to choose. Axes
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,10 +44,26 @@ class Candidates:
     price_in: Tensor  # (M,) USD per million tokens
     price_out: Tensor  # (M,)
     cost_range_usd: float
+    unsure: tuple[int, ...] = ()  # (U,) candidates whose profile was fitted from few answers
+    spread: Tensor | None = None  # (U, F, R), see `router.onboarded.OnboardedProfile`
 
-    def quality(self, query: QueryVectors) -> Tensor:
-        """Probability (B, M) of a good answer."""
-        return torch.sigmoid(self.logits(query.vector))
+    def quality(self, query: QueryVectors, attitude: float = 0.0) -> Tensor:
+        """Probability (B, M) of a good answer; `attitude` standard deviations above what an unsure profile says."""
+        logits = self.logits(query.vector)
+        if attitude and self.spread is not None:
+            logits[:, list(self.unsure)] += attitude * self.deviation(query)
+        return torch.sigmoid(logits)
+
+    def deviation(self, query: QueryVectors) -> Tensor:
+        """Standard deviation (B, U) of the logits of the unsure candidates."""
+        if self.spread is None:
+            return query.vector.new_zeros(len(query.vector), 0)
+        columns = self.spread.shape[1] - 2
+        parts = [
+            features(query, int(self.protocol[m]), columns) @ factor
+            for m, factor in zip(self.unsure, self.spread, strict=True)
+        ]
+        return torch.stack(parts, dim=1).norm(dim=2)
 
     def logits(self, vector: Tensor) -> Tensor:
         """Logits (B, M) of query vectors (B, D)."""
@@ -58,17 +74,28 @@ class Candidates:
         output_tokens = torch.exp(query.log_length[:, self.protocol] + self.log_tokens)
         return scoring.expected_cost(input_tokens, output_tokens, self.price_in, self.price_out)
 
-    def predict(self, query: QueryVectors, input_tokens: Tensor) -> Prediction:
-        """Quality and cost (B, M) of prompts of (B,) tokens."""
-        return Prediction(self.quality(query), self.cost(query, input_tokens), query, input_tokens)
+    def predict(self, query: QueryVectors, input_tokens: Tensor, attitude: float = 0.0) -> Prediction:
+        """Quality and cost (B, M) of prompts of (B,) tokens; `attitude` as in `quality`."""
+        return Prediction(self.quality(query, attitude), self.cost(query, input_tokens), query, input_tokens)
+
+
+def features(query: QueryVectors, protocol: int, columns: int) -> Tensor:
+    """What multiplies a system's row (weights, slope of difficulty, bias) under a protocol: (B, columns + 2)."""
+    difficulty = query.difficulty[:, protocol : protocol + 1]
+    return torch.cat([query.vector[:, :columns], -difficulty, torch.ones_like(difficulty)], dim=1)
 
 
 def gather_candidates(
-    pool: Pool, table: ProfileTable, systems: Sequence[System], models: dict[str, ModelFacts]
+    pool: Pool,
+    table: ProfileTable,
+    systems: Sequence[System],
+    models: dict[str, ModelFacts],
+    spread: Mapping[System, Tensor] | None = None,
 ) -> Candidates:
     """Rows of `table` for the members of `pool`; entries admitted without a profile get their price class' prior.
 
-    `models` are the checkpoint's facts, whose prices place its systems in price classes.
+    `models` are the checkpoint's facts, whose prices place its systems in price classes; `spread` tells how unsure the
+    rows of some systems are (F, R).
     """
     index = {system: row for row, system in enumerate(systems)}
     known = [index[c.system] for c in pool.candidates if c.system is not None]
@@ -84,6 +111,8 @@ def gather_candidates(
     facts = tuple(c.facts for c in pool.candidates)
     price_in = torch.tensor([f.input_usd_per_mtok for f in facts]).to(table.bias)
     price_out = torch.tensor([f.output_usd_per_mtok for f in facts]).to(table.bias)
+    spread = spread or {}
+    unsure = {m: spread[c.system] for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
     means = weights @ torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1)
     with torch.no_grad():
         return Candidates(
@@ -96,6 +125,8 @@ def gather_candidates(
             price_in,
             price_out,
             pool.cost_range_usd or _cost_range(means, price_in, price_out),
+            tuple(unsure),
+            torch.stack(list(unsure.values())).to(table.bias) if unsure else None,
         )
 
 

@@ -19,11 +19,13 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from router import hub
+from router.benchmark_scores import BenchmarkScores
 from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
 from router.dial_table import DialTable, tables_from_json, tables_to_json
 from router.encoder import QueryEncoder
 from router.errors import CheckpointError, RouterError, UsageError, known_names
 from router.network import Dimensions, RouterNetwork
+from router.onboarded import Onboarded, read_onboarded, write_onboarded
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 from router.profiles_file import profiles_from_json, profiles_to_json
@@ -36,7 +38,7 @@ FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags:
 
 @dataclass
 class Checkpoint:
-    """Everything that a router is made of."""
+    """Everything that a router is made of. All but `onboarded` is as training left it."""
 
     encoder: QueryEncoder
     network: RouterNetwork
@@ -49,6 +51,8 @@ class Checkpoint:
     card: str = ""  # Markdown
     training: dict[str, Any] = field(default_factory=dict)  # how it was made; plain values
     dial_tables: dict[str, DialTable] = field(default_factory=dict)  # by the pool's name; older checkpoints have none
+    benchmarks: BenchmarkScores = field(default_factory=BenchmarkScores)
+    onboarded: Onboarded = field(default_factory=Onboarded)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: torch.dtype = torch.float16) -> None:
@@ -88,6 +92,10 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str | torch.device = "cp
             card=_read_card(folder / LAYOUT.card),
             training=dict(config["training"]),
             dial_tables=_parsed(folder / LAYOUT.dials, tables_from_json) if (folder / LAYOUT.dials).is_file() else {},
+            benchmarks=_parsed(folder / LAYOUT.benchmarks, BenchmarkScores.from_json)
+            if (folder / LAYOUT.benchmarks).is_file()
+            else BenchmarkScores(),
+            onboarded=read_onboarded(folder / LAYOUT.onboarded),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
@@ -120,6 +128,9 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> 
     (folder / LAYOUT.profiles).write_text(_profiles_text(checkpoint), encoding="utf-8")
     if checkpoint.dial_tables:
         (folder / LAYOUT.dials).write_text(tables_to_json(checkpoint.dial_tables), encoding="utf-8")
+    if checkpoint.benchmarks.scores:
+        (folder / LAYOUT.benchmarks).write_text(checkpoint.benchmarks.to_json(), encoding="utf-8")
+    write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
     card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
     config = {
@@ -215,6 +226,7 @@ def _check_consistent(checkpoint: Checkpoint, what: str, dtype: torch.dtype = to
             for system, row in zip(checkpoint.systems, rows, strict=True)
             if system.protocol != row
         ][:10]
+    problems += _onboarding_problems(checkpoint)
     problems += [f"protocol {name!r} must not contain @" for name in checkpoint.protocols if "@" in name]
     if checkpoint.default_pool not in checkpoint.pools:
         known = known_names(checkpoint.default_pool, checkpoint.pools)
@@ -227,6 +239,21 @@ def _check_consistent(checkpoint: Checkpoint, what: str, dtype: torch.dtype = to
         ][:5]
     if problems:
         raise CheckpointError(f"{what}: {'; '.join(problems)}")
+
+
+def _onboarding_problems(checkpoint: Checkpoint) -> list[str]:
+    """Every onboarded profile that does not fit the trained router."""
+    length, problems = checkpoint.network.size.columns + 2, []
+    seen = set(checkpoint.systems)
+    for each in checkpoint.onboarded.profiles:
+        if each.like not in checkpoint.protocols:
+            problems.append(f"onboarded {each.system.id!r} is like protocol {each.like!r}, which it has not")
+        if len(each.row) != length or len(each.spread) != length:
+            problems.append(f"onboarded {each.system.id!r} has {len(each.row)} numbers, a profile has {length}")
+        if each.system in seen:
+            problems.append(f"onboarded {each.system.id!r} has a profile already")
+        seen.add(each.system)
+    return problems[:10]
 
 
 def _is_finite(tensor: Tensor) -> bool:

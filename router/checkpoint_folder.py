@@ -6,6 +6,8 @@
     taxonomy.json       the named axes
     profiles.json       facts of the models, and the pools: prices may be edited
     dials.json          what each dial cost and gave on validation; older checkpoints have none
+    benchmarks.json     what known models scored on benchmarks; older checkpoints have none
+    onboarded.safetensors   models added after training, where there are any; no other file knows of them
     README.md           the card, with the front matter that the Hub reads
 
 Knows nothing of what the files mean.
@@ -44,6 +46,8 @@ class Layout:
     taxonomy: str = "taxonomy.json"
     profiles: str = "profiles.json"
     dials: str = "dials.json"
+    benchmarks: str = "benchmarks.json"
+    onboarded: str = "onboarded.safetensors"
     card: str = "README.md"
 
     @property

@@ -1,6 +1,6 @@
-"""The command line: `router route | pools | show | evaluate`.
+"""The command line: `router route | pools | show | evaluate | onboard | forget | anchors`.
 
-Arguments, logging and exit codes; what a command does is in `router.commands` and `router.route_command`. Nothing
+Arguments, logging and exit codes; what a command does is in `router.commands` and the `router.*_command`s. Nothing
 heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
 
     0 done   1 failed   2 wrong usage   3 some lines failed   130 interrupted
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import router as package
-from router import commands, route_command
+from router import anchors_command, commands, onboard_command, route_command
 from router.batch import FORMATS
 from router.errors import RouterError, UsageError
 
@@ -26,6 +26,7 @@ logger = logging.getLogger("router.cli")  # also where this file is run as __mai
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DIAL_MAX = 10.0
+ATTITUDES = ("optimistic", "neutral", "pessimistic")
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
 
 
@@ -106,11 +107,15 @@ def build_parser() -> argparse.ArgumentParser:
         ("pools", "list the checkpoint's pools and their models, or check a pool file", _add_pools, commands.run_pools),
         ("show", "print a model's facts and its learned profile", _add_show, commands.run_show),
         ("evaluate", "judge the router on recorded outcomes", _add_evaluate, commands.run_evaluate),
+        ("anchors", "choose which queries to grade for a new model", _add_anchors, anchors_command.run_anchors),
+        ("onboard", "add a new model from graded answers, without training", _add_onboard, onboard_command.run_onboard),
+        ("forget", "take an onboarded model out again", _add_forget, onboard_command.run_forget),
     ):
         command = kinds.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
         )
-        _add_common(command)
+        changes = {"onboard": "--into", "forget": "--from"}.get(name)
+        _add_changed(command, changes) if changes else _add_common(command)
         add(command)
         command.set_defaults(run=run)
     return parser
@@ -123,6 +128,15 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         help=f"what to route with (default: {commands.CHECKPOINT_VARIABLE}, else the clone's checkpoints/routemix)",
     )
     command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, ... (default: cpu)")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_verbosity(command)
+
+
+def _add_changed(command: argparse.ArgumentParser, flag: str) -> None:
+    """What a command takes that changes a checkpoint: never by default the shipped one."""
+    command.add_argument(
+        flag, dest="checkpoint", metavar="CHECKPOINT", required=True, help="the checkpoint folder that is changed"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_verbosity(command)
 
@@ -199,6 +213,12 @@ def _add_route(command: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--guard", action="store_true", help="do not read an unusual end of a query that makes its route dearer"
     )
+    choice.add_argument(
+        "--attitude",
+        choices=ATTITUDES,
+        default="neutral",
+        help="towards models onboarded from few answers: quality a standard deviation up or down (default: neutral)",
+    )
     shown = command.add_argument_group("what is shown")
     shown.add_argument("--top", type=_number(int, 1), default=5, metavar="K", help="alternatives shown (default: 5)")
     shown.add_argument("--explain", action="store_true", help="say why; in JSON lines: keep the reasons")
@@ -231,6 +251,56 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch-size", type=_number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
     )
+
+
+def _add_onboard(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", nargs="?", metavar="MODEL", help="the new model's name")
+    known = command.add_argument_group("what is known of it")
+    known.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="graded answers, one JSON object a line: query, score (0 to 1) [, output_tokens]",
+    )
+    known.add_argument("--benchmarks", nargs="+", metavar="NAME=SCORE", help="published scores from 0 to 1")
+    known.add_argument("--price-in", type=_number(float, 0), metavar="USD_PER_MTOK", help="price of input")
+    known.add_argument("--price-out", type=_number(float, 0), metavar="USD_PER_MTOK", help="price of output")
+    known.add_argument("--context", type=_number(int, 1), metavar="TOKENS", help="context window")
+    known.add_argument("--tools", action="store_true", help="it can call tools")
+    known.add_argument("--images", action="store_true", help="it reads images")
+    known.add_argument(
+        "--protocol", metavar="NAME", help="the trained protocol that it is prompted like (default: the default pool's)"
+    )
+    folder = command.add_argument_group("or all new models of a data folder (docs/data.md)")
+    folder.add_argument("--data", metavar="DIR", help="a folder with outcomes of models that training did not know")
+    rows = folder.add_mutually_exclusive_group()
+    rows.add_argument("--split", help="fit on the rows of this split, such as train")
+    rows.add_argument("--folds", type=_folds, metavar="0,1", help="fit on these folds")
+    command.add_argument(
+        "--pool",
+        action="append",
+        metavar="NAME",
+        help="a pool that it joins, repeatable (default: the default pool); with --data the name of the new pool "
+        "(default: the folder's)",
+    )
+    command.add_argument("--no-pool", action="store_true", help="join no pool: only make the profile")
+    command.add_argument("--replace", action="store_true", help="fit a model anew that was onboarded before")
+
+
+def _add_forget(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="name, or model@protocol, of an onboarded model")
+
+
+def _add_anchors(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--n", type=_number(int, 1), default=50, metavar="N", help="how many (default: 50)")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--queries", metavar="FILE", help="choose from these queries: .txt or .jsonl, as for route")
+    source.add_argument("--data", metavar="DIR", help="choose from the train split of a data folder")
+    command.add_argument("--output", metavar="FILE", required=True, help="where to write them, as .jsonl")
+    command.add_argument("--force", action="store_true", help="replace FILE")
+    command.add_argument(
+        "--protocol", metavar="NAME", help="how the model will be prompted (default: the default pool's)"
+    )
+    command.add_argument("--seed", type=_number(int, 0), default=0, help="another draw (default: 0)")
 
 
 def _number(kind: Callable[[str], float], low: float, high: float = float("inf")) -> Callable[[str], float]:

@@ -124,7 +124,7 @@ def profile_lines(profile: Profile, facts: ModelFacts, top: int) -> list[str]:
         ("input", ", ".join(facts.modalities)),
         ("tools", _yes_no(facts.tools)),
         ("tags", ", ".join(facts.tags) or "none"),
-        ("score", f"{profile.mean_score:.3f}  mean over its training queries"),
+        ("score", f"{profile.mean_score:.3f}  {profile.rests_on}"),
         ("bias", f"{profile.bias:+.3f}  general strength, in logits"),
     ]
     axes = sorted(profile.axes.items(), key=lambda pair: -pair[1])

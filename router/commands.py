@@ -73,7 +73,7 @@ def show_progress(args: Namespace) -> bool:
     return sys.stderr.isatty() and not args.quiet
 
 
-def _print_json(raw: dict[str, Any]) -> None:
+def print_json(raw: dict[str, Any]) -> None:
     print(json.dumps({"schema_version": SCHEMA_VERSION} | raw, allow_nan=False))
 
 
@@ -84,7 +84,7 @@ def run_pools(args: Namespace) -> int:
     router = load_router(args)
     if args.json:
         pools = [_pool_json(pool, pool.name == router.default_pool) for pool in router.pools.values()]
-        _print_json({"default_pool": router.default_pool, "pools": pools})
+        print_json({"default_pool": router.default_pool, "pools": pools})
         return 0
     blocks = [pool_lines(pool, default=pool.name == router.default_pool) for pool in router.pools.values()]
     print("\n\n".join("\n".join(block) for block in blocks))
@@ -105,7 +105,7 @@ def _check_pool_file(args: Namespace) -> int:
     systems = _known_systems(args)
     problems = check_pool(args.check, systems)
     if args.json:
-        _print_json({"file": args.check, "profiles_checked": systems is not None, "problems": problems})
+        print_json({"file": args.check, "profiles_checked": systems is not None, "problems": problems})
     elif problems:
         print("\n".join(f"{args.check}: {problem}" for problem in problems))
     else:
@@ -140,12 +140,13 @@ def run_show(args: Namespace) -> int:
     profile = router.profile(name)
     facts = facts or profile.facts
     if args.json:
-        _print_json(
+        print_json(
             {
                 "model": profile.system.model,
                 "protocol": profile.system.protocol,
                 "facts": facts.to_json(),
                 "mean_score": profile.mean_score,
+                "rests_on": profile.rests_on,
                 "bias": profile.bias,
                 "axes": profile.axes,
             }
@@ -181,7 +182,7 @@ def run_evaluate(args: Namespace) -> int:
     rows = {"split": args.split} if args.split else {"folds": args.folds}
     about = {"data": str(folder), "pool": router.pool(args.pool).name, **rows}
     if args.json:
-        _print_json(about | figures)
+        print_json(about | figures)
     else:
         shown = about | ({"folds": ",".join(map(str, args.folds))} if args.folds else {})
         print("\n".join(report_lines(shown | figures)))

@@ -47,7 +47,7 @@ class PartialFile:
         try:
             self._file.truncate(self._keep(multiple_of) if resume else 0)
             if not resume:
-                _write_whole(self.about, json.dumps(settings, indent=1).encode())
+                write_whole(self.about, json.dumps(settings, indent=1).encode())
         except BaseException:
             self._file.close()
             raise
@@ -139,7 +139,8 @@ def _open_locked(partial: Path) -> BinaryIO:
     return file
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write the file under a name beside it, then rename: nobody finds a part of it."""
     beside = path.with_name(path.name + ".new")
     beside.write_bytes(content)
     os.replace(beside, path)

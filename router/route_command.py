@@ -42,7 +42,7 @@ def run_route(args: Namespace) -> int:
     path = None if source == STDIN else Path(source)
     if path is not None and not path.is_file():
         raise UsageError(f"cannot read --input {path}: {'not a regular file' if path.exists() else 'no such file'}")
-    line_format = args.format or _line_format(path)
+    line_format = args.format or line_format_of(path)
     _check_streaming(args, path)
     if path is None:
         return _route_stream(args, sys.stdin.buffer, None, line_format)
@@ -64,7 +64,7 @@ def _source(args: Namespace) -> str | None:
     return None
 
 
-def _line_format(path: Path | None) -> str:
+def line_format_of(path: Path | None) -> str:
     """By the suffix; lines of text on stdin."""
     if path is None:
         return "txt"
@@ -108,6 +108,7 @@ def _options(args: Namespace, pool: Pool) -> dict[str, Any]:
         "top": args.top,
         **{name: value for name in GOALS if (value := getattr(args, name)) is not None},
         "guard": args.guard,
+        "attitude": args.attitude,
     }
 
 

@@ -30,11 +30,13 @@ from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
 from router.pools import Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.ranked import Ranked
+from router.roster import Roster
 from router.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 4
 MAX_QUERY_CHARS = 500_000
+ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Profile:
     axes: dict[str, float]
     bias: float
     mean_score: float  # over its training rows
+    rests_on: str  # what it was fitted from, in words
 
 
 class RouteOptions(TypedDict, total=False):
@@ -64,6 +67,7 @@ class RouteOptions(TypedDict, total=False):
     top: int
     batch_size: int
     guard: bool
+    attitude: str
 
 
 class Router:
@@ -73,7 +77,8 @@ class Router:
         self.checkpoint = checkpoint
         self.device = torch.device(device)
         self.encoder = checkpoint.encoder.to(self.device).eval()
-        self.network = checkpoint.network.to(self.device).eval()
+        self.roster = Roster.of(checkpoint)
+        self.network = self.roster.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
         self._guard: TailGuard | None = None  # made when first asked for
         self._warned: set[tuple[str, Pool]] = set()  # of a denied name that no model of the pool has
@@ -98,13 +103,13 @@ class Router:
 
     @property
     def systems(self) -> tuple[System, ...]:
-        """The systems with a profile, in row order."""
-        return self.checkpoint.systems
+        """The systems with a profile, in row order: the trained ones, then the onboarded."""
+        return self.roster.systems
 
     @property
     def pools(self) -> dict[str, Pool]:
-        """The checkpoint's own pools by name."""
-        return self.checkpoint.pools
+        """The checkpoint's own pools by name, onboarded members included."""
+        return self.roster.pools
 
     @property
     def default_pool(self) -> str:
@@ -127,7 +132,7 @@ class Router:
         found = self.pool(pool)
         if found not in self._candidates:
             self._candidates[found] = gather_candidates(
-                found, self.network.profiles, self.systems, self.checkpoint.models
+                found, self.network.profiles, self.systems, self.roster.models, self.roster.spread
             )
         return self._candidates[found]
 
@@ -137,8 +142,10 @@ class Router:
         row, table = self.systems.index(system), self.network.profiles
         weights = table.weight[row, : self.network.size.named].tolist()
         axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
-        facts = self.checkpoint.models.get(system.model, ModelFacts(system.model))
-        return Profile(system, facts, axes, table.bias[row].item(), table.mean_score[row].item())
+        facts = self.roster.models.get(system.model, ModelFacts(system.model))
+        onboarded = {each.system: each for each in self.checkpoint.onboarded.profiles}
+        rests_on = onboarded[system].rests_on if system in onboarded else "mean over its training queries"
+        return Profile(system, facts, axes, table.bias[row].item(), table.mean_score[row].item(), rests_on)
 
     def dial_for(
         self,
@@ -169,11 +176,13 @@ class Router:
         embedding = self.encoder.encode(list(queries), batch_size=batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
 
-    def _predict(self, candidates: Candidates, embedding: Tensor, queries: Sequence[str]) -> Prediction:
+    def _predict(
+        self, candidates: Candidates, embedding: Tensor, queries: Sequence[str], attitude: float = 0.0
+    ) -> Prediction:
         """What is expected by `embedding` (B, E), at the costs of `queries`, which the models will be sent."""
         query = self.network.heads(embedding)
         input_tokens = torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
-        return candidates.predict(query, input_tokens)
+        return candidates.predict(query, input_tokens, attitude)
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
@@ -199,6 +208,7 @@ class Router:
         top: int = 5,
         batch_size: int = 32,
         guard: bool = False,
+        attitude: str = "neutral",
     ) -> Decision | list[Decision] | Iterator[Decision]:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
@@ -207,6 +217,8 @@ class Router:
         `quality_at_least`, the least mean predicted quality: a list meets it exactly, as a whole; one query or an
         iterator takes the dial that met it on validation (see `dial_for`). `top` alternatives are reported. With
         `guard`, an unusual end of a query that makes its route dearer is not read: the decision's `flagged` holds it.
+        `attitude` (optimistic, neutral, pessimistic) takes the quality of a model onboarded from few answers a standard
+        deviation above what its profile says, at it, or below; other models are the same under each.
         Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
         """
         for name, number in (("top", top), ("batch_size", batch_size)):
@@ -214,12 +226,16 @@ class Router:
                 raise UsageError(f"{name} must be a whole number of at least 1, got {number!r}")
         if not isinstance(query, Iterable) or isinstance(query, bytes | Mapping):
             raise QueryError(f"give a query, a list or an iterator of queries, got {type(query).__name__}")
+        if attitude not in ATTITUDES:
+            raise UsageError(f"attitude must be one of {', '.join(ATTITUDES)}, got {attitude!r}")
         constraints = Constraints(
             _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
         )
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
         self._warn_of_unmatched(constraints.deny, self.pool(pool))
-        request = _Request(self.pool(pool), DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard)
+        request = _Request(
+            self.pool(pool), DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, ATTITUDES[attitude]
+        )
         if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
             _check_unconstrained(constraints)
             point = self._point(goal, request.pool)
@@ -251,15 +267,17 @@ class Router:
             check_query(query)
         candidates = self.candidates(request.pool)
         embedding = self.encoder.encode(queries, batch_size=batch_size)
-        seen = self._predict(candidates, embedding, queries)
+        seen = self._predict(candidates, embedding, queries, request.attitude)
         admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
         mask = torch.from_numpy(admitted).to(self.device)
         dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
             by = (weights.to(self.device), mask)
-            embedding, flagged = self._without_tails(queries, candidates, embedding, seen, by, batch_size)
-            seen = self._predict(candidates, embedding, queries)
+            embedding, flagged = self._without_tails(
+                queries, candidates, embedding, seen, by, request.attitude, batch_size
+            )
+            seen = self._predict(candidates, embedding, queries, request.attitude)
             dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
         utility, order = _rank(seen, weights.to(self.device), mask, max(request.top, 2))
         orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
@@ -288,6 +306,7 @@ class Router:
         embedding: Tensor,
         seen: Prediction,
         by: tuple[Tensor, Tensor],
+        attitude: float,
         batch_size: int,
     ) -> tuple[Tensor, list[str | None]]:
         """Embeddings (B, E) of the queries less those unusual tails that make their routes dearer, and these tails.
@@ -303,7 +322,7 @@ class Router:
             return embedding, tails
         shorter = embedding.clone()
         shorter[rows] = self.encoder.encode(rest, batch_size=batch_size)
-        less = self._predict(candidates, shorter, queries)
+        less = self._predict(candidates, shorter, queries, attitude)
         before, after = (less.cost_usd.gather(1, _rank(each, *by, 1)[1]) for each in (seen, less))
         dearer = before > after  # (B, 1)
         flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
@@ -320,6 +339,7 @@ class _Request:
     constraints: Constraints
     top: int
     guard: bool
+    attitude: float  # standard deviations
 
 
 def _weigh(

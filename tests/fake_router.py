@@ -57,7 +57,10 @@ class FakeRouter:
 
     def profile(self, name: str) -> Any:
         system = resolve_system(name, self.systems)
-        return SimpleNamespace(system=system, facts=ModelFacts(system.model), axes=AXES, bias=0.5, mean_score=0.625)
+        facts = ModelFacts(system.model)
+        return SimpleNamespace(
+            system=system, facts=facts, axes=AXES, bias=0.5, mean_score=0.625, rests_on="mean over its training queries"
+        )
 
     def dial_for(self, pool: Pool, **goal: float) -> DialPoint:
         return DialPoint(6.5, 0.11, 0.75, 0.74)

@@ -23,10 +23,11 @@ LAYERS = (
     ("bert", "sentence_folder", "spelling", "encoder", "scoring", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
-    ("profiles_file", "checkpoint_folder", "checkpoint"),
+    ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
+    ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
     ("routing",),
-    ("dataset", "metrics", "risk", "evaluation"),
-    ("batch", "cli_text", "commands", "route_command", "cli"),
+    ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
+    ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "cli"),
 )
 ORDER = [module for layer in LAYERS for module in layer]
 

@@ -52,13 +52,14 @@ def test_json_prints_one_object_with_the_schema_version(route: Session) -> None:
 def test_every_flag_reaches_the_router(route: Session) -> None:
     route(
         "one", "--pool", "solo", "--dial", "7", "--allow", "a*, b", "--allow", "c", "--deny", "d", "--tools",
-        "--images", "--context-tokens", "900", "--max-price", "2.5", "--top", "2", "--guard",
+        "--images", "--context-tokens", "900", "--max-price", "2.5", "--top", "2", "--guard", "--attitude",
+        "pessimistic",
     )  # fmt: skip
     pool = route.router.pools["solo"]
     assert route.router.routed == [("one", 7.0)]
     assert route.router.options == {
         "pool": pool, "allow": ["a*", "b", "c"], "deny": ["d"], "tools": True, "images": True, "context_tokens": 900,
-        "max_price_usd_per_mtok": 2.5, "top": 2, "guard": True,
+        "max_price_usd_per_mtok": 2.5, "top": 2, "guard": True, "attitude": "pessimistic",
     }  # fmt: skip
 
 

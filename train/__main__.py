@@ -9,6 +9,8 @@ runs                              list and compare training runs, local, exporte
 sweep                             run the grid of a W&B sweep file without W&B's server
 robustness                        count flips under rewording, search suffixes that move routes, try the guard
 measure                           judge a checkpoint on all its pools and write the table into its card
+benchmarks                        write what known models scored, for first profiles of new ones
+onboarding                        how good profiles from few answers and from benchmark scores are
 dials                             measure what each dial costs and gives, for budgets
 risk                              the cheapest dial that loses little against the best single model, for sure
 calibration                       compare ways to calibrate, with reliability diagrams
@@ -27,6 +29,8 @@ COMMANDS = {
     "runs": "train.runs",
     "sweep": "train.sweep",
     "compare": "train.compare.command",
+    "benchmarks": "train.benchmarks",
+    "onboarding": "train.onboarding_study",
     "dials": "train.dials",
     "risk": "train.risk_study",
     "calibration": "train.calibration_study",

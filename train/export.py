@@ -19,6 +19,7 @@ from router.encoder import QueryEncoder
 from router.evaluation import reference_models
 from router.network import ProfileTable, RouterNetwork
 from router.pools import Pool
+from train.benchmarks import benchmark_scores
 from train.validation import Collected, judge_pools, train_outcomes, unique
 from train.world import World
 
@@ -103,6 +104,7 @@ def export_checkpoint(
             card=card,
             training=metadata,
             dial_tables=fit_dial_tables(final.profiles, calibrated, world, pools),
+            benchmarks=benchmark_scores(world.dataset, world.train_rows, world.systems),
         ),
         folder,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import platform
 import shlex
 import sys
@@ -18,6 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from router.errors import RouterError, UsageError
+from router.partial_file import write_whole
 from train.compare import plots
 from train.compare.judge import judge_pool
 from train.compare.processes import cores, run
@@ -39,9 +39,9 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
     place.out.mkdir(parents=True, exist_ok=True)
     fill(place, workers, progress)
     frame = judge(place, workers, progress, flips)
-    _write_whole(place.out / "comparison.parquet", frame.to_parquet(index=False))
+    write_whole(place.out / "comparison.parquet", frame.to_parquet(index=False))
     text = report(frame, settings, made_line(command))
-    _write_whole(place.out / "report.md", text.encode())
+    write_whole(place.out / "report.md", text.encode())
     track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 
@@ -73,12 +73,6 @@ def made_line(command: str) -> str:
     """When, how and on what a report was made."""
     machine = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
     return f"`{command}`, {datetime.date.today().isoformat()}, {machine}."
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    beside = file.with_name(f".{os.getpid()}-{file.name}")
-    beside.write_bytes(content)
-    os.replace(beside, file)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -79,7 +79,7 @@ class GadgetSearch:
     def __init__(self, router: Router, pool: Pool, dial: float, aim: Aim, search: Search, guard: bool = False) -> None:
         self.router, self.pool, self.dial, self.aim, self.search, self.guard = router, pool, dial, aim, search, guard
         # Not `router.candidates`: what inference made cannot be differentiated.
-        self.candidates = gather_candidates(pool, router.network.profiles, router.systems, router.checkpoint.models)
+        self.candidates = gather_candidates(pool, router.network.profiles, router.systems, router.roster.models)
         self.tokenizer = router.encoder.described.tokenizer
         self.table = word_embeddings(router.encoder)
 

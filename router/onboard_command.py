@@ -1,0 +1,192 @@
+"""`router onboard` and `router forget`: new models into a checkpoint, and out of it again.
+
+Each takes parsed arguments, prints its result on stdout and returns an exit code. Of a checkpoint's folder only the
+file of onboarded models is written. Heavy packages are imported inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.commands import print_json, show_progress
+from router.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from router.checkpoint import Checkpoint
+    from router.folder_onboarding import FolderOnboarding
+    from router.onboarding import Onboarding
+
+logger = logging.getLogger(__name__)
+
+
+def run_onboard(args: Namespace) -> int:
+    """Fit one model's profile, or those of a whole data folder, into a checkpoint."""
+    _check_sources(args)
+    folder, checkpoint = _open_for_change(args.checkpoint)
+    if args.data is not None:
+        fitted = _onboard_folder(args, checkpoint)
+        _write(fitted.checkpoint, folder)
+        _print_folder(args, fitted)
+        return 0
+    from router.answers import read_answers
+    from router.onboarding import onboard
+
+    answers = read_answers(args.answers) if args.answers else None
+    pools = [] if args.no_pool else args.pool or [checkpoint.default_pool]
+    found = onboard(
+        checkpoint,
+        _facts(args),
+        answers,
+        benchmarks=_benchmarks(args),
+        protocol=args.protocol,
+        pools=pools,
+        replace_old=args.replace,
+        progress=show_progress(args),
+    )
+    _write(found.checkpoint, folder)
+    _print_onboarding(args, found)
+    return 0
+
+
+def run_forget(args: Namespace) -> int:
+    """Take an onboarded model out of a checkpoint."""
+    from router.onboarding import forget
+
+    folder, checkpoint = _open_for_change(args.checkpoint)
+    left = forget(checkpoint, args.model)
+    _write(left, folder)
+    if args.json:
+        print_json({"removed": args.model, "onboarded": [system.id for system in left.onboarded.systems]})
+    else:
+        others = ", ".join(system.id for system in left.onboarded.systems)
+        print(f"{args.model} is gone; {others or 'no onboarded model'} left in {folder}")
+    return 0
+
+
+def _check_sources(args: Namespace) -> None:
+    """UsageError where it is not clear what is to be fitted from what."""
+    if args.data is not None:
+        given = [flag for flag, value in (("MODEL", args.model), ("--answers", args.answers),
+                 ("--benchmarks", args.benchmarks), ("--protocol", args.protocol)) if value]  # fmt: skip
+        if given:
+            raise UsageError(f"--data onboards every new model of a folder: leave {', '.join(given)} out")
+        if (args.split is None) == (args.folds is None):
+            raise UsageError("--data needs either --split or --folds: the rows whose outcomes are fitted")
+        if args.pool and len(args.pool) > 1:
+            raise UsageError("--data makes one pool: give --pool once")
+        return
+    if not args.model:
+        raise UsageError("name the new model, or give a whole data folder with --data DIR")
+    if not args.answers and not args.benchmarks:
+        raise UsageError("give --answers FILE, --benchmarks NAME=SCORE ..., or both")
+    if args.split or args.folds:
+        raise UsageError("--split and --folds belong to --data")
+
+
+def _open_for_change(given: str) -> tuple[Path, Checkpoint]:
+    """The folder that is to be changed, and the checkpoint in it."""
+    from router.checkpoint import load_checkpoint
+
+    folder = Path(given)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
+        )
+    return folder, load_checkpoint(folder)
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    from router.checkpoint_folder import LAYOUT
+    from router.onboarded import write_onboarded
+
+    write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
+
+
+def _facts(args: Namespace) -> Any:
+    from router.profiles import ModelFacts
+
+    if (args.price_in is None) != (args.price_out is None):
+        raise UsageError("give both --price-in and --price-out, or neither")
+    return ModelFacts(
+        args.model,
+        args.price_in,
+        args.price_out,
+        context_window=args.context,
+        modalities=("text", "image") if args.images else ("text",),
+        tools=True if args.tools else None,
+    )
+
+
+def _benchmarks(args: Namespace) -> dict[str, float]:
+    from router.benchmark_scores import parse_scores
+
+    return parse_scores(args.benchmarks or [])
+
+
+def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:
+    try:
+        from router.dataset import data_folder, read_dataset
+        from router.evaluation import row_masks
+        from router.folder_onboarding import onboard_folder
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("router"):
+            raise
+        raise UsageError(
+            f"`router onboard --data` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
+        ) from error
+    folder = data_folder(args.data)
+    dataset = read_dataset(folder)
+    rows = row_masks(dataset, args.split, args.folds)[0]
+    name = args.pool[0] if args.pool else folder.resolve().name
+    return onboard_folder(checkpoint, dataset, rows, name, replace_old=args.replace, progress=show_progress(args))
+
+
+def _print_folder(args: Namespace, fitted: FolderOnboarding) -> None:
+    from router.cli_text import table
+
+    if args.json:
+        models = [
+            {"system": each.system.id, "like": each.like, "answers": each.answers, "mean_score": each.mean_score}
+            for each in fitted.profiles
+        ]
+        print_json({"pool": fitted.pool.name, "models": models, "unpriced": list(fitted.unpriced)})
+        return
+    rows = [[each.system.id, each.like, str(each.answers), f"{each.mean_score:.3f}"] for each in fitted.profiles]
+    print("\n".join(table(["model", "like protocol", "answers", "score"], rows, right=[2, 3])))
+    if fitted.unpriced:
+        logger.warning("without a price and so in no pool: %s", ", ".join(fitted.unpriced))
+    print(f"\npool {fitted.pool.name} has {len(fitted.pool.candidates)} models: --pool {fitted.pool.name}")
+
+
+def _print_onboarding(args: Namespace, found: Onboarding) -> None:
+    profile = found.profile
+    if args.json:
+        print_json(
+            {
+                "system": profile.system.id,
+                "answers": profile.answers,
+                "mean_score": profile.mean_score,
+                "pools": list(profile.pools),
+                "known_systems": found.known,
+                "side": list(found.side),
+                "prior_error": found.prior_error,
+                "blind_error": found.blind_error,
+                "deviation": None if math.isnan(found.deviation) else found.deviation,
+            }
+        )
+        return
+    side = f" and {', '.join(found.side)}" if found.side else ""
+    print(f"model      {profile.system.model}, as under protocol {profile.like}")
+    print(f"fitted     from {profile.answers} graded answers, {found.known} known systems{side}")
+    print(f"score      {profile.mean_score:.3f}  {profile.rests_on}")
+    if not math.isnan(found.deviation):
+        print(f"unsure by  {found.deviation:.3f}  standard deviation of its quality, mean over these queries")
+    print(
+        f"prior      rms error {found.prior_error:.3f} of the mean score when each known system is judged by it alone"
+        f" ({found.blind_error:.3f} by the mean system)"
+    )
+    print(f"pools      {', '.join(profile.pools) or 'none: name it in a pool file'}")

@@ -1,0 +1,197 @@
+"""Models that were added after training: their profiles, how sure these are, and the one file that holds them all.
+
+The file lies beside the trained checkpoint's, which stay as they are to the byte; without it they are the old router.
+Axes: F numbers of a profile (its columns, the slope of difficulty, the bias), R directions of uncertainty.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from router.errors import CheckpointError, RouterError
+from router.network import ProfileTable, RouterNetwork
+from router.pools import Candidate, Pool, pool_from_json, pool_to_json
+from router.profiles import ModelFacts, System
+
+FORMAT = 1
+RANK = 32  # directions of uncertainty kept of each profile
+
+
+@dataclass(frozen=True, eq=False)
+class OnboardedProfile:
+    """One system that was fitted after training."""
+
+    system: System
+    facts: ModelFacts
+    like: str  # the trained protocol whose difficulty and answer lengths apply
+    row: Tensor  # (F,) weights, slope of difficulty, bias
+    spread: Tensor  # (F, R); spread @ spread.T is the row's covariance, but for what RANK leaves out
+    log_tokens: float
+    mean_score: float  # of its answers; without any what is expected from benchmarks
+    mean_input_tokens: float
+    mean_output_tokens: float
+    answers: int
+    benchmarks: Mapping[str, float] = field(default_factory=dict)  # the published scores it was fitted from
+    pools: tuple[str, ...] = ()  # pools of the checkpoint that it joined
+
+    @property
+    def rests_on(self) -> str:
+        """What the profile was fitted from, in words."""
+        if self.answers:
+            also = f" and {', '.join(self.benchmarks)}" if self.benchmarks else ""
+            return f"mean of the {self.answers} graded answers it was fitted from{also}"
+        return f"expected from {', '.join(self.benchmarks)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Onboarded:
+    """All systems added to a checkpoint, and the pools that were made for them."""
+
+    profiles: tuple[OnboardedProfile, ...] = ()
+    pools: tuple[Pool, ...] = ()
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        """(U,) in the order of their rows."""
+        return tuple(profile.system for profile in self.profiles)
+
+    def without(self, systems: Sequence[System]) -> Onboarded:
+        """The others; a pool made for them loses them too, and goes when it is empty."""
+        kept = tuple(each for each in self.profiles if each.system not in systems)
+        pools = [replace(pool, candidates=tuple(c for c in pool.candidates if c.system not in systems))
+                 for pool in self.pools]  # fmt: skip
+        return Onboarded(kept, tuple(pool for pool in pools if pool.candidates))
+
+
+def extended_network(
+    network: RouterNetwork, profiles: Sequence[OnboardedProfile], like: Sequence[int]
+) -> RouterNetwork:
+    """The network with a row for each of `profiles` behind its own, which stay as they are to the bit.
+
+    `like` is the column of each one's protocol. The heads are shared, not copied.
+    """
+    old, count = network.profiles, len(profiles)
+    if not count:
+        return network
+    size = replace(network.size, systems=network.size.systems + count)
+    with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
+        made = RouterNetwork(size, torch.zeros(size.systems))
+    made.heads = network.heads
+    made.profiles = made.profiles.to(old.bias)
+    rows = torch.stack([profile.row for profile in profiles]).to(old.bias)
+    new = {
+        "weight": rows[:, :-2],
+        "slope": rows[:, -2],
+        "bias": rows[:, -1],
+        "protocol": torch.tensor(like).to(old.protocol),
+    }
+    for name in ("log_tokens", "mean_score", "mean_input_tokens", "mean_output_tokens"):
+        new[name] = torch.tensor([getattr(profile, name) for profile in profiles]).to(old.bias)
+    state = {name: torch.cat([tensor, new[name]]) for name, tensor in old.state_dict().items()}
+    made.profiles.load_state_dict(state)
+    return made.eval()
+
+
+def profile_rows(table: ProfileTable) -> Tensor:
+    """Rows (S, F) of a table in the layout of `OnboardedProfile.row`."""
+    return torch.cat([table.weight, table.slope[:, None], table.bias[:, None]], dim=1).detach()
+
+
+def with_members(pools: Mapping[str, Pool], onboarded: Onboarded) -> dict[str, Pool]:
+    """`pools` with the onboarded models that joined them, and the pools made for them."""
+    found = dict(pools)
+    for name, pool in pools.items():
+        joined = [Candidate(each.facts, each.system) for each in onboarded.profiles if name in each.pools]
+        if joined:
+            found[name] = replace(pool, candidates=(*pool.candidates, *joined))
+    return found | {pool.name: pool for pool in onboarded.pools}
+
+
+def write_onboarded(onboarded: Onboarded, file: Path) -> None:
+    """Replace the file as a whole; with nobody to write it is removed. CheckpointError where the disk refuses."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        if onboarded.profiles:
+            draft.write_bytes(to_bytes(onboarded))
+            os.replace(draft, file)
+        else:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {file}: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def to_bytes(onboarded: Onboarded) -> bytes:
+    """The content of the file: tensors, and all else as JSON in the safetensors header."""
+    profiles = onboarded.profiles
+    tensors = {
+        "row": torch.stack([each.row.float() for each in profiles]),
+        "spread": torch.stack([each.spread.float() for each in profiles]),
+    }
+    plain = {
+        "profiles": [_to_json(each) for each in profiles],
+        "pools": [pool_to_json(pool) for pool in onboarded.pools],
+    }
+    text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    return safetensors.save(tensors, metadata={"format": "pt", "version": str(FORMAT), "onboarded": text})
+
+
+def read_onboarded(file: Path) -> Onboarded:
+    """What the file holds, nobody where there is none; CheckpointError for a file that is broken or newer."""
+    if not file.is_file():
+        return Onboarded()
+    hint = "remove the file to have the router as it was trained"
+    try:
+        with safe_open(file, "pt") as stored:
+            about = stored.metadata() or {}
+            if about.get("version") != str(FORMAT):
+                raise CheckpointError(f"{file} has version {about.get('version')!r}, this installation reads {FORMAT}")
+            rows, spreads = stored.get_tensor("row"), stored.get_tensor("spread")
+        raw = json.loads(about["onboarded"])
+        profiles = tuple(
+            _from_json(each, row, spread) for each, row, spread in zip(raw["profiles"], rows, spreads, strict=True)
+        )
+        if not bool(rows.isfinite().all() and spreads.isfinite().all()):
+            raise ValueError("not all numbers are finite")
+        systems = [profile.system for profile in profiles]
+        return Onboarded(profiles, tuple(pool_from_json(pool, systems) for pool in raw["pools"]))
+    except CheckpointError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, RouterError) as error:
+        raise CheckpointError(f"{file} is broken ({type(error).__name__}: {error}); {hint}") from error
+
+
+_PLAIN = ("like", "log_tokens", "mean_score", "mean_input_tokens", "mean_output_tokens", "answers")
+
+
+def _to_json(profile: OnboardedProfile) -> dict[str, Any]:
+    plain = {name: getattr(profile, name) for name in _PLAIN}
+    system = {"model": profile.system.model, "protocol": profile.system.protocol}
+    return system | plain | {
+        "facts": profile.facts.to_json(),
+        "benchmarks": dict(profile.benchmarks),
+        "pools": list(profile.pools),
+    }  # fmt: skip
+
+
+def _from_json(raw: Mapping[str, Any], row: Tensor, spread: Tensor) -> OnboardedProfile:
+    return OnboardedProfile(
+        system=System(raw["model"], raw["protocol"]),
+        facts=ModelFacts.from_json(raw["facts"]),
+        row=row,
+        spread=spread,
+        benchmarks=raw["benchmarks"],
+        pools=tuple(raw["pools"]),
+        **{name: raw[name] for name in _PLAIN},
+    )

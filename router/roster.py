@@ -1,0 +1,37 @@
+"""Everything that can be routed to: the systems a checkpoint was trained on and, behind them, those onboarded since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from router.checkpoint import Checkpoint
+from router.network import RouterNetwork
+from router.onboarded import extended_network, with_members
+from router.pools import Pool
+from router.profiles import ModelFacts, System
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """A checkpoint's trained and onboarded systems as one. Axes: S systems."""
+
+    network: RouterNetwork
+    systems: tuple[System, ...]  # (S,) in the order of the network's rows
+    models: dict[str, ModelFacts]
+    pools: dict[str, Pool]
+    spread: dict[System, Tensor]  # how unsure onboarded rows are, see `OnboardedProfile.spread`
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Roster:
+        """The roster of a checkpoint; without onboarded systems the network is the checkpoint's own."""
+        onboarded = checkpoint.onboarded
+        like = [checkpoint.protocols.index(profile.like) for profile in onboarded.profiles]
+        return cls(
+            extended_network(checkpoint.network, onboarded.profiles, like),
+            checkpoint.systems + onboarded.systems,
+            {profile.system.model: profile.facts for profile in onboarded.profiles} | checkpoint.models,
+            with_members(checkpoint.pools, onboarded),
+            {profile.system: profile.spread for profile in onboarded.profiles},
+        )
