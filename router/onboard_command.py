@@ -190,3 +190,11 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
         f" ({found.blind_error:.3f} by the mean system)"
     )
     print(f"pools      {', '.join(profile.pools) or 'none: name it in a pool file'}")
+    untold = [name for name in profile.pools if name in found.checkpoint.dial_tables]
+    if untold:
+        logger.warning(
+            "a budget for one query needs what each dial costs, which was measured on %s without %s: give budgets for "
+            "lists, or measure again with `python -m train dials`",
+            ", ".join(untold),
+            profile.system.model,
+        )

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,11 @@ def moved(config: str | Path, out: Path) -> Path:
     return copy
 
 
-def write_view(dataset: Dataset, rows: Rows, folder: Path) -> None:
-    """A data folder whose fold 0 trains and fold 7 validates, and that tells nothing of other rows but their text."""
+def write_view(dataset: Dataset, rows: Rows, folder: Path, without: Collection[str] = ()) -> None:
+    """A data folder whose fold 0 trains and fold 7 validates, and that tells nothing of other rows but their text.
+
+    Nor does it tell anything of the models in `without`.
+    """
     queries = dataset.queries.copy()
     queries["fold"] = np.select([rows.train, rows.val], [TRAIN_FOLD, VAL_FOLD], UNSEEN_FOLD).astype(np.int8)
     queries["split"] = np.select([rows.train, rows.val], ["train", "val"], "test")
@@ -97,7 +100,8 @@ def write_view(dataset: Dataset, rows: Rows, folder: Path) -> None:
     seen = set(queries["query_id"][rows.train | rows.val])
     queries.to_parquet(folder / "queries.parquet", index=False)
     outcomes = pd.read_parquet(dataset.folder / "outcomes.parquet")
-    outcomes[outcomes["query_id"].astype(str).isin(seen)].to_parquet(folder / "outcomes.parquet", index=False)
+    kept_rows = outcomes["query_id"].astype(str).isin(seen) & ~outcomes["model"].astype(str).isin(list(without))
+    outcomes[kept_rows].to_parquet(folder / "outcomes.parquet", index=False)
     shutil.copy(dataset.folder / "models.csv", folder / "models.csv")
     notes = dataset.folder / "annotations.jsonl"
     if notes.is_file():
@@ -105,8 +109,31 @@ def write_view(dataset: Dataset, rows: Rows, folder: Path) -> None:
             kept.writelines(line for line in lines if str(json.loads(line)["query_id"]) in seen)
 
 
-def fit(config: str, seed: int, dataset: Dataset, rows: Rows, run: Path, key: str, cache: str) -> Path:
+def reduced_pools(files: Sequence[str], without: Collection[str], folder: Path) -> list[str]:
+    """Copies of pool files that do not name the models in `without`."""
+    copies = []
+    for file in files:
+        pool = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        pool["models"] = [each for each in pool["models"] if each.get("profile", each["id"]) not in without]
+        copy = folder / Path(file).name
+        copy.write_text(yaml.safe_dump(pool), encoding="utf-8")
+        copies.append(str(copy))
+    return copies
+
+
+def fit(
+    config: str,
+    seed: int,
+    dataset: Dataset,
+    rows: Rows,
+    run: Path,
+    key: str,
+    cache: str,
+    without: Collection[str] = (),
+) -> Path:
     """The checkpoint folder of a configuration trained on `rows` with a seed, in `run`; kept if made under `key`.
+
+    Models in `without` are left out of its data and its pools.
 
     A killed training goes on from its last checkpoint. Raises UsageError with the end of the log where it fails.
     """
@@ -118,7 +145,7 @@ def fit(config: str, seed: int, dataset: Dataset, rows: Rows, run: Path, key: st
     copy = moved(config, run)
     marker.write_text(key)
     with tempfile.TemporaryDirectory(dir=run, prefix="data-") as view:
-        write_view(dataset, rows, Path(view))
+        write_view(dataset, rows, Path(view), without)
         changes: dict[str, Any] = {
             "seed_everything": seed,
             "data.folder": view,
@@ -129,6 +156,9 @@ def fit(config: str, seed: int, dataset: Dataset, rows: Rows, run: Path, key: st
             "data.cache": cache,
             "trainer.enable_progress_bar": "false",
         }
+        if without:
+            pools = read_config(config)["data"]["pools"]
+            changes["data.pools"] = json.dumps(reduced_pools(pools, without, Path(view)))
         if (run / "checkpoints" / "last.ckpt").is_file():
             changes["ckpt_path"] = "last"
         _train(["fit", "--config", str(copy), *(part for k, v in changes.items() for part in (f"--{k}", str(v)))], run)
