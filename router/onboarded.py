@@ -42,7 +42,7 @@ class OnboardedProfile:
     mean_output_tokens: float
     answers: int
     benchmarks: Mapping[str, float] = field(default_factory=dict)  # the published scores it was fitted from
-    pools: tuple[str, ...] = ()  # pools of the checkpoint that it joined
+    pools: tuple[str, ...] = ()  # pools that it joined
 
     @property
     def rests_on(self) -> str:
@@ -109,12 +109,12 @@ def profile_rows(table: ProfileTable) -> Tensor:
 
 def with_members(pools: Mapping[str, Pool], onboarded: Onboarded) -> dict[str, Pool]:
     """`pools` with the onboarded models that joined them, and the pools made for them."""
-    found = dict(pools)
-    for name, pool in pools.items():
+    found = dict(pools) | {pool.name: pool for pool in onboarded.pools}
+    for name, pool in found.items():
         joined = [Candidate(each.facts, each.system) for each in onboarded.profiles if name in each.pools]
         if joined:
             found[name] = replace(pool, candidates=(*pool.candidates, *joined))
-    return found | {pool.name: pool for pool in onboarded.pools}
+    return found
 
 
 def write_onboarded(onboarded: Onboarded, file: Path) -> None:

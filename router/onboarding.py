@@ -22,7 +22,7 @@ from router.checkpoint import Checkpoint
 from router.encoder import QueryEncoder
 from router.errors import PoolError, UsageError, known_names
 from router.network import QueryVectors, RouterNetwork
-from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows
+from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows, with_members
 from router.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile, leading, prior_of
 from router.profiles import ModelFacts, System
 
@@ -241,11 +241,12 @@ def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool
 
 
 def _check_pools(checkpoint: Checkpoint, facts: ModelFacts, pools: Collection[str]) -> None:
-    """UsageError where the model cannot join the checkpoint's `pools`."""
+    """UsageError where the model cannot join `pools`, trained or onboarded ones."""
+    known = with_members(checkpoint.pools, checkpoint.onboarded)
     for name in pools:
-        if name not in checkpoint.pools:
-            raise UsageError(f"unknown pool {name!r}; {known_names(name, checkpoint.pools)}")
-        if facts.id in checkpoint.pools[name].ids:
+        if name not in known:
+            raise UsageError(f"unknown pool {name!r}; {known_names(name, known)}")
+        if facts.id in known[name].ids:
             raise UsageError(f"pool {name!r} has a model {facts.id!r} already: give the new one another name")
     if pools and not facts.priced:
         raise UsageError(
