@@ -6,7 +6,7 @@ Knows checkpoints' rows and pools' entries; not queries, nor how to choose. Axes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,18 +100,18 @@ def gather_candidates(
     index = {system: row for row, system in enumerate(systems)}
     known = [index[c.system] for c in pool.candidates if c.system is not None]
     home = int(table.protocol[known].mode().values) if known else int(table.protocol.mode().values)
+    spread = spread or {}
     weights = torch.zeros(len(pool.candidates), len(systems))
     for row, candidate in enumerate(pool.candidates):
         if candidate.system is not None:
             weights[row, index[candidate.system]] = 1.0
         else:
-            weights[row] = _price_class(candidate.facts, table, systems, models, home)
+            weights[row] = _price_class(candidate.facts, table, systems, models, home, spread)
     weights = weights.to(table.bias)
     protocol = torch.where(weights.max(1).values == 1, table.protocol[weights.argmax(1)], home)
     facts = tuple(c.facts for c in pool.candidates)
     price_in = torch.tensor([f.input_usd_per_mtok for f in facts]).to(table.bias)
     price_out = torch.tensor([f.output_usd_per_mtok for f in facts]).to(table.bias)
-    spread = spread or {}
     unsure = {m: spread[c.system] for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
     means = weights @ torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1)
     with torch.no_grad():
@@ -131,11 +131,24 @@ def gather_candidates(
 
 
 def _price_class(
-    facts: ModelFacts, table: ProfileTable, systems: Sequence[System], models: dict[str, ModelFacts], protocol: int
+    facts: ModelFacts,
+    table: ProfileTable,
+    systems: Sequence[System],
+    models: dict[str, ModelFacts],
+    protocol: int,
+    unsure: Collection[System] = (),
 ) -> Tensor:
-    """Weights (S,), summing to 1, of the systems under `protocol` priced like `facts`: a normal in log output price."""
+    """Weights (S,), summing to 1, of the systems under `protocol` priced like `facts`: a normal in log output price.
+
+    Those of `unsure` do not count: what is guessed of one model tells nothing of another.
+    """
     prices = [models[s.model].output_usd_per_mtok if s.model in models else None for s in systems]
-    usable = torch.tensor([p is not None and int(table.protocol[i]) == protocol for i, p in enumerate(prices)])
+    usable = torch.tensor(
+        [
+            p is not None and int(table.protocol[i]) == protocol and systems[i] not in unsure
+            for i, p in enumerate(prices)
+        ]
+    )
     if not usable.any():
         raise PoolError(f"{facts.id}: the checkpoint knows no priced system to draw a prior from; train a profile")
     log_price = torch.tensor([math.log(max(p or 0.0, 1e-3)) for p in prices])

@@ -11,6 +11,8 @@ import math
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,19 @@ def _check_device(name: str) -> str:
             f"--device {name} cannot be used ({reason}); use cpu, or cuda on a machine with a GPU"
         ) from error
     return name
+
+
+@contextmanager
+def needing_evaluate(command: str) -> Iterator[None]:
+    """Around imports that the extra `evaluate` installs: UsageError where it is not."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("router"):
+            raise
+        raise UsageError(
+            f"`{command}` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
+        ) from error
 
 
 def show_progress(args: Namespace) -> bool:
@@ -158,15 +173,9 @@ def run_show(args: Namespace) -> int:
 
 def run_evaluate(args: Namespace) -> int:
     """Judge the router on a data folder and print the figures."""
-    try:
+    with needing_evaluate("router evaluate"):
         from router.dataset import data_folder
         from router.evaluation import evaluate_router
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(
-            f"`router evaluate` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
-        ) from error
     folder = data_folder(args.data)
     router = load_router(args)
     report = evaluate_router(

@@ -12,7 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.commands import print_json, show_progress
+from router.commands import needing_evaluate, print_json, show_progress
 from router.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def run_onboard(args: Namespace) -> int:
     from router.onboarding import onboard
 
     answers = read_answers(args.answers) if args.answers else None
-    pools = [] if args.no_pool else args.pool or [checkpoint.default_pool]
+    pools = [] if args.no_pool else args.pool
+    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
+    if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
+        pools = [checkpoint.default_pool]
     found = onboard(
         checkpoint,
         _facts(args),
@@ -71,7 +74,9 @@ def _check_sources(args: Namespace) -> None:
     """UsageError where it is not clear what is to be fitted from what."""
     if args.data is not None:
         given = [flag for flag, value in (("MODEL", args.model), ("--answers", args.answers),
-                 ("--benchmarks", args.benchmarks), ("--protocol", args.protocol)) if value]  # fmt: skip
+                 ("--benchmarks", args.benchmarks), ("--protocol", args.protocol), ("--tools", args.tools),
+                 ("--images", args.images), ("--no-pool", args.no_pool), ("--price-in", args.price_in is not None),
+                 ("--price-out", args.price_out is not None), ("--context", args.context)) if value]  # fmt: skip
         if given:
             raise UsageError(f"--data onboards every new model of a folder: leave {', '.join(given)} out")
         if (args.split is None) == (args.folds is None):
@@ -83,6 +88,8 @@ def _check_sources(args: Namespace) -> None:
         raise UsageError("name the new model, or give a whole data folder with --data DIR")
     if not args.answers and not args.benchmarks:
         raise UsageError("give --answers FILE, --benchmarks NAME=SCORE ..., or both")
+    if args.pool and args.no_pool:
+        raise UsageError("--pool and --no-pool contradict each other")
     if args.split or args.folds:
         raise UsageError("--split and --folds belong to --data")
 
@@ -128,16 +135,10 @@ def _benchmarks(args: Namespace) -> dict[str, float]:
 
 
 def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:
-    try:
+    with needing_evaluate("router onboard --data"):
         from router.dataset import data_folder, read_dataset
         from router.evaluation import row_masks
         from router.folder_onboarding import onboard_folder
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(
-            f"`router onboard --data` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
-        ) from error
     folder = data_folder(args.data)
     dataset = read_dataset(folder)
     rows = row_masks(dataset, args.split, args.folds)[0]
@@ -193,8 +194,7 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
     untold = [name for name in profile.pools if name in found.checkpoint.dial_tables]
     if untold:
         logger.warning(
-            "a budget for one query needs what each dial costs, which was measured on %s without %s: give budgets for "
-            "lists, or measure again with `python -m train dials`",
+            "what each dial costs was measured on %s without %s: budgets are met for lists of queries, not for one",
             ", ".join(untold),
             profile.system.model,
         )

@@ -58,6 +58,7 @@ class Candidate:
     facts: ModelFacts
     system: System | None = None  # whose profile scores it; None: the prior of its price class
     upstream: Upstream | None = None
+    revision: str = ""  # of a profile that was onboarded and may be fitted anew; not written to pool files
 
     @property
     def id(self) -> str:

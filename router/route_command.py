@@ -208,10 +208,12 @@ def _settings(
     """Everything that records depend on: a partial file may only be continued where it is the same."""
     checkpoint = find_checkpoint(args.checkpoint)
     config = Path(checkpoint) / "config.json"  # holds the sha256 of all weights
+    onboarded = Path(checkpoint) / "onboarded.safetensors"
     settings = {
         "input_sha256": None,
         "format": line_format,
         "checkpoint": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else checkpoint,
+        "onboarded_sha256": hashlib.sha256(onboarded.read_bytes()).hexdigest() if onboarded.is_file() else None,
         "pool_sha256": hashlib.sha256(repr(pool).encode()).hexdigest(),
         "dial": dial,
         "explain": args.explain,

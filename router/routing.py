@@ -26,6 +26,7 @@ from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
+from router.onboarded import marked
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
 from router.pools import Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
@@ -124,7 +125,7 @@ class Router:
         if name in self.pools:
             return self.pools[name]
         if name.endswith((".yaml", ".yml")) or Path(name).is_file():
-            return read_pool(Path(name), self.systems)
+            return marked(read_pool(Path(name), self.systems), self.checkpoint.onboarded)
         raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML)")
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:

@@ -13,7 +13,7 @@ from router.dataset import read_dataset
 from router.network import RouterNetwork
 from router.pools import read_pool
 from router.routing import Router
-from train import onboarding_study
+from train import onboarding_pool, onboarding_study
 from train.benchmarks import benchmark_scores
 from train.compare import ours
 from train.compare.regimes import Rows
@@ -88,11 +88,12 @@ def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
     found = json.loads((out / "onboarding.json").read_text())
     assert {row["model"] for row in found["models"]} == models
     ways = {(row["way"], row["n"]) for row in found["summary"]}
-    answered = {(way, n) for way in onboarding_study.WAYS for n in (5, 20)}
+    answered = {(way, n) for way in onboarding_pool.WAYS for n in (5, 20)}
     assert answered | {("price", 0)} <= ways
     assert all(row["models"] == len(models) and np.isfinite(row["excess"]) for row in found["summary"])
-    counted = {row["model"] for row in found["models"] if row["lost"] >= onboarding_study.ABSENCE_COUNTS}
-    assert all((row["recovered"] is not None) == (row["model"] in counted) for row in found["models"])
+    profiles = [row for row in found["models"] if row["way"] not in onboarding_pool.SIMPLER]
+    assert all((row["added"] is not None) == (row["worth"] >= onboarding_pool.WORTH_COUNTS) for row in profiles)
+    assert any(row["added"] is not None for row in profiles)
     table = (out / "onboarding.md").read_text()
     assert table in capsys.readouterr().out + "\n" and table.count("\n| ") == 1 + len(found["summary"])
 
