@@ -73,6 +73,10 @@ class Pool:
     candidates: tuple[Candidate, ...]
     cost_range_usd: float | None = None  # scale of the cost dial; None: derived by the Router
 
+    def __hash__(self) -> int:
+        """Not of the candidates, of whom there may be a million: pools are the keys of what is made once for each."""
+        return hash((self.name, len(self.candidates), self.cost_range_usd))
+
     @property
     def ids(self) -> tuple[str, ...]:
         """(M,) candidate ids."""

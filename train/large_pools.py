@@ -7,19 +7,21 @@ other. Everything drawn lies in the span of the learned rows. Axes: M models, N 
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from router.candidates import Candidates, gather_candidates
+from router.candidates import gather_candidates
 from router.checkpoint import Checkpoint
 from router.errors import UsageError
+from router.network import RouterNetwork
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
 
+LARGE = "large"  # what a drawn pool is called
 ADAPTERS_PER_BASE = 30  # on average; how many a base has is log-normal, few have most
 SPREAD_OF_FAMILY_SIZES = 1.0  # standard deviation of the log of it
 LEAST_SHARED_NAME = 5  # leading letters that make two models siblings
@@ -78,11 +80,15 @@ def siblings(names: list[str]) -> list[tuple[int, int]]:
     """
     pairs = set()
     for one, name in enumerate(names):
-        shared = [len(os.path.commonprefix([name, other])) if n != one else 0 for n, other in enumerate(names)]
+        shared = [_shared_letters(name, other) if n != one else 0 for n, other in enumerate(names)]
         other = int(np.argmax(shared))
         if shared[other] >= LEAST_SHARED_NAME:
             pairs.add((min(one, other), max(one, other)))
     return sorted(pairs)
+
+
+def _shared_letters(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def learned_distribution(checkpoint: Checkpoint, protocol: str) -> Distribution:
@@ -106,3 +112,41 @@ def learned_distribution(checkpoint: Checkpoint, protocol: str) -> Distribution:
 def _prices(checkpoint: Checkpoint, system: System) -> Array:
     facts = checkpoint.models[system.model]
     return np.array([facts.input_usd_per_mtok or 0.0, facts.output_usd_per_mtok or 0.0])
+
+
+def large_checkpoint(checkpoint: Checkpoint, size: int, pool: str | None = None, seed: int = 0) -> Checkpoint:
+    """The checkpoint with `size` drawn models, priced and profiled like those of one of its pools, in place of its own.
+
+    They are `base<number>-<number>`, the first the same where they share a base, and all members of the pool `large`,
+    whose dial has the scale of `pool` (the default pool for None). Encoder and heads are shared with `checkpoint`.
+    """
+    source = checkpoint.pools[pool or checkpoint.default_pool]
+    protocols = [each.system.protocol for each in source.candidates if each.system]
+    if len(set(protocols)) != 1:
+        raise UsageError(f"a pool of one protocol is drawn, but {source.name} has {sorted(set(protocols)) or 'none'}")
+    drawn, family = learned_distribution(checkpoint, protocols[0]).draw(size, seed)
+    numbers, column = torch.from_numpy(drawn), checkpoint.protocols.index(protocols[0])
+    network = RouterNetwork(replace(checkpoint.network.size, systems=size), torch.full((size,), column))
+    network.heads, table, columns = checkpoint.network.heads, network.profiles, checkpoint.network.size.columns
+    with torch.no_grad():
+        table.weight.copy_(numbers[:, :columns])
+        table.slope.copy_(-numbers[:, columns + column])
+        table.bias.copy_(numbers[:, -4])
+        table.log_tokens.copy_(numbers[:, -3])
+    price = np.exp(drawn[:, -2:].astype(float)).tolist()
+    facts = [
+        ModelFacts(f"base{base}-{row}", input_price, output_price)
+        for row, (base, (input_price, output_price)) in enumerate(zip(family.tolist(), price, strict=True))
+    ]
+    systems = tuple(System(each.id, protocols[0]) for each in facts)
+    scale = gather_candidates(source, checkpoint.network.profiles, checkpoint.systems, checkpoint.models).cost_range_usd
+    members = tuple(Candidate(each, system) for each, system in zip(facts, systems, strict=True))
+    return replace(
+        checkpoint,
+        network=network.eval(),
+        systems=systems,
+        models={each.id: each for each in facts},
+        pools={LARGE: Pool(LARGE, members, scale)},
+        default_pool=LARGE,
+        dial_tables={},
+    )
