@@ -115,7 +115,7 @@ class Shortlist:
             demands.admit(self.candidates.facts, [needed])  # raises, and says who removed whom
         found = np.flatnonzero(mask)
         chosen = np.random.default_rng(0).choice(found, min(SAMPLE, count), replace=False)
-        few = torch.from_numpy(found).to(self.device) if count < INDEX_FROM else None
+        few = torch.from_numpy(found).to(self.device) if count < min(INDEX_FROM, len(mask)) else None
         admitted = _Admitted(
             None if count == len(mask) else mask,
             None if few is None else self.candidates.take(few),
