@@ -151,6 +151,7 @@ class CandidateIndex:
             "stray_ids": self._stray_ids,
         }
         about = {"version": FORMAT_VERSION, "kind": self.kind, "fingerprint": fingerprint, "lost": self.reduction.lost}
+        about["profile_columns"] = self.reduction.profile_columns
         partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -172,9 +173,8 @@ class CandidateIndex:
             raise CheckpointError(f"{file} was built of other profiles or prices")
         if about["kind"] != "product" and find_faiss() is None:
             raise CheckpointError(f"{file} needs FAISS: {INSTALL}")
-        reduction = Reduction(
-            **{name: torch.from_numpy(each) for name, each in _under("reduction.", parts).items()}, lost=about["lost"]
-        )
+        tensors = {name: torch.from_numpy(each) for name, each in _under("reduction.", parts).items()}
+        reduction = Reduction(**tensors, profile_columns=about["profile_columns"], lost=about["lost"])
         kind = KINDS[about["kind"]]
         store = kind.of_state(_under("store.", parts), reduction.profile_length, torch.device(device))
         index = cls(about["kind"], reduction, store, parts["ids"])

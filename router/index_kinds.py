@@ -35,6 +35,7 @@ PROBES = 128  # inverted lists that a search reads
 NEIGHBOURS = 16  # links of a vector in the graph
 EFFORT_OF_BUILDING = 80
 EFFORT = 512  # vectors that a search of the graph keeps in view
+SPARSE = 0.1  # of the graph's vectors: where fewer are admitted it leads past too many, and all are read instead
 
 
 @cache
@@ -239,9 +240,10 @@ class Hnsw:
             mask = ~self.gone if admitted is None else admitted[self.ids] & ~self.gone
             options["sel"] = _selector(mask)
             total = int(mask.sum())
-        params = faiss.SearchParametersHNSW(efSearch=max(EFFORT, k), **options)
-        scores, nodes = self.graph.search(query, k, params=params)
-        if total and (nodes[:, min(k, total) - 1] < 0).any():  # the graph led past too many: read every vector
+        if total >= SPARSE * len(self.ids):
+            params = faiss.SearchParametersHNSW(efSearch=max(EFFORT, k), **options)
+            scores, nodes = self.graph.search(query, k, params=params)
+        if total < SPARSE * len(self.ids) or (nodes[:, min(k, total) - 1] < 0).any():
             scores, nodes = self.vectors.search(query, k, params=faiss.SearchParameters(**options))
         return scores, np.where(nodes >= 0, self.ids[nodes], -1)
 

@@ -24,6 +24,7 @@ class Reduction:
     of_items: Tensor  # (V, J)
     of_searches: Tensor  # (V, J); of_items @ of_searches.T is the identity on the pool's span
     price_scale: Tensor  # (V - D - 1 or less,) what a price column was divided by
+    profile_columns: int  # D + 1, of the V those that are no prices
     lost: float  # share of the profiles' mean square outside of the span
 
     @property
@@ -64,6 +65,7 @@ class Reduction:
             torch.block_diag(basis, prices / scale).float(),
             torch.block_diag(basis, prices * scale).float(),
             scale.float(),
+            profile_columns,
             max(float(left[kept - 1]), 0.0),
         )
 
@@ -73,7 +75,8 @@ class Reduction:
 
     def to(self, device: torch.device | str) -> Reduction:
         """The same on a device."""
-        return Reduction(**{name: each.to(device) for name, each in self.tensors().items()}, lost=self.lost)
+        moved = {name: each.to(device) for name, each in self.tensors().items()}
+        return Reduction(**moved, profile_columns=self.profile_columns, lost=self.lost)
 
     def items(self, vectors: Tensor) -> Tensor:
         """Short vectors (M, J) of item vectors (M, V)."""
@@ -85,10 +88,9 @@ class Reduction:
 
     def outside(self, vectors: Tensor) -> Tensor:
         """Share (M,) of each item vector's squared length, prices left aside, that its short vector does not hold."""
-        columns = self.of_items[:, : self.profile_length].abs().sum(dim=1) > 0
-        whole = vectors[:, columns].square().sum(dim=1)
-        profile = vectors @ self.of_items[:, : self.profile_length]
-        return (1 - profile.square().sum(dim=1) / whole.clamp_min(torch.finfo(whole.dtype).tiny)).clamp_min(0)
+        whole = vectors[:, : self.profile_columns].square().sum(dim=1)
+        held = (vectors @ self.of_items[:, : self.profile_length]).square().sum(dim=1)
+        return (1 - held / whole.clamp_min(torch.finfo(whole.dtype).tiny)).clamp_min(0)
 
     def place(self, short: Tensor) -> Tensor:
         """Where short item vectors (M, J) stand for clustering, (M, F): leading profile coordinates and log prices.

@@ -169,7 +169,7 @@ class Router:
         name = self.default_pool if pool is None else str(pool)
         if name in self.pools:
             return self.pools[name]
-        if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        if name.endswith((".yaml", ".yml", ".json")) or Path(name).is_file():
             return read_pool(Path(name), self.systems)
         raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML)")
 

@@ -4,8 +4,8 @@
     python scripts/bench_large_pools.py --device cuda                    # FAISS on the GPU where it has one, and torch
 
 Pools are drawn by `train.large_pools`; queries are RouteMix-open's test folds where ROUTEMIX_DIR is set, else pairs of
-the quickstart's. Every kind is timed in turn with the exact product on the same queries, one query at a time, from query
-vectors to the ranked best. Axes: B queries, M models, k results.
+the quickstart's. Every kind is timed in turn with the exact product on the same queries, one query at a time, from the
+query vector to the ranked best. Axes: B queries, M models, k results.
 """
 
 from __future__ import annotations

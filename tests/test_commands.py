@@ -65,7 +65,7 @@ def test_the_checkpoint_and_the_device_reach_the_router(monkeypatch: pytest.Monk
     seen: list[Any] = []
     monkeypatch.setattr(Router, "from_pretrained", lambda *args, **options: seen.append((args, options)))
     load_router(Namespace(checkpoint="here", device="cpu"))
-    assert seen == [(("here",), {"device": "cpu"})]
+    assert seen == [(("here",), {"device": "cpu", "index": "auto"})]
     with pytest.raises(UsageError, match=r"--device cpuu cannot be used .*use cpu, or cuda"):
         load_router(Namespace(checkpoint="here", device="cpuu"))
 
