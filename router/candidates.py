@@ -66,14 +66,14 @@ class Candidates:
 
     def take(self, rows: Tensor | slice) -> Candidates:
         """The candidates at `rows` (N,), or in a slice, in that order."""
-        at = range(len(self.facts))[rows] if isinstance(rows, slice) else rows.tolist()
+        at = None if isinstance(rows, slice) else rows.tolist()
         parts: dict[str, Any] = {}
         for each in fields(self):
             part = getattr(self, each.name)
             if isinstance(part, Tensor):
                 parts[each.name] = part[rows]
             elif isinstance(part, tuple):
-                parts[each.name] = tuple(part[row] for row in at)
+                parts[each.name] = part[rows] if at is None else tuple(part[row] for row in at)
         return replace(self, **parts)
 
 

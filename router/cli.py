@@ -209,7 +209,7 @@ def _add_route(command: argparse.ArgumentParser) -> None:
 
 def _add_pools(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--check", metavar="FILE", help="print every problem of a pool file (YAML); exit code 1 if any"
+        "--check", metavar="FILE", help="print every problem of a pool file (YAML, JSON); exit code 1 if any"
     )
 
 

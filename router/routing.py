@@ -163,7 +163,7 @@ class Router:
         return self.checkpoint.default_pool
 
     def pool(self, pool: str | Path | Pool | None = None) -> Pool:
-        """A pool by name, by YAML file, or as it is; the default for None. PoolError says what is known."""
+        """A pool by name, by YAML or JSON file, or as it is; the default for None. PoolError says what is known."""
         if isinstance(pool, Pool):
             return pool
         name = self.default_pool if pool is None else str(pool)
@@ -171,7 +171,7 @@ class Router:
             return self.pools[name]
         if name.endswith((".yaml", ".yml", ".json")) or Path(name).is_file():
             return read_pool(Path(name), self.systems)
-        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML)")
+        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML, JSON)")
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's tensors on this router's device, gathered once per pool."""

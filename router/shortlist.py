@@ -187,7 +187,7 @@ def _best(
     """Rows (B, k) of the greatest utility among those that `admitted` (M,) lets pass; -1 where there are fewer."""
 
     def score(start: int, stop: int) -> Tensor:
-        part = candidates.take(slice(start, stop))
+        part = candidates if stop - start == len(candidates.facts) else candidates.take(slice(start, stop))
         seen = part.predict(query, input_tokens)
         utility = scoring.utility(seen.quality.double(), seen.cost_usd.double(), weight)
         return utility if admitted is None else utility.masked_fill(~admitted[start:stop], -torch.inf)
