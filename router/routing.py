@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 4
 MAX_QUERY_CHARS = 500_000
 LISTED_TOGETHER = 32  # queries for whom a large pool is narrowed to one shortlist
-SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh
+SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
 INDEX_FOLDER = "index"  # inside a checkpoint's folder
 
 
@@ -88,7 +88,7 @@ class Router:
         self._shortlists: dict[Pool, Shortlist] = {}
         self._index_folder: Path | None = None  # where saved indexes lie
         self._guard: TailGuard | None = None  # made when first asked for
-        self._warned: set[tuple[str, Pool]] = set()  # of a denied name that no model of the pool has
+        self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str = "cpu", index: str = "auto") -> Router:
@@ -299,8 +299,10 @@ class Router:
     def _warn_of_unmatched(self, deny: Sequence[str], pool: Pool) -> None:
         """Once for each: a misspelt name would else let pass whom it means to keep out."""
         for name in deny:
-            if (name, pool) not in self._warned and not any(matches(model, [name]) for model in pool.ids):
-                self._warned.add((name, pool))
+            if (name, pool) in self._looked_up:
+                continue
+            self._looked_up.add((name, pool))
+            if not any(matches(model, [name]) for model in pool.ids):
                 logger.warning("deny %s matches no model of pool %s; %s", name, pool.name, known_names(name, pool.ids))
 
     def _stream(self, queries: Iterator[str], request: _Request, batch_size: int) -> Iterator[Decision]:
@@ -315,8 +317,10 @@ class Router:
             check_query(query)
         embedding = self.encoder.encode(queries, batch_size=batch_size)
         shortlist = self._shortlist(request.pool)
-        if shortlist is None or (request.goal is not None and request.goal.met_on == BATCH):
-            _check_fits(len(queries), request)
+        if shortlist is None:
+            return self._decide(queries, embedding, request, None, batch_size)
+        if request.goal is not None and request.goal.met_on == BATCH:
+            _check_fits(len(queries), len(request.pool.candidates))
             return self._decide(queries, embedding, request, None, batch_size)
         dials, _ = cost_weights(request.dial, len(queries), shortlist.candidates.cost_range_usd)
         decisions = []
@@ -441,13 +445,13 @@ def _rank(seen: Prediction, weights: Tensor, mask: Tensor, k: int) -> tuple[Tens
     return rank(seen.quality.double(), seen.cost_usd.double(), weights, mask, k)
 
 
-def _check_fits(count: int, request: _Request) -> None:
-    """UsageError where a goal for a list would have every query scored on too many models at once."""
-    most = SCORED_TOGETHER // len(request.pool.candidates)
-    if request.goal is not None and count > max(most, 1):
+def _check_fits(queries: int, models: int) -> None:
+    """UsageError where a goal for a list would have too many pairs of query and model scored at once."""
+    most = max(SCORED_TOGETHER // models, 1)
+    if queries > most:
         raise UsageError(
-            f"a budget or quality for a list weighs every model of the pool for every query, and {count:,} queries on "
-            f"{len(request.pool.candidates):,} models are too many: give at most {max(most, 1):,} at a time, or a dial"
+            "a budget or quality for a list weighs every model of the pool for every query, and "
+            f"{queries:,} queries on {models:,} models are too many: give at most {most:,} at a time, or a dial"
         )
 
 

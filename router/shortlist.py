@@ -75,10 +75,10 @@ class Shortlist:
         proposed = [np.zeros(0, np.int64)]
         for window in np.unique(windows).tolist():
             mine = np.flatnonzero(windows == window)
-            admitted = self._admit(demands, window, needed[int(mine[0])])
-            part = _part(query, torch.from_numpy(mine).to(self.device))
-            tokens, cost_weight = input_tokens[mine], weight.to(self.device)[mine]
-            proposed.append(self._propose(part, tokens, cost_weight, admitted, k))
+            admitted = self._admit(demands, window, needed[int(mine[0])], top)
+            at = torch.from_numpy(mine).to(self.device)
+            part = QueryVectors(*(getattr(query, each.name)[at] for each in fields(query)))
+            proposed.append(self._propose(part, input_tokens[at], weight.to(self.device)[at], admitted, k))
         return torch.from_numpy(np.unique(np.concatenate(proposed))).to(self.device)
 
     def change(self, candidates: Candidates, kept: Sequence[int]) -> None:
@@ -103,8 +103,11 @@ class Shortlist:
         self._windows = np.unique(np.append(self._window, np.inf))
         self._remembered: OrderedDict[tuple[Constraints, int], _Admitted] = OrderedDict()
 
-    def _admit(self, demands: Constraints, window: int, needed: float) -> _Admitted:
-        """Who may answer queries that need `needed` tokens, for which windows from the `window`-th are wide enough."""
+    def _admit(self, demands: Constraints, window: int, needed: float, top: int) -> _Admitted:
+        """Who may answer queries that need `needed` tokens, for which windows from the `window`-th are wide enough.
+
+        Said once where they are fewer than the `top` that are to be shown.
+        """
         key = (demands, window)
         if key in self._remembered:
             self._remembered.move_to_end(key)
@@ -113,6 +116,8 @@ class Shortlist:
         count = int(mask.sum())
         if not count:
             demands.admit(self.candidates.facts, [needed])  # raises, and says who removed whom
+        if count < top:
+            logger.warning("%d of %d models meet these demands, fewer than the %d asked for", count, len(mask), top)
         found = np.flatnonzero(mask)
         chosen = np.random.default_rng(0).choice(found, min(SAMPLE, count), replace=False)
         few = torch.from_numpy(found).to(self.device) if count < min(INDEX_FROM, len(mask)) else None
@@ -193,8 +198,3 @@ def _best(
         return utility if admitted is None else utility.masked_fill(~admitted[start:stop], -torch.inf)
 
     return top_k(score, len(candidates.facts), k, len(weight))[1]
-
-
-def _part(query: QueryVectors, rows: Tensor) -> QueryVectors:
-    """The queries at `rows`."""
-    return QueryVectors(*(getattr(query, each.name)[rows] for each in fields(query)))

@@ -123,9 +123,13 @@ def test_demands_that_nobody_meets_say_who_removed_whom(listed):
         listed.route(QUERIES[0], images=True, context_tokens=10**6, max_price_usd_per_mtok=0)
 
 
-def test_a_single_model_that_meets_the_demands_is_chosen_without_reasons(listed):
+def test_a_single_model_that_meets_the_demands_is_chosen_without_reasons_and_said_once(listed, caplog):
     name = listed.pool().ids[7]
     decision = listed.route(QUERIES[0], allow=[name])
+    assert listed.route(QUERIES[0], allow=[name]) == decision
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+        "1 of 600 models meet these demands, fewer than the 5 asked for"
+    ]
     assert decision.model == name and decision.reasons is None and len(decision.alternatives) == 1
 
 
