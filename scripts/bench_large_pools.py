@@ -1,6 +1,6 @@
 """Measures how pools of 10^3 to 10^6 models are routed: what each index loses, how long it takes, how large it is.
 
-    python scripts/bench_large_pools.py --write docs/performance.md      # two CPU cores: about ten minutes, 6 GB
+    python scripts/bench_large_pools.py --write docs/performance.md      # two CPU cores: about ten minutes, 5 GB
     python scripts/bench_large_pools.py --device cuda                    # FAISS on the GPU where it has one, and torch
 
 Pools are drawn by `train.large_pools`; queries are RouteMix-open's test folds where ROUTEMIX_DIR is set, else pairs of
@@ -40,6 +40,8 @@ from train.large_pools import large_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = 8
+THREADS = torch.get_num_threads()
+READ_ALL = ("product", "dense", "exact")  # every profile is read: with all THREADS
 ROUNDS = 3  # kinds take turns so often
 WARM_UP = 10  # decisions of each kind in each round that are not timed
 TIMED = 120  # decisions of each kind that are, at most
@@ -100,10 +102,13 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
-    parser.add_argument("--kinds", nargs="+", default=["auto", "flat", "ivf", "hnsw"])
+    parser.add_argument("--kinds", nargs="+", default=["auto", "flat", "hnsw"])
     parser.add_argument("--dials", type=float, nargs="+", default=[0, 3, 5, 8])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="torch's, for decisions by an index and Router.route; all for the others"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--checkpoint", default=str(ROOT / "checkpoints" / "routemix"))
     parser.add_argument("--json", type=Path, help="write all figures there")
@@ -140,7 +145,7 @@ def measure_size(router: Router, query: QueryVectors, tokens: Tensor, args: argp
         lists[kind] = Shortlist(candidates, router.network.size.protocols, kind, router.device)
         built[kind] = time.perf_counter() - start
         decide[kind] = decision(lists[kind])
-    times = timed(decide, flat, router.device)
+    times = timed(decide, flat, router.device, args.threads)
     profiles = sum(part.nbytes for part in (candidates.profile, candidates.bias, candidates.log_tokens))
     rows = []
     for kind in decide:
@@ -196,12 +201,13 @@ def decision(shortlist: Shortlist) -> Callable[[Case], Tensor]:
 
 
 def timed(
-    decide: dict[str, Callable[[Case], Any]], cases: Sequence[Case], device: torch.device
+    decide: dict[str, Callable[[Case], Any]], cases: Sequence[Case], device: torch.device, threads: int
 ) -> dict[str, list[float]]:
     """Milliseconds of each decision, by kind."""
     times: dict[str, list[float]] = {kind: [] for kind in decide}
     for turn in range(ROUNDS):
         for kind, run in decide.items():
+            torch.set_num_threads(THREADS if kind in READ_ALL else threads)
             for number, case in enumerate([*cases[:WARM_UP], *cases[turn::ROUNDS][: TIMED // ROUNDS]]):
                 start = time.perf_counter()
                 run(case)
@@ -209,6 +215,7 @@ def timed(
                     torch.cuda.synchronize(device)
                 if number >= WARM_UP:
                     times[kind].append(1e3 * (time.perf_counter() - start))
+    torch.set_num_threads(THREADS)
     return times
 
 
@@ -239,11 +246,13 @@ def measure_route(router: Router, queries: list[str], embedding: Tensor, args: a
     known = {text: embedding[row : row + 1] for row, text in enumerate(queries)}
     router.encoder.encode = lambda texts, batch_size=32: torch.cat([known[text] for text in texts])  # type: ignore
     times = []
+    torch.set_num_threads(args.threads)
     for number, text in enumerate([*queries[:WARM_UP], *queries]):
         start = time.perf_counter()
         router.route(text, dial=args.dials[number % len(args.dials)], top=TOP)
         if number >= WARM_UP:
             times.append(1e3 * (time.perf_counter() - start))
+    torch.set_num_threads(THREADS)
     return {"models": len(router.pool().candidates), "kind": "Router.route", **spread(times)}
 
 
@@ -293,7 +302,7 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        "threads": f"{THREADS} for {', '.join(READ_ALL)}, {args.threads} for the others",
         "faiss": None if faiss is None else faiss.__version__,
         "queries": args.queries,
         "dials": args.dials,
@@ -315,7 +324,7 @@ def markdown(report: dict[str, Any]) -> str:
     about = report["environment"]
     lines = [
         f"{about['date']}, {about['gpu'] or 'not measured on a GPU'}; {about['cpu']}, {about['cores']} cores "
-        f"(torch's threads: {about['threads']}, load average at the end: {about['load']}), Python {about['python']}, "
+        f"(torch's threads: {about['threads']}; load average at the end: {about['load']}), Python {about['python']}, "
         f"torch {about['torch']}, FAISS {about['faiss']}. {about['queries']} queries ({about['data']}), each at the "
         f"dials {', '.join(f'{dial:g}' for dial in about['dials'])}; pools drawn with seed {about['seed']}.",
         "",

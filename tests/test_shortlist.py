@@ -1,13 +1,14 @@
 """Decisions among a shortlist must be those among the whole pool, whatever a request demands."""
 
 import logging
+import sys
 from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
 
-from router import Router, shortlist
+from router import Router, index, shortlist
 from router.errors import NoCandidateError, PoolError, UsageError
 from router.index_kinds import find_faiss
 from router.pools import Candidate, Pool
@@ -198,3 +199,27 @@ def test_small_pools_have_no_index_and_a_checkpoint_without_a_folder_cannot_keep
 def test_an_unknown_kind_is_refused(checkpoint):
     with pytest.raises(UsageError, match="index must be one of auto, exact, flat, ivf, hnsw, got 'annoy'"):
         Router(checkpoint, index="annoy")
+
+
+def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpoint, monkeypatch, caplog):
+    monkeypatch.setattr("router.routing.INDEX_FROM", 100)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(index, "_told", set())
+    find_faiss.cache_clear()
+    try:
+        for wanted in ("auto", "ivf"):
+            router = Router(checkpoint, index=wanted)
+            same(router.route(QUERIES, dial=4), whole.route(QUERIES, dial=4))
+            assert [each.index.kind for each in router._shortlists.values()] == ["product"]
+    finally:
+        find_faiss.cache_clear()
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len(said) == 1 and "FAISS is not installed: large pools are searched by a full product" in said[0]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["auto", "exact", *KINDS])
+def test_decisions_on_a_gpu_are_those_on_a_cpu(kind, whole, checkpoint, monkeypatch):
+    monkeypatch.setattr("router.routing.INDEX_FROM", 100)
+    decided = Router(deepcopy(checkpoint), device="cuda", index=kind).route(QUERIES, dial=4, tools=True)
+    assert [d.model for d in decided] == [d.model for d in whole.route(QUERIES, dial=4, tools=True)]

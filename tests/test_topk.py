@@ -43,3 +43,12 @@ def test_a_mask_leaves_out_and_too_few_are_told_by_minus_one():
 def test_nothing_to_choose_from_is_an_error():
     with pytest.raises(ValueError, match="no candidate to score"):
         inner_product_top_k(torch.ones(1, 2), torch.zeros(0, 2), 3)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_a_cpu_finds(monkeypatch):
+    monkeypatch.setattr(topk, "SCORES_AT_ONCE", 4000)
+    query, items = torch.randn(3, 7, dtype=torch.float64), torch.randn(5000, 7, dtype=torch.float64)
+    values, rows = inner_product_top_k(query.cuda(), items.cuda(), 5)
+    expected = (query @ items.T).topk(5, dim=1)
+    assert torch.equal(rows.cpu(), expected.indices) and torch.allclose(values.cpu(), expected.values)
