@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from router.network import ProfileTable, QueryVectors
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 
+PRIORS_AT_ONCE = 1024  # candidates whose weights over all systems are held in one matrix
 PRIOR_BANDWIDTH = math.log(2)  # a model at twice the price weighs exp(-1/2) in a price-class prior
 
 
@@ -78,6 +80,24 @@ class Candidates:
         """Quality and cost (B, M) of prompts of (B,) tokens; `attitude` as in `quality`."""
         return Prediction(self.quality(query, attitude), self.cost(query, input_tokens), query, input_tokens)
 
+    def take(self, rows: Tensor | slice) -> Candidates:
+        """The candidates at `rows` (N,), or in a slice, in that order."""
+        count = len(self.facts)
+        at = range(count)[rows] if isinstance(rows, slice) else rows.tolist()
+        parts: dict[str, Any] = {}
+        for each in fields(self):
+            part = getattr(self, each.name)
+            if isinstance(part, Tensor) and each.name != "spread":
+                parts[each.name] = part[rows]
+            elif isinstance(part, tuple) and each.name != "unsure":
+                parts[each.name] = part[rows] if isinstance(rows, slice) else tuple(part[row] for row in at)
+        if self.spread is not None:
+            place = {m: u for u, m in enumerate(self.unsure)}
+            found = [(n, place[m]) for n, m in enumerate(at) if m in place]
+            parts["unsure"] = tuple(n for n, _ in found)
+            parts["spread"] = self.spread[[u for _, u in found]] if found else None
+        return replace(self, **parts)
+
 
 def features(query: QueryVectors, protocol: int, columns: int) -> Tensor:
     """What multiplies a system's row (weights, slope of difficulty, bias) under a protocol: (B, columns + 2)."""
@@ -101,26 +121,43 @@ def gather_candidates(
     known = [index[c.system] for c in pool.candidates if c.system is not None]
     home = int(table.protocol[known].mode().values) if known else int(table.protocol.mode().values)
     spread = spread or {}
-    weights = torch.zeros(len(pool.candidates), len(systems))
-    for row, candidate in enumerate(pool.candidates):
-        if candidate.system is not None:
-            weights[row, index[candidate.system]] = 1.0
-        else:
-            weights[row] = _price_class(candidate.facts, table, systems, models, home, spread)
-    weights = weights.to(table.bias)
-    protocol = torch.where(weights.max(1).values == 1, table.protocol[weights.argmax(1)], home)
+    rows = torch.tensor([-1 if c.system is None else index[c.system] for c in pool.candidates]).to(table.protocol)
+    priors: dict[float, Tensor] = {}  # they hang on the price alone, and large pools repeat prices
+    blends: list[tuple[slice, Tensor]] = []  # weights (N, S) of runs of candidates of whom any has no profile
+    for start in range(0, len(rows), PRIORS_AT_ONCE):
+        run = pool.candidates[start : start + PRIORS_AT_ONCE]
+        if any(c.system is None for c in run):
+            weights = torch.zeros(len(run), len(systems))
+            for row, candidate in enumerate(run):
+                price = candidate.facts.output_usd_per_mtok or 0.0
+                if candidate.system is not None:
+                    weights[row, index[candidate.system]] = 1.0
+                    continue
+                if price not in priors:
+                    priors[price] = _price_class(candidate.facts, table, systems, models, home, spread)
+                weights[row] = priors[price]
+            blends.append((slice(start, start + len(run)), weights.to(table.bias)))
+    protocol = torch.where(rows >= 0, table.protocol[rows.clamp_min(0)], home)
+
+    def of_members(numbers: Tensor) -> Tensor:
+        """Of the systems' `numbers` (S, ...) those of every candidate: its system's, or its price class' mean."""
+        found = numbers[rows.clamp_min(0)]
+        for run, weights in blends:
+            found[run] = weights @ numbers
+        return found
+
     facts = tuple(c.facts for c in pool.candidates)
     price_in = torch.tensor([f.input_usd_per_mtok for f in facts]).to(table.bias)
     price_out = torch.tensor([f.output_usd_per_mtok for f in facts]).to(table.bias)
     unsure = {m: spread[c.system] for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
-    means = weights @ torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1)
     with torch.no_grad():
+        means = of_members(torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1))
         return Candidates(
             facts,
             tuple(c.system is None for c in pool.candidates),
-            weights @ table.matrix(),
-            weights @ table.bias,
-            weights @ table.log_tokens,
+            of_members(table.matrix()),
+            of_members(table.bias),
+            of_members(table.log_tokens),
             protocol,
             price_in,
             price_out,

@@ -1,4 +1,4 @@
-"""`router pools`, `router show` and `router evaluate`, and how every command finds and loads its checkpoint.
+"""`router pools | show | evaluate | index`, and how every command finds and loads its checkpoint.
 
 Each takes parsed arguments, prints its result on stdout and returns an exit code. Heavy packages are imported inside.
 """
@@ -53,7 +53,7 @@ def load_router(args: Namespace) -> Router:
 
     device = _check_device(args.device)
     logger.debug("loading %s on %s", checkpoint, device)
-    return Router.from_pretrained(checkpoint, device=device)
+    return Router.from_pretrained(checkpoint, device=device, index=getattr(args, "index", "auto"))
 
 
 def _check_device(name: str) -> str:
@@ -168,6 +168,20 @@ def run_show(args: Namespace) -> int:
         )
     else:
         print("\n".join(profile_lines(profile, facts, args.top)))
+    return 0
+
+
+def run_index(args: Namespace) -> int:
+    """Build the index of a pool and write it into the checkpoint's folder."""
+    router = load_router(args)
+    pool = router.pool(args.pool)
+    file = router.save_index(pool)
+    if args.json:
+        print_json({"pool": pool.name, "models": len(pool.candidates), "file": None if file is None else str(file)})
+    elif file is None:
+        print(f"pool {pool.name} of {len(pool.candidates):,} models needs no index: all of them are scored")
+    else:
+        print(f"index of pool {pool.name}, {len(pool.candidates):,} models: {file} ({file.stat().st_size:,} bytes)")
     return 0
 
 

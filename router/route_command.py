@@ -217,6 +217,7 @@ def _settings(
         "pool_sha256": hashlib.sha256(repr(pool).encode()).hexdigest(),
         "dial": dial,
         "explain": args.explain,
+        "index": args.index,
         "version": package.__version__,
         **_options(args, pool),
         "pool": pool.name,

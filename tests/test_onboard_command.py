@@ -151,7 +151,7 @@ def test_a_pool_whose_dials_were_measured_without_it_is_warned_of(run, router, o
     checkpoint.dial_tables["both"] = DialTable("abc", 3, (0.0, 10.0), (2.0, 0.5), (0.75, 0.5), (0.625, 0.5))
     save_checkpoint(checkpoint, router)
     code, _, err = run("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED)
-    assert code == 0 and "was measured on both without new" in err and "train dials" in err
+    assert code == 0 and "was measured on both without new" in err and "for lists of queries" in err
     code, _, err = run("onboard", "other", "--into", "router", "--answers", "answers.jsonl", "--no-pool")
     assert (code, err) == (0, "")
 

@@ -360,3 +360,31 @@ def test_an_onboarded_pool_never_takes_the_place_of_a_trained_one(onboarding_wor
     taken = Pool("both", (Candidate(NEW, made.onboarded.systems[0]),))
     with pytest.raises(CheckpointError, match="onboarded pool 'both' has the name of a trained one"):
         save_checkpoint(replace(made, onboarded=replace(made.onboarded, pools=(taken,))), tmp_path / "router")
+
+
+@pytest.mark.parametrize("attitude", ["optimistic", "neutral", "pessimistic"])
+def test_an_index_leaves_every_decision_as_it_is_under_each_attitude(onboarding_world: World, attitude, monkeypatch):
+    monkeypatch.setattr("router.shortlist.PROPOSED", 2)  # of the pool of all models, so that the index matters
+    monkeypatch.setattr("router.shortlist.PROPOSED_PER_TOP", 1)
+    monkeypatch.setattr("router.shortlist.INDEX_FROM", 2)
+    world = onboarding_world
+    made = onboard(world.checkpoint, NEW, world.answers(world.row(*STRONG), 3)).checkpoint
+    everyone = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == CHAT)
+    pool = Pool("all", (*everyone, Candidate(NEW, made.onboarded.systems[0])), 0.001)
+    exact, indexed = Router(made), Router(made, index="flat")
+    options = {"pool": pool, "dial": 1.0, "top": 2, "attitude": attitude, "batch_size": 1}
+    for text in TEXTS[:30]:
+        one, other = exact.route(text, **options), indexed.route(text, **options)
+        assert (one.model, one.quality) == (other.model, pytest.approx(other.quality, abs=1e-6))
+
+
+def test_of_a_few_candidates_those_that_were_unsure_are_unsure(onboarding_world: World):
+    world = onboarding_world
+    made = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 5), pools=["both"]).checkpoint
+    router = Router(made)
+    candidates = router.candidates()
+    query = router.predict(TEXTS[:4]).query
+    taken = candidates.take(torch.tensor([2, 0]))
+    assert (candidates.unsure, taken.unsure) == ((2,), (0,))
+    assert torch.equal(taken.quality(query, 1.0), candidates.quality(query, 1.0)[:, [2, 0]])
+    assert candidates.take(slice(0, 2)).spread is None and candidates.take(slice(0, 2)).unsure == ()

@@ -10,7 +10,7 @@ import torch
 from onboarding_world import TEXTS
 
 from router import cli, routing
-from router.candidates import gather_candidates
+from router.candidates import Candidates, gather_candidates
 from router.checkpoint import Checkpoint
 from router.dial_table import measure_dials
 from router.encoder import QueryEncoder
@@ -338,13 +338,13 @@ def test_an_attitude_moves_the_onboarded_model_by_its_deviation_and_no_other_by_
 
 def test_the_attitude_counts_in_what_a_guard_compares(grown, monkeypatch):
     asked = []
-    original = Router._predict
+    original = Candidates.predict
 
-    def noted(self, candidates, embedding, queries, attitude=0.0):
+    def noted(self, query, input_tokens, attitude=0.0):
         asked.append(attitude)
-        return original(self, candidates, embedding, queries, attitude)
+        return original(self, query, input_tokens, attitude)
 
-    monkeypatch.setattr(Router, "_predict", noted)
+    monkeypatch.setattr(Candidates, "predict", noted)
     monkeypatch.setattr(grown[0], "_guard", SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None))
     grown[0].route(["two is prime where", "root"], attitude="pessimistic", guard=True)
     assert asked == [-1.0, -1.0, -1.0]
