@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,32 +29,15 @@ logger = logging.getLogger(__name__)
 def run_onboard(args: Namespace) -> int:
     """Fit one model's profile, or those of a whole data folder, into a checkpoint."""
     _check_sources(args)
-    folder, checkpoint = _open_for_change(args.checkpoint)
-    if args.data is not None:
-        fitted = _onboard_folder(args, checkpoint)
-        _write(fitted.checkpoint, folder)
-        _print_folder(args, fitted)
-        return 0
-    from router.answers import read_answers
-    from router.onboarding import onboard
-
-    answers = read_answers(args.answers) if args.answers else None
-    pools = [] if args.no_pool else args.pool
-    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
-    if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
-        pools = [checkpoint.default_pool]
-    found = onboard(
-        checkpoint,
-        _facts(args),
-        answers,
-        benchmarks=_benchmarks(args),
-        protocol=args.protocol,
-        pools=pools,
-        replace_old=args.replace,
-        progress=show_progress(args),
-    )
-    _write(found.checkpoint, folder)
-    _print_onboarding(args, found)
+    with _changing(args.checkpoint) as (folder, checkpoint):
+        if args.data is not None:
+            fitted = _onboard_folder(args, checkpoint)
+            _write(fitted.checkpoint, folder)
+            _print_folder(args, fitted)
+        else:
+            found = _onboard_model(args, checkpoint)
+            _write(found.checkpoint, folder)
+            _print_onboarding(args, found)
     return 0
 
 
@@ -59,15 +45,35 @@ def run_forget(args: Namespace) -> int:
     """Take an onboarded model out of a checkpoint."""
     from router.onboarding import forget
 
-    folder, checkpoint = _open_for_change(args.checkpoint)
-    left = forget(checkpoint, args.model)
-    _write(left, folder)
+    with _changing(args.checkpoint) as (folder, checkpoint):
+        left = forget(checkpoint, args.model)
+        _write(left, folder)
+    others = [system.id for system in left.onboarded.systems]
     if args.json:
-        print_json({"removed": args.model, "onboarded": [system.id for system in left.onboarded.systems]})
+        print_json({"removed": args.model, "onboarded": others})
     else:
-        others = ", ".join(system.id for system in left.onboarded.systems)
-        print(f"{args.model} is gone; {others or 'no onboarded model'} left in {folder}")
+        print(f"{args.model} is gone; {', '.join(others) or 'no onboarded model'} left in {folder}")
     return 0
+
+
+def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
+    from router.answers import read_answers
+    from router.onboarding import onboard
+
+    pools = [] if args.no_pool else args.pool
+    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
+    if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
+        pools = [checkpoint.default_pool]
+    return onboard(
+        checkpoint,
+        _facts(args),
+        read_answers(args.answers) if args.answers else None,
+        benchmarks=_benchmarks(args),
+        protocol=args.protocol,
+        pools=pools,
+        replace_old=args.replace,
+        progress=show_progress(args),
+    )
 
 
 def _check_sources(args: Namespace) -> None:
@@ -94,8 +100,11 @@ def _check_sources(args: Namespace) -> None:
         raise UsageError("--split and --folds belong to --data")
 
 
-def _open_for_change(given: str) -> tuple[Path, Checkpoint]:
-    """The folder that is to be changed, and the checkpoint in it."""
+@contextmanager
+def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
+    """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
+    import fcntl  # not on Windows
+
     from router.checkpoint import load_checkpoint
 
     folder = Path(given)
@@ -103,7 +112,15 @@ def _open_for_change(given: str) -> tuple[Path, Checkpoint]:
         raise CheckpointError(
             f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
         )
-    return folder, load_checkpoint(folder)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
+        yield folder, load_checkpoint(folder)
+    finally:
+        os.close(opened)
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:

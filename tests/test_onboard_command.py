@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -419,3 +421,15 @@ def test_anchors_that_cannot_be_chosen_are_one_line_and_no_file(run, router, que
     found, out, err = run("anchors", "--checkpoint", "router", "--output", "anchors.jsonl", *argv.split())
     assert (found, out) == (code, "")
     assert message in err and not Path("anchors.jsonl").exists()
+
+
+def test_two_commands_do_not_change_a_checkpoint_at_once(run, router):
+    opened = os.open(router, os.O_RDONLY)
+    fcntl.flock(opened, fcntl.LOCK_EX)
+    argv = ("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED)
+    try:
+        code, _, err = run(*argv)
+        assert code == 1 and "another command is changing router" in err
+    finally:
+        os.close(opened)
+    assert run(*argv)[0] == 0
