@@ -70,8 +70,9 @@ def measure(router: Router, queries: Sequence[str], rounds: int) -> list[dict[st
     for (batch, ahead), pairs in found.items():
         routed = sorted(len(queries) / whole for whole, _ in pairs)
         rows.append({
-            "batch_size": batch, "together": batch * ahead, "per_second": statistics.median(routed), "slowest": routed[0],
-            "fastest": routed[-1], "encoder_per_second": statistics.median(len(queries) / bare for _, bare in pairs),
+            "batch_size": batch, "together": batch * ahead, "per_second": statistics.median(routed),
+            "slowest": routed[0], "fastest": routed[-1],
+            "encoder_per_second": statistics.median(len(queries) / bare for _, bare in pairs),
             "share_of_encoder": statistics.median(bare / whole for whole, bare in pairs),
         })  # fmt: skip
     return rows
