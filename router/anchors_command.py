@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from router.commands import find_checkpoint, needing_evaluate, print_json, show_progress
-from router.errors import UsageError
+from router.errors import UsageError, known_names
 
 
 def run_anchors(args: Namespace) -> int:
@@ -29,6 +29,10 @@ def run_anchors(args: Namespace) -> int:
         raise UsageError(f"{args.queries or args.data} holds no query to choose from")
     checkpoint = load_checkpoint(find_checkpoint(args.checkpoint))
     like = args.protocol or home_protocol(checkpoint)
+    if like not in checkpoint.protocols:
+        raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
+    if args.n > len(texts):
+        raise UsageError(f"--n {args.n} of {len(texts)} different queries: ask for {len(texts)} at most")
     prior = prior_for(checkpoint, like)
     most = max(CONSIDERED, DRAWN * args.n)  # what is drawn from; reading more would take minutes and change little
     if len(texts) > most:

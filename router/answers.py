@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from router.errors import DataError
 
 QUERY_KEYS = ("query", "text")
+MOST_TOKENS = 10_000_000  # of an answer
 SHOWN = 10  # problems of a file in one message
 
 
@@ -40,8 +41,9 @@ class Answers:
             )
         if not ((self.score >= 0) & (self.score <= 1)).all():
             raise DataError("every score of an answer must lie in [0, 1]")
-        if not (np.isnan(self.output_tokens) | ((self.output_tokens >= 0) & np.isfinite(self.output_tokens))).all():
-            raise DataError("output_tokens of an answer must be a finite number of at least 0, or NaN where unknown")
+        tokens = self.output_tokens
+        if not (np.isnan(tokens) | ((tokens >= 0) & (tokens <= MOST_TOKENS))).all():
+            raise DataError(f"output_tokens of an answer must lie in 0 to {MOST_TOKENS}, or be NaN where unknown")
 
 
 def make_answers(
@@ -100,9 +102,10 @@ def _answer(line: str) -> tuple[str, float, float]:
     score, tokens = _number(found.get("score")), _number(found.get("output_tokens"))
     if not 0 <= score <= 1:
         raise ValueError(f"score must be a number from 0 to 1, got {reprlib.repr(found.get('score'))}")
-    if found.get("output_tokens") is not None and not 0 <= tokens < math.inf:
+    if found.get("output_tokens") is not None and not 0 <= tokens <= MOST_TOKENS:
         raise ValueError(
-            f"output_tokens must be a number of at least 0, or missing, got {reprlib.repr(found['output_tokens'])}"
+            f"output_tokens must be a number from 0 to {MOST_TOKENS}, or missing, got "
+            f"{reprlib.repr(found['output_tokens'])}"
         )
     return query, score, tokens
 

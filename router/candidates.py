@@ -47,7 +47,8 @@ class Candidates:
     price_out: Tensor  # (M,)
     cost_range_usd: float
     unsure: tuple[int, ...] = ()  # (U,) candidates whose profile was fitted from few answers
-    spread: Tensor | None = None  # (U, F, R), see `router.onboarded.OnboardedProfile`
+    spread_of: tuple[int, ...] = ()  # (U,) which row of `spread` is theirs: several may share a profile
+    spread: Tensor | None = None  # (Q, F, R), see `router.onboarded.OnboardedProfile`
 
     def quality(self, query: QueryVectors, attitude: float = 0.0) -> Tensor:
         """Probability (B, M) of a good answer; `attitude` standard deviations above what an unsure profile says."""
@@ -61,11 +62,16 @@ class Candidates:
         if self.spread is None:
             return query.vector.new_zeros(len(query.vector), 0)
         columns = self.spread.shape[1] - 2
+        owner = {
+            row: m for m, row in zip(self.unsure, self.spread_of, strict=True)
+        }  # any of those that share a profile
         parts = [
-            features(query, int(self.protocol[m]), columns) @ factor
-            for m, factor in zip(self.unsure, self.spread, strict=True)
+            features(query, int(self.protocol[owner[row]]), columns) @ self.spread[row] if row in owner else None
+            for row in range(len(self.spread))
         ]
-        return torch.stack(parts, dim=1).norm(dim=2)
+        empty = query.vector.new_zeros(len(query.vector), self.spread.shape[2])
+        deviation = torch.stack([empty if part is None else part for part in parts], dim=1).norm(dim=2)
+        return deviation[:, list(self.spread_of)]
 
     def logits(self, vector: Tensor) -> Tensor:
         """Logits (B, M) of query vectors (B, D)."""
@@ -89,13 +95,13 @@ class Candidates:
             part = getattr(self, each.name)
             if isinstance(part, Tensor) and each.name != "spread":
                 parts[each.name] = part[rows]
-            elif isinstance(part, tuple) and each.name != "unsure":
+            elif isinstance(part, tuple) and each.name not in ("unsure", "spread_of"):
                 parts[each.name] = part[rows] if isinstance(rows, slice) else tuple(part[row] for row in at)
         if self.spread is not None:
-            place = {m: u for u, m in enumerate(self.unsure)}
+            place = dict(zip(self.unsure, self.spread_of, strict=True))
             found = [(n, place[m]) for n, m in enumerate(at) if m in place]
-            parts["unsure"] = tuple(n for n, _ in found)
-            parts["spread"] = self.spread[[u for _, u in found]] if found else None
+            parts["unsure"], parts["spread_of"] = tuple(n for n, _ in found), tuple(row for _, row in found)
+            parts["spread"] = self.spread if found else None
         return replace(self, **parts)
 
 
@@ -149,7 +155,9 @@ def gather_candidates(
     facts = tuple(c.facts for c in pool.candidates)
     price_in = torch.tensor([f.input_usd_per_mtok for f in facts]).to(table.bias)
     price_out = torch.tensor([f.output_usd_per_mtok for f in facts]).to(table.bias)
-    unsure = {m: spread[c.system] for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
+    unsure = {m: c.system for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
+    unsure_systems = list(dict.fromkeys(unsure.values()))
+    row_of = {system: row for row, system in enumerate(unsure_systems)}
     with torch.no_grad():
         means = of_members(torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1))
         return Candidates(
@@ -161,9 +169,10 @@ def gather_candidates(
             protocol,
             price_in,
             price_out,
-            pool.cost_range_usd or _cost_range(means, price_in, price_out),
+            pool.cost_range_usd or _cost_range(_known_means(means, unsure), price_in, price_out),
             tuple(unsure),
-            torch.stack(list(unsure.values())).to(table.bias) if unsure else None,
+            tuple(row_of[system] for system in unsure.values()),
+            torch.stack([spread[system] for system in unsure_systems]).to(table.bias) if unsure else None,
         )
 
 
@@ -191,6 +200,15 @@ def _price_class(
     log_price = torch.tensor([math.log(max(p or 0.0, 1e-3)) for p in prices])
     distance = (log_price - math.log(max(facts.output_usd_per_mtok or 0.0, 1e-3))) / PRIOR_BANDWIDTH
     return torch.softmax((-(distance**2) / 2).masked_fill(~usable, -torch.inf), dim=0)
+
+
+def _known_means(means: Tensor, unsure: Collection[int]) -> Tensor:
+    """The candidates' means (M, 3) with no score for those judged by few answers: perhaps these were easy ones."""
+    if len(unsure) == len(means):
+        return means
+    known = means.clone()
+    known[list(unsure), 0] = -1.0
+    return known
 
 
 def _cost_range(means: Tensor, price_in: Tensor, price_out: Tensor) -> float:

@@ -109,7 +109,12 @@ def build_parser() -> argparse.ArgumentParser:
         ("show", "print a model's facts and its learned profile", _add_show, commands.run_show),
         ("evaluate", "judge the router on recorded outcomes", _add_evaluate, commands.run_evaluate),
         ("anchors", "choose which queries to grade for a new model", _add_anchors, anchors_command.run_anchors),
-        ("onboard", "add a new model from graded answers, without training", _add_onboard, onboard_command.run_onboard),
+        (
+            "onboard",
+            "add a model from graded answers or benchmark scores",
+            _add_onboard,
+            onboard_command.run_onboard,
+        ),
         ("forget", "take an onboarded model out again", _add_forget, onboard_command.run_forget),
         ("index", "build a large pool's index and keep it in the checkpoint's folder", _add_index, commands.run_index),
     ):
@@ -331,7 +336,7 @@ def _number(kind: Callable[[str], float], low: float, high: float = float("inf")
             value = kind(text)
         except ValueError:
             value = float("nan")
-        if not low <= value <= high:
+        if not low <= value <= high or value == float("inf"):
             raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {allowed}")
         return value
 

@@ -78,7 +78,7 @@ def dial_choices(quality: Array, cost: Array, cost_range_usd: float) -> NDArray[
     >>> dial_choices(np.array([[0.9, 0.5]]), np.array([[0.02, 0.01]]), 0.01)[[0, 60, 100]].ravel().tolist()
     [0, 1, 1]
     """
-    by_cost = np.argsort(cost, axis=1, kind="stable")  # of equal utilities the cheaper one
+    by_cost = np.lexsort((-quality, cost), axis=1)  # of equal utilities the cheaper one, of equal costs the better
     quality, cost = np.take_along_axis(quality, by_cost, axis=1), np.take_along_axis(cost, by_cost, axis=1)
     weights = scoring.cost_weight(torch.from_numpy(DIALS), cost_range_usd).tolist()
     values = (quality - weight * cost if math.isfinite(weight) else -cost for weight in weights)

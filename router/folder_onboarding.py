@@ -1,7 +1,7 @@
 """Onboards every new system of a data folder at once: a pool of one's own models, from one's own graded answers.
 
 A protocol that the checkpoint does not know is taken for that trained one which explains its answers best. The systems
-of a protocol share what the pool as a whole tells: each is drawn to the pool's mean profile, not to the trained mean.
+of a protocol share what the pool as a whole tells: each is drawn to the mean profile of the others, not to the trained.
 Axes: N queries of the folder, n rows that are read, S new systems, F numbers of a profile.
 """
 
@@ -66,6 +66,17 @@ def onboard_folder(
     checkpoint = cleared(checkpoint, [dataset.systems[s] for s in new], replace_old)
     if any(each.name == pool for each in checkpoint.onboarded.pools):
         raise UsageError(f"there is an onboarded pool {pool!r} with other models: name the new one otherwise")
+    models = [dataset.systems[s].model for s in new]
+    twice = sorted({model for model in models if models.count(model) > 1})
+    if twice:
+        raise PoolError(
+            f"{twice[0]} has outcomes under several new protocols, and a pool names a model once: put each protocol's "
+            "outcomes into a folder of its own"
+        )
+    if not any(model in dataset.models and dataset.models[model].priced for model in models):
+        raise UsageError(
+            f"none of {', '.join(models[:10])} has prices in {dataset.folder}/models.csv, so there is no pool to make"
+        )
     read = np.flatnonzero(answered[:, new].any(axis=1))
     texts = dataset.queries["text"].to_numpy()[read].tolist()
     query = read_queries(checkpoint.encoder, checkpoint.network, texts, progress)
@@ -84,10 +95,8 @@ def _fit_group(
 ) -> list[OnboardedProfile]:
     """Profiles of the systems of one protocol, columns `group` of the folder, on its rows `read` (n,)."""
     score = dataset.score[read][:, group].astype(np.float64)
-    like, prior, seen, pooled = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
+    like, prior, seen = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
     log_length = query.log_length[:, checkpoint.protocols.index(like)].double().numpy()
-    # What the known systems of a protocol differ by, around what the new ones have in common.
-    around = ProfilePrior(pooled.row, prior.row.factor, prior.row.left_out)
     found = []
     for at, column in enumerate(group):
         system, mine = dataset.systems[column], ~np.isnan(score[:, at])
@@ -99,27 +108,39 @@ def _fit_group(
             float(dataset.input_tokens[read[mine]].mean()),
             float(known.mean()) if len(known) else prior.means[2],
         )
-        fitted = fit_profile(seen[mine], score[mine, at], around)
+        fitted = fit_profile(seen[mine], score[mine, at], _around(seen, np.delete(score, at, axis=1), prior))
         length = fit_length(log_length[mine], tokens, prior.log_tokens)
         found.append(make_profile(system, facts, like, fitted, length, means, int(mine.sum())))
     return found
 
 
-def _best_protocol(
-    checkpoint: Checkpoint, query: QueryVectors, score: Array, protocol: str
-) -> tuple[str, Prior, Array, FittedProfile]:
-    """The trained protocol to take for `protocol`, its prior, the features (n, F) under it, and the mean profile."""
+def _pooled(seen: Array, score: Array, prior: Prior) -> FittedProfile:
+    """The mean profile of the systems that scored (n, S) on queries of features (n, F)."""
     told = (~np.isnan(score)).sum(axis=1)
     mean = np.nansum(score, axis=1) / np.maximum(told, 1)
-    best: tuple[str, Prior, Array, FittedProfile] | None = None
+    return fit_profile(seen, mean, prior.row, told.astype(np.float64))
+
+
+def _around(seen: Array, others: Array, prior: Prior) -> ProfilePrior:
+    """What the known systems of a protocol differ by, around what the other new ones (n, S - 1) have in common."""
+    if not others.shape[1]:
+        return prior.row
+    return ProfilePrior(_pooled(seen, others, prior).row, prior.row.factor, prior.row.left_out)
+
+
+def _best_protocol(
+    checkpoint: Checkpoint, query: QueryVectors, score: Array, protocol: str
+) -> tuple[str, Prior, Array]:
+    """The trained protocol to take for `protocol`, its prior, and the features (n, F) under it."""
+    best: tuple[float, tuple[str, Prior, Array]] | None = None
     for like in [protocol] if protocol in checkpoint.protocols else checkpoint.protocols:
         prior = prior_for(checkpoint, like)
         seen = query_features(query, checkpoint, like)
-        pooled = fit_profile(seen, mean, prior.row, told.astype(np.float64))
-        if best is None or pooled.log_evidence > best[3].log_evidence:
-            best = like, prior, seen, pooled
+        evidence = _pooled(seen, score, prior).log_evidence
+        if best is None or evidence > best[0]:
+            best = evidence, (like, prior, seen)
     assert best is not None, "a checkpoint has a protocol"
-    return best
+    return best[1]
 
 
 def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], column: int) -> Array:
@@ -139,16 +160,8 @@ def _pool(
     dataset: Dataset, rows: NDArray[np.bool_], name: str, profiles: list[OnboardedProfile]
 ) -> tuple[Pool, tuple[str, ...]]:
     """A pool of the priced among `profiles`, with the scale of its dial, and the models that have no price."""
-    models = [each.system.model for each in profiles]
-    twice = sorted({model for model in models if models.count(model) > 1})
-    if twice:
-        raise PoolError(f"{twice[0]} has outcomes under several new protocols: onboard one protocol at a time")
     unpriced = tuple(each.facts.id for each in profiles if not each.facts.priced)
     members = tuple(Candidate(each.facts, each.system) for each in profiles if each.facts.priced)
-    if not members:
-        raise UsageError(
-            f"none of {', '.join(unpriced[:10])} has prices in {dataset.folder}/models.csv, so there is no pool to make"
-        )
     pool = Pool(name, members)
     outcomes = pool_outcomes(dataset, pool).take(rows)
     if len(outcomes.rows):

@@ -156,7 +156,7 @@ class CandidateIndex:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             arrays = {name: np.ascontiguousarray(each) for name, each in parts.items()}
-            safetensors.save_file(arrays, partial, metadata={"index": json.dumps(about)})
+            partial.write_bytes(safetensors.save(arrays, metadata={"index": json.dumps(about)}))  # with the usual mode
             os.replace(partial, target)
         except OSError as error:
             raise CheckpointError(f"cannot write the index {target}: {error}") from error
@@ -173,12 +173,15 @@ class CandidateIndex:
             raise CheckpointError(f"{file} was built of other profiles or prices")
         if about["kind"] != "product" and find_faiss() is None:
             raise CheckpointError(f"{file} needs FAISS: {INSTALL}")
-        tensors = {name: torch.from_numpy(each) for name, each in _under("reduction.", parts).items()}
-        reduction = Reduction(**tensors, profile_columns=about["profile_columns"], lost=about["lost"])
-        kind = KINDS[about["kind"]]
-        store = kind.of_state(_under("store.", parts), reduction.profile_length, torch.device(device))
-        index = cls(about["kind"], reduction, store, parts["ids"])
-        index._stray, index._stray_ids = torch.from_numpy(parts["stray"]), parts["stray_ids"]
+        try:
+            tensors = {name: torch.from_numpy(each) for name, each in _under("reduction.", parts).items()}
+            reduction = Reduction(**tensors, profile_columns=about["profile_columns"], lost=about["lost"])
+            kind = KINDS[about["kind"]]
+            store = kind.of_state(_under("store.", parts), reduction.profile_length, torch.device(device))
+            index = cls(about["kind"], reduction, store, parts["ids"])
+            index._stray, index._stray_ids = torch.from_numpy(parts["stray"]), parts["stray_ids"]
+        except Exception as error:  # FAISS, torch and the tables raise their own for bytes that are not theirs
+            raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {error}") from error
         return index
 
     def _by_id(self, rows: Mask) -> Mask:
@@ -204,6 +207,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     try:
         with safe_open(file, framework="numpy") as content:
             about = json.loads((content.metadata() or {}).get("index", "{}"))
+            if not isinstance(about, dict):
+                raise ValueError("its header is no JSON object")
             return about, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file} is no index that can be read: {error}") from error

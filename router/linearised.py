@@ -17,6 +17,8 @@ from router import scoring
 from router.candidates import Candidates
 from router.network import QueryVectors
 
+TIE_USD = 1e-9  # what a logit is worth where only cost counts
+LEAST_WEIGHT = 1e-4  # of cost, in quality per cost range: a tenth of what the least dial above 0 gives it
 LEAST_SLOPE = 1e-6  # a quality that is certain in every digit still is worth more the more certain it is
 
 
@@ -28,15 +30,18 @@ def item_vectors(candidates: Candidates, protocols: int) -> Tensor:
     return torch.cat([candidates.profile, candidates.bias[:, None], prices], dim=1)
 
 
-def search_vectors(query: QueryVectors, input_tokens: Tensor, weight: Tensor, logit: Tensor) -> Tensor:
+def search_vectors(
+    query: QueryVectors, input_tokens: Tensor, weight: Tensor, logit: Tensor, least_weight: float = 0.0
+) -> Tensor:
     """Search vectors (B, V) of queries at cost weights (B,) in quality per USD, tangent at `logit` (B,).
 
-    Scaled so that the greatest entry of each is 1 in size. At an infinite weight only the cost columns are not 0.
+    Scaled so that the greatest entry of each is 1 in size. A weight counts `least_weight` at least; at an infinite one
+    a logit is worth TIE_USD: of models that are equal but for that the cheaper comes first, or the better.
     """
     vector = query.vector
     finite = torch.isfinite(weight)
-    slope = torch.where(finite, sigmoid_slope(logit).clamp_min(LEAST_SLOPE), 0.0).to(vector)[:, None]
-    price = torch.where(finite, weight, 1.0).to(vector)[:, None] / -1e6
+    slope = torch.where(finite, sigmoid_slope(logit).clamp_min(LEAST_SLOPE), TIE_USD).to(vector)[:, None]
+    price = torch.where(finite, weight.clamp_min(least_weight), 1.0).to(vector)[:, None] / -1e6
     tokens = torch.cat([input_tokens[:, None].to(vector), torch.exp(query.log_length)], dim=1)
     search = torch.cat([slope * vector, slope, price * tokens], dim=1)
     return search / search.abs().amax(dim=1, keepdim=True)

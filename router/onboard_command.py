@@ -12,6 +12,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from router.checkpoint import Checkpoint
     from router.folder_onboarding import FolderOnboarding
     from router.onboarding import Onboarding
+    from router.profiles import ModelFacts
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
         pools = [checkpoint.default_pool]
     return onboard(
         checkpoint,
-        _facts(args),
+        _facts(args, checkpoint),
         read_answers(args.answers) if args.answers else None,
         benchmarks=_benchmarks(args),
         protocol=args.protocol,
@@ -91,7 +93,9 @@ def _check_sources(args: Namespace) -> None:
             raise UsageError("--data makes one pool: give --pool once")
         return
     if not args.model:
-        raise UsageError("name the new model, or give a whole data folder with --data DIR")
+        swallowed = [pair for pair in args.benchmarks or [] if "=" not in pair]
+        hint = f": {swallowed[0]!r} was read as a benchmark, write the model's name first" if swallowed else ""
+        raise UsageError(f"name the new model, or give a whole data folder with --data DIR{hint}")
     if not args.answers and not args.benchmarks:
         raise UsageError("give --answers FILE, --benchmarks NAME=SCORE ..., or both")
     if args.pool and args.no_pool:
@@ -130,19 +134,20 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
 
 
-def _facts(args: Namespace) -> Any:
+def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
+    """What is known of the model; where it is fitted anew, as before but for what is given."""
     from router.profiles import ModelFacts
 
     if (args.price_in is None) != (args.price_out is None):
         raise UsageError("give both --price-in and --price-out, or neither")
-    return ModelFacts(
-        args.model,
-        args.price_in,
-        args.price_out,
-        context_window=args.context,
-        modalities=("text", "image") if args.images else ("text",),
-        tools=True if args.tools else None,
-    )
+    found = ModelFacts(args.model)
+    if args.replace:
+        old = (each.facts for each in checkpoint.onboarded.profiles if each.system.model == args.model)
+        found = next(old, found)
+    given: dict[str, Any] = {"context_window": args.context, "tools": args.tools or None}
+    given |= {"input_usd_per_mtok": args.price_in, "output_usd_per_mtok": args.price_out}
+    given["modalities"] = ("text", "image") if args.images else None
+    return replace(found, **{name: value for name, value in given.items() if value is not None})
 
 
 def _benchmarks(args: Namespace) -> dict[str, float]:
@@ -177,7 +182,9 @@ def _print_folder(args: Namespace, fitted: FolderOnboarding) -> None:
     print("\n".join(table(["model", "like protocol", "answers", "score"], rows, right=[2, 3])))
     if fitted.unpriced:
         logger.warning("without a price and so in no pool: %s", ", ".join(fitted.unpriced))
-    print(f"\npool {fitted.pool.name} has {len(fitted.pool.candidates)} models: --pool {fitted.pool.name}")
+    print(f"\npool {fitted.pool.name} has {len(fitted.pool.candidates)} models:")
+    where = f"--checkpoint {args.checkpoint} --pool {fitted.pool.name}"
+    print(f"  router route {where} QUERY\n  router evaluate {where} --data {args.data} --split test")
 
 
 def _print_onboarding(args: Namespace, found: Onboarding) -> None:

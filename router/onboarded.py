@@ -74,11 +74,22 @@ class Onboarded:
         return tuple(profile.system for profile in self.profiles)
 
     def without(self, systems: Sequence[System]) -> Onboarded:
-        """The others; a pool made for them loses them too, and goes when it is empty."""
-        kept = tuple(each for each in self.profiles if each.system not in systems)
-        pools = [replace(pool, candidates=tuple(c for c in pool.candidates if c.system not in systems))
-                 for pool in self.pools]  # fmt: skip
-        return Onboarded(kept, tuple(pool for pool in pools if pool.candidates))
+        """The others; a pool made for them loses them too, and goes when nobody is left who joined it."""
+        kept = [each for each in self.profiles if each.system not in systems]
+        pools = []
+        for pool in self.pools:
+            members = tuple(c for c in pool.candidates if c.system not in systems)
+            if not members:  # it is now the pool of those who joined it
+                members = tuple(Candidate(each.facts, each.system) for each in kept if pool.name in each.pools)
+                own = {c.system for c in members}
+                kept = [_leaving(each, pool.name) if each.system in own else each for each in kept]
+            if members:
+                pools.append(replace(pool, candidates=members))
+        return Onboarded(tuple(kept), tuple(pools))
+
+
+def _leaving(profile: OnboardedProfile, pool: str) -> OnboardedProfile:
+    return replace(profile, pools=tuple(name for name in profile.pools if name != pool))
 
 
 def extended_network(

@@ -73,9 +73,9 @@ def onboard(
 ) -> Onboarding:
     """Fit a profile of the model that `facts` name, from graded answers, published benchmark scores or both.
 
-    `protocol` is the trained one whose difficulty and lengths apply; by default that of most of the default pool. The
-    model joins `pools`. Raises UsageError or PoolError for what does not fit; `replace_old` allows for a model that was
-    onboarded before, which without `pools` stays in those it is in.
+    `replace_old` fits a model anew that was onboarded before, under whatever protocol; without `pools` it then stays in
+    those it is in. `protocol` is the trained one whose difficulty and lengths apply; by default that of most of the
+    default pool. The model joins `pools`. Raises UsageError or PoolError for what does not fit.
     """
     if answers is None and not benchmarks:
         raise UsageError("give graded answers, benchmark scores, or both: without either there is nothing to fit")
@@ -85,9 +85,11 @@ def onboard(
     if like not in checkpoint.protocols:
         raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
     system = System(facts.id, like)
+    _check_name(facts.id)
+    before = [each for each in checkpoint.onboarded.systems if each.model == facts.id] if replace_old else []
     if pools is None:
-        pools = pools_of(checkpoint, system)
-    checkpoint = cleared(checkpoint, [system], replace_old)
+        pools = dict.fromkeys(name for each in before for name in pools_of(checkpoint, each))
+    checkpoint = cleared(checkpoint, [system, *before], replace_old)
     _check_pools(checkpoint, facts, pools)
     prior = prior_for(checkpoint, like, facts, benchmarks)
     if answers is None:
@@ -112,6 +114,8 @@ def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """The checkpoint without an onboarded model, named as `model` or `model@protocol`; PoolError for any other."""
     systems = checkpoint.onboarded.systems
     found = [system for system in systems if name in (system.id, system.model)]
+    if len(found) > 1:
+        raise PoolError(f"{name!r} was onboarded several times: name one of {', '.join(each.id for each in found)}")
     if not found:
         trained = any(name in (system.id, system.model) for system in checkpoint.systems)
         reason = "was trained with the router and cannot be removed" if trained else "was not onboarded"
@@ -172,7 +176,10 @@ def prior_for(
     side: dict[str, Array] = {}
     own: list[float] = []
     for benchmark, score in benchmarks.items():
-        side[benchmark] = as_logits(checkpoint.benchmarks.of(benchmark, like, models))
+        known = checkpoint.benchmarks.of(benchmark, like, models)
+        if not np.isnan(known).all():
+            _warn_beyond(benchmark, score, known)
+        side[benchmark] = as_logits(known)
         own.append(float(as_logits(np.array(score))))
     if not side and facts and facts.output_usd_per_mtok:
         side["price"] = np.array([_log_price(checkpoint.models.get(model)) for model in models])
@@ -246,9 +253,31 @@ def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool
     old = [system for system in systems if system in checkpoint.onboarded.systems]
     if old and not replace_old:
         raise UsageError(
-            f"{', '.join(system.id for system in old[:10])} was onboarded already: --replace (replace_old) fits it anew"
+            f"onboarded already: {', '.join(system.id for system in old[:10])}; --replace (replace_old) fits anew"
         )
     return replace(checkpoint, onboarded=checkpoint.onboarded.without(old)) if old else checkpoint
+
+
+def _check_name(name: str) -> None:
+    """UsageError for a name that could not be typed again, or that constraints and pool files would take otherwise."""
+    if not name or name != name.strip() or not name.isprintable() or set(name) & set(",*?[]"):
+        raise UsageError(
+            f"a model's name must be printable, without spaces around it and without any of , * ? [ ]; got {name!r}"
+        )
+
+
+def _warn_beyond(benchmark: str, score: float, known: Array) -> None:
+    """Say that a score lies beyond all known ones: what follows from it is a guess that no known model bears out."""
+    low, high = np.nanmin(known), np.nanmax(known)
+    if not low <= score <= high:
+        logger.warning(
+            "%s=%g lies beyond what the known models scored (%.2f to %.2f): the profile is extrapolated, and the error "
+            "that is printed does not hold",
+            benchmark,
+            score,
+            low,
+            high,
+        )
 
 
 def _check_pools(checkpoint: Checkpoint, facts: ModelFacts, pools: Collection[str]) -> None:

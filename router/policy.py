@@ -115,13 +115,18 @@ def cost_weights(dial: float | Sequence[float], batch: int, cost_range_usd: floa
 
 
 def rank(quality: Tensor, cost: Tensor, weight: Tensor, admitted: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Utilities (B, M) and the k best admitted candidates (B, k) by it; equal utilities go to the cheaper.
+    """Utilities (B, M) and the k best admitted candidates (B, k) by it.
+
+    Equal utilities go to the cheaper candidate, of equal cost to the better.
 
     >>> quality, cost = torch.tensor([[0.9, 0.9, 0.1]]), torch.tensor([[2.0, 1.0, 0.0]])
     >>> rank(quality, cost, torch.tensor([0.0]), torch.ones(1, 3, dtype=torch.bool), 2)[1].tolist()
     [[1, 0]]
+    >>> rank(quality, torch.zeros(1, 3), torch.tensor([torch.inf]), torch.ones(1, 3, dtype=torch.bool), 1)[1].tolist()
+    [[0]]
     """
     value = scoring.utility(quality, cost, weight)
-    by_cost = cost.argsort(dim=1, stable=True)
+    better = quality.argsort(dim=1, descending=True, stable=True)
+    by_cost = better.gather(1, cost.gather(1, better).argsort(dim=1, stable=True))
     ordered = value.masked_fill(~admitted, -torch.inf).gather(1, by_cost).argsort(dim=1, descending=True, stable=True)
     return value, by_cost.gather(1, ordered)[:, :k]

@@ -94,7 +94,9 @@ def fit_profile(features: Array, score: Array, prior: ProfilePrior, weight: Arra
         size = 1.0
         while (new := _loss(offset + seen @ (a - size * step), score, weight, a - size * step)) > loss and size > 1e-6:
             size /= 2  # far from the optimum a whole step may overshoot
-        a, loss = a - size * step, min(new, loss)
+        if new > loss:  # no step is better: as near as rounding lets it
+            break
+        a, loss = a - size * step, new
         if np.abs(step).max() < 1e-7:
             break
     probability = 1 / (1 + np.exp(-np.clip(offset + seen @ a, -30, 30)))

@@ -5,6 +5,7 @@ Ties encoder, network, pool and policy together and owns no maths of its own. Ax
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,9 +118,10 @@ class Router:
 
         UsageError where the checkpoint is not a folder.
         """
-        found, shortlist = self.pool(pool), self._shortlist(self.pool(pool))
         if self._index_folder is None:
             raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
+        found = self.pool(pool)
+        shortlist = self._shortlist(found)
         if shortlist is None or shortlist.index is None:
             return None
         shortlist.save(_index_file(self._index_folder, found))
@@ -132,6 +134,8 @@ class Router:
 
         The pool as it was keeps its candidates but not its index. PoolError for an unknown name or one there already.
         """
+        if isinstance(remove, str):
+            raise UsageError(f"remove takes a list of names, got the string {remove!r}: write [{remove!r}]")
         before, new, gone = self.pool(pool), tuple(add), set(remove)
         if strange := sorted(gone - set(before.ids)):
             raise PoolError(f"unknown model {strange[0]!r}; {known_names(strange[0], before.ids)}")
@@ -139,9 +143,14 @@ class Router:
         after = replace(before, candidates=(*(before.candidates[row] for row in kept), *new))
         if len(set(after.ids)) != len(after.candidates):
             raise PoolError("every id of a pool must be unique: a model that is added has the name of another")
+        if unpriced := [each.id for each in new if not each.facts.priced]:
+            raise PoolError(f"{unpriced[0]} has no price: a pool needs the prices of each model")
+        if not after.candidates:
+            raise PoolError(f"no model would be left in pool {before.name!r}")
         if shortlist := self._shortlists.pop(before, None):
             shortlist.change(self.candidates(after), kept)
             self._shortlists[after] = shortlist
+        self._candidates.pop(before, None)
         return after
 
     def push_to_hub(self, repo_id: str, private: bool = True) -> str:
@@ -204,8 +213,9 @@ class Router:
         row, table = self.systems.index(system), self.network.profiles
         weights = table.weight[row, : self.network.size.named].tolist()
         axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
-        facts = self.roster.models.get(system.model, ModelFacts(system.model))
         onboarded = {each.system: each for each in self.checkpoint.onboarded.profiles}
+        trained = self.roster.models.get(system.model, ModelFacts(system.model))
+        facts = onboarded[system].facts if system in onboarded else trained
         rests_on = onboarded[system].rests_on if system in onboarded else "mean over its training queries"
         return Profile(system, facts, axes, table.bias[row].item(), table.mean_score[row].item(), rests_on)
 
@@ -297,9 +307,10 @@ class Router:
             _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
         )
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
-        self._warn_of_unmatched(constraints.deny, self.pool(pool))
+        found_pool = self.pool(pool)
+        self._warn_of_unmatched(constraints.deny, found_pool)
         request = _Request(
-            self.pool(pool), DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, ATTITUDES[attitude]
+            found_pool, DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, ATTITUDES[attitude]
         )
         if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
             _check_unconstrained(constraints)
@@ -365,9 +376,9 @@ class Router:
         if shortlist is not None:
             _, weights = cost_weights(request.dial, len(queries), candidates.cost_range_usd)
             both = [read, self._read(shorter, queries)] if any(tails) else [read]
-            rows = [shortlist.narrow(*each, weights, request.constraints, request.top) for each in both]
-            if request.attitude:  # the index knows nothing of it
-                rows.append(torch.tensor(candidates.unsure, dtype=torch.long).to(self.device))
+            rows = [
+                shortlist.narrow(*each, weights, request.constraints, request.top, request.attitude) for each in both
+            ]
             candidates = candidates.take(rows[0] if len(rows) == 1 else torch.cat(rows).unique())
         seen = candidates.predict(*read, request.attitude)
         admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
@@ -478,7 +489,9 @@ def _check_fits(queries: int, models: int) -> None:
 
 
 def _index_file(folder: Path, pool: Pool) -> Path:
-    return folder / f"{quote(pool.name, safe=' ')}.safetensors"
+    """Of a name that tells pools of one name apart, and that every file system takes."""
+    members = hashlib.sha256("\n".join(pool.ids).encode()).hexdigest()[:8]
+    return folder / f"{quote(pool.name, safe=' ')[:80]}-{members}.safetensors"
 
 
 def _check_unconstrained(constraints: Constraints) -> None:

@@ -23,7 +23,7 @@ from router import scoring
 from router.candidates import Candidates
 from router.errors import CheckpointError
 from router.index import CandidateIndex, choose_kind
-from router.linearised import item_vectors, search_vectors, tangent_logit
+from router.linearised import LEAST_WEIGHT, item_vectors, search_vectors, tangent_logit
 from router.network import QueryVectors
 from router.policy import Constraints
 from router.topk import top_k
@@ -36,6 +36,8 @@ INDEX_FROM = 4096
 PROPOSED = 64  # candidates an index proposes for a query, and at least PROPOSED_PER_TOP for each one to be shown
 PROPOSED_PER_TOP = 4
 SAMPLE = 1024  # candidates that tell where utility is linearised
+TIE = 1e-10  # utility per cost range, by which equal utilities are told apart
+FREE_TIE = 1e-15  # USD per unit of quality, by which equal costs are where nothing else counts
 CHUNK = 65_536  # candidates whose item vectors are made at once
 REMEMBERED = 16  # different demands whose masks are kept
 
@@ -65,11 +67,18 @@ class Shortlist:
         self._look_at_facts()
 
     def narrow(
-        self, query: QueryVectors, input_tokens: Tensor, weight: Tensor, demands: Constraints, top: int
+        self,
+        query: QueryVectors,
+        input_tokens: Tensor,
+        weight: Tensor,
+        demands: Constraints,
+        top: int,
+        attitude: float = 0.0,
     ) -> Tensor:
         """Rows (N,), ascending, among which each of B queries' `top` best admitted candidates are.
 
-        `weight` (B,) is the cost weight of each. NoCandidateError as `Constraints.admit`.
+        `weight` (B,) is the cost weight of each, `attitude` as in `Candidates.quality`. NoCandidateError as
+        `Constraints.admit`.
         """
         k = max(PROPOSED, PROPOSED_PER_TOP * top)
         needed = input_tokens.tolist() if demands.context_tokens is None else [demands.context_tokens] * len(weight)
@@ -80,7 +89,10 @@ class Shortlist:
             admitted = self._admit(demands, window, needed[int(mine[0])], top)
             at = torch.from_numpy(mine).to(self.device)
             part = QueryVectors(*(getattr(query, each.name)[at] for each in fields(query)))
-            proposed.append(self._propose(part, input_tokens[at], weight.to(self.device)[at], admitted, k))
+            asked = part, input_tokens[at], weight.to(self.device)[at]
+            proposed.append(self._propose(*asked, admitted, k))
+            if attitude:  # of which the index knows nothing: the best of those that it moves come too
+                proposed.append(self._propose_unsure(*asked, admitted, k, attitude))
         return torch.from_numpy(np.unique(np.concatenate(proposed))).to(self.device)
 
     def change(self, candidates: Candidates, kept: Sequence[int]) -> None:
@@ -146,9 +158,29 @@ class Shortlist:
             found = _best(self.candidates, query, input_tokens, weight, k, mask).flatten().cpu().numpy()
         else:
             tangent = tangent_logit(admitted.sample, query, input_tokens, weight)
-            search = search_vectors(query, input_tokens, weight, tangent)
+            least = LEAST_WEIGHT / self.candidates.cost_range_usd
+            search = search_vectors(query, input_tokens, weight, tangent, least)
             found = self.index.search(search, k, admitted.mask)[1].flatten()
         return found[found >= 0]
+
+    def _propose_unsure(
+        self,
+        query: QueryVectors,
+        input_tokens: Tensor,
+        weight: Tensor,
+        admitted: _Admitted,
+        k: int,
+        attitude: float,
+    ) -> NDArray[np.int64]:
+        """Rows of the k best of the candidates whose quality hangs on the attitude."""
+        rows = np.array(self.candidates.unsure, np.int64)
+        if admitted.mask is not None:
+            rows = rows[admitted.mask[rows]]
+        if not len(rows):
+            return rows
+        some = self.candidates.take(torch.from_numpy(rows).to(self.device))
+        found = _best(some, query, input_tokens, weight, k, attitude=attitude).flatten().cpu().numpy()
+        return rows[found[found >= 0]]
 
     def _build(self) -> CandidateIndex:
         count = len(self.candidates.facts)
@@ -174,6 +206,8 @@ class Shortlist:
         """The index in `file`; None, said, where it is not of this pool or not of the kind that is wanted."""
         try:
             index = CandidateIndex.load(file, self._fingerprint(), self.device)
+            if len(index) != len(self.candidates.facts):
+                raise CheckpointError(f"{file} holds {len(index)} models, the pool {len(self.candidates.facts)}")
         except CheckpointError as error:
             logger.info("%s; another is built", error)
             return None
@@ -190,13 +224,19 @@ def _best(
     weight: Tensor,
     k: int,
     admitted: Tensor | None = None,
+    attitude: float = 0.0,
 ) -> Tensor:
     """Rows (B, k) of the greatest utility among those that `admitted` (M,) lets pass; -1 where there are fewer."""
 
+    scale = candidates.cost_range_usd
+
     def score(start: int, stop: int) -> Tensor:
         part = candidates if stop - start == len(candidates.facts) else candidates.take(slice(start, stop))
-        seen = part.predict(query, input_tokens)
-        utility = scoring.utility(seen.quality.double(), seen.cost_usd.double(), weight)
+        seen = part.predict(query, input_tokens, attitude)
+        quality, cost = seen.quality.double(), seen.cost_usd.double()
+        # As `policy.rank`: equal utilities go to the cheaper, equal costs to the better.
+        ties = torch.where(torch.isfinite(weight)[:, None], -TIE * cost / scale, FREE_TIE * quality)
+        utility = scoring.utility(quality, cost, weight) + ties
         return utility if admitted is None else utility.masked_fill(~admitted[start:stop], -torch.inf)
 
     return top_k(score, len(candidates.facts), k, len(weight))[1]

@@ -61,11 +61,11 @@ BAD = {
     '{"query": "a", "score": NaN}': "score must be a number from 0 to 1, got nan",
     '{"query": "a", "score": Infinity}': "score must be a number from 0 to 1, got inf",
     '{"query": "a", "score": [1]}': "score must be a number from 0 to 1, got [1]",
-    '{"query": "a", "score": 1, "output_tokens": -3}': "output_tokens must be a number of at least 0, or missing",
-    '{"query": "a", "score": 1, "output_tokens": "9"}': "output_tokens must be a number of at least 0, or missing",
-    '{"query": "a", "score": 1, "output_tokens": true}': "output_tokens must be a number of at least 0, or missing",
-    '{"query": "a", "score": 1, "output_tokens": NaN}': "output_tokens must be a number of at least 0, or missing",
-    '{"query": "a", "score": 1, "output_tokens": 1e999}': "output_tokens must be a number of at least 0, or missing",
+    '{"query": "a", "score": 1, "output_tokens": -3}': "output_tokens must be a number from 0 to 10000000",
+    '{"query": "a", "score": 1, "output_tokens": "9"}': "output_tokens must be a number from 0 to 10000000",
+    '{"query": "a", "score": 1, "output_tokens": true}': "output_tokens must be a number from 0 to 10000000",
+    '{"query": "a", "score": 1, "output_tokens": NaN}': "output_tokens must be a number from 0 to 10000000",
+    '{"query": "a", "score": 1, "output_tokens": 1e999}': "output_tokens must be a number from 0 to 10000000",
     "[" * 100_000: "not JSON",
 }
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from onboarding_world import TEXTS, World, write_folder
+from onboarding_world import NEW, TEXTS, World, write_folder
 
+from router.answers import make_answers
 from router.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from router.checkpoint_folder import LAYOUT
 from router.cli import main
@@ -20,7 +21,7 @@ from router.errors import PoolError, UsageError
 from router.evaluation import evaluate_router, row_masks
 from router.folder_onboarding import FolderOnboarding, onboard_folder
 from router.onboarded import marked, write_onboarded
-from router.onboarding import onboard
+from router.onboarding import forget, onboard
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 from router.routing import Router
@@ -156,7 +157,7 @@ def test_a_pool_of_ones_own_models_is_then_routed_better_than_by_chance_and_than
     router = str(tmp_path / "router")
     save_checkpoint(onboarding_world.checkpoint, router)
     assert main(["onboard", "--into", router, "--data", str(data), "--split", "train", "--pool", "own"]) == 0
-    assert "pool own has 4 models: --pool own" in capsys.readouterr().out
+    assert "pool own has 4 models:" in capsys.readouterr().out
     where = ["--checkpoint", router, "--data", str(data), "--pool", "own"]
     assert main(["evaluate", *where, "--split", "test", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -220,7 +221,7 @@ def test_a_pools_name_must_be_free(onboarding_world: World, data: Path, fitted: 
 
 
 def test_a_folder_is_onboarded_again_only_when_asked_for(data: Path, fitted: FolderOnboarding):
-    with pytest.raises(UsageError, match=r"cheap@mine, left@mine, .*onboarded already: --replace"):
+    with pytest.raises(UsageError, match=r"onboarded already: cheap@mine, left@mine, .*--replace"):
         fit(fitted.checkpoint, data, pool="other")
     again = fit(fitted.checkpoint, data, replace_old=True)
     assert [each.system for each in again.profiles] == [each.system for each in fitted.profiles]
@@ -251,7 +252,7 @@ def test_a_model_under_two_new_protocols_is_refused(onboarding_world: World, dat
         (tmp_path / name).write_bytes((data / name).read_bytes())
     again = table[table["model"] == "cheap"].assign(protocol="other")
     pd.concat([table, again]).to_parquet(tmp_path / "outcomes.parquet")
-    with pytest.raises(PoolError, match="cheap has outcomes under several new protocols: onboard one protocol at a"):
+    with pytest.raises(PoolError, match=r"cheap has outcomes under several new protocols, .*a folder of its own"):
         fit(onboarding_world.checkpoint, tmp_path)
 
 
@@ -259,3 +260,27 @@ def test_the_given_checkpoint_is_left_as_it_was(onboarding_world: World, fitted:
     assert onboarding_world.checkpoint.onboarded.profiles == () and set(onboarding_world.checkpoint.pools) == {"both"}
     assert replace(fitted.checkpoint, onboarded=onboarding_world.checkpoint.onboarded) == onboarding_world.checkpoint
     assert isinstance(fitted.pool, Pool)
+
+
+def test_a_lone_model_is_drawn_to_the_known_and_not_to_its_own_answers_twice(onboarding_world: World, tmp_path):
+    write_folder(tmp_path / "lone", onboarding_world, {"lone": onboarding_world.row(1.5, -1.0)})
+    data = read_dataset(tmp_path / "lone")
+    rows = data.queries["split"].to_numpy() == "train"
+    lone = onboard_folder(onboarding_world.checkpoint, data, rows, "lone").profiles[0]
+    column = data.systems.index(lone.system)
+    texts = data.queries["text"].to_numpy()[rows].tolist()
+    answers = make_answers(texts, data.score[rows, column].tolist(), data.output_tokens[rows, column].tolist())
+    same = onboard(onboarding_world.checkpoint, ModelFacts("same"), answers, protocol=lone.like).profile
+    assert torch.allclose(lone.row, same.row, atol=1e-5)
+
+
+def test_a_pool_whose_own_models_are_gone_is_that_of_those_who_joined_it(onboarding_world: World, tmp_path):
+    write_folder(tmp_path / "lone", onboarding_world, {"lone": onboarding_world.row(0, 0)})
+    data = read_dataset(tmp_path / "lone")
+    rows = data.queries["split"].to_numpy() == "train"
+    made = onboard_folder(onboarding_world.checkpoint, data, rows, "own").checkpoint
+    answers = onboarding_world.answers(onboarding_world.row(0, 0), 5)
+    made = onboard(made, NEW, answers, pools=["own"]).checkpoint
+    left = forget(made, "lone")
+    assert Router(left).pools["own"].ids == (NEW.id,)
+    assert "own" not in Router(forget(left, NEW.id)).pools

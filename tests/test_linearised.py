@@ -56,10 +56,10 @@ def test_the_product_is_the_tangent_of_utility(weight):
     assert (ratio > 0).all()
 
 
-def test_at_an_infinite_weight_only_cost_counts():
+def test_at_an_infinite_weight_cost_counts_and_quality_only_among_equals():
     candidates, asked, tokens = pool(), query(), torch.tensor([30.0, 500.0])
     search = search_vectors(asked, tokens, torch.full((B,), torch.inf), torch.zeros(B))
-    assert (search[:, :10] == 0).all() and (search.abs().amax(dim=1) == 1).all()
+    assert (search[:, :10].abs() < 1e-3).all() and (search.abs().amax(dim=1) == 1).all()
     order = (search @ item_vectors(candidates, P).T).argsort(dim=1, descending=True)
     assert torch.equal(order, candidates.cost(asked, tokens).argsort(dim=1))
 
@@ -87,3 +87,20 @@ def test_the_tangent_touches_at_the_best_by_utility_not_by_quality():
     cheapest = candidates.cost(asked, tokens).argmin(dim=1)
     assert torch.equal(dear, logits[torch.arange(B), cheapest])
     assert not torch.equal(free, dear)
+
+
+def test_where_only_quality_counts_the_cheaper_of_two_equals_comes_first_and_where_only_cost_does_the_better():
+    candidates, asked, tokens = pool(2), query(), torch.tensor([30.0, 500.0])
+    for name in ("profile", "bias", "log_tokens", "protocol"):
+        part = getattr(candidates, name)
+        object.__setattr__(candidates, name, part[:1].expand_as(part).clone())
+    object.__setattr__(candidates, "price_in", torch.tensor([1.0, 0.5]))
+    object.__setattr__(candidates, "price_out", torch.tensor([1.0, 0.5]))
+    free = torch.zeros(B)
+    cheaper = search_vectors(asked, tokens, free, free, least_weight=0.1) @ item_vectors(candidates, P).T
+    assert (cheaper[:, 1] > cheaper[:, 0]).all()
+    for name in ("price_in", "price_out"):
+        object.__setattr__(candidates, name, torch.zeros(2))
+    object.__setattr__(candidates, "bias", torch.tensor([0.0, 1.0]))
+    better = search_vectors(asked, tokens, torch.full((B,), torch.inf), free) @ item_vectors(candidates, P).T
+    assert (better[:, 1] > better[:, 0]).all()

@@ -195,7 +195,9 @@ def test_a_data_folder_becomes_a_pool_named_like_it(run, router, onboarding_worl
     assert [line.split()[:3] for line in lines[1:4]] == [
         [f"{name}@mine", "chat", "280"] for name in ("first", "second", "unpriced")
     ]
-    assert lines[-1] == "pool my-models has 2 models: --pool my-models"
+    assert lines[-3] == "pool my-models has 2 models:"
+    where = "--checkpoint router --pool my-models"
+    assert lines[-1].strip() == f"router evaluate {where} --data my-models --split test"
     folds = ("--data", "my-models", "--folds", "0,1", "--pool", "own", "--replace")
     code, out, _ = run("onboard", "--into", "router", *folds, "--json")
     assert code == 0
@@ -402,7 +404,7 @@ def test_anchors_do_not_overwrite_unless_forced(run, router, queries):
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        ("--queries queries.txt --n 81", 2, "n must lie in 1 to 80, the number of different queries, got 81"),
+        ("--queries queries.txt --n 81", 2, "--n 81 of 80 different queries: ask for 80 at most"),
         ("--queries queries.txt --n 0", 2, "got '0', allowed is a whole number of at least 1"),
         ("--queries queries.txt --protocol exma", 2, "protocol 'exma'"),
         ("--queries queries.csv", 2, "queries.csv"),
@@ -433,3 +435,22 @@ def test_two_commands_do_not_change_a_checkpoint_at_once(run, router):
     finally:
         os.close(opened)
     assert run(*argv)[0] == 0
+
+
+def test_fitted_anew_a_model_keeps_the_facts_that_are_not_given_again(run, router):
+    argv = ("onboard", "new", "--into", "router", "--answers", "answers.jsonl")
+    assert run(*argv, *PRICED, "--context", "8000", "--tools")[0] == 0
+    assert run(*argv, "--replace")[0] == 0
+    facts = load_checkpoint(router).onboarded.profiles[0].facts
+    assert (facts.context_window, facts.tools, facts.priced) == (8000, True, True)
+
+
+def test_a_benchmark_list_that_swallowed_the_name_says_so(run, router):
+    code, _, err = run("onboard", "--into", "router", "--benchmarks", "gsm8k=0.5", "newname")
+    assert code == 2 and "'newname' was read as a benchmark" in err
+
+
+def test_an_infinite_price_is_refused(run, router):
+    argv = ("onboard", "new", "--into", "router", "--answers", "answers.jsonl", "--price-in", "inf", "--price-out", "1")
+    code, _, err = run(*argv)
+    assert code == 2 and "got 'inf'" in err

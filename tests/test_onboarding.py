@@ -207,7 +207,7 @@ def test_by_default_a_model_is_like_most_of_the_default_pool(onboarding_world: W
 def test_a_model_is_fitted_anew_only_when_asked_for(onboarding_world: World):
     world = onboarding_world
     first = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 20), pools=["both"])
-    with pytest.raises(UsageError, match=r"new@chat was onboarded already: --replace \(replace_old\) fits it anew"):
+    with pytest.raises(UsageError, match=r"onboarded already: new@chat; --replace \(replace_old\) fits anew"):
         onboard(first.checkpoint, NEW, world.answers(world.row(*WEAK), 100))
     again = onboard(first.checkpoint, NEW, world.answers(world.row(*WEAK), 100), replace_old=True)
     assert [each.answers for each in again.checkpoint.onboarded.profiles] == [100]
@@ -369,7 +369,7 @@ def test_an_index_leaves_every_decision_as_it_is_under_each_attitude(onboarding_
     monkeypatch.setattr("router.shortlist.INDEX_FROM", 2)
     world = onboarding_world
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*STRONG), 3)).checkpoint
-    everyone = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == CHAT)
+    everyone = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == "chat")
     pool = Pool("all", (*everyone, Candidate(NEW, made.onboarded.systems[0])), 0.001)
     exact, indexed = Router(made), Router(made, index="flat")
     options = {"pool": pool, "dial": 1.0, "top": 2, "attitude": attitude, "batch_size": 1}
@@ -388,3 +388,58 @@ def test_of_a_few_candidates_those_that_were_unsure_are_unsure(onboarding_world:
     assert (candidates.unsure, taken.unsure) == ((2,), (0,))
     assert torch.equal(taken.quality(query, 1.0), candidates.quality(query, 1.0)[:, [2, 0]])
     assert candidates.take(slice(0, 2)).spread is None and candidates.take(slice(0, 2)).unsure == ()
+
+
+def test_fitted_anew_under_another_protocol_the_old_profile_goes_and_the_pools_stay(onboarding_world: World):
+    world = onboarding_world
+    made = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 5), pools=["both"]).checkpoint
+    again = onboard(made, NEW, world.answers(world.row(*STRONG), 9), protocol="exam", replace_old=True).checkpoint
+    assert again.onboarded.systems == (System(NEW.id, "exam"),)
+    assert Router(again).pools["both"].candidates[-1].system == System(NEW.id, "exam")
+
+
+def test_a_name_that_was_onboarded_twice_is_forgotten_by_id_alone(onboarding_world: World):
+    world, answers = onboarding_world, onboarding_world.answers(onboarding_world.row(*WEAK), 5)
+    made = onboard(world.checkpoint, NEW, answers).checkpoint
+    made = onboard(made, NEW, answers, protocol="exam").checkpoint
+    with pytest.raises(PoolError, match="onboarded several times: name one of new@chat, new@exam"):
+        forget(made, NEW.id)
+    assert forget(made, "new@exam").onboarded.systems == (System(NEW.id, "chat"),)
+
+
+def test_each_profile_is_shown_with_the_facts_that_were_given_for_it(onboarding_world: World):
+    world, answers = onboarding_world, onboarding_world.answers(onboarding_world.row(*WEAK), 5)
+    known = next(s for s in world.checkpoint.systems if s.protocol == "chat")
+    assert System(known.model, "exam") not in world.checkpoint.systems
+    made = onboard(world.checkpoint, ModelFacts(known.model, 99.0, 99.0), answers, protocol="exam").checkpoint
+    assert Router(made).profile(f"{known.model}@exam").facts.input_usd_per_mtok == 99.0
+    assert Router(made).profile(known.id).facts.input_usd_per_mtok != 99.0
+
+
+@pytest.mark.parametrize("name", ["", "  ", " a", "a\nb", "a*", "x,y", "[a]"])
+def test_a_name_that_cannot_be_typed_again_is_refused(onboarding_world: World, name):
+    answers = onboarding_world.answers(onboarding_world.row(*WEAK), 5)
+    with pytest.raises(UsageError, match="a model's name must be printable"):
+        onboard(onboarding_world.checkpoint, ModelFacts(name, 1.0, 1.0), answers)
+
+
+def test_a_score_beyond_all_known_ones_is_warned_of(onboarding_world: World, caplog):
+    checkpoint = onboarding_world.checkpoint
+    name = checkpoint.benchmarks.names[0]
+    onboard(checkpoint, NEW, benchmarks={name: 0.0})
+    assert f"{name}=0 lies beyond what the known models scored" in caplog.text
+    caplog.clear()
+    onboard(checkpoint, NEW, benchmarks={name: 0.5})
+    assert not caplog.text
+
+
+def test_easy_answers_do_not_set_the_scale_of_a_dial(onboarding_world: World):
+    world = onboarding_world
+    dear = ModelFacts("dear", 500.0, 500.0)
+    easy = make_answers(TEXTS[:8], [1.0] * 8, [50] * 8)
+    made = onboard(world.checkpoint, dear, easy).checkpoint
+    known = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == "chat")[:3]
+    known = (known[0], replace(known[1], facts=replace(known[1].facts, input_usd_per_mtok=1.0)), *known[2:])
+    without, with_it = Pool("without", known), Pool("with", (*known, Candidate(dear, made.onboarded.systems[0])))
+    router = Router(made)
+    assert router.candidates(with_it).cost_range_usd == router.candidates(without).cost_range_usd

@@ -5,10 +5,12 @@ import sys
 from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from router import Router, index, shortlist
+from router.checkpoint import save_checkpoint
 from router.errors import NoCandidateError, PoolError, UsageError
 from router.index_kinds import find_faiss
 from router.pools import Candidate, Pool
@@ -223,3 +225,71 @@ def test_decisions_on_a_gpu_are_those_on_a_cpu(kind, whole, checkpoint, monkeypa
     monkeypatch.setattr("router.routing.INDEX_FROM", 100)
     decided = Router(deepcopy(checkpoint), device="cuda", index=kind).route(QUERIES, dial=4, tools=True)
     assert [d.model for d in decided] == [d.model for d in whole.route(QUERIES, dial=4, tools=True)]
+
+
+@pytest.mark.parametrize("index", ["exact", "flat"])
+@pytest.mark.parametrize("dial", [0.0, 10.0])
+@pytest.mark.parametrize("free", [0, 300])
+def test_of_many_copies_the_same_one_is_taken_as_when_all_are_scored(onboarding_world, monkeypatch, index, dial, free):
+    """The same model at several providers: more equals than are proposed. The cheaper wins, of equal cost the better."""
+    systems = [system for system in onboarding_world.checkpoint.systems if system.protocol == "chat"][:4]
+    generator = np.random.default_rng(0)
+    members = []
+    for copy in range(600):
+        price = 0.0 if copy < free else float(generator.uniform(0.1, 20))
+        system = systems[copy % len(systems)]
+        members.append(Candidate(ModelFacts(f"{system.model}-{copy}", price, price), system))
+    pool = Pool("copies", tuple(members), 0.001)
+    whole = Router(onboarding_world.checkpoint)
+    monkeypatch.setattr("router.routing.INDEX_FROM", 8)
+    monkeypatch.setattr("router.shortlist.INDEX_FROM", 8)
+    narrowed = Router(onboarding_world.checkpoint, index=index)
+    monkeypatch.setattr(whole, "_shortlist", lambda pool: None)
+    for text in TEXTS[:10]:
+        one, other = (router.route(text, pool=pool, dial=dial) for router in (whole, narrowed))
+        assert (other.cost_usd, other.quality) == (pytest.approx(one.cost_usd), pytest.approx(one.quality))
+
+
+@pytest.mark.parametrize("damage", ["cut ids", "no tensor", "header"])
+def test_a_damaged_index_is_built_anew(onboarding_world, monkeypatch, tmp_path, damage):
+    from safetensors import numpy as safetensors
+    from safetensors import safe_open
+
+    save_checkpoint(onboarding_world.checkpoint, tmp_path / "router")
+    pool = Pool("big", onboarding_world.checkpoint.pools["both"].candidates, 0.001)
+    first = Router.from_pretrained(tmp_path / "router", index="flat")
+    first._shortlist(pool)
+    file = first.save_index(pool)
+    assert file is not None
+    with safe_open(file, "numpy") as content:
+        metadata = content.metadata()
+        parts = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    if damage == "cut ids":
+        parts["ids"] = parts["ids"][:1]
+    elif damage == "no tensor":
+        parts = {name: part for name, part in parts.items() if not name.startswith("reduction.")}
+    else:
+        metadata = {"index": "[]"}
+    file.write_bytes(safetensors.save(parts, metadata=metadata))
+    again = Router.from_pretrained(tmp_path / "router", index="flat")
+    for text in TEXTS[:5]:
+        assert again.route(text, pool=pool).model == first.route(text, pool=pool).model
+
+
+def test_pools_of_one_name_have_indexes_of_their_own(onboarding_world, tmp_path):
+    save_checkpoint(onboarding_world.checkpoint, tmp_path / "router")
+    router = Router.from_pretrained(tmp_path / "router", index="flat")
+    members = onboarding_world.checkpoint.pools["both"].candidates
+    long = "x" * 300
+    files = {router.save_index(Pool(long, some)) for some in (members, members[:1])}
+    assert len(files) == 2 and all(file is not None and file.is_file() for file in files)
+
+
+def test_a_pool_is_not_changed_into_what_no_pool_may_be(onboarding_world):
+    router, pool = Router(onboarding_world.checkpoint), onboarding_world.checkpoint.pools["both"]
+    with pytest.raises(PoolError, match="has no price"):
+        router.change_pool(pool, add=[Candidate(ModelFacts("free"), None)])
+    with pytest.raises(PoolError, match="no model would be left"):
+        router.change_pool(pool, remove=pool.ids)
+    with pytest.raises(UsageError, match="takes a list of names"):
+        router.change_pool(pool, remove="known-8")
