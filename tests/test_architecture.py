@@ -20,7 +20,9 @@ REPOSITORY = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
-    ("bert", "sentence_folder", "spelling", "encoder", "scoring", "prototypes", "network", "guard"),
+    ("sentence_folder", "spelling", "tokenization", "bert_config", "bert", "transformer", "encoder"),
+    ("stored_weights", "quantization", "onnx_format", "bert_graph", "onnx_encoder", "backend"),
+    ("scoring", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
