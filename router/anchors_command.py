@@ -25,7 +25,7 @@ def run_anchors(args: Namespace) -> int:
     output = Path(args.output)
     check_output(output, resume=False, force=args.force)
     texts = list(dict.fromkeys(_texts(args)))
-    checkpoint = load_checkpoint(find_checkpoint(args.checkpoint))
+    checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
     like = args.protocol or home_protocol(checkpoint)
     prior = prior_for(checkpoint, like)
     most = max(CONSIDERED, DRAWN * args.n)  # what is drawn from; reading more would take minutes and change little

@@ -15,7 +15,7 @@ import torch
 from router.bert_config import can_build
 from router.encoder import QueryEncoder
 from router.errors import CheckpointError, UsageError
-from router.onnx_encoder import OnnxEncoder, onnxruntime_problem
+from router.onnx_encoder import OnnxEncoder, onnxruntime_problem, stamp_of
 from router.sentence_folder import read_transformer_config
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def as_torch(encoder: Encoder) -> QueryEncoder:
     """
     if isinstance(encoder, QueryEncoder):
         return encoder
-    if encoder.source_digest() != encoder.digest:
+    if stamp_of(encoder.source) != encoder.stamp:
         raise CheckpointError(f"{encoder.source} changed since the encoder was read from it: load it again")
     return QueryEncoder.from_pretrained(
         encoder.source, encoder.max_tokens, encoder.head_share, encoder.layers, encoder.correct_typos

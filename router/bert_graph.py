@@ -79,9 +79,7 @@ class _Builder:
         graph, config = self.graph, self.config
         words = self._stored("embeddings.word_embeddings.weight", (config["vocab_size"], self.size))
         kind = self._float32("embeddings.token_type_embeddings.weight", (config.get("type_vocab_size", 2), self.size))
-        places = self._float32(
-            "embeddings.position_embeddings.weight", (config["max_position_embeddings"], self.size)
-        )
+        places = self._float32("embeddings.position_embeddings.weight", (config["max_position_embeddings"], self.size))
         zero = self._int64("zero", [0])
         kind = graph.node("Slice", [kind, zero, self._int64("one", [1])], "first_kind")
         places = graph.node("Add", [places, kind], "places")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from router.bert_graph import EMBEDDING, IDS, INTEGERS, MASK, WEIGHTS, build_graph
 from router.errors import CheckpointError, UsageError
-from router.sentence_folder import SentenceFolder, pooled_layers, read_folder, weights_file
+from router.sentence_folder import SentenceFolder, pooled_layers, read_folder, read_transformer_config, weights_file
 from router.stored_weights import StoredWeights
 from router.tokenization import QueryTokenizer, ReadsTexts, batches_by_length
 
@@ -40,6 +40,7 @@ class OnnxEncoder(ReadsTexts):
         layers: tuple[int, ...],
         int8: bool,
         source: Path,
+        stamp: tuple[int, int],
     ) -> None:
         self.session = session
         self.described = described
@@ -47,6 +48,7 @@ class OnnxEncoder(ReadsTexts):
         self.layers = layers
         self.int8 = int8
         self.source = source  # the folder it was read from
+        self.stamp = stamp  # of its weights when they were read, see `stamp_of`
 
     @property
     def dimension(self) -> int:
@@ -83,6 +85,7 @@ class OnnxEncoder(ReadsTexts):
         tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
         layers = pooled_layers(layers, int(described.config["num_hidden_layers"]))
         file = weights_file(inner)
+        stamp = stamp_of(Path(folder))
         weights = StoredWeights.read(file)
         wrong = weights.not_finite()
         if wrong:
@@ -92,7 +95,7 @@ class OnnxEncoder(ReadsTexts):
         )
         files = {WEIGHTS: weights.content} | ({INTEGERS: integers} if int8 else {})
         session = _start(model, files, _processors() if threads is None else threads)
-        return cls(session, described, tokenizer, layers, int8, Path(folder))
+        return cls(session, described, tokenizer, layers, int8, Path(folder), stamp)
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> NDArray[np.float32]:
         """Embeddings (B, E) in the order of `texts`.
@@ -112,6 +115,13 @@ class OnnxEncoder(ReadsTexts):
         feed = {IDS: input_ids, MASK: attention_mask.astype(np.int32)}
         (embedding,) = self.session.run([EMBEDDING], feed)
         return np.asarray(embedding)
+
+
+def stamp_of(folder: Path) -> tuple[int, int]:
+    """Size and time of change of the weights in an encoder's folder; another stamp, other weights. CheckpointError
+    where there are none."""
+    state = weights_file(read_transformer_config(folder)[1]).stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def onnxruntime_problem() -> str | None:

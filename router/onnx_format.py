@@ -136,4 +136,3 @@ def _value(name: str, kind: int, axes: Sequence[str | int]) -> bytes:
     dimensions = [_bytes(2, each) if isinstance(each, str) else _number(1, each) for each in axes]
     shape = b"".join(_bytes(1, each) for each in dimensions)
     return _bytes(1, name) + _bytes(2, _bytes(1, _number(1, kind) + _bytes(2, shape)))
-

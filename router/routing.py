@@ -76,7 +76,9 @@ class Router:
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self.checkpoint = checkpoint
         self.device = torch.device(device)
-        self.encoder = checkpoint.encoder.to(self.device).eval()
+        self.encoder = checkpoint.encoder
+        if isinstance(self.encoder, torch.nn.Module):
+            self.encoder.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
         self.network = self.roster.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
@@ -84,9 +86,14 @@ class Router:
         self._warned: set[tuple[str, Pool]] = set()  # of a denied name that no model of the pool has
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Router:
-        """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it."""
-        return cls(checkpoints.load_checkpoint(path, device), device)
+    def from_pretrained(cls, path: str | Path, device: str = "cpu", backend: str = "auto") -> Router:
+        """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
+
+        `backend` is what computes the encoder: `torch`, `onnx` (onnxruntime on the CPU: the same decisions but for near
+        ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be used, torch elsewhere.
+        UsageError for one that cannot be used.
+        """
+        return cls(checkpoints.load_checkpoint(path, device, backend), device)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint folder, whole or not at all."""
@@ -173,8 +180,12 @@ class Router:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
         for query in queries:
             check_query(query)
-        embedding = self.encoder.encode(list(queries), batch_size=batch_size)
+        embedding = self._embed(list(queries), batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
+
+    def _embed(self, texts: Sequence[str], batch_size: int) -> Tensor:
+        """Embeddings (B, E) on this router's device, whatever computes them."""
+        return torch.as_tensor(self.encoder.encode(texts, batch_size=batch_size), device=self.device)
 
     def _predict(
         self, candidates: Candidates, embedding: Tensor, queries: Sequence[str], attitude: float = 0.0
@@ -266,7 +277,7 @@ class Router:
         for query in queries:
             check_query(query)
         candidates = self.candidates(request.pool)
-        embedding = self.encoder.encode(queries, batch_size=batch_size)
+        embedding = self._embed(queries, batch_size)
         seen = self._predict(candidates, embedding, queries, request.attitude)
         admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
         mask = torch.from_numpy(admitted).to(self.device)
@@ -321,7 +332,7 @@ class Router:
         if not rows:
             return embedding, tails
         shorter = embedding.clone()
-        shorter[rows] = self.encoder.encode(rest, batch_size=batch_size)
+        shorter[rows] = self._embed(rest, batch_size)
         less = self._predict(candidates, shorter, queries, attitude)
         before, after = (less.cost_usd.gather(1, _rank(each, *by, 1)[1]) for each in (seen, less))
         dearer = before > after  # (B, 1)

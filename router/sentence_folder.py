@@ -55,9 +55,7 @@ def read_transformer_config(folder: Path) -> tuple[dict[str, Any], Path]:
     return config, inner
 
 
-def write_folder(
-    described: SentenceFolder, weights: bytes, dimension: int, max_tokens: int, folder: Path
-) -> None:
+def write_folder(described: SentenceFolder, weights: bytes, dimension: int, max_tokens: int, folder: Path) -> None:
     """Write the folder that `sentence_transformers.SentenceTransformer` loads; the same input gives the same bytes.
 
     `weights` is the content of its safetensors file.

@@ -84,4 +84,3 @@ def widened(raw: bytes | memoryview, dtype: str) -> NDArray[np.float32]:
     if dtype == "BF16":  # the upper half of a float32
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     return np.frombuffer(raw, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)
-
