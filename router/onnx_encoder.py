@@ -7,6 +7,7 @@ nothing on disk. Knows nothing of heads or routing. Axes: B texts, T tokens, E e
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -134,7 +135,7 @@ def onnxruntime_problem() -> str | None:
     except PackageNotFoundError:
         return f"onnxruntime is not installed; {INSTALL}"
     least = ".".join(map(str, LEAST_VERSION))
-    numbers = tuple(int(part) for part in found.split(".")[:3] if part.isdigit())
+    numbers = tuple(map(int, re.findall(r"\d+", found)[:3]))
     return f"onnxruntime {found} is too old, {least} is needed; {INSTALL}" if numbers < LEAST_VERSION else None
 
 
