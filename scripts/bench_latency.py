@@ -29,7 +29,7 @@ QUANTILES = (50, 95, 99)
 # Parts of a decision: all of it, tokenisation alone, the bare forward of the encoder, and all but reading (heads,
 # candidates, policy, what is reported).
 PARTS = ("decision", "tokenisation", "forward", "the rest")
-_WORDS = "please prove that the sum of two even numbers is even and explain each step of the argument in plain words"
+_WORDS = "prove that the root of two is a prime"  # one token each
 
 
 def query_of(tokens: int, tokenize: Callable[[list[str]], list[list[int]]]) -> str:
