@@ -9,7 +9,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from router.commands import find_checkpoint, print_json, show_progress
+from router.commands import find_checkpoint, needing_evaluate, print_json, show_progress
 from router.errors import UsageError
 
 
@@ -25,6 +25,8 @@ def run_anchors(args: Namespace) -> int:
     output = Path(args.output)
     check_output(output, resume=False, force=args.force)
     texts = list(dict.fromkeys(_texts(args)))
+    if not texts:
+        raise UsageError(f"{args.queries or args.data} holds no query to choose from")
     checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
     like = args.protocol or home_protocol(checkpoint)
     prior = prior_for(checkpoint, like)
@@ -60,7 +62,7 @@ def _texts(args: Namespace) -> list[str]:
         if bad is not None:
             raise UsageError(f"{args.queries}, line {bad.number}: {bad.error}")
         return [line.query for line in lines if line.query.strip()]
-    from router.dataset import data_folder, read_dataset
-
+    with needing_evaluate("router anchors --data"):
+        from router.dataset import data_folder, read_dataset
     queries = read_dataset(data_folder(args.data)).queries
     return queries["text"][queries["split"] == "train"].tolist()

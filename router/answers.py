@@ -40,6 +40,8 @@ class Answers:
             )
         if not ((self.score >= 0) & (self.score <= 1)).all():
             raise DataError("every score of an answer must lie in [0, 1]")
+        if not (np.isnan(self.output_tokens) | ((self.output_tokens >= 0) & np.isfinite(self.output_tokens))).all():
+            raise DataError("output_tokens of an answer must be a finite number of at least 0, or NaN where unknown")
 
 
 def make_answers(
@@ -57,7 +59,7 @@ def read_answers(path: str | Path) -> Answers:
     scores: list[float] = []
     tokens: list[float] = []
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the answers in {file}: {error}") from error
     for number, line in enumerate(lines, 1):
@@ -91,6 +93,10 @@ def _answer(line: str) -> tuple[str, float, float]:
     query = next((found[key] for key in QUERY_KEYS if key in found), None)
     if not isinstance(query, str) or not query.strip():
         raise ValueError(f"query must be text that is not blank, got {reprlib.repr(query)}")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"query is not valid Unicode ({error.reason} at character {error.start})") from error
     score, tokens = _number(found.get("score")), _number(found.get("output_tokens"))
     if not 0 <= score <= 1:
         raise ValueError(f"score must be a number from 0 to 1, got {reprlib.repr(found.get('score'))}")
@@ -102,5 +108,8 @@ def _answer(line: str) -> tuple[str, float, float]:
 
 
 def _number(value: object) -> float:
-    """NaN for what is no number."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    """NaN for what is no number that a float can hold."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan

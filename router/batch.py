@@ -127,11 +127,14 @@ def route_lines(
     *,
     dial: float | None,
     batch_size: int,
+    ahead: int = 1,
     together: int | None = None,
     explain: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One JSON record per line, in order, reading `batch_size` lines ahead at most, or `together`.
+    """One JSON record per line, in order, reading `ahead` batches of lines ahead at most, or `together` lines.
+
+    Lines read together are encoded in batches of like length, so that little is spent on padding.
 
     `dial` is that of the lines without one; `options` go to `Router.route`. Where `dial` is None they hold a budget or
     a quality, met exactly by each `together` lines, by validation's dial where that is None. `explain` keeps the
@@ -139,7 +142,7 @@ def route_lines(
     """
     options = dict(options or {}, batch_size=batch_size)
     lines = iter(lines) if dial is not None else (_without_dial(line) for line in lines)
-    while batch := list(islice(lines, together or batch_size)):
+    while batch := list(islice(lines, together or ahead * batch_size)):
         good = [line for line in batch if line.error is None]
         routed = _route_together(router, good, options) if together else _route(router, good, dial, options)
         found = dict(zip((line.number for line in good), routed, strict=True))

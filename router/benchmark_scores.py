@@ -58,7 +58,7 @@ class BenchmarkScores:
             raw = json.loads(text)
             found = {(str(each["benchmark"]), str(each["protocol"])): each["scores"] for each in raw}
             values = [value for scores in found.values() for value in scores.values()]
-            if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values):
+            if not all(type(value) in (int, float) and 0 <= value <= 1 for value in values):
                 raise ValueError("a score is no number from 0 to 1")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"no benchmark scores ({error}); delete the file, or write it again") from error
@@ -90,7 +90,7 @@ def parse_scores(pairs: Iterable[str]) -> dict[str, float]:
             score = float("nan")
         if not separator or not name or not 0 <= score <= 1:
             raise UsageError(f"a benchmark score is NAME=SCORE, from 0 to 1, such as gsm8k=0.95; got {pair!r}")
-        if name in found:
+        if _plain(name) in map(_plain, found):
             raise UsageError(f"benchmark {name!r} is given twice")
         found[name] = score
     return found

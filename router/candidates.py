@@ -6,8 +6,9 @@ Knows checkpoints' rows and pools' entries; not queries, nor how to choose. Axes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from router.network import ProfileTable, QueryVectors
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 
+PRIORS_AT_ONCE = 1024  # candidates whose weights over all systems are held in one matrix
 PRIOR_BANDWIDTH = math.log(2)  # a model at twice the price weighs exp(-1/2) in a price-class prior
 
 
@@ -78,6 +80,24 @@ class Candidates:
         """Quality and cost (B, M) of prompts of (B,) tokens; `attitude` as in `quality`."""
         return Prediction(self.quality(query, attitude), self.cost(query, input_tokens), query, input_tokens)
 
+    def take(self, rows: Tensor | slice) -> Candidates:
+        """The candidates at `rows` (N,), or in a slice, in that order."""
+        count = len(self.facts)
+        at = range(count)[rows] if isinstance(rows, slice) else rows.tolist()
+        parts: dict[str, Any] = {}
+        for each in fields(self):
+            part = getattr(self, each.name)
+            if isinstance(part, Tensor) and each.name != "spread":
+                parts[each.name] = part[rows]
+            elif isinstance(part, tuple) and each.name != "unsure":
+                parts[each.name] = part[rows] if isinstance(rows, slice) else tuple(part[row] for row in at)
+        if self.spread is not None:
+            place = {m: u for u, m in enumerate(self.unsure)}
+            found = [(n, place[m]) for n, m in enumerate(at) if m in place]
+            parts["unsure"] = tuple(n for n, _ in found)
+            parts["spread"] = self.spread[[u for _, u in found]] if found else None
+        return replace(self, **parts)
+
 
 def features(query: QueryVectors, protocol: int, columns: int) -> Tensor:
     """What multiplies a system's row (weights, slope of difficulty, bias) under a protocol: (B, columns + 2)."""
@@ -100,27 +120,44 @@ def gather_candidates(
     index = {system: row for row, system in enumerate(systems)}
     known = [index[c.system] for c in pool.candidates if c.system is not None]
     home = int(table.protocol[known].mode().values) if known else int(table.protocol.mode().values)
-    weights = torch.zeros(len(pool.candidates), len(systems))
-    for row, candidate in enumerate(pool.candidates):
-        if candidate.system is not None:
-            weights[row, index[candidate.system]] = 1.0
-        else:
-            weights[row] = _price_class(candidate.facts, table, systems, models, home)
-    weights = weights.to(table.bias)
-    protocol = torch.where(weights.max(1).values == 1, table.protocol[weights.argmax(1)], home)
+    spread = spread or {}
+    rows = torch.tensor([-1 if c.system is None else index[c.system] for c in pool.candidates]).to(table.protocol)
+    priors: dict[float, Tensor] = {}  # they hang on the price alone, and large pools repeat prices
+    blends: list[tuple[slice, Tensor]] = []  # weights (N, S) of runs of candidates of whom any has no profile
+    for start in range(0, len(rows), PRIORS_AT_ONCE):
+        run = pool.candidates[start : start + PRIORS_AT_ONCE]
+        if any(c.system is None for c in run):
+            weights = torch.zeros(len(run), len(systems))
+            for row, candidate in enumerate(run):
+                price = candidate.facts.output_usd_per_mtok or 0.0
+                if candidate.system is not None:
+                    weights[row, index[candidate.system]] = 1.0
+                    continue
+                if price not in priors:
+                    priors[price] = _price_class(candidate.facts, table, systems, models, home, spread)
+                weights[row] = priors[price]
+            blends.append((slice(start, start + len(run)), weights.to(table.bias)))
+    protocol = torch.where(rows >= 0, table.protocol[rows.clamp_min(0)], home)
+
+    def of_members(numbers: Tensor) -> Tensor:
+        """Of the systems' `numbers` (S, ...) those of every candidate: its system's, or its price class' mean."""
+        found = numbers[rows.clamp_min(0)]
+        for run, weights in blends:
+            found[run] = weights @ numbers
+        return found
+
     facts = tuple(c.facts for c in pool.candidates)
     price_in = torch.tensor([f.input_usd_per_mtok for f in facts]).to(table.bias)
     price_out = torch.tensor([f.output_usd_per_mtok for f in facts]).to(table.bias)
-    spread = spread or {}
     unsure = {m: spread[c.system] for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
-    means = weights @ torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1)
     with torch.no_grad():
+        means = of_members(torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens], dim=1))
         return Candidates(
             facts,
             tuple(c.system is None for c in pool.candidates),
-            weights @ table.matrix(),
-            weights @ table.bias,
-            weights @ table.log_tokens,
+            of_members(table.matrix()),
+            of_members(table.bias),
+            of_members(table.log_tokens),
             protocol,
             price_in,
             price_out,
@@ -131,11 +168,24 @@ def gather_candidates(
 
 
 def _price_class(
-    facts: ModelFacts, table: ProfileTable, systems: Sequence[System], models: dict[str, ModelFacts], protocol: int
+    facts: ModelFacts,
+    table: ProfileTable,
+    systems: Sequence[System],
+    models: dict[str, ModelFacts],
+    protocol: int,
+    unsure: Collection[System] = (),
 ) -> Tensor:
-    """Weights (S,), summing to 1, of the systems under `protocol` priced like `facts`: a normal in log output price."""
+    """Weights (S,), summing to 1, of the systems under `protocol` priced like `facts`: a normal in log output price.
+
+    Those of `unsure` do not count: what is guessed of one model tells nothing of another.
+    """
     prices = [models[s.model].output_usd_per_mtok if s.model in models else None for s in systems]
-    usable = torch.tensor([p is not None and int(table.protocol[i]) == protocol for i, p in enumerate(prices)])
+    usable = torch.tensor(
+        [
+            p is not None and int(table.protocol[i]) == protocol and systems[i] not in unsure
+            for i, p in enumerate(prices)
+        ]
+    )
     if not usable.any():
         raise PoolError(f"{facts.id}: the checkpoint knows no priced system to draw a prior from; train a profile")
     log_price = torch.tensor([math.log(max(p or 0.0, 1e-3)) for p in prices])

@@ -253,6 +253,11 @@ def _onboarding_problems(checkpoint: Checkpoint) -> list[str]:
     """Every onboarded profile that does not fit the trained router."""
     length, problems = checkpoint.network.size.columns + 2, []
     seen = set(checkpoint.systems)
+    problems += [
+        f"onboarded pool {pool.name!r} has the name of a trained one"
+        for pool in checkpoint.onboarded.pools
+        if pool.name in checkpoint.pools
+    ]
     for each in checkpoint.onboarded.profiles:
         if each.like not in checkpoint.protocols:
             problems.append(f"onboarded {each.system.id!r} is like protocol {each.like!r}, which it has not")

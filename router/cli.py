@@ -1,4 +1,4 @@
-"""The command line: `router route | pools | show | evaluate | onboard | forget | anchors`.
+"""The command line: `router route | pools | show | evaluate | anchors | onboard | forget | index`.
 
 Arguments, logging and exit codes; what a command does is in `router.commands` and the `router.*_command`s. Nothing
 heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
@@ -28,6 +28,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DIAL_MAX = 10.0
 BACKENDS = ("auto", "onnx", "onnx-int8", "torch")
 ATTITUDES = ("optimistic", "neutral", "pessimistic")
+INDEX_CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")  # router.index.CHOICES, which imports torch
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
 
 
@@ -111,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("anchors", "choose which queries to grade for a new model", _add_anchors, anchors_command.run_anchors),
         ("onboard", "add a new model from graded answers, without training", _add_onboard, onboard_command.run_onboard),
         ("forget", "take an onboarded model out again", _add_forget, onboard_command.run_forget),
+        ("index", "build a large pool's index and keep it in the checkpoint's folder", _add_index, commands.run_index),
     ):
         command = kinds.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
@@ -226,6 +228,7 @@ def _add_route(command: argparse.ArgumentParser) -> None:
         default="neutral",
         help="towards models onboarded from few answers: quality a standard deviation up or down (default: neutral)",
     )
+    _add_kind(choice)
     shown = command.add_argument_group("what is shown")
     shown.add_argument("--top", type=_number(int, 1), default=5, metavar="K", help="alternatives shown (default: 5)")
     shown.add_argument("--explain", action="store_true", help="say why; in JSON lines: keep the reasons")
@@ -233,7 +236,7 @@ def _add_route(command: argparse.ArgumentParser) -> None:
 
 def _add_pools(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--check", metavar="FILE", help="print every problem of a pool file (YAML); exit code 1 if any"
+        "--check", metavar="FILE", help="print every problem of a pool file (YAML, JSON); exit code 1 if any"
     )
 
 
@@ -243,6 +246,20 @@ def _add_show(command: argparse.ArgumentParser) -> None:
     where.add_argument("--pool", metavar="NAME|FILE", help="the pool whose facts and profile are meant")
     where.add_argument("--protocol", metavar="NAME", help="the protocol meant, where the name is known under several")
     command.add_argument("--top", type=_number(int, 1), default=5, metavar="K", help="axes shown (default: 5)")
+
+
+def _add_index(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--pool", metavar="NAME|FILE", help="the pool (default: the checkpoint's default)")
+    _add_kind(command)
+
+
+def _add_kind(where: argparse._ActionsContainer) -> None:
+    where.add_argument(
+        "--index",
+        choices=INDEX_CHOICES,
+        default="auto",
+        help="how candidates are found in a pool of thousands; exact scores all of them (default: auto, by size)",
+    )
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:

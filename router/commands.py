@@ -1,4 +1,4 @@
-"""`router pools`, `router show` and `router evaluate`, and how every command finds and loads its checkpoint.
+"""`router pools | show | evaluate | index`, and how every command finds and loads its checkpoint.
 
 Each takes parsed arguments, prints its result on stdout and returns an exit code. Heavy packages are imported inside.
 """
@@ -11,6 +11,8 @@ import math
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +53,8 @@ def load_router(args: Namespace) -> Router:
 
     device = _check_device(args.device)
     logger.debug("loading %s on %s", checkpoint, device)
-    return Router.from_pretrained(checkpoint, device=device, backend=args.backend)
+    index = getattr(args, "index", "auto")
+    return Router.from_pretrained(checkpoint, device=device, index=index, backend=args.backend)
 
 
 def _check_device(name: str) -> str:
@@ -66,6 +69,19 @@ def _check_device(name: str) -> str:
             f"--device {name} cannot be used ({reason}); use cpu, or cuda on a machine with a GPU"
         ) from error
     return name
+
+
+@contextmanager
+def needing_evaluate(command: str) -> Iterator[None]:
+    """Around imports that the extra `evaluate` installs: UsageError where it is not."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("router"):
+            raise
+        raise UsageError(
+            f"`{command}` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
+        ) from error
 
 
 def show_progress(args: Namespace) -> bool:
@@ -156,17 +172,25 @@ def run_show(args: Namespace) -> int:
     return 0
 
 
+def run_index(args: Namespace) -> int:
+    """Build the index of a pool and write it into the checkpoint's folder."""
+    router = load_router(args)
+    pool = router.pool(args.pool)
+    file = router.save_index(pool)
+    if args.json:
+        print_json({"pool": pool.name, "models": len(pool.candidates), "file": None if file is None else str(file)})
+    elif file is None:
+        print(f"pool {pool.name} of {len(pool.candidates):,} models needs no index: all of them are scored")
+    else:
+        print(f"index of pool {pool.name}, {len(pool.candidates):,} models: {file} ({file.stat().st_size:,} bytes)")
+    return 0
+
+
 def run_evaluate(args: Namespace) -> int:
     """Judge the router on a data folder and print the figures."""
-    try:
+    with needing_evaluate("router evaluate"):
         from router.dataset import data_folder
         from router.evaluation import evaluate_router
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(
-            f"`router evaluate` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
-        ) from error
     folder = data_folder(args.data)
     router = load_router(args)
     report = evaluate_router(

@@ -95,9 +95,11 @@ def measure_dials(quality: Array, cost: Array, score: Array, pool: Pool, cost_ra
 
 
 def fingerprint(pool: Pool, cost_range_usd: float) -> str:
-    """Twelve hex digits that change with the pool's systems and prices, and with the scale of its dial."""
+    """Twelve hex digits that change with the pool's systems, prices, onboarded profiles and scale of its dial."""
     members = [
-        [c.system and c.system.id, c.facts.input_usd_per_mtok, c.facts.output_usd_per_mtok] for c in pool.candidates
+        [c.system and c.system.id, c.facts.input_usd_per_mtok, c.facts.output_usd_per_mtok]
+        + ([c.revision] if c.revision else [])
+        for c in pool.candidates
     ]
     text = json.dumps([sorted(members, key=str), cost_range_usd])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -46,6 +46,9 @@ class UsageError(RouterError):
     """An argument, flag or setting has a value that is not allowed."""
 
 
+COMPARED = 10_000  # names that are compared with a misspelt one: it takes seconds for more
+
+
 def known_names(got: str, names: Iterable[str], limit: int = 10) -> str:
     """Names the user may have meant, closest first, at most `limit`, for the end of an error message.
 
@@ -55,7 +58,8 @@ def known_names(got: str, names: Iterable[str], limit: int = 10) -> str:
     'known: 0, 1, and 10 more'
     """
     names = sorted(set(names))
-    close = difflib.get_close_matches(got, names, n=limit, cutoff=0.3)
+    few = names if len(names) <= COMPARED else [name for name in names if name[:2] == got[:2]][:COMPARED]
+    close = difflib.get_close_matches(got, few, n=limit, cutoff=0.3)
     ordered = close + [name for name in names if name not in close]
     shown, rest = ordered[:limit], len(ordered) - limit
     return "known: " + ", ".join(shown) + (f", and {rest} more" if rest > 0 else "")

@@ -64,6 +64,8 @@ def onboard_folder(
     if known:
         logger.warning("%d systems of %s keep their trained profiles", len(known), dataset.folder)
     checkpoint = cleared(checkpoint, [dataset.systems[s] for s in new], replace_old)
+    if any(each.name == pool for each in checkpoint.onboarded.pools):
+        raise UsageError(f"there is an onboarded pool {pool!r} with other models: name the new one otherwise")
     read = np.flatnonzero(answered[:, new].any(axis=1))
     texts = dataset.queries["text"].to_numpy()[read].tolist()
     query = read_queries(checkpoint.encoder, checkpoint.network, texts, progress)
@@ -73,8 +75,7 @@ def onboard_folder(
         profiles += _fit_group(checkpoint, dataset, query, read, group)
     made, unpriced = _pool(dataset, rows, pool, profiles)
     old = checkpoint.onboarded
-    kept = tuple(each for each in old.pools if each.name != pool)
-    joined = replace(checkpoint, onboarded=Onboarded((*old.profiles, *profiles), (*kept, made)))
+    joined = replace(checkpoint, onboarded=Onboarded((*old.profiles, *profiles), (*old.pools, made)))
     return FolderOnboarding(joined, tuple(profiles), made, unpriced)
 
 

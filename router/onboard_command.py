@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.commands import print_json, show_progress
+from router.commands import needing_evaluate, print_json, show_progress
 from router.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -26,29 +29,15 @@ logger = logging.getLogger(__name__)
 def run_onboard(args: Namespace) -> int:
     """Fit one model's profile, or those of a whole data folder, into a checkpoint."""
     _check_sources(args)
-    folder, checkpoint = _open_for_change(args.checkpoint)
-    if args.data is not None:
-        fitted = _onboard_folder(args, checkpoint)
-        _write(fitted.checkpoint, folder)
-        _print_folder(args, fitted)
-        return 0
-    from router.answers import read_answers
-    from router.onboarding import onboard
-
-    answers = read_answers(args.answers) if args.answers else None
-    pools = [] if args.no_pool else args.pool or [checkpoint.default_pool]
-    found = onboard(
-        checkpoint,
-        _facts(args),
-        answers,
-        benchmarks=_benchmarks(args),
-        protocol=args.protocol,
-        pools=pools,
-        replace_old=args.replace,
-        progress=show_progress(args),
-    )
-    _write(found.checkpoint, folder)
-    _print_onboarding(args, found)
+    with _changing(args.checkpoint) as (folder, checkpoint):
+        if args.data is not None:
+            fitted = _onboard_folder(args, checkpoint)
+            _write(fitted.checkpoint, folder)
+            _print_folder(args, fitted)
+        else:
+            found = _onboard_model(args, checkpoint)
+            _write(found.checkpoint, folder)
+            _print_onboarding(args, found)
     return 0
 
 
@@ -56,22 +45,44 @@ def run_forget(args: Namespace) -> int:
     """Take an onboarded model out of a checkpoint."""
     from router.onboarding import forget
 
-    folder, checkpoint = _open_for_change(args.checkpoint)
-    left = forget(checkpoint, args.model)
-    _write(left, folder)
+    with _changing(args.checkpoint) as (folder, checkpoint):
+        left = forget(checkpoint, args.model)
+        _write(left, folder)
+    others = [system.id for system in left.onboarded.systems]
     if args.json:
-        print_json({"removed": args.model, "onboarded": [system.id for system in left.onboarded.systems]})
+        print_json({"removed": args.model, "onboarded": others})
     else:
-        others = ", ".join(system.id for system in left.onboarded.systems)
-        print(f"{args.model} is gone; {others or 'no onboarded model'} left in {folder}")
+        print(f"{args.model} is gone; {', '.join(others) or 'no onboarded model'} left in {folder}")
     return 0
+
+
+def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
+    from router.answers import read_answers
+    from router.onboarding import onboard
+
+    pools = [] if args.no_pool else args.pool
+    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
+    if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
+        pools = [checkpoint.default_pool]
+    return onboard(
+        checkpoint,
+        _facts(args),
+        read_answers(args.answers) if args.answers else None,
+        benchmarks=_benchmarks(args),
+        protocol=args.protocol,
+        pools=pools,
+        replace_old=args.replace,
+        progress=show_progress(args),
+    )
 
 
 def _check_sources(args: Namespace) -> None:
     """UsageError where it is not clear what is to be fitted from what."""
     if args.data is not None:
         given = [flag for flag, value in (("MODEL", args.model), ("--answers", args.answers),
-                 ("--benchmarks", args.benchmarks), ("--protocol", args.protocol)) if value]  # fmt: skip
+                 ("--benchmarks", args.benchmarks), ("--protocol", args.protocol), ("--tools", args.tools),
+                 ("--images", args.images), ("--no-pool", args.no_pool), ("--price-in", args.price_in is not None),
+                 ("--price-out", args.price_out is not None), ("--context", args.context)) if value]  # fmt: skip
         if given:
             raise UsageError(f"--data onboards every new model of a folder: leave {', '.join(given)} out")
         if (args.split is None) == (args.folds is None):
@@ -83,12 +94,17 @@ def _check_sources(args: Namespace) -> None:
         raise UsageError("name the new model, or give a whole data folder with --data DIR")
     if not args.answers and not args.benchmarks:
         raise UsageError("give --answers FILE, --benchmarks NAME=SCORE ..., or both")
+    if args.pool and args.no_pool:
+        raise UsageError("--pool and --no-pool contradict each other")
     if args.split or args.folds:
         raise UsageError("--split and --folds belong to --data")
 
 
-def _open_for_change(given: str) -> tuple[Path, Checkpoint]:
-    """The folder that is to be changed, and the checkpoint in it."""
+@contextmanager
+def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
+    """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
+    import fcntl  # not on Windows
+
     from router.checkpoint import load_checkpoint
 
     folder = Path(given)
@@ -96,7 +112,15 @@ def _open_for_change(given: str) -> tuple[Path, Checkpoint]:
         raise CheckpointError(
             f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
         )
-    return folder, load_checkpoint(folder)
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
+        yield folder, load_checkpoint(folder)
+    finally:
+        os.close(opened)
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
@@ -128,16 +152,10 @@ def _benchmarks(args: Namespace) -> dict[str, float]:
 
 
 def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:
-    try:
+    with needing_evaluate("router onboard --data"):
         from router.dataset import data_folder, read_dataset
         from router.evaluation import row_masks
         from router.folder_onboarding import onboard_folder
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(
-            f"`router onboard --data` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
-        ) from error
     folder = data_folder(args.data)
     dataset = read_dataset(folder)
     rows = row_masks(dataset, args.split, args.folds)[0]
@@ -193,8 +211,7 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
     untold = [name for name in profile.pools if name in found.checkpoint.dial_tables]
     if untold:
         logger.warning(
-            "a budget for one query needs what each dial costs, which was measured on %s without %s: give budgets for "
-            "lists, or measure again with `python -m train dials`",
+            "what each dial costs was measured on %s without %s: budgets are met for lists of queries, not for one",
             ", ".join(untold),
             profile.system.model,
         )

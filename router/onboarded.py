@@ -6,6 +6,7 @@ Axes: F numbers of a profile (its columns, the slope of difficulty, the bias), R
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from router.pools import Candidate, Pool, pool_from_json, pool_to_json
 from router.profiles import ModelFacts, System
 
 FORMAT = 1
+KEY = "onboarded"  # in the header of the file
 RANK = 32  # directions of uncertainty kept of each profile
 
 
@@ -42,7 +44,7 @@ class OnboardedProfile:
     mean_output_tokens: float
     answers: int
     benchmarks: Mapping[str, float] = field(default_factory=dict)  # the published scores it was fitted from
-    pools: tuple[str, ...] = ()  # pools of the checkpoint that it joined
+    pools: tuple[str, ...] = ()  # pools that it joined
 
     @property
     def rests_on(self) -> str:
@@ -51,6 +53,12 @@ class OnboardedProfile:
             also = f" and {', '.join(self.benchmarks)}" if self.benchmarks else ""
             return f"mean of the {self.answers} graded answers it was fitted from{also}"
         return f"expected from {', '.join(self.benchmarks)}"
+
+    @property
+    def revision(self) -> str:
+        """Eight hex digits that change with the row and the answer length."""
+        numbers = self.row.double().numpy().tobytes() + str(self.log_tokens).encode()
+        return hashlib.sha256(numbers).hexdigest()[:8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +117,21 @@ def profile_rows(table: ProfileTable) -> Tensor:
 
 def with_members(pools: Mapping[str, Pool], onboarded: Onboarded) -> dict[str, Pool]:
     """`pools` with the onboarded models that joined them, and the pools made for them."""
-    found = dict(pools)
-    for name, pool in pools.items():
+    found = dict(pools) | {pool.name: pool for pool in onboarded.pools}
+    for name, pool in found.items():
         joined = [Candidate(each.facts, each.system) for each in onboarded.profiles if name in each.pools]
-        if joined:
-            found[name] = replace(pool, candidates=(*pool.candidates, *joined))
-    return found | {pool.name: pool for pool in onboarded.pools}
+        if joined or pool in onboarded.pools:
+            found[name] = marked(replace(pool, candidates=(*pool.candidates, *joined)), onboarded)
+    return found
+
+
+def marked(pool: Pool, onboarded: Onboarded) -> Pool:
+    """The pool with the revision of every onboarded profile in it: what was measured with another does not hold."""
+    revision = {each.system: each.revision for each in onboarded.profiles}
+    if not any(candidate.system in revision for candidate in pool.candidates):
+        return pool
+    members = (replace(c, revision=revision.get(c.system, "") if c.system else "") for c in pool.candidates)
+    return replace(pool, candidates=tuple(members))
 
 
 def write_onboarded(onboarded: Onboarded, file: Path) -> None:
@@ -133,18 +150,22 @@ def write_onboarded(onboarded: Onboarded, file: Path) -> None:
 
 
 def to_bytes(onboarded: Onboarded) -> bytes:
-    """The content of the file: tensors, and all else as JSON in the safetensors header."""
+    """The content of the file: tensors, and all else as JSON in the safetensors header.
+
+    Under one key, since safetensors writes several in any order.
+    """
     profiles = onboarded.profiles
     tensors = {
         "row": torch.stack([each.row.float() for each in profiles]),
         "spread": torch.stack([each.spread.float() for each in profiles]),
     }
     plain = {
+        "version": FORMAT,
         "profiles": [_to_json(each) for each in profiles],
         "pools": [pool_to_json(pool) for pool in onboarded.pools],
     }
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-    return safetensors.save(tensors, metadata={"format": "pt", "version": str(FORMAT), "onboarded": text})
+    return safetensors.save(tensors, metadata={KEY: text})
 
 
 def read_onboarded(file: Path) -> Onboarded:
@@ -154,11 +175,13 @@ def read_onboarded(file: Path) -> Onboarded:
     hint = "remove the file to have the router as it was trained"
     try:
         with safe_open(file, "pt") as stored:
-            about = stored.metadata() or {}
-            if about.get("version") != str(FORMAT):
-                raise CheckpointError(f"{file} has version {about.get('version')!r}, this installation reads {FORMAT}")
+            raw = json.loads((stored.metadata() or {}).get(KEY, "{}"))
+            if raw.get("version") != FORMAT:
+                raise CheckpointError(
+                    f"{file} has version {raw.get('version')!r}, this installation reads {FORMAT}: install the version "
+                    f"of inferencedynamics that wrote it, or {hint}"
+                )
             rows, spreads = stored.get_tensor("row"), stored.get_tensor("spread")
-        raw = json.loads(about["onboarded"])
         profiles = tuple(
             _from_json(each, row, spread) for each, row, spread in zip(raw["profiles"], rows, spreads, strict=True)
         )
@@ -168,7 +191,7 @@ def read_onboarded(file: Path) -> Onboarded:
         return Onboarded(profiles, tuple(pool_from_json(pool, systems) for pool in raw["pools"]))
     except CheckpointError:
         raise
-    except (SafetensorError, KeyError, TypeError, ValueError, RouterError) as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RouterError) as error:
         raise CheckpointError(f"{file} is broken ({type(error).__name__}: {error}); {hint}") from error
 
 

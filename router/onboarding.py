@@ -22,7 +22,7 @@ from router.candidates import features
 from router.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError, known_names
 from router.network import QueryVectors, RouterNetwork
-from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows
+from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows, with_members
 from router.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile, leading, prior_of
 from router.profiles import ModelFacts, System
 
@@ -67,22 +67,26 @@ def onboard(
     *,
     benchmarks: Mapping[str, float] | None = None,
     protocol: str | None = None,
-    pools: Collection[str] = (),
+    pools: Collection[str] | None = None,
     replace_old: bool = False,
     progress: bool = False,
 ) -> Onboarding:
     """Fit a profile of the model that `facts` name, from graded answers, published benchmark scores or both.
 
     `protocol` is the trained one whose difficulty and lengths apply; by default that of most of the default pool. The
-    model joins the checkpoint's `pools`. Raises UsageError or PoolError for what does not fit; `replace_old` allows
-    for a model that was onboarded before.
+    model joins `pools`. Raises UsageError or PoolError for what does not fit; `replace_old` allows for a model that was
+    onboarded before, which without `pools` stays in those it is in.
     """
     if answers is None and not benchmarks:
         raise UsageError("give graded answers, benchmark scores, or both: without either there is nothing to fit")
+    if answers is not None and not answers.queries:
+        raise UsageError("there is no graded answer to fit a profile to: give at least one")
     like = protocol or home_protocol(checkpoint)
     if like not in checkpoint.protocols:
         raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
     system = System(facts.id, like)
+    if pools is None:
+        pools = pools_of(checkpoint, system)
     checkpoint = cleared(checkpoint, [system], replace_old)
     _check_pools(checkpoint, facts, pools)
     prior = prior_for(checkpoint, like, facts, benchmarks)
@@ -114,6 +118,13 @@ def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
         known = f"; {known_names(name, (system.id for system in systems))}" if systems else "; no model was"
         raise PoolError(f"{name!r} {reason}{known}")
     return replace(checkpoint, onboarded=checkpoint.onboarded.without(found))
+
+
+def pools_of(checkpoint: Checkpoint, system: System) -> tuple[str, ...]:
+    """The pools that an onboarded system is in; none for any other."""
+    known = with_members(checkpoint.pools, checkpoint.onboarded)
+    onboarded = system in checkpoint.onboarded.systems
+    return tuple(name for name, pool in known.items() if onboarded and any(c.system == system for c in pool.candidates))
 
 
 def home_protocol(checkpoint: Checkpoint) -> str:
@@ -241,11 +252,12 @@ def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool
 
 
 def _check_pools(checkpoint: Checkpoint, facts: ModelFacts, pools: Collection[str]) -> None:
-    """UsageError where the model cannot join the checkpoint's `pools`."""
+    """UsageError where the model cannot join `pools`, trained or onboarded ones."""
+    known = with_members(checkpoint.pools, checkpoint.onboarded)
     for name in pools:
-        if name not in checkpoint.pools:
-            raise UsageError(f"unknown pool {name!r}; {known_names(name, checkpoint.pools)}")
-        if facts.id in checkpoint.pools[name].ids:
+        if name not in known:
+            raise UsageError(f"unknown pool {name!r}; {known_names(name, known)}")
+        if facts.id in known[name].ids:
             raise UsageError(f"pool {name!r} has a model {facts.id!r} already: give the new one another name")
     if pools and not facts.priced:
         raise UsageError(

@@ -59,6 +59,10 @@ class Constraints:
             raise NoCandidateError(_who_removed_whom({k: v[row] for k, v in removed.items()}, models, needed[row]))
         return mask
 
+    def admit_facts(self, models: Sequence[ModelFacts]) -> NDArray[np.bool_]:
+        """Mask (M,) of the models that meet every demand but that of a context window, which is each query's own."""
+        return np.all([np.ones(len(models), bool), *(keep for _, keep in self._checks(models))], axis=0)
+
     def _checks(self, models: Sequence[ModelFacts]) -> list[tuple[str, NDArray[np.bool_]]]:
         checks: list[tuple[str, list[bool]]] = []
         if self.allow:

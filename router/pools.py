@@ -1,4 +1,4 @@
-"""Candidates and named pools of them: the one pool schema, in YAML files and in a checkpoint's `profiles.json`.
+"""Candidates and named pools of them: the one pool schema, in YAML or JSON files and in a checkpoint's `profiles.json`.
 
 Knows facts, systems and where a model answers; neither the network's numbers nor any key. How one value is judged
 is in `router.pool_schema`. Axis: M candidates.
@@ -32,7 +32,7 @@ from typing import Any
 from router.errors import PoolError, known_names
 from router.pool_schema import ENTRY, POOL, UPSTREAM, quoted, read_mapping
 from router.profiles import ModelFacts, System, resolve_system
-from router.strict_yaml import read_yaml
+from router.strict_yaml import read_json, read_yaml
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Candidate:
     facts: ModelFacts
     system: System | None = None  # whose profile scores it; None: the prior of its price class
     upstream: Upstream | None = None
+    revision: str = ""  # of a profile that was onboarded and may be fitted anew; not written to pool files
 
     @property
     def id(self) -> str:
@@ -72,6 +73,10 @@ class Pool:
     name: str
     candidates: tuple[Candidate, ...]
     cost_range_usd: float | None = None  # scale of the cost dial; None: derived by the Router
+
+    def __hash__(self) -> int:
+        """Not of the candidates, of whom there may be a million: pools are the keys of what is made once for each."""
+        return hash((self.name, len(self.candidates), self.cost_range_usd))
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -136,7 +141,7 @@ def _pool_error(what: str, problems: list[str]) -> PoolError:
 def _read(path: Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
     """The pool, or None and why not."""
     try:
-        raw, problems = read_yaml(path)
+        raw, problems = read_json(path) if path.suffix == ".json" else read_yaml(path)
     except ValueError as error:
         return None, [str(error)]
     return _parse(raw, systems, problems), problems

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 STDIN = "-"
 TOGETHER = 1000  # lines of a file that meet a budget or quality as a whole
+AHEAD = 16  # batches of a file that are read together and sorted by length
 PROBE = "?"  # the least demanding query: if no candidate may answer it, none may answer any
 
 
@@ -163,7 +164,8 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
     if kept:
         logger.info("resuming after %d finished lines", kept)
     batch_size = 1 if stream.isatty() else args.batch_size
-    flush_after = together or batch_size
+    ahead = AHEAD if path is not None else 1  # who writes to a pipe may wait for an answer to each batch
+    flush_after = together or ahead * batch_size
     try:
         with sink, _progress(args, path) as bar:
             lines = (parse_line(raw, line_format) for raw in _after(read_lines(stream), kept, bar))
@@ -172,6 +174,7 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
                 lines,
                 dial=dial,
                 batch_size=batch_size,
+                ahead=ahead,
                 together=together,
                 explain=args.explain,
                 options=options,
@@ -208,13 +211,16 @@ def _settings(
     """Everything that records depend on: a partial file may only be continued where it is the same."""
     checkpoint = find_checkpoint(args.checkpoint)
     config = Path(checkpoint) / "config.json"  # holds the sha256 of all weights
+    onboarded = Path(checkpoint) / "onboarded.safetensors"
     settings = {
         "input_sha256": None,
         "format": line_format,
         "checkpoint": hashlib.sha256(config.read_bytes()).hexdigest() if config.is_file() else checkpoint,
+        "onboarded_sha256": hashlib.sha256(onboarded.read_bytes()).hexdigest() if onboarded.is_file() else None,
         "pool_sha256": hashlib.sha256(repr(pool).encode()).hexdigest(),
         "dial": dial,
         "explain": args.explain,
+        "index": args.index,
         "version": package.__version__,
         **_options(args, pool),
         "pool": pool.name,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict, Unpack, overload
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -26,17 +27,24 @@ from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
+from router.index import CHOICES
+from router.network import QueryVectors
+from router.onboarded import marked
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
-from router.pools import Pool, read_pool
+from router.pools import Candidate, Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.ranked import Ranked
 from router.roster import Roster
+from router.shortlist import INDEX_FROM, Shortlist
 from router.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 4
 MAX_QUERY_CHARS = 500_000
 ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
+LISTED_TOGETHER = 32  # queries for whom a large pool is narrowed to one shortlist
+SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
+INDEX_FOLDER = "index"  # inside a checkpoint's folder
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,11 @@ class RouteOptions(TypedDict, total=False):
 class Router:
     """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder or hub id)`."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto") -> None:
+        if index not in CHOICES:
+            raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
         self.checkpoint = checkpoint
+        self.index = index  # how candidates are found in large pools; a kind of its own is also used in small ones
         self.device = torch.device(device)
         self.encoder = checkpoint.encoder
         if isinstance(self.encoder, torch.nn.Module):
@@ -82,22 +93,63 @@ class Router:
         self.roster = Roster.of(checkpoint)
         self.network = self.roster.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
+        self._shortlists: dict[Pool, Shortlist] = {}
+        self._index_folder: Path | None = None  # where saved indexes lie
         self._guard: TailGuard | None = None  # made when first asked for
-        self._warned: set[tuple[str, Pool]] = set()  # of a denied name that no model of the pool has
+        self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "cpu", backend: str = "auto") -> Router:
+    def from_pretrained(
+        cls, path: str | Path, device: str = "cpu", index: str = "auto", backend: str = "auto"
+    ) -> Router:
         """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
 
+        `index` is how candidates are found in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw.
         `backend` is what computes the encoder: `torch`, `onnx` (onnxruntime on the CPU: the same decisions but for near
         ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be used, torch elsewhere.
-        UsageError for one that cannot be used.
+        UsageError for one that is unknown or cannot be used.
         """
-        return cls(checkpoints.load_checkpoint(path, device, backend), device)
+        router = cls(checkpoints.load_checkpoint(path, device, backend), device, index)
+        router._index_folder = Path(path) / INDEX_FOLDER if Path(path).is_dir() else None
+        return router
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the checkpoint folder, whole or not at all."""
+        """Write the checkpoint folder, whole or not at all, then the indexes that were made."""
         checkpoints.save_checkpoint(self.checkpoint, folder)
+        for pool, shortlist in self._shortlists.items():
+            shortlist.save(_index_file(Path(folder) / INDEX_FOLDER, pool))
+
+    def save_index(self, pool: str | Path | Pool | None = None) -> Path | None:
+        """Build the pool's index if need be and write it into the checkpoint's folder; the file, None without an index.
+
+        UsageError where the checkpoint is not a folder.
+        """
+        found, shortlist = self.pool(pool), self._shortlist(self.pool(pool))
+        if self._index_folder is None:
+            raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
+        if shortlist is None or shortlist.index is None:
+            return None
+        shortlist.save(_index_file(self._index_folder, found))
+        return _index_file(self._index_folder, found)
+
+    def change_pool(
+        self, pool: str | Path | Pool, *, add: Iterable[Candidate] = (), remove: Iterable[str] = ()
+    ) -> Pool:
+        """The pool without the models named in `remove` and with those of `add` behind; its index is not built anew.
+
+        The pool as it was keeps its candidates but not its index. PoolError for an unknown name or one there already.
+        """
+        before, new, gone = self.pool(pool), tuple(add), set(remove)
+        if strange := sorted(gone - set(before.ids)):
+            raise PoolError(f"unknown model {strange[0]!r}; {known_names(strange[0], before.ids)}")
+        kept = [row for row, each in enumerate(before.candidates) if each.id not in gone]
+        after = replace(before, candidates=(*(before.candidates[row] for row in kept), *new))
+        if len(set(after.ids)) != len(after.candidates):
+            raise PoolError("every id of a pool must be unique: a model that is added has the name of another")
+        if shortlist := self._shortlists.pop(before, None):
+            shortlist.change(self.candidates(after), kept)
+            self._shortlists[after] = shortlist
+        return after
 
     def push_to_hub(self, repo_id: str, private: bool = True) -> str:
         """Upload the checkpoint to the Hub; returns its address there."""
@@ -124,15 +176,15 @@ class Router:
         return self.checkpoint.default_pool
 
     def pool(self, pool: str | Path | Pool | None = None) -> Pool:
-        """A pool by name, by YAML file, or as it is; the default for None. PoolError says what is known."""
+        """A pool by name, by YAML or JSON file, or as it is; the default for None. PoolError says what is known."""
         if isinstance(pool, Pool):
             return pool
         name = self.default_pool if pool is None else str(pool)
         if name in self.pools:
             return self.pools[name]
-        if name.endswith((".yaml", ".yml")) or Path(name).is_file():
-            return read_pool(Path(name), self.systems)
-        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML)")
+        if name.endswith((".yaml", ".yml", ".json")) or Path(name).is_file():
+            return marked(read_pool(Path(name), self.systems), self.checkpoint.onboarded)
+        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML, JSON)")
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's tensors on this router's device, gathered once per pool."""
@@ -142,6 +194,16 @@ class Router:
                 found, self.network.profiles, self.systems, self.roster.models, self.roster.spread
             )
         return self._candidates[found]
+
+    def _shortlist(self, pool: Pool) -> Shortlist | None:
+        """What proposes candidates of a large pool, made once; None for a pool of which all are scored."""
+        if len(pool.candidates) < INDEX_FROM and self.index in ("auto", "exact"):
+            return None
+        if pool not in self._shortlists:
+            file = None if self._index_folder is None else _index_file(self._index_folder, pool)
+            protocols = self.network.size.protocols
+            self._shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, file)
+        return self._shortlists[pool]
 
     def profile(self, name: str) -> Profile:
         """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
@@ -191,9 +253,12 @@ class Router:
         self, candidates: Candidates, embedding: Tensor, queries: Sequence[str], attitude: float = 0.0
     ) -> Prediction:
         """What is expected by `embedding` (B, E), at the costs of `queries`, which the models will be sent."""
+        return candidates.predict(*self._read(embedding, queries), attitude)
+
+    def _read(self, embedding: Tensor, queries: Sequence[str]) -> tuple[QueryVectors, Tensor]:
+        """Query vectors of `embedding` (B, E), and the tokens (B,) of `queries`."""
         query = self.network.heads(embedding)
-        input_tokens = torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
-        return candidates.predict(query, input_tokens, attitude)
+        return query, torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
@@ -262,8 +327,10 @@ class Router:
     def _warn_of_unmatched(self, deny: Sequence[str], pool: Pool) -> None:
         """Once for each: a misspelt name would else let pass whom it means to keep out."""
         for name in deny:
-            if (name, pool) not in self._warned and not any(matches(model, [name]) for model in pool.ids):
-                self._warned.add((name, pool))
+            if (name, pool) in self._looked_up:
+                continue
+            self._looked_up.add((name, pool))
+            if not any(matches(model, [name]) for model in pool.ids):
                 logger.warning("deny %s matches no model of pool %s; %s", name, pool.name, known_names(name, pool.ids))
 
     def _stream(self, queries: Iterator[str], request: _Request, batch_size: int) -> Iterator[Decision]:
@@ -276,18 +343,52 @@ class Router:
             return []
         for query in queries:
             check_query(query)
-        candidates = self.candidates(request.pool)
         embedding = self._embed(queries, batch_size)
-        seen = self._predict(candidates, embedding, queries, request.attitude)
+        shortlist = self._shortlist(request.pool)
+        if shortlist is None:
+            return self._decide(queries, embedding, request, None, batch_size)
+        if request.goal is not None and request.goal.met_on == BATCH:
+            _check_fits(len(queries), len(request.pool.candidates))
+            return self._decide(queries, embedding, request, None, batch_size)
+        dials, _ = cost_weights(request.dial, len(queries), shortlist.candidates.cost_range_usd)
+        decisions = []
+        for start in range(0, len(queries), LISTED_TOGETHER):
+            at = slice(start, start + LISTED_TOGETHER)
+            part = replace(request, dial=dials[at].tolist())
+            decisions += self._decide(queries[at], embedding[at], part, shortlist, batch_size)
+        return decisions
+
+    def _decide(
+        self,
+        queries: Sequence[str],
+        embedding: Tensor,
+        request: _Request,
+        shortlist: Shortlist | None,
+        batch_size: int,
+    ) -> list[Decision]:
+        """Decisions on `queries` by their embeddings (B, E), among the candidates of the pool or of its shortlist."""
+        candidates = self.candidates(request.pool)
+        shorter = embedding
+        tails: list[str | None] = [None] * len(queries)
+        if request.guard:
+            shorter, tails = self._without_tails(queries, embedding, batch_size)
+        read = self._read(embedding, queries)
+        if shortlist is not None:
+            _, weights = cost_weights(request.dial, len(queries), candidates.cost_range_usd)
+            both = [read, self._read(shorter, queries)] if any(tails) else [read]
+            rows = [shortlist.narrow(*each, weights, request.constraints, request.top) for each in both]
+            if request.attitude:  # the index knows nothing of it
+                rows.append(torch.tensor(candidates.unsure, dtype=torch.long).to(self.device))
+            candidates = candidates.take(rows[0] if len(rows) == 1 else torch.cat(rows).unique())
+        seen = candidates.predict(*read, request.attitude)
         admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
         mask = torch.from_numpy(admitted).to(self.device)
         dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
             by = (weights.to(self.device), mask)
-            embedding, flagged = self._without_tails(
-                queries, candidates, embedding, seen, by, request.attitude, batch_size
-            )
+            read_without = (embedding, shorter, tails)
+            embedding, flagged = self._if_dearer(queries, candidates, read_without, seen, by, request.attitude)
             seen = self._predict(candidates, embedding, queries, request.attitude)
             dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
         utility, order = _rank(seen, weights.to(self.device), mask, max(request.top, 2))
@@ -311,28 +412,36 @@ class Router:
         return ranked.decisions(queries, request.top)
 
     def _without_tails(
-        self,
-        queries: Sequence[str],
-        candidates: Candidates,
-        embedding: Tensor,
-        seen: Prediction,
-        by: tuple[Tensor, Tensor],
-        attitude: float,
-        batch_size: int,
+        self, queries: Sequence[str], embedding: Tensor, batch_size: int
     ) -> tuple[Tensor, list[str | None]]:
-        """Embeddings (B, E) of the queries less those unusual tails that make their routes dearer, and these tails.
-
-        `by` are the weights (B,) and the mask (B, M) that routes are chosen by.
-        """
+        """Embeddings (B, E) of the queries less their unusual tails, and these tails."""
         if self._guard is None:
             self._guard = TailGuard(self.encoder.described.tokenizer)
         tails = [self._guard.tail(query) for query in queries]
         rows = [row for row, tail in enumerate(tails) if tail]
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
-        if not rows:
-            return embedding, tails
         shorter = embedding.clone()
-        shorter[rows] = self._embed(rest, batch_size)
+        if rows:
+            shorter[rows] = self._embed(rest, batch_size)
+        return shorter, tails
+
+    def _if_dearer(
+        self,
+        queries: Sequence[str],
+        candidates: Candidates,
+        read: tuple[Tensor, Tensor, list[str | None]],
+        seen: Prediction,
+        by: tuple[Tensor, Tensor],
+        attitude: float,
+    ) -> tuple[Tensor, list[str | None]]:
+        """Embeddings (B, E) of the queries less those tails that make their routes dearer, and these tails.
+
+        `read` are embeddings with tails and without, and the tails; `by` the weights (B,) and the mask (B, M) that
+        routes are chosen by.
+        """
+        embedding, shorter, tails = read
+        if not any(tails):
+            return embedding, tails
         less = self._predict(candidates, shorter, queries, attitude)
         before, after = (less.cost_usd.gather(1, _rank(each, *by, 1)[1]) for each in (seen, less))
         dearer = before > after  # (B, 1)
@@ -367,6 +476,20 @@ def _weigh(
 def _rank(seen: Prediction, weights: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`policy.rank` of a prediction, in double precision."""
     return rank(seen.quality.double(), seen.cost_usd.double(), weights, mask, k)
+
+
+def _check_fits(queries: int, models: int) -> None:
+    """UsageError where a goal for a list would have too many pairs of query and model scored at once."""
+    most = max(SCORED_TOGETHER // models, 1)
+    if queries > most:
+        raise UsageError(
+            "a budget or quality for a list weighs every model of the pool for every query, and "
+            f"{queries:,} queries on {models:,} models are too many: give at most {most:,} at a time, or a dial"
+        )
+
+
+def _index_file(folder: Path, pool: Pool) -> Path:
+    return folder / f"{quote(pool.name, safe=' ')}.safetensors"
 
 
 def _check_unconstrained(constraints: Constraints) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from onboarding_world import World
+
     from router.checkpoint import Checkpoint
 
 # Defaults, so that `HF_HUB_OFFLINE=0 pytest -m network` can reach out.
@@ -126,3 +128,11 @@ def planted_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFact
     from planted_checkpoint import write_planted_checkpoint
 
     return write_planted_checkpoint(tmp_path_factory.mktemp("planted"), tiny_encoder)
+
+
+@pytest.fixture(scope="session")
+def onboarding_world(tiny_encoder: Path) -> World:
+    """A router that knows the truth about a family of models, of which new ones can be onboarded. Do not change it."""
+    from onboarding_world import make_world
+
+    return make_world(tiny_encoder)

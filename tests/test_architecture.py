@@ -25,6 +25,7 @@ LAYERS = (
     ("scoring", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
+    ("topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
     ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
     ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
     ("routing",),
@@ -34,7 +35,18 @@ LAYERS = (
 ORDER = [module for layer in LAYERS for module in layer]
 
 # 1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.
-HEAVY = ("lightning", "wandb", "sentence_transformers", "fastapi", "litellm", "gradio", "ray", "pandas", "sklearn")
+HEAVY = (
+    "lightning",
+    "wandb",
+    "sentence_transformers",
+    "fastapi",
+    "litellm",
+    "gradio",
+    "ray",
+    "pandas",
+    "sklearn",
+    "faiss",
+)
 
 
 def sources(package: str) -> list[Path]:

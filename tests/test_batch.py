@@ -136,6 +136,19 @@ def test_reading_is_lazy_a_batch_ahead_at_most() -> None:
     assert stream.asked == 8
 
 
+def test_batches_read_ahead_are_routed_together_and_come_back_in_order() -> None:
+    stream, router = EndlessLines(b"query\n", 10), FakeRouter()
+    calls = []
+    original = router.route
+    router.route = lambda queries, **options: calls.append(len(queries)) or original(queries, **options)  # type: ignore[method-assign]
+    lines = (parse_line(raw, "txt") for raw in read_lines(stream))  # type: ignore[arg-type]
+    records = route_lines(router, lines, dial=3.0, batch_size=2, ahead=3, options={"pool": router.pool(), **OPTIONS})
+    assert [next(records)["line"] for _ in range(3)] == [1, 2, 3]
+    assert (stream.asked, calls) == (6, [6])
+    assert [record["line"] for record in records] == [4, 5, 6, 7, 8, 9, 10]
+    assert calls == [6, 4]
+
+
 def test_memory_does_not_grow_with_the_number_of_lines() -> None:
     stream, router = EndlessLines(b"x" * 2000 + b"\n", 5000), FakeRouter()
     router.routed = Forgetful()

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from tiny_checkpoint import FACTS, SYSTEMS, edit, reseal
 
+from router.benchmark_scores import BenchmarkScores
 from router.checkpoint import FRONT_MATTER, Checkpoint, load_checkpoint, save_checkpoint
 from router.checkpoint_folder import LAYOUT, list_files
 from router.dial_table import DialTable
@@ -99,6 +100,16 @@ def test_dial_tables_are_saved_and_return_equal(tiny_checkpoint: Checkpoint, tin
     assert load_checkpoint(tiny_router).dial_tables == tables
     edit(tiny_router / "dials.json", lambda raw: raw["both"].pop("dial"))
     with pytest.raises(CheckpointError, match=r"dials\.json: no dial tables \(.*measure again"):
+        load_checkpoint(tiny_router)
+
+
+def test_benchmark_scores_are_saved_and_return_equal(tiny_checkpoint: Checkpoint, tiny_router: Path) -> None:
+    assert load_checkpoint(tiny_router).benchmarks == BenchmarkScores()  # one from before there were any
+    scores = BenchmarkScores({("gsm8k", "chat"): {"large": 0.95, "small": 0.5}})
+    save_checkpoint(replace(tiny_checkpoint, benchmarks=scores), tiny_router)
+    assert load_checkpoint(tiny_router).benchmarks == scores
+    edit(tiny_router / "benchmarks.json", lambda raw: raw[0]["scores"].update(large=95))
+    with pytest.raises(CheckpointError, match=r"benchmarks\.json: no benchmark scores \(.*delete the file"):
         load_checkpoint(tiny_router)
 
 

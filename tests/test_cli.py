@@ -11,7 +11,7 @@ import pytest
 from fake_router import Session
 
 import router
-from router import backend, cli, policy, scoring
+from router import backend, cli, index, policy, scoring
 from router.cli import build_parser, main
 from router.errors import CheckpointError, UsageError
 
@@ -40,6 +40,7 @@ def test_help_states_the_defaults_that_the_code_has(session: Session) -> None:
     assert f"10: least predicted cost (default: {policy.DEFAULT_DIAL:g})" in text
     assert scoring.DIAL_MAX == cli.DIAL_MAX
     assert backend.BACKENDS == cli.BACKENDS
+    assert index.CHOICES == cli.INDEX_CHOICES
 
 
 def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:

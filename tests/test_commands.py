@@ -12,6 +12,7 @@ import pytest
 from fake_router import AXES, FakeRouter, Session
 
 from router import commands, dataset, evaluation
+from router.cli import main
 from router.commands import find_checkpoint, load_router
 from router.errors import CheckpointError, UsageError
 from router.routing import Router
@@ -65,7 +66,7 @@ def test_the_checkpoint_and_the_device_reach_the_router(monkeypatch: pytest.Monk
     seen: list[Any] = []
     monkeypatch.setattr(Router, "from_pretrained", lambda *args, **options: seen.append((args, options)))
     load_router(Namespace(checkpoint="here", device="cpu", backend="torch"))
-    assert seen == [(("here",), {"device": "cpu", "backend": "torch"})]
+    assert seen == [(("here",), {"device": "cpu", "index": "auto", "backend": "torch"})]
     with pytest.raises(UsageError, match=r"--device cpuu cannot be used .*use cpu, or cuda"):
         load_router(Namespace(checkpoint="here", device="cpuu"))
 
@@ -214,3 +215,15 @@ def test_a_missing_data_folder_is_said_before_the_checkpoint_is_loaded(session: 
     code, _, err = session("evaluate", "--data", "nowhere", "--split", "test")
     assert code == 1
     assert "no data at nowhere" in err
+
+
+def test_an_index_is_built_into_the_checkpoint_where_it_is_of_use(tiny_router: Path, capsys: Any) -> None:
+    given = ("--checkpoint", str(tiny_router))
+    assert main(["index", *given]) == 0
+    assert capsys.readouterr().out == "pool both of 2 models needs no index: all of them are scored\n"
+    assert main(["index", *given, "--pool", "odd", "--index", "flat", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["pool"], told["models"]) == ("odd", 3)
+    assert Path(told["file"]) == tiny_router / "index" / "odd.safetensors" and Path(told["file"]).is_file()
+    assert main(["route", *given, "prove it", "--pool", "odd", "--index", "flat", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] in {"large-eu", "small", "new"}

@@ -27,8 +27,10 @@ def project() -> dict[str, Any]:
 
 
 def requirements() -> list[Requirement]:
+    """Of all extras but index-gpu: it excludes the index extra, and the tests run without a GPU."""
     metadata = project()["project"]
-    groups = [metadata["dependencies"], *metadata["optional-dependencies"].values()]
+    extras = {name: group for name, group in metadata["optional-dependencies"].items() if name != "index-gpu"}
+    groups = [metadata["dependencies"], *extras.values()]
     return [r for group in groups for text in group if (r := Requirement(text)).name != OWN_NAME]
 
 

@@ -83,6 +83,20 @@ def test_a_full_file_is_read_key_by_key(write: Write) -> None:
     assert check_pool(path, SYSTEMS) == []
 
 
+def test_a_json_file_is_read_as_the_same_pool(tmp_path: Path) -> None:
+    path = tmp_path / "pool.json"
+    path.write_text(json.dumps(pool_to_json(TRIO)), encoding="utf-8")
+    assert read_pool(path, SYSTEMS) == TRIO
+    path.write_text('{"name": "p", "name": "q", "models": []}', encoding="utf-8")
+    assert any("'name' given twice in one object" in problem for problem in check_pool(path, SYSTEMS))
+
+
+def test_pools_of_the_same_members_are_one_key_whoever_made_them() -> None:
+    twin = Pool("trio", tuple(TRIO.candidates), 0.02)
+    assert hash(twin) == hash(TRIO) and {TRIO: 1}[twin] == 1
+    assert Pool("trio", (*TRIO.candidates[1:], TRIO.candidates[0]), 0.02) not in {TRIO: 1}
+
+
 def test_without_systems_no_profile_is_looked_up(write: Write) -> None:
     pool = read_pool(write(pool_of("id: nobody knows", "id: a", head="protocol: unheard")), None)
     assert [candidate.system for candidate in pool.candidates] == [None, None]

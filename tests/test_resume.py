@@ -17,6 +17,7 @@ from fake_router import INPUT, QUERIES, FakeRouter, Session
 
 @pytest.fixture
 def route(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("router.route_command.AHEAD", 1)  # so that a few lines are several windows
     return Session(tmp_path, capsys, monkeypatch, "route")
 
 

@@ -2,18 +2,22 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from onboarding_world import TEXTS
 
-from router.candidates import gather_candidates
+from router import cli, routing
+from router.candidates import Candidates, gather_candidates
 from router.checkpoint import Checkpoint
 from router.dial_table import measure_dials
 from router.encoder import QueryEncoder
 from router.errors import CheckpointError, NoCandidateError, PoolError, QueryError, UsageError
 from router.goal import Goal
 from router.network import Dimensions, RouterNetwork
+from router.onboarding import onboard
 from router.policy import cost_weights
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
@@ -296,3 +300,90 @@ def test_words_that_were_put_right_are_told(router, tiny_encoder):
     decision = router.route("whta is a pirme")
     assert decision.corrected == {"whta": "what", "pirme": "prime"} == decision.to_json()["corrected"]
     assert router.route("what is a prime").corrected == {}
+
+
+# Attitudes towards models that were onboarded from few answers
+
+ATTITUDES = ("optimistic", "neutral", "pessimistic")
+
+
+@pytest.fixture(scope="module")
+def grown(onboarding_world):
+    """Routers with a model `new` in the pool `both`, fitted from 4 and from 200 answers."""
+    world = onboarding_world
+    answers = (world.answers(world.row(0.5, 1.0), n) for n in (4, 200))
+    fitted = [onboard(world.checkpoint, ModelFacts("new", 0.5, 1.5), each, pools=["both"]) for each in answers]
+    return [Router(each.checkpoint) for each in fitted]
+
+
+def qualities(router, attitude, **options):
+    """(B, M) of TEXTS in the pool's order, as decisions tell them."""
+    decisions = router.route(TEXTS[:30], attitude=attitude, **options)
+    by_name = [{a.model: a.quality for a in decision.alternatives} for decision in decisions]
+    return np.array([[found[name] for name in router.pool().ids] for found in by_name])
+
+
+@pytest.mark.parametrize("guard", [False, True])
+def test_an_attitude_moves_the_onboarded_model_by_its_deviation_and_no_other_by_a_bit(grown, guard):
+    high, middle, low = (qualities(grown[0], attitude, guard=guard) for attitude in ATTITUDES)
+    assert (high[:, :2] == middle[:, :2]).all() and (low[:, :2] == middle[:, :2]).all()
+    assert (high[:, 2] > middle[:, 2]).all() and (middle[:, 2] > low[:, 2]).all()
+    seen = grown[0].predict(TEXTS[:30])
+    with torch.inference_mode():
+        deviation = grown[0].candidates().deviation(seen.query)[:, 0].numpy()
+    logit = seen.quality[:, 2].logit().numpy()
+    assert high[:, 2] == pytest.approx(1 / (1 + np.exp(-logit - deviation)), abs=1e-4)
+    assert low[:, 2] == pytest.approx(1 / (1 + np.exp(-logit + deviation)), abs=1e-4)
+
+
+def test_the_attitude_counts_in_what_a_guard_compares(grown, monkeypatch):
+    asked = []
+    original = Candidates.predict
+
+    def noted(self, query, input_tokens, attitude=0.0):
+        asked.append(attitude)
+        return original(self, query, input_tokens, attitude)
+
+    monkeypatch.setattr(Candidates, "predict", noted)
+    monkeypatch.setattr(grown[0], "_guard", SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None))
+    grown[0].route(["two is prime where", "root"], attitude="pessimistic", guard=True)
+    assert asked == [-1.0, -1.0, -1.0]
+
+
+def test_the_more_answers_the_less_an_attitude_moves(grown):
+    few, many = (qualities(router, "optimistic") - qualities(router, "pessimistic") for router in grown)
+    assert many[:, 2].mean() < few[:, 2].mean() / 2
+    with torch.inference_mode():
+        deviations = [router.candidates().deviation(router.predict(TEXTS[:30]).query) for router in grown]
+    assert (deviations[1] < deviations[0]).all()
+
+
+def test_an_optimist_tries_the_new_model_more_often_than_a_pessimist(grown):
+    counts = [
+        sum(decision.model == "new" for decision in grown[0].route(TEXTS[:100], dial=0, attitude=attitude))
+        for attitude in ATTITUDES
+    ]
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[2]
+
+
+def test_by_default_the_attitude_is_neutral_and_one_query_and_a_stream_have_it_too(grown):
+    assert grown[0].route(TEXTS[:5]) == grown[0].route(TEXTS[:5], attitude="neutral")
+    batch = grown[0].route(TEXTS[:5], attitude="pessimistic")
+    assert [d.model for d in grown[0].route(iter(TEXTS[:5]), attitude="pessimistic")] == [d.model for d in batch]
+    assert grown[0].route(TEXTS[0], attitude="pessimistic").quality == pytest.approx(batch[0].quality, abs=1e-5)
+
+
+def test_without_an_onboarded_model_no_attitude_changes_anything(router):
+    decisions = [router.route(QUERIES, attitude=attitude) for attitude in ATTITUDES]
+    assert decisions[0] == decisions[1] == decisions[2]
+    assert router.candidates().deviation(router.predict(QUERIES).query).shape == (len(QUERIES), 0)
+
+
+@pytest.mark.parametrize("attitude", ["hopeful", "", None, 1.0])
+def test_another_attitude_is_refused(router, attitude):
+    with pytest.raises(UsageError, match="attitude must be one of optimistic, neutral, pessimistic, got"):
+        router.route(QUERIES[0], attitude=attitude)
+
+
+def test_the_command_line_offers_the_attitudes_that_the_router_knows():
+    assert tuple(routing.ATTITUDES) == cli.ATTITUDES == ATTITUDES

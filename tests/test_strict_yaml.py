@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.strict_yaml import read_yaml
+from router.strict_yaml import read_json, read_yaml
 
 Write = Callable[[str | bytes], Path]
 
@@ -83,3 +83,13 @@ def test_a_missing_file_and_a_folder_are_said_to_be_just_that(tmp_path: Path) ->
         read_yaml(tmp_path / "absent.yaml")
     with pytest.raises(ValueError, match="cannot be read: Is a directory"):
         read_yaml(tmp_path)
+
+
+def test_json_is_read_as_strictly(write: Write) -> None:
+    assert read_json(write('{"a": 1, "b": ["2024-11-05"]}')) == ({"a": 1, "b": ["2024-11-05"]}, [])
+    _, problems = read_json(write('{"a": 1, "b": {"c": 1, "c": 2, "d": 3}}'))
+    assert problems == ["'c' given twice in one object; keep one"]
+    with pytest.raises(ValueError, match=r"^line 2, column 1: not JSON: Expecting property name"):
+        read_json(write('{"a": 1,\n}'))
+    with pytest.raises(ValueError, match="not JSON that can be read: nested too deeply"):
+        read_json(write("[" * 100_000))

@@ -150,7 +150,7 @@ def test_a_run_exports_a_router_that_has_learned_more_than_the_best_constant(con
     Router.from_pretrained(run / "router")  # an edited card is no altered checkpoint
 
 
-def test_the_exported_weights_are_the_best_epochs_not_the_last(config):
+def test_the_exported_weights_are_the_best_epochs_not_the_last(config, world):
     file, run = config()
     assert cli.main(["fit", "--config", str(file)]) == 0
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
@@ -161,6 +161,12 @@ def test_the_exported_weights_are_the_best_epochs_not_the_last(config):
     assert json.loads((run / "router" / "config.json").read_text())["training"]["best_epoch"] == best["epoch"]
     if best["epoch"] != last["epoch"]:
         assert not torch.equal(exported, last["state_dict"]["network.heads.trunk.0.weight"])
+
+    scores = run / "router" / "benchmarks.json"  # the command writes the same for an older checkpoint
+    written = scores.read_bytes()
+    scores.unlink()
+    assert command(["benchmarks", str(run / "router"), "--data", str(world)]) == 0
+    assert scores.read_bytes() == written and b"planted-coding" in written
 
 
 @pytest.mark.parametrize(("augment", "more"), [(0.0, {}), (0.5, {"prototypes": 20, "category_weight": 1.0})])

@@ -1,0 +1,209 @@
+"""The index of a large pool: proposes the k candidates of greatest linearised utility, of a kind chosen by size.
+
+Holds short vectors only (`Reduction`); whoever searches scores the proposed exactly. Knows neither models nor queries,
+nor what their columns mean beyond which are prices. Axes: N items, V columns of an item, J short, B queries, k results.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+from torch import Tensor
+
+from router.errors import CheckpointError, UsageError
+from router.index_kinds import KINDS, Floats, Ids, Mask, State, Store, find_faiss
+from router.reduction import LOST, Reduction
+
+logger = logging.getLogger(__name__)
+
+CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")
+FORMAT_VERSION = 1
+IVF_FROM = 20_000  # of 16,000 items flat and ivf take 0.9 ms a decision, of 100,000 1.6 and 0.9 (docs/performance.md)
+INSTALL = "pip install 'inferencedynamics[index]' brings FAISS (on a GPU: [index-gpu])"
+_told: set[str] = set()
+
+
+def choose_kind(wanted: str, count: int, device: torch.device) -> str:
+    """The kind (a key of KINDS) for `count` items; one warning where FAISS would be used and is not installed.
+
+    `auto` reads every vector of few items and of items on a GPU, where one product for all queries is the faster, and
+    lists of those on a CPU. Raises UsageError for another `wanted` than auto, flat, ivf or hnsw.
+    """
+    if wanted not in CHOICES or wanted == "exact":
+        raise UsageError(f"an index is one of {', '.join(c for c in CHOICES if c != 'exact')}, got {wanted!r}")
+    if wanted == "auto" and device.type != "cpu":
+        return "product"
+    if find_faiss() is None:
+        if "faiss" not in _told:
+            _told.add("faiss")
+            logger.warning("FAISS is not installed: large pools are searched by a full product. %s", INSTALL)
+        return "product"
+    if wanted == "auto":
+        return "ivf" if count >= IVF_FROM else "flat"
+    return wanted
+
+
+class CandidateIndex:
+    """The item vectors of a pool, by the pool's rows, and which of them score highest with a search vector.
+
+    Rows are those of `Candidates`: what is added comes behind, and where rows are removed later ones move up.
+    """
+
+    def __init__(self, kind: str, reduction: Reduction, store: Store, ids: Ids) -> None:
+        self.kind, self.reduction = kind, reduction
+        self._store = store
+        self._ids = ids  # (N,) what the store calls each row; ascending, never used again
+        self._used = int(ids.max(initial=-1)) + 1
+        self._stray = torch.zeros(0, len(reduction.of_items))  # (N', V) items that short vectors cannot hold
+        self._stray_ids: Ids = np.zeros(0, np.int64)
+
+    @classmethod
+    def build(
+        cls,
+        chunks: Callable[[], Iterable[Tensor]],
+        profile_columns: int,
+        kind: str,
+        device: torch.device | str = "cpu",
+    ) -> CandidateIndex:
+        """From item vectors, (N', V) at a time, gone through twice; the first `profile_columns` are no prices.
+
+        `kind` is a key of KINDS, see `choose_kind`.
+        """
+        reduction = Reduction.fit(chunks(), profile_columns)
+        short = torch.cat([reduction.items(chunk) for chunk in chunks()])
+        ids = np.arange(len(short), dtype=np.int64)
+        store = KINDS[kind](*_arrays(short, reduction), ids, reduction.profile_length, torch.device(device))
+        return cls(kind, reduction.to("cpu"), store, ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of vectors, ids, lists and links."""
+        return self._store.nbytes + self._ids.nbytes + self._stray.nbytes
+
+    def add(self, items: Tensor) -> None:
+        """Add item vectors (N', V) as rows behind the others.
+
+        An item whose profile leaves the directions that the index was built on is kept as it is and always scored.
+        """
+        items = items.detach().float().cpu()
+        new = np.arange(self._used, self._used + len(items), dtype=np.int64)
+        stray = self.reduction.outside(items) > LOST
+        if not stray.all():
+            short = self.reduction.items(items[~stray])
+            self._store.add(*_arrays(short, self.reduction), new[~stray.numpy()])
+        self._stray = torch.cat([self._stray, items[stray]])
+        self._stray_ids = np.concatenate([self._stray_ids, new[stray.numpy()]])
+        self._ids, self._used = np.concatenate([self._ids, new]), self._used + len(items)
+
+    def remove(self, rows: Sequence[int]) -> None:
+        """Take rows out; UsageError for one that is not there."""
+        unknown = [row for row in rows if not 0 <= row < len(self)]
+        if unknown:
+            raise UsageError(f"rows of this index run from 0 to {len(self) - 1}, got {unknown[:10]}")
+        gone = np.zeros(len(self), bool)
+        gone[list(rows)] = True
+        mask = self._by_id(gone)
+        self._store.remove(mask)
+        kept = ~mask[self._stray_ids]
+        self._stray, self._stray_ids = self._stray[torch.from_numpy(kept)], self._stray_ids[kept]
+        self._ids = self._ids[~gone]
+
+    def search(self, search: Tensor, k: int, admitted: Mask | None = None) -> tuple[Floats, Ids]:
+        """Scores and rows (B, k), best first, of the items that score highest; row -1 where there are fewer than k.
+
+        `admitted` masks rows (N,). With it there still are k wherever so many are admitted: a search reads on for them.
+        """
+        wide = search.detach().float().cpu()
+        mask = None if admitted is None else self._by_id(admitted)
+        scores, ids = self._store.search(np.ascontiguousarray(self.reduction.searches(wide).numpy()), k, mask)
+        if len(self._stray_ids):
+            own = (wide @ self._stray.T).numpy()
+            own_ids = np.broadcast_to(self._stray_ids, own.shape)
+            if mask is not None:
+                own_ids = np.where(mask[self._stray_ids], own_ids, -1)
+            ids, scores = np.concatenate([ids, own_ids], axis=1), np.concatenate([scores, own], axis=1)
+            order = np.argsort(np.where(ids < 0, np.inf, -scores), axis=1, kind="stable")[:, :k]
+            scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+        return scores, np.where(ids < 0, -1, np.searchsorted(self._ids, ids))
+
+    def save(self, file: str | Path, fingerprint: str) -> None:
+        """Write one file, whole or not at all; `fingerprint` names what the index was built of."""
+        target = Path(file)
+        parts = {
+            **{f"store.{name}": each for name, each in self._store.state().items()},
+            **{f"reduction.{name}": each.numpy() for name, each in self.reduction.tensors().items()},
+            "ids": self._ids,
+            "stray": self._stray.numpy(),
+            "stray_ids": self._stray_ids,
+        }
+        about = {"version": FORMAT_VERSION, "kind": self.kind, "fingerprint": fingerprint, "lost": self.reduction.lost}
+        about["profile_columns"] = self.reduction.profile_columns
+        partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            arrays = {name: np.ascontiguousarray(each) for name, each in parts.items()}
+            safetensors.save_file(arrays, partial, metadata={"index": json.dumps(about)})
+            os.replace(partial, target)
+        except OSError as error:
+            raise CheckpointError(f"cannot write the index {target}: {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, file: str | Path, fingerprint: str, device: torch.device | str = "cpu") -> CandidateIndex:
+        """The index in a file; CheckpointError where it cannot be read, or was built of something else."""
+        about, parts = _read(Path(file))
+        if about.get("version") != FORMAT_VERSION or about.get("kind") not in KINDS:
+            raise CheckpointError(f"{file} is an index of another version")
+        if about["fingerprint"] != fingerprint:
+            raise CheckpointError(f"{file} was built of other profiles or prices")
+        if about["kind"] != "product" and find_faiss() is None:
+            raise CheckpointError(f"{file} needs FAISS: {INSTALL}")
+        tensors = {name: torch.from_numpy(each) for name, each in _under("reduction.", parts).items()}
+        reduction = Reduction(**tensors, profile_columns=about["profile_columns"], lost=about["lost"])
+        kind = KINDS[about["kind"]]
+        store = kind.of_state(_under("store.", parts), reduction.profile_length, torch.device(device))
+        index = cls(about["kind"], reduction, store, parts["ids"])
+        index._stray, index._stray_ids = torch.from_numpy(parts["stray"]), parts["stray_ids"]
+        return index
+
+    def _by_id(self, rows: Mask) -> Mask:
+        """A mask over rows (N,) as one over ids."""
+        mask = np.zeros(self._used, bool)
+        mask[self._ids[rows]] = True
+        return mask
+
+
+def _under(prefix: str, parts: State) -> State:
+    return {name.removeprefix(prefix): each for name, each in parts.items() if name.startswith(prefix)}
+
+
+def _arrays(short: Tensor, reduction: Reduction) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Short vectors and where they stand, as FAISS takes them."""
+    place = reduction.place(short)
+    return np.ascontiguousarray(short.cpu().numpy()), np.ascontiguousarray(place.cpu().numpy())
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as content:
+            about = json.loads((content.metadata() or {}).get("index", "{}"))
+            return about, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{file} is no index that can be read: {error}") from error

@@ -1,0 +1,202 @@
+"""A large pool's shortlist: the few candidates that are worth scoring for some queries, chosen by an index.
+
+What hangs on the pool or on a request's demands alone is computed once: masks of who is admitted, samples, prices.
+Chooses nobody: whoever is not on the list could not have been chosen, to the accuracy in docs/performance.md.
+Axes: B queries, M candidates, k results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from router import scoring
+from router.candidates import Candidates
+from router.errors import CheckpointError
+from router.index import CandidateIndex, choose_kind
+from router.linearised import item_vectors, search_vectors, tangent_logit
+from router.network import QueryVectors
+from router.policy import Constraints
+from router.topk import top_k
+
+logger = logging.getLogger(__name__)
+
+# Candidates from which a shortlist is faster than scoring all. Measured by scripts/bench_large_pools.py, two CPU cores:
+# of 4,000 candidates 0.8 ms (all) against 0.6 (flat index), of 2,000 0.4 against 0.5.
+INDEX_FROM = 4096
+PROPOSED = 64  # candidates an index proposes for a query, and at least PROPOSED_PER_TOP for each one to be shown
+PROPOSED_PER_TOP = 4
+SAMPLE = 1024  # candidates that tell where utility is linearised
+CHUNK = 65_536  # candidates whose item vectors are made at once
+REMEMBERED = 16  # different demands whose masks are kept
+
+
+@dataclass(frozen=True)
+class _Admitted:
+    """Who meets a request's demands."""
+
+    mask: NDArray[np.bool_] | None  # (M,); None: everyone
+    few: Candidates | None  # all of them, where they are too few to need an index
+    rows: Tensor | None  # (M',) of `few`
+    sample: Candidates
+
+
+class Shortlist:
+    """Proposes candidates of one large pool."""
+
+    def __init__(
+        self, candidates: Candidates, protocols: int, wanted: str, device: torch.device, file: Path | None = None
+    ) -> None:
+        """With an index of the kind `wanted`, one of `router.index.CHOICES`: that in `file` if it is of this pool."""
+        self.candidates, self.protocols, self.wanted, self.device = candidates, protocols, wanted, device
+        self.index: CandidateIndex | None = None  # None: all are scored exactly, a chunk at a time
+        if wanted != "exact":
+            self.index = self._load(file) if file is not None and file.is_file() else None
+            self.index = self.index or self._build()
+        self._look_at_facts()
+
+    def narrow(
+        self, query: QueryVectors, input_tokens: Tensor, weight: Tensor, demands: Constraints, top: int
+    ) -> Tensor:
+        """Rows (N,), ascending, among which each of B queries' `top` best admitted candidates are.
+
+        `weight` (B,) is the cost weight of each. NoCandidateError as `Constraints.admit`.
+        """
+        k = max(PROPOSED, PROPOSED_PER_TOP * top)
+        needed = input_tokens.tolist() if demands.context_tokens is None else [demands.context_tokens] * len(weight)
+        windows = np.searchsorted(self._windows, np.asarray(needed, np.float64))  # which of them is just wide enough
+        proposed = [np.zeros(0, np.int64)]
+        for window in np.unique(windows).tolist():
+            mine = np.flatnonzero(windows == window)
+            admitted = self._admit(demands, window, needed[int(mine[0])], top)
+            at = torch.from_numpy(mine).to(self.device)
+            part = QueryVectors(*(getattr(query, each.name)[at] for each in fields(query)))
+            proposed.append(self._propose(part, input_tokens[at], weight.to(self.device)[at], admitted, k))
+        return torch.from_numpy(np.unique(np.concatenate(proposed))).to(self.device)
+
+    def change(self, candidates: Candidates, kept: Sequence[int]) -> None:
+        """The pool is now `candidates`: the rows `kept` of before, ascending, and behind them new ones."""
+        if self.index is not None:
+            gone = np.setdiff1d(np.arange(len(self.candidates.facts)), kept)
+            self.index.remove(gone.tolist())
+            if len(candidates.facts) > len(kept):
+                self.index.add(item_vectors(candidates.take(slice(len(kept), None)), self.protocols))
+        self.candidates = candidates
+        self._look_at_facts()
+
+    def save(self, file: Path) -> None:
+        """Write the index, if there is one."""
+        if self.index is not None:
+            self.index.save(file, self._fingerprint())
+
+    def _look_at_facts(self) -> None:
+        """What masks are made of; those of the pool as it was are forgotten."""
+        windows = [np.inf if f.context_window is None else f.context_window for f in self.candidates.facts]
+        self._window = np.array(windows, np.float64)
+        self._windows = np.unique(np.append(self._window, np.inf))
+        self._remembered: OrderedDict[tuple[Constraints, int], _Admitted] = OrderedDict()
+
+    def _admit(self, demands: Constraints, window: int, needed: float, top: int) -> _Admitted:
+        """Who may answer queries that need `needed` tokens, for which windows from the `window`-th are wide enough.
+
+        Said once where they are fewer than the `top` that are to be shown.
+        """
+        key = (demands, window)
+        if key in self._remembered:
+            self._remembered.move_to_end(key)
+            return self._remembered[key]
+        mask = demands.admit_facts(self.candidates.facts) & (self._window >= self._windows[window])
+        count = int(mask.sum())
+        if not count:
+            demands.admit(self.candidates.facts, [needed])  # raises, and says who removed whom
+        if count < top:
+            logger.warning("%d of %d models meet these demands, fewer than the %d asked for", count, len(mask), top)
+        found = np.flatnonzero(mask)
+        chosen = np.random.default_rng(0).choice(found, min(SAMPLE, count), replace=False)
+        few = torch.from_numpy(found).to(self.device) if count < min(INDEX_FROM, len(mask)) else None
+        admitted = _Admitted(
+            None if count == len(mask) else mask,
+            None if few is None else self.candidates.take(few),
+            few,
+            self.candidates.take(torch.from_numpy(chosen).to(self.device)),
+        )
+        self._remembered[key] = admitted
+        if len(self._remembered) > REMEMBERED:
+            self._remembered.popitem(last=False)
+        return admitted
+
+    def _propose(
+        self, query: QueryVectors, input_tokens: Tensor, weight: Tensor, admitted: _Admitted, k: int
+    ) -> NDArray[np.int64]:
+        """Rows, in any order, of the k best for each query."""
+        if admitted.few is not None and admitted.rows is not None:
+            rows = admitted.rows[_best(admitted.few, query, input_tokens, weight, k).clamp_min(0)]
+            return rows.flatten().cpu().numpy()
+        if self.index is None:
+            mask = None if admitted.mask is None else torch.from_numpy(admitted.mask).to(self.device)
+            found = _best(self.candidates, query, input_tokens, weight, k, mask).flatten().cpu().numpy()
+        else:
+            tangent = tangent_logit(admitted.sample, query, input_tokens, weight)
+            search = search_vectors(query, input_tokens, weight, tangent)
+            found = self.index.search(search, k, admitted.mask)[1].flatten()
+        return found[found >= 0]
+
+    def _build(self) -> CandidateIndex:
+        count = len(self.candidates.facts)
+        kind = choose_kind(self.wanted, count, self.device)
+        logger.info("building an index of %d models (%s)", count, kind)
+
+        def chunks() -> Iterator[Tensor]:
+            for start in range(0, count, CHUNK):
+                yield item_vectors(self.candidates.take(slice(start, start + CHUNK)), self.protocols)
+
+        with torch.no_grad():
+            return CandidateIndex.build(chunks, self.candidates.profile.shape[1] + 1, kind, self.device)
+
+    def _fingerprint(self) -> str:
+        """What an index is built of, in 64 letters."""
+        found = hashlib.sha256(str(self.protocols).encode())
+        c = self.candidates
+        for part in (c.profile, c.bias, c.log_tokens, c.protocol, c.price_in, c.price_out):
+            found.update(part.detach().contiguous().cpu().numpy().data)
+        return found.hexdigest()
+
+    def _load(self, file: Path) -> CandidateIndex | None:
+        """The index in `file`; None, said, where it is not of this pool or not of the kind that is wanted."""
+        try:
+            index = CandidateIndex.load(file, self._fingerprint(), self.device)
+        except CheckpointError as error:
+            logger.info("%s; another is built", error)
+            return None
+        if self.wanted not in ("auto", index.kind):
+            logger.info("%s is of kind %s; another is built", file, index.kind)
+            return None
+        return index
+
+
+def _best(
+    candidates: Candidates,
+    query: QueryVectors,
+    input_tokens: Tensor,
+    weight: Tensor,
+    k: int,
+    admitted: Tensor | None = None,
+) -> Tensor:
+    """Rows (B, k) of the greatest utility among those that `admitted` (M,) lets pass; -1 where there are fewer."""
+
+    def score(start: int, stop: int) -> Tensor:
+        part = candidates if stop - start == len(candidates.facts) else candidates.take(slice(start, stop))
+        seen = part.predict(query, input_tokens)
+        utility = scoring.utility(seen.quality.double(), seen.cost_usd.double(), weight)
+        return utility if admitted is None else utility.masked_fill(~admitted[start:stop], -torch.inf)
+
+    return top_k(score, len(candidates.facts), k, len(weight))[1]

@@ -1,0 +1,353 @@
+"""Measures how pools of 10^3 to 10^6 models are routed: what each index loses, how long it takes, how large it is.
+
+    python scripts/bench_large_pools.py --write docs/performance.md      # two CPU cores: about ten minutes, 5 GB
+    python scripts/bench_large_pools.py --device cuda                    # FAISS on the GPU where it has one, and torch
+
+Pools are drawn by `train.large_pools`; queries are RouteMix-open's test folds where ROUTEMIX_DIR is set, else pairs of
+the quickstart's. Every kind is timed in turn with the exact product on the same queries, one query at a time, from the
+query vector to the ranked best. Axes: B queries, M models, k results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from router import Router
+from router.backend import as_torch
+from router.candidates import Candidates
+from router.index_kinds import find_faiss
+from router.linearised import search_vectors, tangent_logit
+from router.network import QueryVectors
+from router.policy import Constraints, cost_weights, rank
+from router.routing import CHARS_PER_TOKEN
+from router.shortlist import Shortlist
+from router.topk import inner_product_top_k
+from train.large_pools import large_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+TOP = 8
+THREADS = torch.get_num_threads()
+READ_ALL = ("product", "dense", "exact")  # every profile is read: with all THREADS
+ROUNDS = 3  # kinds take turns so often
+WARM_UP = 10  # decisions of each kind in each round that are not timed
+TIMED = 120  # decisions of each kind that are, at most
+DENSE_TO = 20_000  # models up to which scoring and sorting all of them, as small pools are, is timed as well
+NOTHING_DEMANDED = Constraints()
+COLUMNS = (
+    "models",
+    "kind",
+    "ms: median (p10 to p90)",
+    "× product",
+    "utility lost",
+    "winner listed",
+    "best 8 listed",
+    "bytes ÷ profiles'",
+    "built, s",
+)
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A query at a dial."""
+
+    query: QueryVectors  # of one
+    tokens: Tensor  # (1,)
+    weight: Tensor  # (1,)
+
+
+def main() -> None:
+    args = parse()
+    device = torch.device(args.device)
+    base = Router.from_pretrained(args.checkpoint, args.device, backend="torch")
+    queries = query_texts(args.queries)
+    with torch.inference_mode():
+        embedding = as_torch(base.encoder).encode(queries)
+        query = base.network.heads(embedding)
+        tokens = torch.tensor([len(text) / CHARS_PER_TOKEN for text in queries], device=device)
+        results = []
+        for size in args.sizes:
+            router = Router(large_checkpoint(base.checkpoint, size, seed=args.seed), args.device)
+            results += measure_size(router, query, tokens, args)
+            if args.device == "cpu" and "auto" in args.kinds:
+                results.append(measure_route(router, queries, embedding, args))
+            if device.type == "cuda":
+                results += measure_batch(router, query, tokens, args)
+            del router
+            gc.collect()
+    report = {"environment": environment(args), "results": results}
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    text = markdown(report)
+    print(text)
+    if args.write:
+        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
+        args.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--kinds", nargs="+", default=["auto", "flat", "hnsw"])
+    parser.add_argument("--dials", type=float, nargs="+", default=[0, 3, 5, 8])
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="torch's, for decisions by an index and Router.route; all for the others"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--checkpoint", default=str(ROOT / "checkpoints" / "routemix"))
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--write", type=Path, help="put the table between the markers of this Markdown file")
+    return parser.parse_args()
+
+
+def query_texts(count: int) -> list[str]:
+    """Queries of RouteMix-open's folds 8 and 9, or pairs of the quickstart's."""
+    folder = os.environ.get("ROUTEMIX_DIR")
+    if folder:
+        import pandas as pd
+
+        table = pd.read_parquet(Path(folder) / "queries.parquet")
+        return table[table["fold"].isin([8, 9])].sample(count, random_state=0)["text"].tolist()
+    lines = (ROOT / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").splitlines()
+    texts = [line for line in lines if line.strip()]
+    return [f"{texts[i % len(texts)]} {texts[i // len(texts) % len(texts)]}" for i in range(count)]
+
+
+def measure_size(router: Router, query: QueryVectors, tokens: Tensor, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row of figures for each kind of index over one pool."""
+    candidates = router.candidates()
+    cases = {dial: cases_at(dial, query, tokens, candidates) for dial in args.dials}
+    flat = [case for part in zip(*cases.values(), strict=True) for case in part]  # dials in turn
+    best = [exact(candidates, case) for case in flat]
+    decide: dict[str, Callable[[Case], Any]] = {"product": lambda case: bare_product(candidates, case)}
+    if len(candidates.facts) <= DENSE_TO:
+        decide["dense"] = lambda case: ranked(candidates, case)
+    decide["exact"] = decision(made := Shortlist(candidates, router.network.size.protocols, "exact", router.device))
+    lists, built = {"exact": made}, {"exact": 0.0}
+    for kind in args.kinds:
+        start = time.perf_counter()
+        lists[kind] = Shortlist(candidates, router.network.size.protocols, kind, router.device)
+        built[kind] = time.perf_counter() - start
+        decide[kind] = decision(lists[kind])
+    times = timed(decide, flat, router.device, args.threads)
+    profiles = sum(part.nbytes for part in (candidates.profile, candidates.bias, candidates.log_tokens))
+    rows = []
+    for kind in decide:
+        row: dict[str, Any] = {"models": len(candidates.facts), "kind": kind, **spread(times[kind])}
+        row["ratio"] = row["ms"] / spread(times["product"])["ms"]
+        if kind in lists and kind != "exact":
+            lost, found, eight = losses(lists[kind], flat, best, candidates)
+            index = lists[kind].index
+            assert index is not None
+            row |= {"lost": lost, "winner_found": found, "top8_found": eight, "built_s": built[kind]}
+            row |= {"index": index.kind, "bytes_ratio": index.nbytes / profiles, "columns": index.reduction.length}
+        rows.append(row)
+    return rows
+
+
+def cases_at(dial: float, query: QueryVectors, tokens: Tensor, candidates: Candidates) -> list[Case]:
+    weights = cost_weights(dial, len(tokens), candidates.cost_range_usd)[1].to(tokens.device)
+    parts = [getattr(query, name).split(1) for name in query.__dataclass_fields__]
+    return [
+        Case(QueryVectors(*part), one, weight)
+        for *part, one, weight in zip(*parts, tokens.split(1), weights.split(1), strict=True)
+    ]
+
+
+def exact(candidates: Candidates, case: Case) -> tuple[list[int], float]:
+    """The TOP rows of greatest utility, and the greatest."""
+    seen = candidates.predict(case.query, case.tokens)
+    utility = seen.quality.double() - case.weight[:, None] * seen.cost_usd.double()
+    best = utility[0].topk(TOP)
+    return best.indices.tolist(), float(best.values[0])
+
+
+def bare_product(candidates: Candidates, case: Case) -> Tensor:
+    """The best TOP by logit alone, no cost: what any exact decision starts with."""
+    return candidates.logits(case.query.vector).topk(TOP).indices
+
+
+def ranked(candidates: Candidates, case: Case) -> Tensor:
+    """The best TOP of all candidates, scored and sorted as the router does."""
+    seen = candidates.predict(case.query, case.tokens)
+    everyone = torch.ones_like(seen.quality, dtype=torch.bool)
+    return rank(seen.quality.double(), seen.cost_usd.double(), case.weight, everyone, TOP)[1]
+
+
+def decision(shortlist: Shortlist) -> Callable[[Case], Tensor]:
+    """From a query vector to the pool's rows of the best TOP."""
+
+    def decide(case: Case) -> Tensor:
+        rows = shortlist.narrow(case.query, case.tokens, case.weight, NOTHING_DEMANDED, TOP)
+        return rows[ranked(shortlist.candidates.take(rows), case)[0]]
+
+    return decide
+
+
+def timed(
+    decide: dict[str, Callable[[Case], Any]], cases: Sequence[Case], device: torch.device, threads: int
+) -> dict[str, list[float]]:
+    """Milliseconds of each decision, by kind."""
+    times: dict[str, list[float]] = {kind: [] for kind in decide}
+    for turn in range(ROUNDS):
+        for kind, run in decide.items():
+            torch.set_num_threads(THREADS if kind in READ_ALL else threads)
+            for number, case in enumerate([*cases[:WARM_UP], *cases[turn::ROUNDS][: TIMED // ROUNDS]]):
+                start = time.perf_counter()
+                run(case)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                if number >= WARM_UP:
+                    times[kind].append(1e3 * (time.perf_counter() - start))
+    torch.set_num_threads(THREADS)
+    return times
+
+
+def losses(
+    shortlist: Shortlist, cases: Sequence[Case], best: Sequence[tuple[list[int], float]], candidates: Candidates
+) -> tuple[float, float, float]:
+    """Mean share of the exact utility lost, and how often the winner, and the TOP best, are on the list."""
+    lost, found, eight = [], [], []
+    for case, (rows, utility) in zip(cases, best, strict=True):
+        listed = shortlist.narrow(case.query, case.tokens, case.weight, NOTHING_DEMANDED, TOP)
+        lost.append((utility - exact(candidates.take(listed), case)[1]) / abs(utility))
+        names = set(listed.tolist())
+        found.append(rows[0] in names)
+        eight.append(len(names.intersection(rows)) / TOP)
+    return statistics.mean(lost), statistics.mean(found), statistics.mean(eight)
+
+
+def spread(times: Sequence[float]) -> dict[str, float]:
+    return {
+        "ms": statistics.median(times),
+        "ms_p10": float(np.quantile(times, 0.1)),
+        "ms_p90": float(np.quantile(times, 0.9)),
+    }
+
+
+def measure_route(router: Router, queries: list[str], embedding: Tensor, args: argparse.Namespace) -> dict[str, Any]:
+    """`Router.route` as a whole, but for the encoder, with the index that is chosen by size."""
+    known = {text: embedding[row : row + 1] for row, text in enumerate(queries)}
+    router.encoder.encode = lambda texts, batch_size=32: torch.cat([known[text] for text in texts])  # type: ignore
+    times = []
+    torch.set_num_threads(args.threads)
+    for number, text in enumerate([*queries[:WARM_UP], *queries]):
+        start = time.perf_counter()
+        router.route(text, dial=args.dials[number % len(args.dials)], top=TOP)
+        if number >= WARM_UP:
+            times.append(1e3 * (time.perf_counter() - start))
+    torch.set_num_threads(THREADS)
+    return {"models": len(router.pool().candidates), "kind": "Router.route", **spread(times)}
+
+
+def measure_batch(
+    router: Router, query: QueryVectors, tokens: Tensor, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """1,024 queries at once on a GPU: torch's product in chunks, and FAISS where it has a GPU."""
+    candidates, count = router.candidates(), 1024
+    shortlist = Shortlist(candidates, router.network.size.protocols, "auto", router.device)
+    weight = cost_weights(args.dials[1], len(tokens), candidates.cost_range_usd)[1].to(tokens)
+    sample = candidates.take(torch.arange(min(1024, len(candidates.facts)), device=tokens.device))
+    search = search_vectors(query, tokens, weight, tangent_logit(sample, query, tokens, weight))
+    assert shortlist.index is not None
+    reduction = shortlist.index.reduction.to(router.device)
+    short = reduction.searches(search)[torch.arange(count, device=tokens.device) % len(search)]
+    items = shortlist.index._store.items  # type: ignore[attr-defined]
+    ways: dict[str, Callable[[], Any]] = {
+        "torch product, 1,024 queries": lambda: inner_product_top_k(short, items, TOP)
+    }
+    faiss = find_faiss()
+    if faiss is not None and hasattr(faiss, "StandardGpuResources"):
+        for kind in ("flat", "ivf"):
+            index = Shortlist(candidates, router.network.size.protocols, kind, router.device).index
+            wide = search[torch.arange(count, device=tokens.device) % len(search)]
+            ways[f"FAISS {kind}, 1,024 queries"] = lambda index=index, wide=wide: index.search(wide, TOP)  # type: ignore
+    rows = []
+    for name, run in ways.items():
+        times = []
+        for number in range(30):
+            torch.cuda.synchronize(router.device)
+            start = time.perf_counter()
+            run()
+            torch.cuda.synchronize(router.device)
+            if number >= 10:
+                times.append(1e3 * (time.perf_counter() - start))
+        rows.append({"models": len(candidates.facts), "kind": name, **spread(times)})
+    return rows
+
+
+def environment(args: argparse.Namespace) -> dict[str, Any]:
+    faiss = find_faiss()
+    return {
+        "date": date.today().isoformat(),
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "gpu": torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": f"{THREADS} for {', '.join(READ_ALL)}, {args.threads} for the others",
+        "faiss": None if faiss is None else faiss.__version__,
+        "queries": args.queries,
+        "dials": args.dials,
+        "seed": args.seed,
+        "data": "RouteMix-open, folds 8 and 9" if os.environ.get("ROUTEMIX_DIR") else "the quickstart's queries",
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The figures as a table, and where they were measured."""
+    about = report["environment"]
+    lines = [
+        f"{about['date']}, {about['gpu'] or 'not measured on a GPU'}; {about['cpu']}, {about['cores']} cores "
+        f"(torch's threads: {about['threads']}; load average at the end: {about['load']}), Python {about['python']}, "
+        f"torch {about['torch']}, FAISS {about['faiss']}. {about['queries']} queries ({about['data']}), each at the "
+        f"dials {', '.join(f'{dial:g}' for dial in about['dials'])}; pools drawn with seed {about['seed']}.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    for row in report["results"]:
+        kind = f"{row['kind']} ({row['index']})" if row.get("index") not in (None, row["kind"]) else row["kind"]
+        cells = [
+            f"{row['models']:,}",
+            kind,
+            f"{row['ms']:.3g} ({row['ms_p10']:.3g} to {row['ms_p90']:.3g})",
+            f"{row['ratio']:.3g}" if "ratio" in row else "",
+            f"{row['lost']:.4%}" if "lost" in row else "",
+            f"{row['winner_found']:.1%}" if "lost" in row else "",
+            f"{row['top8_found']:.1%}" if "lost" in row else "",
+            f"{row['bytes_ratio']:.2f}" if "bytes_ratio" in row else "",
+            f"{row['built_s']:.1f}" if "bytes_ratio" in row else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

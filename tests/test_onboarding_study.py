@@ -1,0 +1,103 @@
+"""Models left out and onboarded again, on a planted world with untrained networks."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from router.checkpoint import load_checkpoint, save_checkpoint
+from router.dataset import read_dataset
+from router.network import RouterNetwork
+from router.pools import read_pool
+from router.routing import Router
+from train import onboarding_pool, onboarding_study
+from train.benchmarks import benchmark_scores
+from train.compare import ours
+from train.compare.regimes import Rows
+
+
+def test_every_model_is_in_one_group(planted_checkpoint: tuple[Path, Path]) -> None:
+    dataset = read_dataset(planted_checkpoint[0])
+    pool = read_pool(planted_checkpoint[0] / "pool.yaml", dataset.systems)
+    groups = onboarding_study.left_out_groups(dataset, [pool, pool], 3, seed=0)
+    assert sorted(model for group in groups for model in group) == sorted(pool.ids)
+    assert {len(group) for group in groups} == {3, 4}
+    assert groups != onboarding_study.left_out_groups(dataset, [pool], 3, seed=1)
+
+
+def test_a_view_without_models_holds_no_outcome_of_theirs_and_no_pool_names_them(
+    planted_checkpoint: tuple[Path, Path], tmp_path: Path
+) -> None:
+    dataset = read_dataset(planted_checkpoint[0])
+    place = np.arange(len(dataset.queries)) % 3
+    ours.write_view(dataset, Rows(place == 0, place == 1, place == 2, place == 0), tmp_path, ["planted-tiny"])
+    left = {system.model for system in read_dataset(tmp_path).systems}
+    assert left == {system.model for system in dataset.systems} - {"planted-tiny"}
+    (copy,) = ours.reduced_pools([str(planted_checkpoint[0] / "pool.yaml")], ["planted-tiny"], tmp_path)
+    assert set(read_pool(copy, dataset.systems).ids) == left
+
+
+@pytest.fixture
+def untrained(planted_checkpoint: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """In place of training: the planted checkpoint less the models that are left out. Records who that was."""
+    asked: list[list[str]] = []
+
+    def fit(config, seed, dataset, rows, run, key, cache, without=()):
+        asked.append(list(without))
+        checkpoint = load_checkpoint(planted_checkpoint[1])
+        kept = [m for m, system in enumerate(checkpoint.systems) if system.model not in without]
+        network = RouterNetwork(replace(checkpoint.network.size, systems=len(kept)), torch.zeros(len(kept)))
+        network.heads = checkpoint.network.heads
+        old = checkpoint.network.profiles.state_dict()
+        network.profiles.load_state_dict({name: tensor[kept] for name, tensor in old.items()})
+        systems = tuple(checkpoint.systems[m] for m in kept)
+        pool = checkpoint.pools[checkpoint.default_pool]
+        members = tuple(c for c in pool.candidates if c.system in systems)
+        save_checkpoint(
+            replace(
+                checkpoint,
+                network=network,
+                systems=systems,
+                models={s.model: checkpoint.models[s.model] for s in systems},
+                pools={pool.name: replace(pool, candidates=members)},
+                benchmarks=benchmark_scores(dataset, np.flatnonzero(rows.train), systems),
+            ),
+            run,
+        )
+        return run
+
+    monkeypatch.setattr(ours, "fit", fit)
+    monkeypatch.setattr(ours, "load", lambda folder, texts, cache: Router.from_pretrained(folder))
+    return asked
+
+
+def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
+    planted_checkpoint: tuple[Path, Path],
+    untrained: list[list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data, out = planted_checkpoint[0], tmp_path / "out"
+    arguments = ["--data", str(data), "--pools", str(data / "pool.yaml"), "--groups", "2", "--draws", "2"]
+    assert onboarding_study.main([*arguments, "--answers", "5", "20", "--out", str(out)]) == 0
+    models = set(read_pool(data / "pool.yaml", None).ids)
+    assert untrained[0] == [] and set(untrained[1]) | set(untrained[2]) == models
+    found = json.loads((out / "onboarding.json").read_text())
+    assert {row["model"] for row in found["models"]} == models
+    ways = {(row["way"], row["n"]) for row in found["summary"]}
+    answered = {(way, n) for way in onboarding_pool.WAYS for n in (5, 20)}
+    assert answered | {("price", 0)} <= ways
+    assert all(row["models"] == len(models) and np.isfinite(row["excess"]) for row in found["summary"])
+    profiles = [row for row in found["models"] if row["way"] not in onboarding_pool.SIMPLER]
+    assert all((row["added"] is not None) == (row["worth"] >= onboarding_pool.WORTH_COUNTS) for row in profiles)
+    assert any(row["added"] is not None for row in profiles)
+    table = (out / "onboarding.md").read_text()
+    assert table in capsys.readouterr().out + "\n" and table.count("\n| ") == 1 + len(found["summary"])
+
+
+def test_zero_draws_are_refused(planted_checkpoint: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert onboarding_study.main(["--data", str(planted_checkpoint[0]), "--draws", "0"]) == 1
+    assert "must be at least 1" in capsys.readouterr().err
