@@ -16,7 +16,7 @@ from router import onnx_format as onnx
 from router.bert_config import ACTIVATIONS, parameter_name
 from router.errors import CheckpointError
 from router.onnx_format import External, Graph
-from router.quantization import quantize
+from router.quantization import BLOCK, quantize
 from router.stored_weights import StoredWeights
 
 WEIGHTS, INTEGERS = "weights", "integers"  # the two files that the graph's external data lies in, as it calls them
@@ -135,9 +135,11 @@ class _Builder:
             whole, scale = quantize(np.concatenate(matrices))
             place = External(INTEGERS, len(self.integers), whole.nbytes)
             self.integers += whole.tobytes()
-            matrix = graph.external(f"{names[0]}.integers", onnx.INT8, whole.shape, place)
+            matrix = graph.external(f"{names[0]}.integers", onnx.UINT8, whole.shape, place)
             factor = graph.constant(f"{names[0]}.scale", scale)
-            return graph.node("DynamicQuantizeMatMul", [values, matrix, factor], output, _FUSED)
+            sizes = {"K": inputs, "N": len(whole), "bits": 8, "block_size": BLOCK}
+            # Level 4: the activations are rounded to 8 bits as well, each block of a token by its own scale.
+            return graph.node("MatMulNBits", [values, matrix, factor], output, _FUSED, **sizes, accuracy_level=4)
         stored = [self._float32(f"{name}.weight", (outputs, inputs)) for name in names]
         joined = graph.node("Concat", stored, f"{names[0]}.joined", axis=0)
         turned = graph.node("Transpose", [joined], f"{names[0]}.turned", perm=[1, 0])

@@ -72,7 +72,7 @@ class OnnxEncoder(ReadsTexts):
         Args:
             folder: a sentence-transformers or transformers folder of a network that `bert_config.can_build`.
             max_tokens, head_share, layers, correct_typos: as for `QueryEncoder.from_pretrained`.
-            int8: multiply by 8-bit weights, each output with its scale, and 8-bit activations, each text with its own.
+            int8: multiply 8-bit weights by 8-bit activations, see `router.quantization`.
             threads: that compute one batch; by default one per processor this process may use, at most `MOST_THREADS`.
 
         Raises:
@@ -102,8 +102,8 @@ class OnnxEncoder(ReadsTexts):
         """Embeddings (B, E) in the order of `texts`.
 
         In float32 batches hold texts of like length, and the last digits may depend on which texts are encoded
-        together. With int8 each text is its own batch, since those of a batch would share the scale of their
-        activations: its embedding does not depend on the others.
+        together. With int8 each text is its own batch: rounding to 8 bits could make more of a last digit, so its
+        embedding does not depend on the others.
         """
         ids = self.tokenize(texts)
         embeddings = np.empty((len(ids), self.dimension), np.float32)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 IR_VERSION = 10  # what onnx 1.16 writes for opset 21
 OPSETS = {"": 21, "com.microsoft": 1}  # the second: fused operators of onnxruntime
-FLOAT, UINT8, INT8, INT32, INT64, FLOAT16, BFLOAT16 = 1, 2, 3, 6, 7, 10, 16  # TensorProto.DataType
-_NUMPY = {"float32": FLOAT, "int8": INT8, "int64": INT64}
+FLOAT, UINT8, INT32, INT64, FLOAT16, BFLOAT16 = 1, 2, 6, 7, 10, 16  # TensorProto.DataType
+_NUMPY = {"float32": FLOAT, "int64": INT64}
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 Attribute = int | float | str | Sequence[int]
@@ -70,7 +70,7 @@ class Graph:
         self.nodes.append(b"".join([*parts, _bytes(7, domain)]))
 
     def constant(self, name: str, value: NDArray) -> str:
-        """A small tensor inside the model: float32, int8 or int64."""
+        """A small tensor inside the model: float32 or int64."""
         header = _tensor(name, _NUMPY[value.dtype.name], value.shape)
         self.tensors[name] = header + _bytes(9, value.tobytes())
         return name

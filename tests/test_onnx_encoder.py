@@ -95,7 +95,7 @@ def test_the_shipped_encoder_is_torchs_at_every_length() -> None:
     assert [len(ids) for ids in onnx.tokenize(texts)] == [3, 13, 92, 128]
     np.testing.assert_allclose(onnx.encode(texts), reference.encode(texts).numpy(), **CLOSE)
     int8 = OnnxEncoder.from_pretrained(SHIPPED, 128, layers=(2, 4, 6), correct_typos=True, int8=True).encode(texts)
-    assert (int8 * onnx.encode(texts)).sum(axis=1).min() > 3 * 0.98  # three layers, each of length one
+    assert (int8 * onnx.encode(texts)).sum(axis=1).min() > 3 * 0.999  # three layers, each of length one
 
 
 def test_nothing_gives_no_rows(tiny_encoder: Path) -> None:
