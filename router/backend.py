@@ -26,7 +26,7 @@ Encoder = QueryEncoder | OnnxEncoder
 def choose_backend(name: str, device: str | torch.device, folder: Path) -> str:
     """`onnx`, `onnx-int8` or `torch` for the encoder in `folder`.
 
-    `auto` is onnx wherever that can be used, since it is faster on every length measured (docs/performance.md), and
+    `auto` is onnx wherever that can be used, since it is faster at every length measured (docs/performance.md), and
     torch elsewhere. Raises UsageError for an unknown name or one that cannot be used here, which says why.
     """
     if name not in BACKENDS:
