@@ -27,7 +27,7 @@ def run_anchors(args: Namespace) -> int:
     texts = list(dict.fromkeys(_texts(args)))
     if not texts:
         raise UsageError(f"{args.queries or args.data} holds no query to choose from")
-    checkpoint = load_checkpoint(find_checkpoint(args.checkpoint))
+    checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
     like = args.protocol or home_protocol(checkpoint)
     if like not in checkpoint.protocols:
         raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")

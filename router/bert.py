@@ -13,11 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_ACTIVATIONS = {
-    "gelu": "none",
-    "gelu_new": "tanh",
-    "gelu_pytorch_tanh": "tanh",
-}  # config name -> F.gelu's approximation
+from router.bert_config import ACTIVATIONS
 
 
 class HiddenStates(NamedTuple):
@@ -25,17 +21,6 @@ class HiddenStates(NamedTuple):
 
     last_hidden_state: Tensor  # (B, T, E)
     hidden_states: tuple[Tensor, ...]  # (B, T, E) of the token embeddings, then of each layer
-
-
-def can_build(config: Mapping[str, Any]) -> bool:
-    """Whether `config` (a `config.json`) describes a network that this module computes exactly."""
-    return (
-        config.get("model_type") == "bert"
-        and config.get("hidden_act", "gelu") in _ACTIVATIONS
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and not config.get("is_decoder")
-        and not config.get("add_cross_attention")
-    )
 
 
 class Bert(nn.Module):
@@ -114,7 +99,7 @@ class _Layer(nn.Module):
         size, inner = config["hidden_size"], config["intermediate_size"]
         self.heads: int = config["num_attention_heads"]
         self.attention_dropout: float = config.get("attention_probs_dropout_prob", 0.1)
-        self.gelu = _ACTIVATIONS[config.get("hidden_act", "gelu")]
+        self.gelu = ACTIVATIONS[config.get("hidden_act", "gelu")]
         projections = nn.ModuleDict({name: _Linear(size, size) for name in ("query", "key", "value")})
         self.attention = nn.ModuleDict({"self": projections, "output": _Residual(size, size, config)})
         self.intermediate = nn.ModuleDict({"dense": _Linear(size, inner)})

@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from router import hub
+from router.backend import Encoder, as_torch, choose_backend, load_encoder
 from router.benchmark_scores import BenchmarkScores
 from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
 from router.dial_table import DialTable, tables_from_json, tables_to_json
-from router.encoder import QueryEncoder
 from router.errors import CheckpointError, RouterError, UsageError, known_names
 from router.network import Dimensions, RouterNetwork
 from router.onboarded import Onboarded, read_onboarded, write_onboarded
@@ -40,7 +40,7 @@ FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags:
 class Checkpoint:
     """Everything that a router is made of. All but `onboarded` is as training left it."""
 
-    encoder: QueryEncoder
+    encoder: Encoder
     network: RouterNetwork
     taxonomy: Taxonomy
     systems: tuple[System, ...]  # (S,) in the order of the network's rows
@@ -64,24 +64,29 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: t
     """
     if weights_dtype not in WEIGHTS_DTYPES.values():
         raise UsageError(f"weights_dtype must be one of torch.{', torch.'.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
+    checkpoint = replace(checkpoint, encoder=as_torch(checkpoint.encoder))
     _check_consistent(checkpoint, "this checkpoint cannot be saved", weights_dtype)
     with replacing(Path(folder)) as partial:
         _write(checkpoint, partial, weights_dtype)
 
 
-def load_checkpoint(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    path_or_hub_id: str | Path, device: str | torch.device = "cpu", backend: str = "torch"
+) -> Checkpoint:
     """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
 
-    Raises CheckpointError for whatever is missing, altered, of an unknown version, or does not fit together.
+    Its encoder is computed by `backend`, of `backend.BACKENDS`. Raises CheckpointError for whatever is missing,
+    altered, of an unknown version, or does not fit together; UsageError for a backend that cannot be used.
     """
     folder = find_folder(path_or_hub_id)
     config = read_config(folder)
     check_seal(folder, config.get("sha256"))
+    chosen = choose_backend(backend, device, folder / LAYOUT.encoder)
     try:
         systems = tuple(_system(name) for name in config["systems"])
         models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
         checkpoint = Checkpoint(
-            encoder=QueryEncoder.from_pretrained(folder / LAYOUT.encoder, **config["encoder"]).to(device),
+            encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
             network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"])).to(device),
             taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
             systems=systems,
@@ -118,7 +123,7 @@ def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: 
 
 
 def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> None:
-    checkpoint.encoder.save_pretrained(folder / LAYOUT.encoder, weights_dtype)
+    as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, weights_dtype)
     state = {
         name: tensor.to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in checkpoint.network.state_dict().items()
@@ -231,7 +236,10 @@ def _check_consistent(checkpoint: Checkpoint, what: str, dtype: torch.dtype = to
     if checkpoint.default_pool not in checkpoint.pools:
         known = known_names(checkpoint.default_pool, checkpoint.pools)
         problems.append(f"the default pool {checkpoint.default_pool!r} is none of its pools; {known}")
-    for part, module, kind in (("encoder", checkpoint.encoder, dtype), ("network", checkpoint.network, torch.float32)):
+    parts: list[tuple[str, nn.Module, torch.dtype]] = [("network", checkpoint.network, torch.float32)]
+    if isinstance(checkpoint.encoder, nn.Module):  # the other kind looks at its weights itself, and keeps none
+        parts.insert(0, ("encoder", checkpoint.encoder, dtype))
+    for part, module, kind in parts:
         problems += [
             f"weights of the {part} are not finite numbers in {kind}: {name}"
             for name, tensor in module.state_dict().items()

@@ -26,6 +26,7 @@ logger = logging.getLogger("router.cli")  # also where this file is run as __mai
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DIAL_MAX = 10.0
+BACKENDS = ("auto", "onnx", "onnx-int8", "torch")
 ATTITUDES = ("optimistic", "neutral", "pessimistic")
 INDEX_CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")  # router.index.CHOICES, which imports torch
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
@@ -135,6 +136,12 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         help=f"what to route with (default: {commands.CHECKPOINT_VARIABLE}, else the clone's checkpoints/routemix)",
     )
     command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, ... (default: cpu)")
+    command.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="what computes the encoder; auto: onnxruntime on a CPU where it is installed, else torch (default: auto)",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_verbosity(command)
 

@@ -47,13 +47,14 @@ def find_checkpoint(given: str | None) -> str:
 
 
 def load_router(args: Namespace) -> Router:
-    """The router of the checkpoint that `args` name, on their device."""
+    """The router of the checkpoint that `args` name, on their device, with their backend."""
     checkpoint = find_checkpoint(args.checkpoint)
     from router.routing import Router
 
     device = _check_device(args.device)
     logger.debug("loading %s on %s", checkpoint, device)
-    return Router.from_pretrained(checkpoint, device=device, index=getattr(args, "index", "auto"))
+    index = getattr(args, "index", "auto")
+    return Router.from_pretrained(checkpoint, device=device, index=index, backend=args.backend)
 
 
 def _check_device(name: str) -> str:

@@ -16,10 +16,10 @@ import torch
 from tqdm import tqdm
 
 from router.answers import Answers
+from router.backend import Encoder
 from router.benchmark_scores import FEWEST, as_logits
 from router.candidates import features
 from router.checkpoint import Checkpoint
-from router.encoder import QueryEncoder
 from router.errors import PoolError, UsageError, known_names
 from router.network import QueryVectors, RouterNetwork
 from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows, with_members
@@ -46,7 +46,7 @@ class Onboarding:
 
 @torch.inference_mode()
 def read_queries(
-    encoder: QueryEncoder, network: RouterNetwork, texts: Sequence[str], progress: bool = False
+    encoder: Encoder, network: RouterNetwork, texts: Sequence[str], progress: bool = False
 ) -> QueryVectors:
     """What the network reads in the texts, longest first inside, with a progress bar on stderr if asked for."""
     order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -54,7 +54,7 @@ def read_queries(
     with tqdm(total=len(texts), unit="query", desc="reading", disable=not progress) as bar:
         for start in range(0, len(order), CHUNK):
             chunk = [texts[i] for i in order[start : start + CHUNK]]
-            parts.append(encoder.encode(chunk))
+            parts.append(torch.as_tensor(encoder.encode(chunk)))
             bar.update(len(chunk))
     back = torch.from_numpy(np.argsort(order))
     return network.heads(torch.cat(parts)[back])

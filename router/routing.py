@@ -88,7 +88,9 @@ class Router:
         self.checkpoint = checkpoint
         self.index = index  # how candidates are found in large pools; a kind of its own is also used in small ones
         self.device = torch.device(device)
-        self.encoder = checkpoint.encoder.to(self.device).eval()
+        self.encoder = checkpoint.encoder
+        if isinstance(self.encoder, torch.nn.Module):
+            self.encoder.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
         self.network = self.roster.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
@@ -98,12 +100,17 @@ class Router:
         self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "cpu", index: str = "auto") -> Router:
+    def from_pretrained(
+        cls, path: str | Path, device: str = "cpu", index: str = "auto", backend: str = "auto"
+    ) -> Router:
         """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
 
         `index` is how candidates are found in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw.
+        `backend` is what computes the encoder: `torch`, `onnx` (onnxruntime on the CPU: the same decisions but for near
+        ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be used, torch elsewhere.
+        UsageError for one that is unknown or cannot be used.
         """
-        router = cls(checkpoints.load_checkpoint(path, device), device, index)
+        router = cls(checkpoints.load_checkpoint(path, device, backend), device, index)
         router._index_folder = Path(path) / INDEX_FOLDER if Path(path).is_dir() else None
         return router
 
@@ -245,8 +252,12 @@ class Router:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
         for query in queries:
             check_query(query)
-        embedding = self.encoder.encode(list(queries), batch_size=batch_size)
+        embedding = self._embed(list(queries), batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
+
+    def _embed(self, texts: Sequence[str], batch_size: int) -> Tensor:
+        """Embeddings (B, E) on this router's device, whatever computes them."""
+        return torch.as_tensor(self.encoder.encode(texts, batch_size=batch_size), device=self.device)
 
     def _predict(
         self, candidates: Candidates, embedding: Tensor, queries: Sequence[str], attitude: float = 0.0
@@ -343,7 +354,7 @@ class Router:
             return []
         for query in queries:
             check_query(query)
-        embedding = self.encoder.encode(queries, batch_size=batch_size)
+        embedding = self._embed(queries, batch_size)
         shortlist = self._shortlist(request.pool)
         if shortlist is None:
             return self._decide(queries, embedding, request, None, batch_size)
@@ -422,7 +433,7 @@ class Router:
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
         shorter = embedding.clone()
         if rows:
-            shorter[rows] = self.encoder.encode(rest, batch_size=batch_size)
+            shorter[rows] = self._embed(rest, batch_size)
         return shorter, tails
 
     def _if_dearer(

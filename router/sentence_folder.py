@@ -1,23 +1,20 @@
 """The files of a sentence-transformers folder, read and written without that package.
 
-Plain values and tensors by name; knows nothing of what computes with them. A plain transformers folder (no
+Plain values; knows nothing of what computes with them, and weights only as one file. A plain transformers folder (no
 `modules.json`) reads as mean pooling, normalised, which is how such encoders are mostly used.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from router.errors import CheckpointError
+from router.errors import CheckpointError, UsageError
 
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -39,23 +36,30 @@ class SentenceFolder:
 
 def read_folder(folder: Path) -> tuple[SentenceFolder, Path]:
     """What `folder` says, and the folder of its transformer. CheckpointError for a part that is missing or unknown."""
-    inner, pooling, normalize = folder, "mean", True
+    config, inner = read_transformer_config(folder)
+    pooling, normalize = "mean", True
     if (folder / "modules.json").is_file():
         paths = _module_paths(folder)
-        inner = folder / paths["Transformer"]
         pooling = _pooling(folder / paths["Pooling"])
         normalize = "Normalize" in paths
-    config = read_json(inner / "config.json")
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise CheckpointError(f"{inner / 'config.json'} names no model_type: it is not the config of a transformer")
     copied = {name: read_json(inner / name) for name in _COPIED if (inner / name).is_file()}
     return SentenceFolder(config, _read_tokenizer(inner / TOKENIZER), pooling, normalize, copied), inner
 
 
-def write_folder(
-    described: SentenceFolder, state: dict[str, Tensor], dimension: int, max_tokens: int, folder: Path
-) -> None:
-    """Write the folder that `sentence_transformers.SentenceTransformer` loads; the same input gives the same bytes."""
+def read_transformer_config(folder: Path) -> tuple[dict[str, Any], Path]:
+    """The transformer's `config.json` and folder. CheckpointError where it is missing or no such config."""
+    inner = folder / _module_paths(folder)["Transformer"] if (folder / "modules.json").is_file() else folder
+    config = read_json(inner / "config.json")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise CheckpointError(f"{inner / 'config.json'} names no model_type: it is not the config of a transformer")
+    return config, inner
+
+
+def write_folder(described: SentenceFolder, weights: bytes, dimension: int, max_tokens: int, folder: Path) -> None:
+    """Write the folder that `sentence_transformers.SentenceTransformer` loads; the same input gives the same bytes.
+
+    `weights` is the content of its safetensors file.
+    """
     types = _MODULES if described.normalize else _MODULES[:2]
     names = ("", "1_Pooling", "2_Normalize")
     modules = [
@@ -81,20 +85,30 @@ def write_folder(
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / TOKENIZER).write_text(described.tokenizer.to_str(), encoding="utf-8")
-    (folder / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
+    (folder / WEIGHTS).write_bytes(weights)
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Tensors by name, float32 whatever is on disk. Never reads a pickle; raises CheckpointError."""
+def weights_file(folder: Path) -> Path:
+    """The file of a transformer's weights; CheckpointError where there is none."""
     file = folder / WEIGHTS
     if not file.is_file():
         found = ", ".join(sorted(each.name for each in folder.iterdir())) or "nothing"
         raise CheckpointError(f"{file} is missing: weights must be one safetensors file; found {found}")
-    try:
-        # A copy: safetensors maps the file, and a file cut short later would end the process.
-        return {name: t.to(torch.float32, copy=True) for name, t in load_file(file).items() if t.is_floating_point()}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
+    return file
+
+
+def pooled_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Which layers of a transformer of `depth` layers are pooled, by default the last; UsageError for one it lacks.
+
+    >>> pooled_layers([], 6), pooled_layers([2, 0], 6)
+    ((6,), (2, 0))
+    """
+    if not all(0 <= layer <= depth for layer in layers) or len(set(layers)) < len(layers):
+        raise UsageError(
+            f"layers must be different numbers from 0 (the token embeddings) to {depth} (the last layer), got "
+            f"{list(layers)}"
+        )
+    return tuple(layers) or (depth,)
 
 
 def read_json(file: Path) -> Any:

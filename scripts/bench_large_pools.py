@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from router import Router
+from router.backend import as_torch
 from router.candidates import Candidates
 from router.index_kinds import find_faiss
 from router.linearised import search_vectors, tangent_logit
@@ -73,10 +74,10 @@ class Case:
 def main() -> None:
     args = parse()
     device = torch.device(args.device)
-    base = Router.from_pretrained(args.checkpoint, args.device)
+    base = Router.from_pretrained(args.checkpoint, args.device, backend="torch")
     queries = query_texts(args.queries)
     with torch.inference_mode():
-        embedding = base.encoder.encode(queries)
+        embedding = as_torch(base.encoder).encode(queries)
         query = base.network.heads(embedding)
         tokens = torch.tensor([len(text) / CHARS_PER_TOKEN for text in queries], device=device)
         results = []

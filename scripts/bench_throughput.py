@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    router = Router.from_pretrained(options.checkpoint, device=options.device)
+    router = Router.from_pretrained(options.checkpoint, device=options.device, backend="torch")
     rows = measure(router, texts(options.queries), options.rounds)
     machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version(),
                "torch": torch.__version__, "device": options.device, "load": os.getloadavg()[0]}  # fmt: skip

@@ -65,7 +65,7 @@ def main() -> int:
     measured, seeds = (json.loads(file.read_text(encoding="utf-8")) for file in (options.measured, options.seeds))
     if measured["folds"] != seeds["rows"].get("folds"):
         parser.error(f"the files judge other rows: folds {measured['folds']} and {seeds['rows']}")
-    seed = int(Router.from_pretrained(CHECKPOINT).checkpoint.training["seed"])
+    seed = int(Router.from_pretrained(CHECKPOINT, backend="torch").checkpoint.training["seed"])
     text = options.readme.read_text(encoding="utf-8")
     block = section(measured, seeds, seed, datetime.date.today().isoformat())
     draft = options.readme.with_suffix(".draft")

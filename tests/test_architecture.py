@@ -20,7 +20,9 @@ REPOSITORY = Path(__file__).parents[1]
 LAYERS = (
     ("errors",),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
-    ("bert", "sentence_folder", "spelling", "encoder", "scoring", "prototypes", "network", "guard"),
+    ("sentence_folder", "spelling", "tokenization", "bert_config", "bert", "transformer", "encoder"),
+    ("stored_weights", "quantization", "onnx_format", "bert_graph", "onnx_encoder", "backend"),
+    ("scoring", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
@@ -96,6 +98,27 @@ def test_the_facade_loads_torch_and_nothing_heavier() -> None:
     loaded = modules_loaded_by("from router import *; Router, Decision, Taxonomy, ModelFacts, Pool")
     assert "torch" in loaded
     assert not loaded & {*HEAVY, "transformers"}
+
+
+TORCH_FREE = (
+    "tokenization",
+    "bert_config",
+    "stored_weights",
+    "quantization",
+    "onnx_format",
+    "bert_graph",
+    "onnx_encoder",
+)
+
+
+def test_reading_and_encoding_by_onnxruntime_loads_no_torch() -> None:
+    loaded = modules_loaded_by(f"from router import {', '.join(TORCH_FREE)}")
+    assert "tokenizers" in loaded
+    assert not loaded & {*HEAVY, "transformers", "torch", "onnxruntime", "onnx"}  # the last two: once they are needed
+    encoder = REPOSITORY / "checkpoints" / "routemix" / "encoder"
+    used = modules_loaded_by(f"from router import onnx_encoder as o; o.OnnxEncoder.from_pretrained({str(encoder)!r})")
+    assert "onnxruntime" in used
+    assert not used & {*HEAVY, "transformers", "torch", "onnx"}
 
 
 def test_the_public_names_are_these() -> None:

@@ -11,7 +11,7 @@ import pytest
 from fake_router import Session
 
 import router
-from router import cli, index, policy, scoring
+from router import backend, cli, index, policy, scoring
 from router.cli import build_parser, main
 from router.errors import CheckpointError, UsageError
 
@@ -39,13 +39,14 @@ def test_help_states_the_defaults_that_the_code_has(session: Session) -> None:
     text = " ".join(session("route", "--help")[1].split())
     assert f"10: least predicted cost (default: {policy.DEFAULT_DIAL:g})" in text
     assert scoring.DIAL_MAX == cli.DIAL_MAX
+    assert backend.BACKENDS == cli.BACKENDS
     assert index.CHOICES == cli.INDEX_CHOICES
 
 
 def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
     code = "import sys; from router.cli import main; main(['route', '--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert not loaded & {"torch", "numpy", "pandas", "transformers", "huggingface_hub", "yaml", "tqdm"}
 
 

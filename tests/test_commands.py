@@ -65,8 +65,8 @@ def test_the_clones_checkpoint_lies_beside_the_package() -> None:
 def test_the_checkpoint_and_the_device_reach_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(Router, "from_pretrained", lambda *args, **options: seen.append((args, options)))
-    load_router(Namespace(checkpoint="here", device="cpu"))
-    assert seen == [(("here",), {"device": "cpu", "index": "auto"})]
+    load_router(Namespace(checkpoint="here", device="cpu", backend="torch"))
+    assert seen == [(("here",), {"device": "cpu", "index": "auto", "backend": "torch"})]
     with pytest.raises(UsageError, match=r"--device cpuu cannot be used .*use cpu, or cuda"):
         load_router(Namespace(checkpoint="here", device="cpuu"))
 

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 
 from router import encoder as encoder_module
 from router import hub
-from router.encoder import CHARS_PER_TOKEN, DEFAULT_ENCODER, QueryEncoder
+from router.encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
+from router.tokenization import CHARS_PER_TOKEN
 
 TEXTS = ["prove that two is prime", "", "write python code", "who?", "where is the money of 7 cells", "a" * 300]
 CLS, SEP, PAD = 2, 3, 0

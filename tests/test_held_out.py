@@ -11,7 +11,10 @@ from train.held_out import apart, folds, held_out
 
 
 def test_predictions_are_the_routers_own_next_to_the_outcomes_and_embeddings_are_cached(planted_checkpoint, tmp_path):
-    router, dataset = Router.from_pretrained(planted_checkpoint[1]), read_dataset(planted_checkpoint[0])
+    router, dataset = (
+        Router.from_pretrained(planted_checkpoint[1], backend="torch"),
+        read_dataset(planted_checkpoint[0]),
+    )
     pool = router.pool()
     seen = held_out(router, dataset, pool, [7], tmp_path / "cache")
     rows = np.flatnonzero(dataset.queries["fold"] == 7)
@@ -29,7 +32,10 @@ def test_predictions_are_the_routers_own_next_to_the_outcomes_and_embeddings_are
 
 
 def test_folds_without_queries_are_an_error(planted_checkpoint, tmp_path):
-    router, dataset = Router.from_pretrained(planted_checkpoint[1]), read_dataset(planted_checkpoint[0])
+    router, dataset = (
+        Router.from_pretrained(planted_checkpoint[1], backend="torch"),
+        read_dataset(planted_checkpoint[0]),
+    )
     dataset.queries["fold"] = 0
     with pytest.raises(DataError, match=r"no query of folds \[7\] has a score of every member of pool 'planted'"):
         held_out(router, dataset, router.pool(), [7], tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from router.errors import CheckpointError
-from router.sentence_folder import read_folder, read_weights
+from router.sentence_folder import read_folder
+from router.transformer import read_weights
 
 
 @pytest.fixture

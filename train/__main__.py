@@ -13,6 +13,7 @@ benchmarks                        write what known models scored, for first prof
 onboarding                        how good profiles from few answers and from benchmark scores are
 dials                             measure what each dial costs and gives, for budgets
 risk                              the cheapest dial that loses little against the best single model, for sure
+backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits
 calibration                       compare ways to calibrate, with reliability diagrams
 """
 
@@ -33,6 +34,7 @@ COMMANDS = {
     "onboarding": "train.onboarding_study",
     "dials": "train.dials",
     "risk": "train.risk_study",
+    "backends": "train.backend_study",
     "calibration": "train.calibration_study",
     "robustness": "train.robustness.command",
 }

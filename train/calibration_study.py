@@ -122,7 +122,10 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     try:
         sides = apart(options.fit_folds, options.folds)
-        router, dataset = Router.from_pretrained(options.checkpoint), read_dataset(data_folder(options.data))
+        router, dataset = (
+            Router.from_pretrained(options.checkpoint, backend="torch"),
+            read_dataset(data_folder(options.data)),
+        )
         report = {}
         for name in options.pools or router.pools:
             pool = router.pool(name)

@@ -87,7 +87,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--beta", type=float, default=0.0, help="price of cost, score per USD (default %(default)s)")
     options = parser.parse_args(args)
     try:
-        router = Router.from_pretrained(options.checkpoint)
+        router = Router.from_pretrained(options.checkpoint, backend="torch")
         print(json.dumps(judge(router, read_dataset(data_folder(options.data)), options)))
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)

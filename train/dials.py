@@ -49,7 +49,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     options = parser.parse_args(args)
     try:
-        router = Router.from_pretrained(options.checkpoint)
+        router = Router.from_pretrained(options.checkpoint, backend="torch")
         dataset = read_dataset(data_folder(options.data))
         tables = dial_tables(router, dataset, options.val_folds, options.pools or list(router.pools), options.cache)
     except RouterError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from router.backend import as_torch
 from router.dataset import Dataset
 from router.errors import DataError, UsageError
 from router.evaluation import pool_outcomes, reference_models, row_masks
@@ -48,7 +49,7 @@ def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int],
     if not len(judged.rows):
         raise DataError(f"no query of folds {list(folds)} has a score of every member of pool {pool.name!r}")
     texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
-    query = router.network.heads(cached_embeddings(router.encoder, texts, cache))
+    query = router.network.heads(cached_embeddings(as_torch(router.encoder), texts, cache))
     candidates = router.candidates(pool)
     cost = candidates.cost(query, torch.from_numpy(dataset.input_tokens[judged.rows]).to(query.difficulty))
     return HeldOut(

@@ -88,7 +88,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     options = parser.parse_args(args)
     try:
-        router = Router.from_pretrained(options.checkpoint)
+        router = Router.from_pretrained(options.checkpoint, backend="torch")
         figures = measure(
             router, read_dataset(data_folder(options.data)), options.folds, options.pools or list(router.pools)
         )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from router.backend import as_torch
 from router.candidates import features, gather_candidates
 from router.checkpoint import Checkpoint
 from router.dataset import Dataset
@@ -59,11 +60,11 @@ class LeftOut:
         self.best, self.cheapest = reference_models(outcomes.take(rows.train), pool)
         self.input_tokens = torch.from_numpy(dataset.input_tokens[self.at]).float()
         self.texts = dataset.queries["text"].to_numpy()[self.at].tolist()
-        embedding = full.encoder.encode(self.texts).double().numpy()
+        embedding = as_torch(full.encoder).encode(self.texts).double().numpy()
         embedding = embedding - embedding[self.train].mean(axis=0)
         self.embedding = embedding / np.sqrt(np.square(embedding[self.train]).sum(axis=1).mean())
         with torch.inference_mode():
-            query = full.network.heads(full.encoder.encode(self.texts))
+            query = full.network.heads(as_torch(full.encoder).encode(self.texts))
             seen = full.candidates(pool).predict(query, self.input_tokens)
         self.quality, self.cost = seen.quality.double().numpy(), seen.cost_usd.double().numpy()
 
@@ -73,7 +74,7 @@ class LeftOut:
         assert candidate.system is not None
         like = candidate.system.protocol
         with torch.inference_mode():
-            query = reduced.network.heads(self.full.encoder.encode(self.texts))
+            query = reduced.network.heads(as_torch(self.full.encoder).encode(self.texts))
         protocol = reduced.protocols.index(like)
         own = benchmark_scores(self.dataset, self.training_rows, [candidate.system])
         scores = {name: own.scores[name, like][candidate.system.model] for name in benchmarks}
@@ -99,7 +100,7 @@ class LeftOut:
         kept = [m for m, c in enumerate(self.pool.candidates) if c.system in reduced.systems]
         pool = Pool(self.pool.name, tuple(self.pool.candidates[m] for m in kept), self.pool.cost_range_usd)
         with torch.inference_mode():
-            query = reduced.network.heads(self.full.encoder.encode(self.texts))
+            query = reduced.network.heads(as_torch(self.full.encoder).encode(self.texts))
             table = reduced.network.profiles
             seen = gather_candidates(pool, table, reduced.systems, reduced.models).predict(query, self.input_tokens)
         quality, cost = (np.full(self.score.shape, np.nan) for _ in range(2))

@@ -94,7 +94,10 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     try:
         sides = apart(options.val_folds, options.folds)
-        router, dataset = Router.from_pretrained(options.checkpoint), read_dataset(data_folder(options.data))
+        router, dataset = (
+            Router.from_pretrained(options.checkpoint, backend="torch"),
+            read_dataset(data_folder(options.data)),
+        )
         pool = router.pool(options.pool)
         validation, test = (held_out(router, dataset, pool, side, options.cache) for side in sides)
         report = study(validation, test, router.candidates(pool).cost_range_usd, options)

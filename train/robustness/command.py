@@ -84,7 +84,10 @@ def main(args: list[str] | None = None) -> int:
             if options.steps
             else None
         )
-        router, dataset = Router.from_pretrained(options.checkpoint), read_dataset(data_folder(options.data))
+        router, dataset = (
+            Router.from_pretrained(options.checkpoint, backend="torch"),
+            read_dataset(data_folder(options.data)),
+        )
         progress = sys.stderr.isatty()
         pools = {name: suite(router, dataset, name, options, progress) for name in options.pools or router.pools}
     except RouterError as error:

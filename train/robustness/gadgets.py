@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from router import scoring
+from router.backend import as_torch
 from router.bert import Bert
 from router.candidates import gather_candidates
 from router.encoder import QueryEncoder
@@ -80,8 +81,9 @@ class GadgetSearch:
         self.router, self.pool, self.dial, self.aim, self.search, self.guard = router, pool, dial, aim, search, guard
         # Not `router.candidates`: what inference made cannot be differentiated.
         self.candidates = gather_candidates(pool, router.network.profiles, router.systems, router.roster.models)
-        self.tokenizer = router.encoder.described.tokenizer
-        self.table = word_embeddings(router.encoder)
+        self.encoder = as_torch(router.encoder)
+        self.tokenizer = self.encoder.described.tokenizer
+        self.table = word_embeddings(self.encoder)
 
     def find(self, texts: Sequence[str], progress: bool = False) -> str:
         """A suffix that raises the mean aim over mini-batches of `texts`.
@@ -101,7 +103,7 @@ class GadgetSearch:
 
     def ids(self, text: str) -> list[int]:
         """Tokens of `text` as the router reads it, without special ones."""
-        return self.tokenizer.encode(self.router.encoder.as_read(text), add_special_tokens=False).ids
+        return self.tokenizer.encode(self.encoder.as_read(text), add_special_tokens=False).ids
 
     def value(self, texts: Sequence[str], gadget: str) -> float:
         """Mean aim over `texts` with the gadget, by what the router decides."""
@@ -134,11 +136,11 @@ class GadgetSearch:
         """Gradient (E,) of the aim, summed over `texts`, by the word embedding of the gadget's token at `place`."""
         router, gadget = self.router, self.tokenizer.decode(ids)
         full = [with_suffix(text, gadget) for text in texts]
-        rows = router.encoder.tokenize(full)
+        rows = self.encoder.tokenize(full)
         words: list[Tensor] = []
         hook = self.table.register_forward_hook(lambda module, inputs, output: words.append(output.requires_grad_()))
         try:
-            query = router.network.heads(router.encoder(*router.encoder.collate(rows, router.device)))
+            query = router.network.heads(self.encoder(*self.encoder.collate(rows, router.device)))
         finally:
             hook.remove()
         cost = self.candidates.cost(
@@ -147,7 +149,7 @@ class GadgetSearch:
         _, weight = cost_weights(self.dial, len(full), self.candidates.cost_range_usd)
         utility = scoring.utility(self.candidates.quality(query), cost, weight.to(cost))
         (slope,) = torch.autograd.grad(self.aim(utility, cost).sum(), words)
-        places = [len(row) - router.encoder.suffix_tokens - len(ids) + place for row in rows]
+        places = [len(row) - self.encoder.suffix_tokens - len(ids) + place for row in rows]
         return slope[torch.arange(len(rows)), places].sum(dim=0)
 
 

@@ -1,0 +1,86 @@
+"""A safetensors file as bytes in memory: which tensor lies where, and what it holds, in numpy alone.
+
+safetensors' own numpy reader knows no bfloat16 and tells no offsets, which an ONNX graph needs to point into the file.
+It checks the file all the same. Knows no network.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
+
+from router.errors import CheckpointError
+
+# By safetensors' names of the types that weights may have: how a number is read as a whole one, and the bits of its
+# exponent, which are all set in what is infinite or no number.
+FLOATS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
+_LENGTH = 8  # bytes that hold the header's length
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor in the file."""
+
+    dtype: str  # as safetensors spells it
+    shape: tuple[int, ...]
+    offset: int  # of its first byte, from the start of the file
+    length: int  # in bytes
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """The content of a whole safetensors file. Read once: what happens to the file later changes nothing."""
+
+    content: bytes
+    tensors: dict[str, Stored]
+
+    @classmethod
+    def read(cls, file: Path) -> StoredWeights:
+        """The file's floating-point tensors. CheckpointError where it is missing, cut short, or no safetensors file."""
+        try:
+            content = file.read_bytes()
+            deserialize(content)  # raises for a header that is broken or does not cover the file exactly
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
+        start = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+        tensors = {}
+        for name, entry in json.loads(content[_LENGTH:start]).items():
+            if name != "__metadata__" and entry["dtype"] in FLOATS:
+                begin, end = entry["data_offsets"]
+                tensors[name] = Stored(entry["dtype"], tuple(entry["shape"]), start + begin, end - begin)
+        return cls(content, tensors)
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        """The tensor of this name in float32, which holds the other two types exactly."""
+        stored = self.tensors[name]
+        return widened(self._raw(stored), stored.dtype).reshape(stored.shape)
+
+    def not_finite(self) -> list[str]:
+        """Names of the tensors that hold an infinite number or none."""
+        wrong = []
+        for name, stored in self.tensors.items():
+            kind, exponent = FLOATS[stored.dtype]
+            if np.any((np.frombuffer(self._raw(stored), kind) & exponent) == exponent):
+                wrong.append(name)
+        return wrong
+
+    def _raw(self, stored: Stored) -> memoryview:
+        return memoryview(self.content)[stored.offset : stored.offset + stored.length]
+
+
+def widened(raw: bytes | memoryview, dtype: str) -> NDArray[np.float32]:
+    """Little-endian floats of a type of `FLOATS`, as float32.
+
+    >>> widened(bytes([0x00, 0x3C, 0x00, 0xC0]), "F16").tolist()
+    [1.0, -2.0]
+    >>> widened(bytes([0x80, 0x3F, 0x00, 0xC0]), "BF16").tolist()
+    [1.0, -2.0]
+    """
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(raw, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)

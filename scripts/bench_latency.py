@@ -1,0 +1,280 @@
+"""How long one decision takes, by backend and length of the query: `python scripts/bench_latency.py`.
+
+Each backend runs in a process of its own, since threads of one that wait would slow the other down; the processes take
+turns, one round each after the other, so that whatever else the machine does hits all alike. A fresh process per
+backend also tells the cold start. Prints Markdown, or JSON with --json. Times are in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BACKENDS = ("torch", "onnx", "onnx-int8")
+LENGTHS = (8, 32, 64, 128)  # tokens, special ones included
+QUANTILES = (50, 95, 99)
+# Parts of a decision: all of it, tokenisation alone, the bare forward of the encoder, and all but reading (heads,
+# candidates, policy, what is reported).
+PARTS = ("decision", "tokenisation", "forward", "the rest")
+_WORDS = "prove that the root of two is a prime"  # one token each
+
+
+def query_of(tokens: int, tokenize: Callable[[list[str]], list[list[int]]]) -> str:
+    """English of exactly `tokens` tokens; all of `_WORDS` are one each."""
+    words = _WORDS.split()
+    text = " ".join(words[i % len(words)] for i in range(tokens - 2))
+    if len(tokenize([text])[0]) != tokens:
+        raise SystemExit(f"bench_latency: error: this encoder reads no {tokens} tokens of {text!r}")
+    return text
+
+
+def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int | None) -> None:
+    """What one process does: load, decide once, then for each line on stdin a round of measurements, to stdout."""
+    if processors is not None:  # before torch is imported: like onnxruntime here it starts a thread for each
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processors])
+    start = time.perf_counter()
+    from router.routing import Router
+
+    imported = time.perf_counter()
+    router = Router.from_pretrained(checkpoint, backend=backend)
+    loaded = time.perf_counter()
+    router.route("Is this indemnity clause enforceable in Delaware?")
+    once = {
+        "import": 1e3 * (imported - start),
+        "load": 1e3 * (loaded - imported),
+        "first": 1e3 * (time.perf_counter() - loaded),
+        "resident_mib": _resident_mib(),
+    }
+    print(json.dumps(once), flush=True)
+    steps = {length: _steps(router, query_of(length, router.encoder.tokenize)) for length in lengths}
+    for line in sys.stdin:
+        times = {
+            str(length): {part: _times(step, int(line)) for part, step in parts.items()}
+            for length, parts in steps.items()
+        }
+        print(json.dumps(times), flush=True)
+
+
+def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
+    """What is timed of one query, by the names of `PARTS`."""
+    import torch
+
+    from router.onnx_encoder import OnnxEncoder
+
+    encoder = router.encoder
+    batch = encoder.tokenizer.pad(encoder.tokenize([text]))
+    embedding = torch.as_tensor(encoder.encode([text])).clone()
+    if isinstance(encoder, OnnxEncoder):
+        forward: Callable[[], object] = lambda: encoder.forward(*batch)  # noqa: E731
+    else:
+        tensors = [torch.from_numpy(each) for each in batch]
+
+        @torch.inference_mode()
+        def forward() -> object:
+            return encoder(*tensors)
+
+    class Read:
+        """Stands in for the encoder with an embedding that is there already."""
+
+        described = encoder.described
+
+        def encode(self, texts: Sequence[str], batch_size: int) -> Any:
+            return embedding
+
+        def corrections(self, query: str) -> dict[str, str]:
+            result: dict[str, str] = encoder.corrections(query)
+            return result
+
+    def rest() -> object:
+        router.encoder = Read()
+        try:
+            return router.route(text)
+        finally:
+            router.encoder = encoder
+
+    steps = (lambda: router.route(text), lambda: encoder.tokenizer.pad(encoder.tokenize([text])), forward, rest)
+    return dict(zip(PARTS, steps, strict=True))
+
+
+def _times(step: Callable[[], object], repeats: int) -> list[float]:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _resident_mib() -> float:
+    """Memory of this process that is in use, as Linux counts it; NaN elsewhere."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return float("nan")
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def start(options: argparse.Namespace, backend: str) -> tuple[subprocess.Popen[str], dict[str, float]]:
+    """A process of `backend` that has decided once, and what that took."""
+    command = [
+        sys.executable,
+        __file__,
+        options.checkpoint,
+        "--worker",
+        backend,
+        "--lengths",
+        *map(str, options.lengths),
+    ]
+    command += [] if options.processors is None else ["--processors", str(options.processors)]
+    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    once = _read(process)
+    return process, once | {"cold": 1e3 * (time.perf_counter() - begin)}
+
+
+def _read(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"bench_latency: error: a process ended with exit code {process.wait()}; see above")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Times of every backend, length and part over all rounds but the first, which warms up; and cold starts."""
+    cold: dict[str, list[dict[str, float]]] = {backend: [] for backend in BACKENDS}
+    for last in (False,) * (options.starts - 1) + (True,):
+        processes = {}
+        for backend in BACKENDS:
+            processes[backend], once = start(options, backend)
+            cold[backend].append(once)
+            if not last:
+                processes[backend].communicate()
+    times: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for number in range(options.rounds + 1):
+        for backend, process in processes.items():
+            assert process.stdin is not None
+            process.stdin.write(f"{options.repeats}\n")
+            process.stdin.flush()
+            for length, parts in _read(process).items():
+                for part, seen in parts.items():
+                    kept = times.setdefault(backend, {}).setdefault(length, {}).setdefault(part, [])
+                    kept.extend(seen if number else [])
+    for process in processes.values():
+        process.communicate()
+    figures = {
+        backend: {
+            length: {part: _figures(seen, options.rounds) for part, seen in parts.items()}
+            for length, parts in by.items()
+        }
+        for backend, by in times.items()
+    }
+    starts = {
+        backend: {key: float(np.median([each[key] for each in seen])) for key in seen[0]}
+        for backend, seen in cold.items()
+    }
+    return {"environment": environment(options), "times_ms": figures, "starts": starts}
+
+
+def _figures(times: Sequence[float], rounds: int) -> dict[str, float]:
+    """Quantiles of all times, and the lowest and highest median of a round."""
+    medians = np.median(np.reshape(times, (rounds, -1)), axis=1)
+    quantiles = dict(zip([f"p{each}" for each in QUANTILES], np.percentile(times, QUANTILES).tolist(), strict=True))
+    return quantiles | {"least": medians.min().item(), "most": medians.max().item()}
+
+
+def environment(options: argparse.Namespace) -> dict[str, Any]:
+    """Where and with what this was measured."""
+    processor = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": processor,
+        "processors": os.cpu_count(),
+        "used": options.processors,
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
+        "rounds": options.rounds,
+        "repeats": options.repeats,
+    }
+
+
+def _lines(file: str) -> list[str]:
+    return Path(file).read_text().splitlines() if Path(file).is_file() else []
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """The environment, one row per length and backend, one row per backend's start."""
+    about = ", ".join(f"{key} {value}" for key, value in figures["environment"].items() if value is not None)
+    lines = [
+        about,
+        "",
+        "| tokens | backend | decision p50 (rounds) | p95 | p99 | tokens | forward | rest | ratio | × torch |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    times = figures["times_ms"]
+    for length in times["torch"]:
+        for backend in BACKENDS:
+            whole, reading, forward, rest = (times[backend][length][part] for part in PARTS)
+            ratio = whole["p50"] / (reading["p50"] + forward["p50"])
+            faster = times["torch"][length]["decision"]["p50"] / whole["p50"]
+            lines.append(
+                f"| {length} | {backend} | {whole['p50']:.2f} ({whole['least']:.2f} to {whole['most']:.2f}) | "
+                f"{whole['p95']:.2f} | {whole['p99']:.2f} | {reading['p50']:.2f} | {forward['p50']:.2f} | "
+                f"{rest['p50']:.2f} | {ratio:.2f} | {faster:.1f} |"
+            )
+    lines += [
+        "",
+        "| backend | cold start | import | load | first decision | resident MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for backend, each in figures["starts"].items():
+        cells = " | ".join(f"{each[key]:.0f}" for key in ("cold", "import", "load", "first", "resident_mib"))
+        lines.append(f"| {backend} | {cells} |")
+    return "\n".join(lines)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Print the figures; 0 when done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", nargs="?", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=LENGTHS, help="tokens of a query (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="after one that warms up (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=20, help="in each round (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=3, help="fresh processes of each backend (default: %(default)s)")
+    parser.add_argument("--processors", type=int, help="that a process may use (default: all)")
+    parser.add_argument("--json", action="store_true", help="print JSON, not Markdown")
+    parser.add_argument("--worker", choices=BACKENDS, help=argparse.SUPPRESS)
+    options = parser.parse_args(args)
+    if options.worker:
+        work(options.checkpoint, options.worker, options.lengths, options.processors)
+        return 0
+    figures = measure(options)
+    print(json.dumps(figures, indent=1) if options.json else markdown(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from router import Router, UsageError, backend
+from router.backend import as_torch, choose_backend
+from router.checkpoint import Checkpoint, load_checkpoint
+from router.encoder import QueryEncoder
+from router.errors import CheckpointError
+from router.onnx_encoder import OnnxEncoder
+
+QUERIES = ["prove that two is prime", "write python code", "who?", "where is the money of 7 cells " * 20]
+
+
+@pytest.fixture
+def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "onnxruntime_problem", lambda: "onnxruntime is not installed; pip install it")
+
+
+# The choice
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"), [("auto", "onnx"), ("onnx", "onnx"), ("onnx-int8", "onnx-int8"), ("torch", "torch")]
+)
+def test_on_a_cpu_with_onnxruntime_each_backend_is_what_it_says(tiny_encoder: Path, name: str, chosen: str) -> None:
+    assert choose_backend(name, "cpu", tiny_encoder) == chosen
+
+
+def test_auto_says_once_what_it_took_and_why(
+    tiny_encoder: Path, no_onnxruntime: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "router"):
+        assert choose_backend("auto", "cpu", tiny_encoder) == "torch"
+    assert caplog.messages == [
+        "the encoder is computed by torch: onnxruntime is not installed; pip install it",
+    ]
+
+
+def test_auto_is_torch_on_a_gpu_and_for_other_architectures(tiny_encoder: Path, tmp_path: Path) -> None:
+    assert choose_backend("auto", "cuda:1", tiny_encoder) == "torch"
+    folder = Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}))
+    assert choose_backend("auto", "cpu", folder) == "torch"
+    with pytest.raises(UsageError, match=r"backend onnx cannot be used: .* of another kind \(roberta\)"):
+        choose_backend("onnx", "cpu", folder)
+
+
+def test_an_unknown_backend_is_refused(tiny_router: Path) -> None:
+    with pytest.raises(UsageError, match="backend must be one of auto, onnx, onnx-int8, torch, got 'tensorflow'"):
+        Router.from_pretrained(tiny_router, backend="tensorflow")
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-int8"])
+def test_onnx_on_a_gpu_is_refused(tiny_router: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"backend {name} cannot be used: it computes on the CPU, .* is cuda"):
+        Router.from_pretrained(tiny_router, device="cuda", backend=name)
+
+
+def test_onnx_without_onnxruntime_says_what_to_do(tiny_router: Path, no_onnxruntime: None) -> None:
+    with pytest.raises(UsageError, match="not installed; pip install it; or take backend torch"):
+        Router.from_pretrained(tiny_router, backend="onnx")
+
+
+# Routers
+
+
+def test_decisions_are_torchs(tiny_router: Path) -> None:
+    onnx, reference = (Router.from_pretrained(tiny_router, backend=name) for name in ("onnx", "torch"))
+    assert isinstance(onnx.encoder, OnnxEncoder) and isinstance(reference.encoder, QueryEncoder)
+    for options in ({}, {"guard": True}, {"dial": 8}, {"pool": "odd"}):
+        for ours, theirs in zip(onnx.route(QUERIES, **options), reference.route(QUERIES, **options), strict=True):
+            assert ours.model == theirs.model
+            assert ours.quality == pytest.approx(theirs.quality, abs=1e-5)
+            assert ours.corrected == theirs.corrected
+
+
+def test_eight_bits_are_close(tiny_router: Path) -> None:
+    int8, reference = (
+        Router.from_pretrained(tiny_router, backend=name).predict(QUERIES) for name in ("onnx-int8", "torch")
+    )
+    torch.testing.assert_close(int8.quality, reference.quality, rtol=0, atol=0.05)
+    assert not torch.equal(int8.quality, reference.quality)
+
+
+def test_a_router_by_onnx_saves_the_same_checkpoint(tiny_router: Path, tmp_path: Path) -> None:
+    for name in ("onnx", "torch"):
+        Router.from_pretrained(tiny_router, backend=name).save_pretrained(tmp_path / name)
+    files = [file.relative_to(tmp_path / "onnx") for file in (tmp_path / "onnx").rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert all((tmp_path / "onnx" / each).read_bytes() == (tmp_path / "torch" / each).read_bytes() for each in files)
+
+
+def test_saving_weights_that_changed_since_is_refused(tiny_router: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    router = Router.from_pretrained(tiny_router, backend="onnx")
+    shutil.copy(tiny_encoder / "model.safetensors", tiny_router / "encoder")
+    with pytest.raises(CheckpointError, match="changed since the encoder was read from it: load it again"):
+        router.save_pretrained(tmp_path / "again")
+
+
+def test_altered_weights_are_refused_whatever_computes_them(tiny_router: Path) -> None:
+    file = tiny_router / "encoder" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    for name in ("onnx", "onnx-int8", "torch"):
+        with pytest.raises(CheckpointError, match=r"encoder/model\.safetensors was altered"):
+            load_checkpoint(tiny_router, backend=name)
+
+
+def test_as_torch_reads_the_weights_again_only_where_there_are_none(
+    tiny_router: Path, tiny_checkpoint: Checkpoint
+) -> None:
+    assert as_torch(tiny_checkpoint.encoder) is tiny_checkpoint.encoder
+    onnx = load_checkpoint(tiny_router, backend="onnx").encoder
+    again = as_torch(onnx)
+    assert (again.max_tokens, again.head_share, again.layers, again.correct_typos) == (100, 0.6, (1, 2), True)
+    np.testing.assert_allclose(again.encode(QUERIES).numpy(), onnx.encode(QUERIES), rtol=0, atol=1e-5)
+
+
+def test_a_checkpoint_whose_heads_are_made_for_another_encoder_is_refused(tiny_router: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(tiny_router, backend="onnx")
+    narrow = OnnxEncoder.from_pretrained(tiny_router / "encoder", 100)
+    with pytest.raises(
+        CheckpointError, match="the encoder makes 12 numbers in an embedding, but the heads are made for 24"
+    ):
+        Router(replace(checkpoint, encoder=narrow)).save_pretrained(tmp_path / "odd")

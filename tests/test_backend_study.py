@@ -1,0 +1,49 @@
+"""`python -m train backends`: by hand, on a planted world, and once as a command."""
+
+import json
+
+import torch
+
+from train.__main__ import main
+from train.backend_study import compare
+
+# B, M = 4, 2; dial 0: utility is quality.
+QUALITY = torch.tensor([[0.9, 0.1], [0.2, 0.6], [0.5, 0.500002], [0.3, 0.4]])
+OTHER = torch.tensor([[0.8, 0.1], [0.2, 0.6], [0.6, 0.5], [0.5, 0.4]])  # the last two choose the other model
+SCORE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
+COST = torch.ones(4, 2)
+
+
+def test_different_decisions_are_counted_and_told_apart_from_ties():
+    figures = compare(QUALITY, OTHER, torch.zeros(4), (COST, COST), SCORE)
+    assert figures == {"equal": 0.5, "unexplained": 0.25, "score": 0.75, "lost": 0.25}
+
+
+def test_a_router_agrees_with_itself():
+    figures = compare(QUALITY, QUALITY, torch.ones(4), (COST, COST), SCORE)
+    assert (figures["equal"], figures["unexplained"], figures["lost"]) == (1.0, 0.0, 0.0)
+
+
+def test_other_predicted_costs_can_change_decisions_as_well():
+    dear = torch.tensor([[1.0, 0.0]] * 4)
+    figures = compare(QUALITY, QUALITY, torch.ones(4), (COST, dear), SCORE)
+    assert figures["equal"] == 0.75  # where the first model was chosen, it became too dear
+
+
+def test_the_command_prints_every_backend_and_dial(planted_checkpoint, tmp_path, capsys):
+    data, checkpoint = planted_checkpoint
+    shared = ["backends", str(checkpoint), "--data", str(data), "--cache", str(tmp_path)]
+    assert main([*shared, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)["planted"]
+    assert list(figures) == ["n", "onnx", "onnx-int8"] and figures["n"] > 0
+    for dial in ("0", "3", "5"):
+        assert figures["onnx"][dial]["unexplained"] == 0
+        assert figures["onnx-int8"][dial]["equal"] > 0.5
+    assert main([*shared, "--backends", "onnx"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[2:4] for row in rows[2:]] == [["onnx", dial] for dial in ("0", "3", "5")]
+
+
+def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path, capsys):
+    assert main(["backends", str(tmp_path / "none")]) == 1
+    assert "train: error: there is no checkpoint folder" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+"""`python scripts/bench_latency.py`: its arithmetic, and once as a command; no time is judged."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+import bench_latency  # noqa: E402
+
+
+def test_a_query_has_exactly_the_tokens_asked_for():
+    assert bench_latency.query_of(5, lambda texts: [["[CLS]", *text.split(), "[SEP]"] for text in texts]) == (
+        "prove that the"
+    )
+    with pytest.raises(SystemExit, match="this encoder reads no 5 tokens of"):
+        bench_latency.query_of(5, lambda texts: [[1, 2]])
+
+
+def test_quantiles_are_of_all_times_and_the_spread_is_of_the_medians_of_rounds():
+    figures = bench_latency._figures([1.0, 2.0, 9.0, 5.0, 6.0, 7.0], rounds=2)
+    assert (figures["p50"], figures["least"], figures["most"]) == (5.5, 2.0, 6.0)
+
+
+def test_every_backend_and_part_is_measured_in_processes_of_their_own(tiny_router):
+    command = [sys.executable, REPOSITORY / "scripts" / "bench_latency.py", tiny_router, "--json"]
+    command += ["--lengths", "30", "--rounds", "1", "--repeats", "1", "--starts", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout)
+    assert list(figures["times_ms"]) == list(figures["starts"]) == list(bench_latency.BACKENDS)
+    for backend in bench_latency.BACKENDS:
+        assert list(figures["times_ms"][backend]["30"]) == list(bench_latency.PARTS)
+        assert figures["starts"][backend]["resident_mib"] > 10
+    rows = bench_latency.markdown(figures).splitlines()
+    assert [row.split(" | ")[1] for row in rows if row.startswith("| 30 |")] == list(bench_latency.BACKENDS)
