@@ -231,7 +231,7 @@ def test_decisions_on_a_gpu_are_those_on_a_cpu(kind, whole, checkpoint, monkeypa
 @pytest.mark.parametrize("dial", [0.0, 10.0])
 @pytest.mark.parametrize("free", [0, 300])
 def test_of_many_copies_the_same_one_is_taken_as_when_all_are_scored(onboarding_world, monkeypatch, index, dial, free):
-    """The same model at several providers: more equals than are proposed. The cheaper wins, of equal cost the better."""
+    """One model at several providers: more equals than are proposed. The cheaper wins, of equal cost the better."""
     systems = [system for system in onboarding_world.checkpoint.systems if system.protocol == "chat"][:4]
     generator = np.random.default_rng(0)
     members = []
