@@ -224,6 +224,7 @@ def test_an_index_is_built_into_the_checkpoint_where_it_is_of_use(tiny_router: P
     assert main(["index", *given, "--pool", "odd", "--index", "flat", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["pool"], told["models"]) == ("odd", 3)
-    assert Path(told["file"]) == tiny_router / "index" / "odd.safetensors" and Path(told["file"]).is_file()
+    file = Path(told["file"])
+    assert file.parent == tiny_router / "index" and file.name.startswith("odd-") and file.is_file()
     assert main(["route", *given, "prove it", "--pool", "odd", "--index", "flat", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] in {"large-eu", "small", "new"}
