@@ -87,9 +87,13 @@ def onboard(
     system = System(facts.id, like)
     _check_name(facts.id)
     before = [each for each in checkpoint.onboarded.systems if each.model == facts.id] if replace_old else []
-    if pools is None:
-        pools = dict.fromkeys(name for each in before for name in pools_of(checkpoint, each))
+    was_in = dict.fromkeys(name for each in before for name in pools_of(checkpoint, each))
     checkpoint = cleared(checkpoint, [system, *before], replace_old)
+    if pools is None:
+        known = with_members(checkpoint.pools, checkpoint.onboarded)
+        pools = [name for name in was_in if name in known]
+        if gone := [name for name in was_in if name not in known]:
+            logger.warning("%s was all of pool %s, which is gone with its old profile", facts.id, ", ".join(gone))
     _check_pools(checkpoint, facts, pools)
     prior = prior_for(checkpoint, like, facts, benchmarks)
     if answers is None:

@@ -284,3 +284,13 @@ def test_a_pool_whose_own_models_are_gone_is_that_of_those_who_joined_it(onboard
     left = forget(made, "lone")
     assert Router(left).pools["own"].ids == (NEW.id,)
     assert "own" not in Router(forget(left, NEW.id)).pools
+
+
+def test_fitted_anew_the_only_model_of_a_pool_is_said_to_take_it_along(onboarding_world: World, tmp_path, caplog):
+    write_folder(tmp_path / "lone", onboarding_world, {"lone": onboarding_world.row(0, 0)})
+    data = read_dataset(tmp_path / "lone")
+    made = onboard_folder(onboarding_world.checkpoint, data, data.queries["split"].to_numpy() == "train", "own")
+    answers = onboarding_world.answers(onboarding_world.row(0, 0), 5)
+    again = onboard(made.checkpoint, ModelFacts("lone", 1.0, 1.0), answers, replace_old=True)
+    assert again.profile.pools == () and "own" not in Router(again.checkpoint).pools
+    assert "lone was all of pool own, which is gone" in caplog.text
