@@ -132,15 +132,11 @@ def _best_protocol(
     checkpoint: Checkpoint, query: QueryVectors, score: Array, protocol: str
 ) -> tuple[str, Prior, Array]:
     """The trained protocol to take for `protocol`, its prior, and the features (n, F) under it."""
-    best: tuple[float, tuple[str, Prior, Array]] | None = None
-    for like in [protocol] if protocol in checkpoint.protocols else checkpoint.protocols:
-        prior = prior_for(checkpoint, like)
-        seen = query_features(query, checkpoint, like)
-        evidence = _pooled(seen, score, prior).log_evidence
-        if best is None or evidence > best[0]:
-            best = evidence, (like, prior, seen)
-    assert best is not None, "a checkpoint has a protocol"
-    return best[1]
+    known = [protocol] if protocol in checkpoint.protocols else checkpoint.protocols
+    found = [(like, prior_for(checkpoint, like), query_features(query, checkpoint, like)) for like in known]
+    if len(found) == 1:
+        return found[0]
+    return max(found, key=lambda each: _pooled(each[2], score, each[1]).log_evidence)
 
 
 def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], column: int) -> Array:

@@ -25,9 +25,9 @@ from router.network import QueryVectors, RouterNetwork
 from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows, with_members
 from router.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile, leading, prior_of
 from router.profiles import ModelFacts, System
+from router.scoring import CHARS_PER_TOKEN
 
 logger = logging.getLogger(__name__)
-CHARS_PER_TOKEN = 4
 CHUNK = 1024  # queries encoded between two moves of the progress bar
 
 

@@ -40,7 +40,6 @@ from router.shortlist import INDEX_FROM, Shortlist
 from router.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
-CHARS_PER_TOKEN = 4
 MAX_QUERY_CHARS = 500_000
 ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
 LISTED_TOGETHER = 32  # queries for whom a large pool is narrowed to one shortlist
@@ -139,7 +138,8 @@ class Router:
     ) -> Pool:
         """The pool without the models named in `remove` and with those of `add` behind; its index is not built anew.
 
-        The pool as it was keeps its candidates but not its index. PoolError for an unknown name or one there already.
+        The pool as it was hands over its index and is gathered anew if it is asked for again. PoolError for an unknown
+        name, one there already, a model without a price, or where none would be left.
         """
         if isinstance(remove, str):
             raise UsageError(f"remove takes a list of names, got the string {remove!r}: write [{remove!r}]")
@@ -268,7 +268,7 @@ class Router:
     def _read(self, embedding: Tensor, queries: Sequence[str]) -> tuple[QueryVectors, Tensor]:
         """Query vectors of `embedding` (B, E), and the tokens (B,) of `queries`."""
         query = self.network.heads(embedding)
-        return query, torch.tensor([len(q) / CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
+        return query, torch.tensor([len(q) / scoring.CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]

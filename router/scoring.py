@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 DIAL_MAX = 10.0
+CHARS_PER_TOKEN = 4  # of a prompt: what a provider counts is not known before it answers
 LOG10_WEIGHT_AT_0, LOG10_WEIGHT_AT_10 = -3.0, 2.0  # the span of the policy curve, docs/method.md section 4
 
 

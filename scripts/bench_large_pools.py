@@ -34,7 +34,7 @@ from router.index_kinds import find_faiss
 from router.linearised import search_vectors, tangent_logit
 from router.network import QueryVectors
 from router.policy import Constraints, cost_weights, rank
-from router.routing import CHARS_PER_TOKEN
+from router.scoring import CHARS_PER_TOKEN
 from router.shortlist import Shortlist
 from router.topk import inner_product_top_k
 from train.large_pools import large_checkpoint

@@ -12,7 +12,6 @@ from router.checkpoint import load_checkpoint, save_checkpoint
 from router.dataset import read_dataset
 from router.network import RouterNetwork
 from router.pools import read_pool
-from router.routing import Router
 from train import onboarding_pool, onboarding_study
 from train.benchmarks import benchmark_scores
 from train.compare import ours
@@ -70,7 +69,14 @@ def untrained(planted_checkpoint: tuple[Path, Path], monkeypatch: pytest.MonkeyP
         return run
 
     monkeypatch.setattr(ours, "fit", fit)
-    monkeypatch.setattr(ours, "load", lambda folder, texts, cache: Router.from_pretrained(folder))
+    monkeypatch.setattr(ours, "is_frozen", lambda training: True)
+    monkeypatch.setattr(
+        ours,
+        "cached_encoder",
+        lambda training, texts, cache: ours.CachedEncoder(
+            load_checkpoint(planted_checkpoint[1]).encoder, texts, Path(cache)
+        ),
+    )
     return asked
 
 
@@ -82,7 +88,7 @@ def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
 ) -> None:
     data, out = planted_checkpoint[0], tmp_path / "out"
     arguments = ["--data", str(data), "--pools", str(data / "pool.yaml"), "--groups", "2", "--draws", "2"]
-    assert onboarding_study.main([*arguments, "--answers", "5", "20", "--out", str(out)]) == 0
+    assert onboarding_study.main([*arguments, "--answers", "5", "20", "--out", str(out), "--cache", str(tmp_path)]) == 0
     models = set(read_pool(data / "pool.yaml", None).ids)
     assert untrained[0] == [] and set(untrained[1]) | set(untrained[2]) == models
     found = json.loads((out / "onboarding.json").read_text())

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from router.backend import as_torch
 from router.candidates import features, gather_candidates
 from router.checkpoint import Checkpoint
 from router.dataset import Dataset
 from router.evaluation import pool_outcomes, reference_models
 from router.metrics import Array
+from router.network import QueryVectors
 from router.onboarding import prior_for
 from router.pools import Pool
 from router.profiles import System
@@ -50,7 +50,7 @@ class LeftOut:
     def __init__(
         self, dataset: Dataset, pool: Pool, rows: Rows, full: Router, draws: int, counts: Sequence[int]
     ) -> None:
-        self.dataset, self.pool, self.full, self.draws, self.counts = dataset, pool, full, draws, counts
+        self.dataset, self.pool, self.draws, self.counts = dataset, pool, draws, counts
         outcomes = pool_outcomes(dataset, pool)
         self.at, self.score, self.realised = outcomes.rows, outcomes.score, outcomes.realised_usd
         self.train, self.tune, self.judged = (
@@ -59,22 +59,29 @@ class LeftOut:
         self.training_rows = np.flatnonzero(rows.train)
         self.best, self.cheapest = reference_models(outcomes.take(rows.train), pool)
         self.input_tokens = torch.from_numpy(dataset.input_tokens[self.at]).float()
-        self.texts = dataset.queries["text"].to_numpy()[self.at].tolist()
-        embedding = as_torch(full.encoder).encode(self.texts).double().numpy()
+        # Whatever computes it, the cache of a comparison included: every network reads the same frozen encoder.
+        self.vectors = torch.as_tensor(full.encoder.encode(dataset.queries["text"].to_numpy()[self.at].tolist()))
+        self._read: dict[int, QueryVectors] = {}  # by the network's identity
+        embedding = self.vectors.double().numpy()
         embedding = embedding - embedding[self.train].mean(axis=0)
         self.embedding = embedding / np.sqrt(np.square(embedding[self.train]).sum(axis=1).mean())
         with torch.inference_mode():
-            query = full.network.heads(as_torch(full.encoder).encode(self.texts))
-            seen = full.candidates(pool).predict(query, self.input_tokens)
+            seen = full.candidates(pool).predict(self.query(full.checkpoint), self.input_tokens)
         self.quality, self.cost = seen.quality.double().numpy(), seen.cost_usd.double().numpy()
+
+    @torch.inference_mode()
+    def query(self, checkpoint: Checkpoint) -> QueryVectors:
+        """What a checkpoint's network reads in the pool's queries, read once."""
+        if id(checkpoint) not in self._read:
+            self._read[id(checkpoint)] = checkpoint.network.heads(self.vectors)
+        return self._read[id(checkpoint)]
 
     def subject(self, column: int, reduced: Checkpoint, benchmarks: Sequence[str] = ()) -> Subject:
         """The pool's model in `column`, by a network that never saw it."""
         candidate = self.pool.candidates[column]
         assert candidate.system is not None
         like = candidate.system.protocol
-        with torch.inference_mode():
-            query = reduced.network.heads(as_torch(self.full.encoder).encode(self.texts))
+        query = self.query(reduced)
         protocol = reduced.protocols.index(like)
         own = benchmark_scores(self.dataset, self.training_rows, [candidate.system])
         scores = {name: own.scores[name, like][candidate.system.model] for name in benchmarks}
@@ -100,9 +107,8 @@ class LeftOut:
         kept = [m for m, c in enumerate(self.pool.candidates) if c.system in reduced.systems]
         pool = Pool(self.pool.name, tuple(self.pool.candidates[m] for m in kept), self.pool.cost_range_usd)
         with torch.inference_mode():
-            query = reduced.network.heads(as_torch(self.full.encoder).encode(self.texts))
-            table = reduced.network.profiles
-            seen = gather_candidates(pool, table, reduced.systems, reduced.models).predict(query, self.input_tokens)
+            candidates = gather_candidates(pool, reduced.network.profiles, reduced.systems, reduced.models)
+            seen = candidates.predict(self.query(reduced), self.input_tokens)
         quality, cost = (np.full(self.score.shape, np.nan) for _ in range(2))
         quality[:, kept], cost[:, kept] = seen.quality.double().numpy(), seen.cost_usd.double().numpy()
         return quality, cost

@@ -23,7 +23,8 @@ from router.encoder import QueryEncoder
 from router.errors import UsageError
 from router.policy import cost_weights
 from router.pools import Pool
-from router.routing import CHARS_PER_TOKEN, Router
+from router.routing import Router
+from router.scoring import CHARS_PER_TOKEN
 
 MAX_TOKENS = 20
 START = "the"  # what a search starts from, repeated
