@@ -1,29 +1,33 @@
 """What computes the encoder: torch, or onnxruntime in float32 or with 8-bit weights.
 
-Knows both encoders and when which of them can be used; nothing of heads or routing.
+Knows both encoders and when which of them can be used; nothing of heads or routing. Without torch installed all but the
+torch backend works, so torch is imported only where that is asked for.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from router.bert_config import can_build
-from router.encoder import QueryEncoder
 from router.errors import CheckpointError, UsageError
 from router.onnx_encoder import OnnxEncoder, onnxruntime_problem, stamp_of
 from router.sentence_folder import read_transformer_config
 
+if TYPE_CHECKING:
+    from router.encoder import QueryEncoder
+
+    Encoder = QueryEncoder | OnnxEncoder
+
 logger = logging.getLogger(__name__)
 BACKENDS = ("auto", "onnx", "onnx-int8", "torch")
-Encoder = QueryEncoder | OnnxEncoder
+INSTALL_TORCH = "pip install 'inferencedynamics[torch]' installs it"
 
 
-def choose_backend(name: str, device: str | torch.device, folder: Path) -> str:
+def choose_backend(name: str, device: str, folder: Path) -> str:
     """`onnx`, `onnx-int8` or `torch` for the encoder in `folder`.
 
     `auto` is onnx wherever that can be used, since it is faster at every length measured (docs/performance.md), and
@@ -31,20 +35,23 @@ def choose_backend(name: str, device: str | torch.device, folder: Path) -> str:
     """
     if name not in BACKENDS:
         raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
-    if name == "torch":
-        return name
-    obstacle = _obstacle(torch.device(device), folder)
+    obstacle = _obstacle(device, folder)
+    if name == "torch" or (name == "auto" and obstacle):
+        if find_spec("torch") is None:
+            also = f", and onnxruntime cannot be used: {obstacle}" if name == "auto" else "; or take another backend"
+            raise UsageError(f"the backend torch needs torch; {INSTALL_TORCH}{also}")
+        logger.debug("the encoder is computed by torch: %s", obstacle or "as asked for")
+        return "torch"
     if name == "auto":
-        logger.debug("the encoder is computed by %s", f"torch: {obstacle}" if obstacle else "onnxruntime")
-        return "torch" if obstacle else "onnx"
+        return "onnx"
     if obstacle:
         raise UsageError(f"backend {name} cannot be used: {obstacle}; or take backend torch")
     return name
 
 
-def _obstacle(device: torch.device, folder: Path) -> str | None:
+def _obstacle(device: str, folder: Path) -> str | None:
     """What keeps onnxruntime from computing an encoder; None where nothing does."""
-    if device.type != "cpu":
+    if device.partition(":")[0] != "cpu":
         return f"it computes on the CPU, and the device is {device}"
     config, _ = read_transformer_config(folder)
     if not can_build(config):
@@ -52,12 +59,14 @@ def _obstacle(device: torch.device, folder: Path) -> str | None:
     return onnxruntime_problem()
 
 
-def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device: str | torch.device) -> Encoder:
+def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device: str) -> Encoder:
     """The encoder of a folder by what `choose_backend` chose; `settings` are those of `QueryEncoder.from_pretrained`.
 
     Raises CheckpointError and UsageError as the encoders do.
     """
     if backend == "torch":
+        from router.encoder import QueryEncoder
+
         return QueryEncoder.from_pretrained(folder, **settings).to(device)
     return OnnxEncoder.from_pretrained(folder, **settings, int8=backend == "onnx-int8")
 
@@ -65,10 +74,15 @@ def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device
 def as_torch(encoder: Encoder) -> QueryEncoder:
     """The encoder with its weights as parameters, which saving and gradients need; read again where it has none.
 
-    Raises CheckpointError where the folder it came from is gone or holds other weights by now.
+    Raises CheckpointError where the folder it came from is gone or holds other weights by now, UsageError
+    without torch.
     """
-    if isinstance(encoder, QueryEncoder):
+    if not isinstance(encoder, OnnxEncoder):
         return encoder
+    if find_spec("torch") is None:
+        raise UsageError(f"an encoder's weights are changed and saved with torch; {INSTALL_TORCH}")
+    from router.encoder import QueryEncoder
+
     if stamp_of(encoder.source) != encoder.stamp:
         raise CheckpointError(f"{encoder.source} changed since the encoder was read from it: load it again")
     return QueryEncoder.from_pretrained(

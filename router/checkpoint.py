@@ -11,28 +11,38 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from safetensors import SafetensorError
-from safetensors import torch as safetensors
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import numpy as safetensors
 
 from router import hub
-from router.backend import Encoder, as_torch, choose_backend, load_encoder
+from router.arrays import host
+from router.backend import as_torch, choose_backend, load_encoder
 from router.benchmark_scores import BenchmarkScores
 from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
 from router.dial_table import DialTable, tables_from_json, tables_to_json
 from router.errors import CheckpointError, RouterError, UsageError, known_names
-from router.network import Dimensions, RouterNetwork
 from router.onboarded import Onboarded, read_onboarded, write_onboarded
+from router.onnx_encoder import OnnxEncoder
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 from router.profiles_file import profiles_from_json, profiles_to_json
+from router.query_vectors import Dimensions
+from router.served_network import ServedNetwork
 from router.taxonomy import Taxonomy
 
+if TYPE_CHECKING:
+    from torch import dtype as Dtype
+
+    from router.backend import Encoder
+    from router.network import RouterNetwork
+
+    Network = RouterNetwork | ServedNetwork
+
 T = TypeVar("T")
-WEIGHTS_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
 FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
 
 
@@ -41,7 +51,7 @@ class Checkpoint:
     """Everything that a router is made of. All but `onboarded` is as training left it."""
 
     encoder: Encoder
-    network: RouterNetwork
+    network: Network  # to be trained or on a GPU: by torch; else in numpy
     taxonomy: Taxonomy
     systems: tuple[System, ...]  # (S,) in the order of the network's rows
     protocols: tuple[str, ...]  # (P,)
@@ -55,28 +65,28 @@ class Checkpoint:
     onboarded: Onboarded = field(default_factory=Onboarded)
 
 
-def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: torch.dtype = torch.float16) -> None:
-    """Write the folder, with the encoder's weights in `weights_dtype` (float16, bfloat16 or float32).
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: str | Dtype = "float16") -> None:
+    """Write the folder, with the encoder's weights in `weights_dtype` (float16, bfloat16 or float32, also torch's).
 
     A checkpoint that is there is replaced as a whole, and only when the new one is complete. A card without front
     matter gets it. Raises CheckpointError where `folder` holds anything else or `checkpoint` does not fit together;
-    UsageError for another dtype.
+    UsageError for another dtype, or without torch.
     """
-    if weights_dtype not in WEIGHTS_DTYPES.values():
-        raise UsageError(f"weights_dtype must be one of torch.{', torch.'.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
+    dtype = str(weights_dtype).removeprefix("torch.")
+    if dtype not in WEIGHTS_DTYPES:
+        raise UsageError(f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
     checkpoint = replace(checkpoint, encoder=as_torch(checkpoint.encoder))
-    _check_consistent(checkpoint, "this checkpoint cannot be saved", weights_dtype)
+    _check_consistent(checkpoint, "this checkpoint cannot be saved", dtype)
     with replacing(Path(folder)) as partial:
-        _write(checkpoint, partial, weights_dtype)
+        _write(checkpoint, partial, dtype)
 
 
-def load_checkpoint(
-    path_or_hub_id: str | Path, device: str | torch.device = "cpu", backend: str = "torch"
-) -> Checkpoint:
+def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
     """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
 
-    Its encoder is computed by `backend`, of `backend.BACKENDS`. Raises CheckpointError for whatever is missing,
-    altered, of an unknown version, or does not fit together; UsageError for a backend that cannot be used.
+    It is computed by `backend`, of `backend.BACKENDS`: by all but torch the network is in numpy. Raises CheckpointError
+    for whatever is missing, altered, of an unknown version, or does not fit together; UsageError for a backend that
+    cannot be used.
     """
     folder = find_folder(path_or_hub_id)
     config = read_config(folder)
@@ -87,7 +97,7 @@ def load_checkpoint(
         models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
         checkpoint = Checkpoint(
             encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
-            network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"])).to(device),
+            network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"]), chosen, device),
             taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
             systems=systems,
             protocols=tuple(config["protocols"]),
@@ -114,7 +124,7 @@ def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: 
     Raises CheckpointError where the folder holds none that can be loaded, or the upload fails.
     """
     if not isinstance(checkpoint, Checkpoint):
-        load_checkpoint(checkpoint)
+        load_checkpoint(checkpoint, backend="auto")
         return hub.upload(Path(checkpoint), repo_id, private)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "router"
@@ -122,12 +132,11 @@ def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: 
         return hub.upload(folder, repo_id, private)
 
 
-def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> None:
-    as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, weights_dtype)
-    state = {
-        name: tensor.to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in checkpoint.network.state_dict().items()
-    }
+def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
+    import torch  # `as_torch` made sure of it
+
+    as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, getattr(torch, weights_dtype))
+    state = {name: _stored(host(each)) for name, each in checkpoint.network.state_dict().items()}
     (folder / LAYOUT.heads).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
     (folder / LAYOUT.taxonomy).write_text(checkpoint.taxonomy.to_json(), encoding="utf-8")
     (folder / LAYOUT.profiles).write_text(_profiles_text(checkpoint), encoding="utf-8")
@@ -148,7 +157,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: torch.dtype) -> 
         },
         "dimensions": asdict(checkpoint.network.size),
         "default_pool": checkpoint.default_pool,
-        "weights_dtype": str(weights_dtype).removeprefix("torch."),
+        "weights_dtype": weights_dtype,
         "training": checkpoint.training,
         "protocols": checkpoint.protocols,
         "systems": [system.id for system in checkpoint.systems],
@@ -193,25 +202,26 @@ def _system(name: str) -> System:
     return System(model, protocol)
 
 
-def _load_network(file: Path, size: Dimensions) -> RouterNetwork:
-    try:
-        state = safetensors.load(file.read_bytes())
-        with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
-            network = RouterNetwork(size, torch.zeros(size.systems))
-        network.load_state_dict(state)
-    except SafetensorError as error:
-        raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
-    except RuntimeError as error:
-        raise CheckpointError(f"{file} does not fit the dimensions in {LAYOUT.config}: {error}") from error
-    return network.eval()
+def _stored(array: NDArray[Any]) -> NDArray[Any]:
+    """As it is written: floats in float32."""
+    return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
 
 
-def _check_consistent(checkpoint: Checkpoint, what: str, dtype: torch.dtype = torch.float32) -> None:
+def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
+    served = ServedNetwork.read(file, size)
+    if backend != "torch":
+        return served
+    from router.network import RouterNetwork
+
+    return RouterNetwork.of_state(size, served.state_dict()).to(device)
+
+
+def _check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") -> None:
     """CheckpointError, opening with `what`, that lists every part that does not fit the others.
 
     Weights of the encoder must be finite in `dtype`, the network's in float32.
     """
-    size, table = checkpoint.network.size, checkpoint.network.profiles
+    size, table = checkpoint.network.size, checkpoint.network.learned
     counts = {
         "capabilities": (len(checkpoint.taxonomy.capabilities), size.capabilities, "the taxonomy has"),
         "domains": (len(checkpoint.taxonomy.domains), size.domains, "the taxonomy has"),
@@ -236,15 +246,11 @@ def _check_consistent(checkpoint: Checkpoint, what: str, dtype: torch.dtype = to
     if checkpoint.default_pool not in checkpoint.pools:
         known = known_names(checkpoint.default_pool, checkpoint.pools)
         problems.append(f"the default pool {checkpoint.default_pool!r} is none of its pools; {known}")
-    parts: list[tuple[str, nn.Module, torch.dtype]] = [("network", checkpoint.network, torch.float32)]
-    if isinstance(checkpoint.encoder, nn.Module):  # the other kind looks at its weights itself, and keeps none
-        parts.insert(0, ("encoder", checkpoint.encoder, dtype))
-    for part, module, kind in parts:
-        problems += [
-            f"weights of the {part} are not finite numbers in {kind}: {name}"
-            for name, tensor in module.state_dict().items()
-            if tensor.is_floating_point() and not _is_finite(tensor.to(kind))
-        ][:5]
+    not_finite = {("network", "float32"): checkpoint.network.not_finite()}
+    if not isinstance(checkpoint.encoder, OnnxEncoder):  # which looks at its weights itself, and keeps none
+        not_finite = {("encoder", dtype): checkpoint.encoder.not_finite(dtype)} | not_finite
+    for (part, kind), names in not_finite.items():
+        problems += [f"weights of the {part} are not finite numbers in {kind}: {name}" for name in names[:5]]
     if problems:
         raise CheckpointError(f"{what}: {'; '.join(problems)}")
 
@@ -267,8 +273,3 @@ def _onboarding_problems(checkpoint: Checkpoint) -> list[str]:
             problems.append(f"onboarded {each.system.id!r} has a profile already")
         seen.add(each.system)
     return problems[:10]
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite; a finite sum proves it in a tenth of the time, only a sum may overflow."""
-    return bool(tensor.float().sum().isfinite() or tensor.isfinite().all())

@@ -58,12 +58,14 @@ def load_router(args: Namespace) -> Router:
 
 
 def _check_device(name: str) -> str:
-    """`name` where torch can compute there, UsageError where not."""
-    import torch
-
+    """`name` where that can be computed on, UsageError where not."""
+    if name == "cpu":
+        return name
     try:
+        import torch
+
         torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three for a missing device
+    except (ImportError, RuntimeError, AssertionError, NotImplementedError) as error:  # of torch, for a missing device
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"--device {name} cannot be used ({reason}); use cpu, or cuda on a machine with a GPU"

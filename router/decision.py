@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from router.goal import Goal
@@ -26,9 +26,8 @@ class Alternative:
     prior: bool  # True: no profile of its own, judged by the prior of its price class
 
 
-@dataclass(frozen=True)
-class Contribution:
-    """One named axis' share of the winner's lead."""
+class Contribution(NamedTuple):
+    """One named axis' share of the winner's lead. A tuple: there are a hundred of them to every decision."""
 
     axis: str
     kind: str  # capability, knowledge or difficulty
@@ -111,7 +110,7 @@ class Decision:
             "corrected": self.corrected,
         }
         if self.reasons is not None:
-            raw["reasons"] = {**vars(self.reasons), "axes": [vars(c) for c in self.reasons.axes]}
+            raw["reasons"] = {**vars(self.reasons), "axes": [c._asdict() for c in self.reasons.axes]}
         return raw
 
 
@@ -121,5 +120,7 @@ def strongest(names: Sequence[str], weights: Sequence[float], least: float = 0.0
     >>> strongest(["a", "b", "c"], [0.01, 0.29, 0.7])
     {'c': 0.7, 'b': 0.29}
     """
-    ranked = sorted(zip(names, weights, strict=True), key=lambda pair: -pair[1])
-    return {name: weight for i, (name, weight) in enumerate(ranked) if weight >= least or i == 0}
+    most = min(least, max(weights))
+    noted = [(name, weight) for name, weight in zip(names, weights, strict=True) if weight >= most]
+    noted.sort(key=lambda pair: -pair[1])
+    return dict(noted if weights and noted[0][1] >= least else noted[:1])

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from router import scoring
@@ -80,7 +79,7 @@ def dial_choices(quality: Array, cost: Array, cost_range_usd: float) -> NDArray[
     """
     by_cost = np.lexsort((-quality, cost), axis=1)  # of equal utilities the cheaper one, of equal costs the better
     quality, cost = np.take_along_axis(quality, by_cost, axis=1), np.take_along_axis(cost, by_cost, axis=1)
-    weights = scoring.cost_weight(torch.from_numpy(DIALS), cost_range_usd).tolist()
+    weights = scoring.cost_weight(DIALS, cost_range_usd).tolist()
     values = (quality - weight * cost if math.isfinite(weight) else -cost for weight in weights)
     first = np.stack([value.argmax(axis=1) for value in values])
     return by_cost[np.arange(len(cost)), first]

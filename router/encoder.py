@@ -99,6 +99,14 @@ class QueryEncoder(ReadsTexts, nn.Module):
         weights = save(state, metadata={"format": "pt"})
         write_folder(self.described, weights, self._size("hidden_size"), self.max_tokens, Path(folder))
 
+    def not_finite(self, dtype: str = "float32") -> list[str]:
+        """Names of the weights that are not finite numbers in torch's `dtype`."""
+        return [
+            name
+            for name, tensor in self.state_dict().items()
+            if tensor.is_floating_point() and not _is_finite(tensor.to(getattr(torch, dtype)))
+        ]
+
     def collate(self, ids: Sequence[Sequence[int]], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
         """`input_ids` and `attention_mask`, (B, T) int64 each, padded on the right to the longest."""
         input_ids, mask = self.tokenizer.pad(ids)
@@ -135,6 +143,11 @@ class QueryEncoder(ReadsTexts, nn.Module):
             if training:
                 self.train()
         return embeddings
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; a finite sum proves it in a tenth of the time, only a sum may overflow."""
+    return bool(tensor.float().sum().isfinite() or tensor.isfinite().all())
 
 
 def _resolve(name: str | Path) -> Path:

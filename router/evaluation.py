@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from router import metrics
+from router.arrays import host
 from router.dataset import SPLITS, Dataset, read_dataset
 from router.errors import DataError, PoolError, UsageError, known_names
 from router.metrics import Array
@@ -148,15 +148,16 @@ def predict(
 ) -> Predictions:
     """Predictions for `texts`, longest first inside, with a progress bar on stderr if asked for."""
     order = np.argsort([-len(text) for text in texts], kind="stable")
-    parts: list[tuple[torch.Tensor, ...]] = []
+    parts: list[tuple[Array, ...]] = []
     with tqdm(total=len(texts), unit="query", desc=pool.name, disable=not progress) as bar:
         for start in range(0, len(order), CHUNK):
             chunk = [texts[i] for i in order[start : start + CHUNK]]
             seen = router.predict(chunk, pool, batch_size)
-            parts.append((seen.quality, seen.cost_usd, seen.query.capability, seen.query.knowledge))
+            columns = (seen.quality, seen.cost_usd, seen.query.capability, seen.query.knowledge)
+            parts.append(tuple(host(each).astype(np.float64) for each in columns))
             bar.update(len(chunk))
     back = np.argsort(order)
-    return Predictions(*(torch.cat(columns).double().cpu().numpy()[back] for columns in zip(*parts, strict=True)))
+    return Predictions(*(np.concatenate(columns)[back] for columns in zip(*parts, strict=True)))
 
 
 def evaluate_router(

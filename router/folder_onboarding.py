@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import host
 from router.checkpoint import Checkpoint
 from router.dataset import Dataset
 from router.errors import PoolError, UsageError
 from router.evaluation import pool_outcomes, reference_models
-from router.network import QueryVectors
 from router.onboarded import Onboarded, OnboardedProfile
 from router.onboarding import Prior, cleared, make_profile, prior_for, query_features, read_queries
 from router.pools import Candidate, Pool
 from router.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile
 from router.profiles import ModelFacts
+from router.query_vectors import QueryVectors
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def _fit_group(
     """Profiles of the systems of one protocol, columns `group` of the folder, on its rows `read` (n,)."""
     score = dataset.score[read][:, group].astype(np.float64)
     like, prior, seen = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
-    log_length = query.log_length[:, checkpoint.protocols.index(like)].double().numpy()
+    log_length = host(query.log_length[:, checkpoint.protocols.index(like)]).astype(np.float64)
     found = []
     for at, column in enumerate(group):
         system, mine = dataset.systems[column], ~np.isnan(score[:, at])

@@ -11,8 +11,8 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from router.arrays import Array, host
 from router.budget import Assignment, best_within, cheapest_reaching
 from router.dial_table import DialPoint, DialTable
 from router.errors import UsageError
@@ -56,9 +56,9 @@ class Goal:
         assert self.quality_at_least is not None
         return table.reaching(self.quality_at_least)
 
-    def assign(self, quality: Tensor, cost_usd: Tensor, admitted: NDArray[np.bool_]) -> Assignment:
+    def assign(self, quality: Array, cost_usd: Array, admitted: NDArray[np.bool_]) -> Assignment:
         """The choice for predictions (B, M) that meets the goal exactly; UsageError where none does."""
-        predicted = quality.double().cpu().numpy(), cost_usd.double().cpu().numpy()
+        predicted = host(quality).astype(np.float64), host(cost_usd).astype(np.float64)
         if self.budget_usd_per_1k is not None:
             return best_within(*predicted, admitted, self.budget_usd_per_1k)
         assert self.quality_at_least is not None

@@ -15,12 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
-from torch import Tensor
 
+from router.arrays import Array, host
 from router.errors import CheckpointError, UsageError
 from router.index_kinds import KINDS, Floats, Ids, Mask, State, Store, find_faiss
 from router.reduction import LOST, Reduction
@@ -34,7 +33,7 @@ INSTALL = "pip install 'inferencedynamics[index]' brings FAISS (on a GPU: [index
 _told: set[str] = set()
 
 
-def choose_kind(wanted: str, count: int, device: torch.device) -> str:
+def choose_kind(wanted: str, count: int, device: str) -> str:
     """The kind (a key of KINDS) for `count` items; one warning where FAISS would be used and is not installed.
 
     `auto` reads every vector of few items and of items on a GPU, where one product for all queries is the faster, and
@@ -42,7 +41,7 @@ def choose_kind(wanted: str, count: int, device: torch.device) -> str:
     """
     if wanted not in CHOICES or wanted == "exact":
         raise UsageError(f"an index is one of {', '.join(c for c in CHOICES if c != 'exact')}, got {wanted!r}")
-    if wanted == "auto" and device.type != "cpu":
+    if wanted == "auto" and device.partition(":")[0] != "cpu":
         return "product"
     if find_faiss() is None:
         if "faiss" not in _told:
@@ -65,26 +64,28 @@ class CandidateIndex:
         self._store = store
         self._ids = ids  # (N,) what the store calls each row; ascending, never used again
         self._used = int(ids.max(initial=-1)) + 1
-        self._stray = torch.zeros(0, len(reduction.of_items))  # (N', V) items that short vectors cannot hold
+        self._stray: Floats = np.zeros(
+            (0, len(reduction.of_items)), np.float32
+        )  # (N', V) items that short vectors cannot hold
         self._stray_ids: Ids = np.zeros(0, np.int64)
 
     @classmethod
     def build(
         cls,
-        chunks: Callable[[], Iterable[Tensor]],
+        chunks: Callable[[], Iterable[Array]],
         profile_columns: int,
         kind: str,
-        device: torch.device | str = "cpu",
+        device: str = "cpu",
     ) -> CandidateIndex:
         """From item vectors, (N', V) at a time, gone through twice; the first `profile_columns` are no prices.
 
         `kind` is a key of KINDS, see `choose_kind`.
         """
         reduction = Reduction.fit(chunks(), profile_columns)
-        short = torch.cat([reduction.items(chunk) for chunk in chunks()])
+        short = np.concatenate([host(reduction.items(chunk)) for chunk in chunks()])
         ids = np.arange(len(short), dtype=np.int64)
-        store = KINDS[kind](*_arrays(short, reduction), ids, reduction.profile_length, torch.device(device))
-        return cls(kind, reduction.to("cpu"), store, ids)
+        store = KINDS[kind](short, reduction.place(short), ids, reduction.profile_length, device)
+        return cls(kind, reduction, store, ids)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -94,19 +95,19 @@ class CandidateIndex:
         """Bytes of vectors, ids, lists and links."""
         return self._store.nbytes + self._ids.nbytes + self._stray.nbytes
 
-    def add(self, items: Tensor) -> None:
+    def add(self, items: Array) -> None:
         """Add item vectors (N', V) as rows behind the others.
 
         An item whose profile leaves the directions that the index was built on is kept as it is and always scored.
         """
-        items = items.detach().float().cpu()
+        items = host(items).astype(np.float32)
         new = np.arange(self._used, self._used + len(items), dtype=np.int64)
         stray = self.reduction.outside(items) > LOST
         if not stray.all():
             short = self.reduction.items(items[~stray])
-            self._store.add(*_arrays(short, self.reduction), new[~stray.numpy()])
-        self._stray = torch.cat([self._stray, items[stray]])
-        self._stray_ids = np.concatenate([self._stray_ids, new[stray.numpy()]])
+            self._store.add(short, self.reduction.place(short), new[~stray])
+        self._stray = np.concatenate([self._stray, items[stray]])
+        self._stray_ids = np.concatenate([self._stray_ids, new[stray]])
         self._ids, self._used = np.concatenate([self._ids, new]), self._used + len(items)
 
     def remove(self, rows: Sequence[int]) -> None:
@@ -119,19 +120,19 @@ class CandidateIndex:
         mask = self._by_id(gone)
         self._store.remove(mask)
         kept = ~mask[self._stray_ids]
-        self._stray, self._stray_ids = self._stray[torch.from_numpy(kept)], self._stray_ids[kept]
+        self._stray, self._stray_ids = self._stray[kept], self._stray_ids[kept]
         self._ids = self._ids[~gone]
 
-    def search(self, search: Tensor, k: int, admitted: Mask | None = None) -> tuple[Floats, Ids]:
+    def search(self, search: Array, k: int, admitted: Mask | None = None) -> tuple[Floats, Ids]:
         """Scores and rows (B, k), best first, of the items that score highest; row -1 where there are fewer than k.
 
         `admitted` masks rows (N,). With it there still are k wherever so many are admitted: a search reads on for them.
         """
-        wide = search.detach().float().cpu()
+        wide = host(search).astype(np.float32, copy=False)
         mask = None if admitted is None else self._by_id(admitted)
-        scores, ids = self._store.search(np.ascontiguousarray(self.reduction.searches(wide).numpy()), k, mask)
+        scores, ids = self._store.search(self.reduction.searches(wide), k, mask)
         if len(self._stray_ids):
-            own = (wide @ self._stray.T).numpy()
+            own = wide @ self._stray.T
             own_ids = np.broadcast_to(self._stray_ids, own.shape)
             if mask is not None:
                 own_ids = np.where(mask[self._stray_ids], own_ids, -1)
@@ -145,9 +146,9 @@ class CandidateIndex:
         target = Path(file)
         parts = {
             **{f"store.{name}": each for name, each in self._store.state().items()},
-            **{f"reduction.{name}": each.numpy() for name, each in self.reduction.tensors().items()},
+            **{f"reduction.{name}": each for name, each in self.reduction.arrays().items()},
             "ids": self._ids,
-            "stray": self._stray.numpy(),
+            "stray": self._stray,
             "stray_ids": self._stray_ids,
         }
         about = {"version": FORMAT_VERSION, "kind": self.kind, "fingerprint": fingerprint, "lost": self.reduction.lost}
@@ -164,7 +165,7 @@ class CandidateIndex:
             partial.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, file: str | Path, fingerprint: str, device: torch.device | str = "cpu") -> CandidateIndex:
+    def load(cls, file: str | Path, fingerprint: str, device: str = "cpu") -> CandidateIndex:
         """The index in a file; CheckpointError where it cannot be read, or was built of something else."""
         about, parts = _read(Path(file))
         if about.get("version") != FORMAT_VERSION or about.get("kind") not in KINDS:
@@ -174,13 +175,13 @@ class CandidateIndex:
         if about["kind"] != "product" and find_faiss() is None:
             raise CheckpointError(f"{file} needs FAISS: {INSTALL}")
         try:
-            tensors = {name: torch.from_numpy(each) for name, each in _under("reduction.", parts).items()}
-            reduction = Reduction(**tensors, profile_columns=about["profile_columns"], lost=about["lost"])
+            fitted = _under("reduction.", parts)
+            reduction = Reduction(**fitted, profile_columns=about["profile_columns"], lost=about["lost"])
             kind = KINDS[about["kind"]]
-            store = kind.of_state(_under("store.", parts), reduction.profile_length, torch.device(device))
+            store = kind.of_state(_under("store.", parts), reduction.profile_length, device)
             index = cls(about["kind"], reduction, store, parts["ids"])
-            index._stray, index._stray_ids = torch.from_numpy(parts["stray"]), parts["stray_ids"]
-        except Exception as error:  # FAISS, torch and the tables raise their own for bytes that are not theirs
+            index._stray, index._stray_ids = parts["stray"], parts["stray_ids"]
+        except Exception as error:  # FAISS and the tables raise their own for bytes that are not theirs
             raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {error}") from error
         return index
 
@@ -193,12 +194,6 @@ class CandidateIndex:
 
 def _under(prefix: str, parts: State) -> State:
     return {name.removeprefix(prefix): each for name, each in parts.items() if name.startswith(prefix)}
-
-
-def _arrays(short: Tensor, reduction: Reduction) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Short vectors and where they stand, as FAISS takes them."""
-    place = reduction.place(short)
-    return np.ascontiguousarray(short.cpu().numpy()), np.ascontiguousarray(place.cpu().numpy())
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

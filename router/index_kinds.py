@@ -1,6 +1,6 @@
 """Where an index keeps its short vectors and how it finds the greatest inner products: four ways, one interface.
 
-    Product   every vector, in torch on any device: what there is without FAISS
+    Product   every vector, one product, in numpy or on a GPU in torch: what there is without FAISS
     Flat      every vector, in FAISS
     Ivf       FAISS's inverted lists of vectors that stand together, of which a search reads the most promising
     Hnsw      FAISS's graph of vectors that stand together, along which a search climbs
@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from router.arrays import Array, concat, host, like, namespace
 from router.topk import inner_product_top_k
 
 Floats = NDArray[np.float32]
@@ -60,41 +60,41 @@ class Store(Protocol):
 
 
 class Product:
-    """All inner products by torch on a device, a chunk at a time."""
+    """All inner products, a chunk at a time: in numpy on the CPU, in torch on any other device."""
 
-    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: torch.device) -> None:
-        self.items, self.ids = torch.from_numpy(short).to(device), torch.from_numpy(ids).to(device)
+    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
+        self.items, self.ids = _on(short, device), _on(ids, device)
 
     @property
     def nbytes(self) -> int:
         return self.items.nbytes + self.ids.nbytes
 
     def add(self, short: Floats, place: Floats, ids: Ids) -> None:
-        self.items = torch.cat([self.items, torch.from_numpy(short).to(self.items)])
-        self.ids = torch.cat([self.ids, torch.from_numpy(ids).to(self.ids)])
+        self.items = concat([self.items, like(short, self.items)])
+        self.ids = concat([self.ids, like(ids, self.ids)])
 
     def remove(self, gone: Mask) -> None:
-        kept = ~torch.from_numpy(gone).to(self.ids.device)[self.ids]
+        kept = like(~gone, self.ids, dtype=namespace(self.ids).bool)[self.ids]
         self.items, self.ids = self.items[kept], self.ids[kept]
 
     def search(self, query: Floats, k: int, admitted: Mask | None) -> tuple[Floats, Ids]:
-        device = self.ids.device
-        mask = None if admitted is None else torch.from_numpy(admitted).to(device)[self.ids]
-        scores, rows = inner_product_top_k(torch.from_numpy(query).to(device), self.items, k, mask)
-        return scores.cpu().numpy(), torch.where(rows >= 0, self.ids[rows], -1).cpu().numpy()
+        mask = None if admitted is None else like(admitted, self.ids, dtype=namespace(self.ids).bool)[self.ids]
+        scores, rows = inner_product_top_k(like(query, self.items), self.items, k, mask)
+        found = host(rows)
+        return host(scores), np.where(found >= 0, host(self.ids)[found], -1)
 
     def state(self) -> State:
-        return {"items": self.items.cpu().numpy(), "ids": self.ids.cpu().numpy()}
+        return {"items": host(self.items), "ids": host(self.ids)}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: torch.device) -> Product:
+    def of_state(cls, state: State, profile_length: int, device: str) -> Product:
         return cls(state["items"], np.empty((0, 0), np.float32), state["ids"], profile_length, device)
 
 
 class Flat:
     """`IndexFlatIP`, on a GPU where FAISS has one and the device is one."""
 
-    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: torch.device) -> None:
+    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
         self.index = _faiss().IndexIDMap2(_faiss().IndexFlatIP(short.shape[1]))
         self.on_gpu = _OnGpu(device)
         self.add(short, place, ids)
@@ -120,7 +120,7 @@ class Flat:
         return {"faiss": _faiss().serialize_index(self.index)}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: torch.device) -> Flat:
+    def of_state(cls, state: State, profile_length: int, device: str) -> Flat:
         return _restored(cls, index=_faiss().deserialize_index(state["faiss"]), on_gpu=_OnGpu(device))
 
 
@@ -132,7 +132,7 @@ class Ivf:
     standard deviation of the members' scores, were they spread alike in all directions.
     """
 
-    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: torch.device) -> None:
+    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
         faiss, count = _faiss(), len(short)
         lists = max(1, min(round(LISTS_PER_ROOT * math.sqrt(count)), count // 8))
         clusters = faiss.Kmeans(
@@ -187,7 +187,7 @@ class Ivf:
         return {"faiss": _faiss().serialize_index(self.index), "places": self.places}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: torch.device) -> Ivf:
+    def of_state(cls, state: State, profile_length: int, device: str) -> Ivf:
         index = _faiss().deserialize_index(state["faiss"])
         return _restored(cls, index=index, on_gpu=_OnGpu(device), places=state["places"], profile_length=profile_length)
 
@@ -207,7 +207,7 @@ class Ivf:
 class Hnsw:
     """A graph of neighbouring places, whose nodes are scored by inner product. What is removed stays as a bare node."""
 
-    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: torch.device) -> None:
+    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
         faiss = _faiss()
         self.graph = faiss.IndexHNSWFlat(place.shape[1], NEIGHBOURS, faiss.METRIC_L2)
         self.graph.hnsw.efConstruction = EFFORT_OF_BUILDING
@@ -253,7 +253,7 @@ class Hnsw:
         return {"ids": self.ids, "gone": self.gone} | {k: faiss.serialize_index(v) for k, v in kept.items()}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: torch.device) -> Hnsw:
+    def of_state(cls, state: State, profile_length: int, device: str) -> Hnsw:
         graph, places = (_faiss().deserialize_index(state[name]) for name in ("graph", "places"))
         graph.own_fields = False
         vectors = _faiss().downcast_index(graph.storage)
@@ -273,21 +273,30 @@ KINDS: dict[str, Any] = {"product": Product, "flat": Flat, "ivf": Ivf, "hnsw": H
 class _OnGpu:
     """The copy of a FAISS index on the device's GPU; itself where there is none, or FAISS has no GPU in it."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str) -> None:
         self.device, self._copy, self._memory = device, None, None
 
     def of(self, index: Any) -> Any:
         faiss = _faiss()
-        if self.device.type != "cuda" or not hasattr(faiss, "StandardGpuResources"):
+        if self.device.partition(":")[0] != "cuda" or not hasattr(faiss, "StandardGpuResources"):
             return index
         if self._copy is None:
             self._memory = self._memory or faiss.StandardGpuResources()
-            self._copy = faiss.index_cpu_to_gpu(self._memory, self.device.index or 0, index)
+            self._copy = faiss.index_cpu_to_gpu(self._memory, int(self.device.partition(":")[2] or 0), index)
         return self._copy
 
     def forget(self) -> None:
         """The index has changed: copy it anew when next asked for."""
         self._copy = None
+
+
+def _on(array: NDArray[Any], device: str) -> Array:
+    """The array where a product on `device` wants it."""
+    if device.partition(":")[0] == "cpu":
+        return array
+    import torch
+
+    return torch.from_numpy(array).to(device)
 
 
 def _faiss() -> Any:

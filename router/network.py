@@ -1,78 +1,24 @@
-"""The tensors of the router: heads that turn a text embedding into a query vector, and the table of profiles.
+"""The network as torch trains it: heads that turn a text embedding into a query vector, and the table of profiles.
 
 `embedding (B, E) -> QueryVectors (B, D) -> logits (B, S)`. Knows no text, no names, no prices, no device.
-Axes: B queries, E embedding, C capabilities, K knowledge domains, R latent residual, L likeness to prototypes,
-P protocols, S systems, D = C + K + R + L + P. The last P columns carry each protocol's difficulty, so that logits stay
-one matrix product.
+`router.served_network` reads the same numbers without torch. Axes: B queries, E embedding, H shared layer, and those of
+`router.query_vectors`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from router import scoring
+from router.learned_profiles import ARRAYS, LearnedProfiles
 from router.prototypes import Prototypes
-
-
-@dataclass(frozen=True)
-class Dimensions:
-    """Axis sizes that fix every shape of a network."""
-
-    embedding: int
-    capabilities: int
-    domains: int
-    protocols: int
-    systems: int
-    residual: int = 0
-    hidden: int = 384
-    prototypes: int = 0
-    likeness: int = 0
-    categories: int = 0
-
-    @property
-    def named(self) -> int:
-        """C + K, the axes that have a name."""
-        return self.capabilities + self.domains
-
-    @property
-    def learned(self) -> int:
-        """C + K + R, the axes on which profiles are trained by gradient."""
-        return self.named + self.residual
-
-    @property
-    def columns(self) -> int:
-        """C + K + R + L, the axes on which a system has a weight of its own."""
-        return self.learned + self.likeness
-
-
-@dataclass(frozen=True)
-class QueryVectors:
-    """What the network reads in B queries."""
-
-    capability_logits: Tensor  # (B, C)
-    knowledge_logits: Tensor  # (B, K)
-    residual: Tensor  # (B, R)
-    likeness: Tensor  # (B, L)
-    difficulty: Tensor  # (B, P), in logits, one per protocol
-    log_length: Tensor  # (B, P), log of the factor by which answers are longer than the system's usual
-
-    @property
-    def capability(self) -> Tensor:
-        """(B, C) in [0, 1], rows sum to 1: how much the query needs each capability."""
-        return self.capability_logits.softmax(dim=-1)
-
-    @property
-    def knowledge(self) -> Tensor:
-        """(B, K) in [0, 1], rows sum to 1: how much the query touches each domain."""
-        return self.knowledge_logits.softmax(dim=-1)
-
-    @property
-    def vector(self) -> Tensor:
-        """(B, D): capability, knowledge, residual, likeness, difficulty."""
-        return torch.cat([self.capability, self.knowledge, self.residual, self.likeness, self.difficulty], dim=-1)
+from router.query_vectors import Dimensions, QueryVectors
+from router.served_network import ServedNetwork
 
 
 def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
@@ -164,8 +110,13 @@ class ProfileTable(nn.Module):
 
     def matrix(self) -> Tensor:
         """Profiles (S, D) in the query vector's layout; the difficulty columns hold -slope at the own protocol."""
-        own = nn.functional.one_hot(self.protocol, self.protocols).to(self.weight.dtype)
-        return torch.cat([self.weight, -self.slope[:, None] * own], dim=1)
+        found: Tensor = self.arrays(detached=False).matrix()
+        return found
+
+    def arrays(self, detached: bool = True) -> LearnedProfiles:
+        """The rows as plain tensors, sharing memory with these; unless `detached`, gradients flow back."""
+        tensors = {name: getattr(self, name).detach() if detached else getattr(self, name) for name in ARRAYS}
+        return LearnedProfiles(**tensors, protocols=self.protocols)
 
     def logits(self, vector: Tensor) -> Tensor:
         """Logits (B, S) of query vectors (B, D)."""
@@ -195,3 +146,31 @@ class RouterNetwork(nn.Module):
     def forward(self, embedding: Tensor) -> tuple[QueryVectors, Tensor]:
         query = self.heads(embedding)
         return query, self.profiles.logits(query.vector)
+
+    @classmethod
+    def of_state(cls, size: Dimensions, state: Mapping[str, NDArray[Any]]) -> RouterNetwork:
+        """The network of stored numbers, in evaluation mode; `state` must fit `size`."""
+        with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
+            network = cls(size, torch.zeros(size.systems))
+        network.load_state_dict({name: torch.from_numpy(each.copy()) for name, each in state.items()})
+        return network.eval()
+
+    @classmethod
+    def of(cls, network: RouterNetwork | ServedNetwork) -> RouterNetwork:
+        """The network itself, or one of torch with the same numbers."""
+        return network if isinstance(network, RouterNetwork) else cls.of_state(network.size, network.state_dict())
+
+    @torch.no_grad()
+    def query_vectors(self, embedding: Any) -> QueryVectors:
+        """What every head makes of embeddings (B, E), an array or a tensor, on this network's device."""
+        return self.heads(torch.as_tensor(embedding, device=self.profiles.bias.device))
+
+    @property
+    def learned(self) -> LearnedProfiles:
+        """The rows of the profiles as plain tensors."""
+        return self.profiles.arrays()
+
+    def not_finite(self) -> list[str]:
+        """Names of the tensors that hold an infinite number or none."""
+        state = self.state_dict().items()
+        return [name for name, tensor in state if tensor.is_floating_point() and not tensor.isfinite().all()]

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors import torch as safetensors
-from torch import Tensor
+from safetensors import numpy as safetensors
 
 from router.errors import CheckpointError, RouterError
-from router.network import ProfileTable, RouterNetwork
+from router.learned_profiles import LearnedProfiles
 from router.pools import Candidate, Pool, pool_from_json, pool_to_json
 from router.profiles import ModelFacts, System
 
+Floats = NDArray[np.float32]
 FORMAT = 1
 KEY = "onboarded"  # in the header of the file
 RANK = 32  # directions of uncertainty kept of each profile
@@ -36,8 +37,8 @@ class OnboardedProfile:
     system: System
     facts: ModelFacts
     like: str  # the trained protocol whose difficulty and answer lengths apply
-    row: Tensor  # (F,) weights, slope of difficulty, bias
-    spread: Tensor  # (F, R); spread @ spread.T is the row's covariance, but for what RANK leaves out
+    row: Floats  # (F,) weights, slope of difficulty, bias
+    spread: Floats  # (F, R); spread @ spread.T is the row's covariance, but for what RANK leaves out
     log_tokens: float
     mean_score: float  # of its answers; without any what is expected from benchmarks
     mean_input_tokens: float
@@ -57,7 +58,7 @@ class OnboardedProfile:
     @property
     def revision(self) -> str:
         """Eight hex digits that change with the row and the answer length."""
-        numbers = self.row.double().numpy().tobytes() + str(self.log_tokens).encode()
+        numbers = self.row.astype(np.float64).tobytes() + str(self.log_tokens).encode()
         return hashlib.sha256(numbers).hexdigest()[:8]
 
 
@@ -92,38 +93,13 @@ def _leaving(profile: OnboardedProfile, pool: str) -> OnboardedProfile:
     return replace(profile, pools=tuple(name for name in profile.pools if name != pool))
 
 
-def extended_network(
-    network: RouterNetwork, profiles: Sequence[OnboardedProfile], like: Sequence[int]
-) -> RouterNetwork:
-    """The network with a row for each of `profiles` behind its own, which stay as they are to the bit.
-
-    `like` is the column of each one's protocol. The heads are shared, not copied.
-    """
-    old, count = network.profiles, len(profiles)
-    if not count:
-        return network
-    size = replace(network.size, systems=network.size.systems + count)
-    with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
-        made = RouterNetwork(size, torch.zeros(size.systems))
-    made.heads = network.heads
-    made.profiles = made.profiles.to(old.bias)
-    rows = torch.stack([profile.row for profile in profiles]).to(old.bias)
-    new = {
-        "weight": rows[:, :-2],
-        "slope": rows[:, -2],
-        "bias": rows[:, -1],
-        "protocol": torch.tensor(like).to(old.protocol),
-    }
-    for name in ("log_tokens", "mean_score", "mean_input_tokens", "mean_output_tokens"):
-        new[name] = torch.tensor([getattr(profile, name) for profile in profiles]).to(old.bias)
-    state = {name: torch.cat([tensor, new[name]]) for name, tensor in old.state_dict().items()}
-    made.profiles.load_state_dict(state)
-    return made.eval()
-
-
-def profile_rows(table: ProfileTable) -> Tensor:
-    """Rows (S, F) of a table in the layout of `OnboardedProfile.row`."""
-    return torch.cat([table.weight, table.slope[:, None], table.bias[:, None]], dim=1).detach()
+def extended(learned: LearnedProfiles, profiles: Sequence[OnboardedProfile], like: Sequence[int]) -> LearnedProfiles:
+    """The rows that were learned and, behind them, those of `profiles`; `like` is the column of each one's protocol."""
+    if not profiles:
+        return learned
+    names = ("log_tokens", "mean_score", "mean_input_tokens", "mean_output_tokens")
+    others = {name: [getattr(profile, name) for profile in profiles] for name in names}
+    return learned.extended(np.stack([profile.row for profile in profiles]), {"protocol": like, **others})
 
 
 def with_members(pools: Mapping[str, Pool], onboarded: Onboarded) -> dict[str, Pool]:
@@ -167,8 +143,8 @@ def to_bytes(onboarded: Onboarded) -> bytes:
     """
     profiles = onboarded.profiles
     tensors = {
-        "row": torch.stack([each.row.float() for each in profiles]),
-        "spread": torch.stack([each.spread.float() for each in profiles]),
+        "row": np.stack([each.row for each in profiles]).astype(np.float32),
+        "spread": np.stack([each.spread for each in profiles]).astype(np.float32),
     }
     plain = {
         "version": FORMAT,
@@ -185,7 +161,7 @@ def read_onboarded(file: Path) -> Onboarded:
         return Onboarded()
     hint = "remove the file to have the router as it was trained"
     try:
-        with safe_open(file, "pt") as stored:
+        with safe_open(file, "numpy") as stored:
             raw = json.loads((stored.metadata() or {}).get(KEY, "{}"))
             if raw.get("version") != FORMAT:
                 raise CheckpointError(
@@ -196,7 +172,7 @@ def read_onboarded(file: Path) -> Onboarded:
         profiles = tuple(
             _from_json(each, row, spread) for each, row, spread in zip(raw["profiles"], rows, spreads, strict=True)
         )
-        if not bool(rows.isfinite().all() and spreads.isfinite().all()):
+        if not (np.isfinite(rows).all() and np.isfinite(spreads).all()):
             raise ValueError("not all numbers are finite")
         systems = [profile.system for profile in profiles]
         return Onboarded(profiles, tuple(pool_from_json(pool, systems) for pool in raw["pools"]))
@@ -219,7 +195,7 @@ def _to_json(profile: OnboardedProfile) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _from_json(raw: Mapping[str, Any], row: Tensor, spread: Tensor) -> OnboardedProfile:
+def _from_json(raw: Mapping[str, Any], row: Floats, spread: Floats) -> OnboardedProfile:
     return OnboardedProfile(
         system=System(raw["model"], raw["protocol"]),
         facts=ModelFacts.from_json(raw["facts"]),

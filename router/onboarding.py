@@ -10,22 +10,26 @@ import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from router.answers import Answers
-from router.backend import Encoder
+from router.arrays import concat, host
 from router.benchmark_scores import FEWEST, as_logits
 from router.candidates import features
 from router.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError, known_names
-from router.network import QueryVectors, RouterNetwork
-from router.onboarded import RANK, Onboarded, OnboardedProfile, profile_rows, with_members
+from router.onboarded import RANK, Onboarded, OnboardedProfile, with_members
 from router.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile, leading, prior_of
 from router.profiles import ModelFacts, System
+from router.query_vectors import QueryVectors
 from router.scoring import CHARS_PER_TOKEN
+
+if TYPE_CHECKING:
+    from router.backend import Encoder
+    from router.checkpoint import Network
 
 logger = logging.getLogger(__name__)
 CHUNK = 1024  # queries encoded between two moves of the progress bar
@@ -44,20 +48,16 @@ class Onboarding:
     deviation: float  # mean standard deviation of its quality over the answered queries; NaN without answers
 
 
-@torch.inference_mode()
-def read_queries(
-    encoder: Encoder, network: RouterNetwork, texts: Sequence[str], progress: bool = False
-) -> QueryVectors:
+def read_queries(encoder: Encoder, network: Network, texts: Sequence[str], progress: bool = False) -> QueryVectors:
     """What the network reads in the texts, longest first inside, with a progress bar on stderr if asked for."""
     order = np.argsort([-len(text) for text in texts], kind="stable")
     parts = []
     with tqdm(total=len(texts), unit="query", desc="reading", disable=not progress) as bar:
         for start in range(0, len(order), CHUNK):
             chunk = [texts[i] for i in order[start : start + CHUNK]]
-            parts.append(torch.as_tensor(encoder.encode(chunk)))
+            parts.append(encoder.encode(chunk))
             bar.update(len(chunk))
-    back = torch.from_numpy(np.argsort(order))
-    return network.heads(torch.cat(parts)[back])
+    return network.query_vectors(concat(parts)[np.argsort(order)])
 
 
 def onboard(
@@ -105,7 +105,9 @@ def onboard(
         seen = query_features(query, checkpoint, like)
         fitted = fit_profile(seen, answers.score, prior.row)
         column = checkpoint.protocols.index(like)
-        tokens = fit_length(query.log_length[:, column].double().numpy(), answers.output_tokens, prior.log_tokens)
+        tokens = fit_length(
+            host(query.log_length[:, column]).astype(np.float64), answers.output_tokens, prior.log_tokens
+        )
         profile = make_profile(system, facts, like, fitted, tokens, _means(answers, prior.means), len(answers.queries))
         deviation = float(quality_deviation(seen, fitted).mean())
     profile = replace(profile, benchmarks=dict(benchmarks or {}), pools=tuple(pools))
@@ -172,7 +174,7 @@ def prior_for(
 
     Prices count only where no benchmark is known, which tells more (docs/experiments.md).
     """
-    table, name, benchmarks = checkpoint.network.profiles, facts.id if facts else None, benchmarks or {}
+    table, name, benchmarks = checkpoint.network.learned, facts.id if facts else None, benchmarks or {}
     rows = [m for m, system in enumerate(checkpoint.systems) if system.protocol == like and system.model != name]
     models = [checkpoint.systems[m].model for m in rows]
     if not rows:
@@ -201,13 +203,13 @@ def prior_for(
     kept = np.array(rows)[told]
     given = columns[told], np.array(own)
     # What is kept beside the row is expected by the same regression, on a scale of its own.
-    beside = torch.stack([table.mean_score, table.mean_input_tokens, table.mean_output_tokens, table.log_tokens], dim=1)
-    values = beside.detach().double().numpy()[kept]
+    beside = (table.mean_score, table.mean_input_tokens, table.mean_output_tokens, table.log_tokens)
+    values = np.stack([host(each) for each in beside], axis=1).astype(np.float64)[kept]
     scale = np.maximum(values.std(axis=0), 1e-9)
     expected, blind = prior_of(values / scale, *given), prior_of(values / scale, columns[told][:, :0], np.zeros(0))
     score, tokens_in, tokens_out, log_tokens = (expected.mean * scale).tolist()
     return Prior(
-        prior_of(profile_rows(table).double().numpy()[kept], *given),
+        prior_of(host(table.rows()).astype(np.float64)[kept], *given),
         log_tokens,
         (min(max(score, 0.0), 1.0), max(tokens_in, 0.0), max(tokens_out, 0.0)),
         len(kept),
@@ -223,7 +225,7 @@ def _log_price(facts: ModelFacts | None) -> float:
 def query_features(query: QueryVectors, checkpoint: Checkpoint, like: str) -> Array:
     """(n, F) of the queries under a protocol."""
     column = checkpoint.protocols.index(like)
-    return features(query, column, checkpoint.network.size.columns).double().numpy()
+    return host(features(query, column, checkpoint.network.size.columns)).astype(np.float64)
 
 
 def _means(answers: Answers, prior: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -242,7 +244,7 @@ def make_profile(
     means: tuple[float, float, float],
     answers: int = 0,
 ) -> OnboardedProfile:
-    row, spread = (torch.from_numpy(part).float() for part in (fitted.row, leading(fitted.factor, RANK)))
+    row, spread = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
     return OnboardedProfile(system, facts, like, row, spread, log_tokens, *means, answers)
 
 

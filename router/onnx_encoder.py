@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LEAST_VERSION = (1, 24, 1)  # the first that takes external data from memory in Python
 MOST_THREADS = 4  # a query is too little work for more
-INSTALL = "pip install 'inferencedynamics[onnx]' installs it"
+INSTALL = "pip install 'onnxruntime>=1.24.1' installs it"
 
 
 class OnnxEncoder(ReadsTexts):

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from router import scoring
+from router.arrays import Array, like, namespace, take_columns
 from router.errors import NoCandidateError, UsageError
 from router.profiles import ModelFacts
 
@@ -96,37 +95,44 @@ def _who_removed_whom(removed: dict[str, NDArray[np.bool_]], models: Sequence[Mo
     return "no model is left: " + "; ".join(parts) + ". Relax a constraint or route to another pool."
 
 
-def cost_weights(dial: float | Sequence[float], batch: int, cost_range_usd: float) -> tuple[Tensor, Tensor]:
-    """Dials (B,) checked, and what one US dollar is worth in quality at each (B,), both float64.
+def cost_weights(
+    dial: float | Sequence[float], batch: int, cost_range_usd: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Dials (B,) checked, and what one US dollar is worth in quality at each (B,).
 
     Raises UsageError for a dial outside [0, 10] or a wrong number of dials.
     """
     try:
-        dials = torch.as_tensor(dial, dtype=torch.float64).reshape(-1)
-    except (TypeError, ValueError, RuntimeError) as error:
+        dials = np.asarray(dial, np.float64).reshape(-1)
+    except (TypeError, ValueError) as error:
         raise UsageError(f"dial must be a number from 0 to 10, or one per query; got {dial!r}") from error
     if len(dials) == 1:
-        dials = dials.expand(batch)
+        dials = np.full(batch, dials[0])
     if len(dials) != batch:
         raise UsageError(f"got {len(dials)} dials for {batch} queries: give one number, or one per query")
-    if not bool(((dials >= 0) & (dials <= scoring.DIAL_MAX)).all()):
+    if not ((dials >= 0) & (dials <= scoring.DIAL_MAX)).all():
         raise UsageError(f"dial must lie in 0 (quality at any price) to 10 (least predicted cost), got {dial!r}")
     return dials, scoring.cost_weight(dials, cost_range_usd)
 
 
-def rank(quality: Tensor, cost: Tensor, weight: Tensor, admitted: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Utilities (B, M) and the k best admitted candidates (B, k) by it.
+def rank(quality: Array, cost: Array, weight: Array, admitted: Array, k: int) -> tuple[Array, Array]:
+    """Utilities (B, M) in double precision and the k best admitted candidates (B, k) by it.
 
-    Equal utilities go to the cheaper candidate, of equal cost to the better.
+    `weight` (B,) and `admitted` (B, M) may be numpy's where quality and cost are tensors. Equal utilities go to the
+    cheaper candidate, of equal cost to the better.
 
-    >>> quality, cost = torch.tensor([[0.9, 0.9, 0.1]]), torch.tensor([[2.0, 1.0, 0.0]])
-    >>> rank(quality, cost, torch.tensor([0.0]), torch.ones(1, 3, dtype=torch.bool), 2)[1].tolist()
+    >>> quality, cost = np.array([[0.9, 0.9, 0.1]]), np.array([[2.0, 1.0, 0.0]])
+    >>> rank(quality, cost, np.array([0.0]), np.ones((1, 3), bool), 2)[1].tolist()
     [[1, 0]]
-    >>> rank(quality, torch.zeros(1, 3), torch.tensor([torch.inf]), torch.ones(1, 3, dtype=torch.bool), 1)[1].tolist()
+    >>> rank(quality, np.zeros((1, 3)), np.array([np.inf]), np.ones((1, 3), bool), 1)[1].tolist()
     [[0]]
     """
-    value = scoring.utility(quality, cost, weight)
-    better = quality.argsort(dim=1, descending=True, stable=True)
-    by_cost = better.gather(1, cost.gather(1, better).argsort(dim=1, stable=True))
-    ordered = value.masked_fill(~admitted, -torch.inf).gather(1, by_cost).argsort(dim=1, descending=True, stable=True)
-    return value, by_cost.gather(1, ordered)[:, :k]
+    xp = namespace(quality)
+    quality, cost = xp.astype(quality, xp.float64), xp.astype(cost, xp.float64)
+    admitted = like(admitted, quality, dtype=xp.bool)
+    value = scoring.utility(quality, cost, like(weight, quality))
+    better = xp.argsort(quality, axis=1, descending=True, stable=True)
+    by_cost = take_columns(better, xp.argsort(take_columns(cost, better), axis=1, stable=True))
+    shown = take_columns(xp.where(admitted, value, -xp.inf), by_cost)
+    ordered = xp.argsort(shown, axis=1, descending=True, stable=True)
+    return value, take_columns(by_cost, ordered)[:, :k]

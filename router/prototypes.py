@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-SHARPNESS = 4.0  # of the kernel; at a cosine of 0 a prototype still counts exp(-4) = 1.8% of one that is hit
-CATEGORY_SCALE = 0.5  # of the probability of a category; the smaller, the harder its weights are drawn to 0
+from router import likeness
 
 
 class Prototypes(nn.Module):
@@ -31,20 +29,16 @@ class Prototypes(nn.Module):
         self.category = nn.Linear(hidden, categories) if categories else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        likeness: Tensor = self.features(hidden) @ self.coordinates
-        return likeness
+        found: Tensor = self.features(hidden) @ self.coordinates
+        return found
 
     def features(self, hidden: Tensor) -> Tensor:
-        """The kernel and behind it the probability of each category, (B, T + G).
-
-        Probabilities are scaled by CATEGORY_SCALE and the root of the greatest kernel value.
-        """
-        kernel = self.kernel(hidden)
-        if self.category is None:
-            return kernel
-        scale = CATEGORY_SCALE * kernel.amax(dim=1, keepdim=True).sqrt()
-        return torch.cat([kernel, scale * self.category(hidden).softmax(dim=1)], dim=1)
+        """The kernel and behind it the scaled probability of each category, (B, T + G); see `router.likeness`."""
+        near = self.kernel(hidden)
+        found: Tensor = near if self.category is None else likeness.with_categories(near, self.category(hidden))
+        return found
 
     def kernel(self, hidden: Tensor) -> Tensor:
-        """How near each prototype is, (B, T) in (0, 1]: exp(SHARPNESS (cosine - 1))."""
-        return torch.exp(SHARPNESS * (F.normalize(hidden - self.centre, dim=1) @ self.points.T - 1))
+        """How near each prototype is, (B, T) in (0, 1]."""
+        found: Tensor = likeness.kernel(hidden, self.centre, self.points)
+        return found

@@ -1,4 +1,4 @@
-"""A batch of ranked queries as tensors, and the decisions written from it: who was chosen, and why.
+"""A batch of ranked queries as arrays, and the decisions written from it: who was chosen, and why.
 
 A lead is split into terms that add up. Chooses nothing, and hands the queries on without reading them.
 Axes: B queries, M candidates, D vector.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from router.arrays import Array, host
 from router.candidates import Candidates, Prediction
 from router.decision import Alternative, Contribution, Decision, Reasons, strongest
 from router.goal import Goal
-from router.network import Dimensions
+from router.query_vectors import Dimensions
 from router.taxonomy import Taxonomy
 
 
@@ -27,9 +29,9 @@ class Ranked:
     taxonomy: Taxonomy
     size: Dimensions
     seen: Prediction
-    utility: Tensor  # (B, M)
-    dials: Tensor  # (B,)
-    weights: Tensor  # (B,) quality per USD
+    utility: Array  # (B, M)
+    dials: NDArray[np.float64]  # (B,)
+    weights: NDArray[np.float64]  # (B,) quality per USD
     order: list[list[int]]  # of each query its admitted candidates, the chosen one first, at least two where there are
     goal: Goal | None
     flagged: list[str | None]  # (B,) the tails that the guard left out
@@ -37,26 +39,32 @@ class Ranked:
 
     def decisions(self, queries: Sequence[str], top: int) -> list[Decision]:
         """One per query, with at most `top` alternatives."""
-        # Off the device, and out of tensors where all is read, once for the whole batch.
-        columns = [part.tolist() for part in (self.seen.quality, self.seen.cost_usd, self.utility)]
+        # Off the device, and out of arrays where all is read, once for the whole batch.
+        columns = [host(part) for part in (self.seen.quality, self.seen.cost_usd, self.utility)]
         query = self.seen.query
         vector = query.vector
         needs = [part.tolist() for part in (query.capability, query.knowledge, query.difficulty)]
         return [
             self._decision(
-                row, text, [values[row] for values in columns], [values[row] for values in needs], vector[row], top
+                row,
+                text,
+                [values[row, self.order[row]].tolist() for values in columns],
+                [values[row] for values in needs],
+                vector[row],
+                top,
             )
             for row, text in enumerate(queries)
         ]
 
     def _decision(
-        self, row: int, text: str, columns: list[list[float]], needs: list[list[float]], vector: Tensor, top: int
+        self, row: int, text: str, columns: list[list[float]], needs: list[list[float]], vector: Array, top: int
     ) -> Decision:
         candidates, order = self.candidates, self.order[row]
         quality, cost, utility = columns
         capability, knowledge, difficulty = needs
         alternatives = tuple(
-            Alternative(candidates.facts[m].id, quality[m], cost[m], utility[m], candidates.is_prior[m]) for m in order
+            Alternative(candidates.facts[m].id, quality[i], cost[i], utility[i], candidates.is_prior[m])
+            for i, m in enumerate(order)
         )
         best, weight = alternatives[0], float(self.weights[row])
         return Decision(
@@ -79,25 +87,27 @@ class Ranked:
         )
 
     def _explain(
-        self, vector: Tensor, order: list[int], alternatives: tuple[Alternative, ...], weight: float
+        self, vector: Array, order: list[int], alternatives: tuple[Alternative, ...], weight: float
     ) -> Reasons:
         """Split the lead of the first over the second: a term per named axis, bias, residual, prototypes, cost."""
         candidates, size = self.candidates, self.size
         first, second = order[:2]
-        share = vector * (candidates.profile[first] - candidates.profile[second])
+        share = host(vector * (candidates.profile[first] - candidates.profile[second]))
         bias = float(candidates.bias[first] - candidates.bias[second])
-        named = [
-            Contribution(axis, "capability" if i < size.capabilities else "knowledge", value)
-            for i, (axis, value) in enumerate(zip(self.taxonomy.axes, share[: size.named].tolist(), strict=True))
-        ]
-        named.append(Contribution("difficulty", "difficulty", float(share[size.columns :].sum())))
+        named = np.append(share[: size.named], share[size.columns :].sum())
+        names = (*self.taxonomy.axes, "difficulty")
+        kinds = ("capability",) * size.capabilities + ("knowledge",) * size.domains + ("difficulty",)
+        values = named.tolist()
+        axes = tuple(
+            Contribution(names[i], kinds[i], values[i]) for i in np.argsort(-np.abs(named), kind="stable").tolist()
+        )
         finite = weight != float("inf")
         quality = alternatives[0].quality - alternatives[1].quality
         cost = alternatives[0].cost_usd - alternatives[1].cost_usd
         return Reasons(
             runner_up=alternatives[1].model,
             lead_logit=float(share.sum()) + bias,
-            axes=tuple(sorted(named, key=lambda c: -abs(c.logit))),
+            axes=axes,
             bias=bias,
             other=float(share[size.named : size.learned].sum()),
             prototypes=float(share[size.learned : size.columns].sum()),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from router.checkpoint import Checkpoint
-from router.network import RouterNetwork
-from router.onboarded import extended_network, with_members
+from router.learned_profiles import LearnedProfiles
+from router.onboarded import extended, with_members
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 
@@ -17,19 +18,19 @@ from router.profiles import ModelFacts, System
 class Roster:
     """A checkpoint's trained and onboarded systems as one. Axes: S systems."""
 
-    network: RouterNetwork
-    systems: tuple[System, ...]  # (S,) in the order of the network's rows
+    learned: LearnedProfiles
+    systems: tuple[System, ...]  # (S,) in the order of the learned rows
     models: dict[str, ModelFacts]
     pools: dict[str, Pool]
-    spread: dict[System, Tensor]  # how unsure onboarded rows are, see `OnboardedProfile.spread`
+    spread: dict[System, NDArray[np.float32]]  # how unsure onboarded rows are, see `OnboardedProfile.spread`
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Roster:
-        """The roster of a checkpoint; without onboarded systems the network is the checkpoint's own."""
+        """The roster of a checkpoint, its arrays those of the network."""
         onboarded = checkpoint.onboarded
         like = [checkpoint.protocols.index(profile.like) for profile in onboarded.profiles]
         return cls(
-            extended_network(checkpoint.network, onboarded.profiles, like),
+            extended(checkpoint.network.learned, onboarded.profiles, like),
             checkpoint.systems + onboarded.systems,
             {profile.system.model: profile.facts for profile in onboarded.profiles} | checkpoint.models,
             with_members(checkpoint.pools, onboarded),

@@ -15,12 +15,11 @@ from typing import TypedDict, Unpack, overload
 from urllib.parse import quote
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from router import checkpoint as checkpoints
 from router import scoring
+from router.arrays import Array, host, like, namespace, take_columns
 from router.candidates import Candidates, Prediction, gather_candidates
 from router.checkpoint import Checkpoint
 from router.decision import Decision
@@ -29,13 +28,15 @@ from router.errors import PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
 from router.index import CHOICES
-from router.network import QueryVectors
 from router.onboarded import marked
+from router.onnx_encoder import OnnxEncoder
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
 from router.pools import Candidate, Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
+from router.query_vectors import QueryVectors
 from router.ranked import Ranked
 from router.roster import Roster
+from router.served_network import ServedNetwork
 from router.shortlist import INDEX_FROM, Shortlist
 from router.taxonomy import Taxonomy
 
@@ -86,12 +87,13 @@ class Router:
             raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
         self.checkpoint = checkpoint
         self.index = index  # how candidates are found in large pools; a kind of its own is also used in small ones
-        self.device = torch.device(device)
-        self.encoder = checkpoint.encoder
-        if isinstance(self.encoder, torch.nn.Module):
+        self.device = str(device)
+        self.encoder, self.network = checkpoint.encoder, checkpoint.network
+        if not isinstance(self.encoder, OnnxEncoder):
             self.encoder.to(self.device).eval()
+        if not isinstance(self.network, ServedNetwork):
+            self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
-        self.network = self.roster.network.to(self.device).eval()
         self._candidates: dict[Pool, Candidates] = {}
         self._shortlists: dict[Pool, Shortlist] = {}
         self._index_folder: Path | None = None  # where saved indexes lie
@@ -196,11 +198,11 @@ class Router:
         raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML, JSON)")
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
-        """The pool's tensors on this router's device, gathered once per pool."""
+        """The pool's arrays on this router's device, gathered once per pool."""
         found = self.pool(pool)
         if found not in self._candidates:
             self._candidates[found] = gather_candidates(
-                found, self.network.profiles, self.systems, self.roster.models, self.roster.spread
+                found, self.roster.learned, self.systems, self.roster.models, self.roster.spread
             )
         return self._candidates[found]
 
@@ -217,14 +219,14 @@ class Router:
     def profile(self, name: str) -> Profile:
         """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
         system = resolve_system(name, self.systems)
-        row, table = self.systems.index(system), self.network.profiles
+        row, table = self.systems.index(system), self.roster.learned
         weights = table.weight[row, : self.network.size.named].tolist()
         axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
         onboarded = {each.system: each for each in self.checkpoint.onboarded.profiles}
         trained = self.roster.models.get(system.model, ModelFacts(system.model))
         facts = onboarded[system].facts if system in onboarded else trained
         rests_on = onboarded[system].rests_on if system in onboarded else "mean over its training queries"
-        return Profile(system, facts, axes, table.bias[row].item(), table.mean_score[row].item(), rests_on)
+        return Profile(system, facts, axes, float(table.bias[row]), float(table.mean_score[row]), rests_on)
 
     def dial_for(
         self,
@@ -245,7 +247,6 @@ class Router:
     def _point(self, goal: Goal, pool: Pool) -> DialPoint:
         return goal.point(find_table(self.checkpoint.dial_tables, pool, self.candidates(pool).cost_range_usd))
 
-    @torch.inference_mode()
     def predict(
         self, queries: Sequence[str], pool: str | Path | Pool | None = None, batch_size: int = 32
     ) -> Prediction:
@@ -255,20 +256,20 @@ class Router:
         embedding = self._embed(list(queries), batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
 
-    def _embed(self, texts: Sequence[str], batch_size: int) -> Tensor:
-        """Embeddings (B, E) on this router's device, whatever computes them."""
-        return torch.as_tensor(self.encoder.encode(texts, batch_size=batch_size), device=self.device)
+    def _embed(self, texts: Sequence[str], batch_size: int) -> Array:
+        """Embeddings (B, E), arrays of what computes them."""
+        return self.encoder.encode(texts, batch_size=batch_size)
 
     def _predict(
-        self, candidates: Candidates, embedding: Tensor, queries: Sequence[str], attitude: float = 0.0
+        self, candidates: Candidates, embedding: Array, queries: Sequence[str], attitude: float = 0.0
     ) -> Prediction:
         """What is expected by `embedding` (B, E), at the costs of `queries`, which the models will be sent."""
         return candidates.predict(*self._read(embedding, queries), attitude)
 
-    def _read(self, embedding: Tensor, queries: Sequence[str]) -> tuple[QueryVectors, Tensor]:
+    def _read(self, embedding: Array, queries: Sequence[str]) -> tuple[QueryVectors, Array]:
         """Query vectors of `embedding` (B, E), and the tokens (B,) of `queries`."""
-        query = self.network.heads(embedding)
-        return query, torch.tensor([len(q) / scoring.CHARS_PER_TOKEN for q in queries]).to(query.difficulty)
+        query = self.network.query_vectors(embedding)
+        return query, like([len(q) / scoring.CHARS_PER_TOKEN for q in queries], query.difficulty)
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
@@ -348,7 +349,6 @@ class Router:
         while batch := list(islice(queries, batch_size)):
             yield from self._route(batch, request, batch_size)
 
-    @torch.inference_mode()
     def _route(self, queries: Sequence[str], request: _Request, batch_size: int) -> list[Decision]:
         if not queries:
             return []
@@ -372,7 +372,7 @@ class Router:
     def _decide(
         self,
         queries: Sequence[str],
-        embedding: Tensor,
+        embedding: Array,
         request: _Request,
         shortlist: Shortlist | None,
         batch_size: int,
@@ -390,19 +390,18 @@ class Router:
             rows = [
                 shortlist.narrow(*each, weights, request.constraints, request.top, request.attitude) for each in both
             ]
-            candidates = candidates.take(rows[0] if len(rows) == 1 else torch.cat(rows).unique())
+            candidates = candidates.take(rows[0] if len(rows) == 1 else np.unique(np.concatenate(rows)))
         seen = candidates.predict(*read, request.attitude)
         admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
-        mask = torch.from_numpy(admitted).to(self.device)
         dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
-            by = (weights.to(self.device), mask)
+            by = (weights, admitted)
             read_without = (embedding, shorter, tails)
             embedding, flagged = self._if_dearer(queries, candidates, read_without, seen, by, request.attitude)
             seen = self._predict(candidates, embedding, queries, request.attitude)
             dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
-        utility, order = _rank(seen, weights.to(self.device), mask, max(request.top, 2))
+        utility, order = rank(seen.quality, seen.cost_usd, weights, admitted, max(request.top, 2))
         orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         if chosen is not None:  # each is its query's best, at the edge of its weights as good as another
             orders = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(chosen, orders, strict=True)]
@@ -423,28 +422,29 @@ class Router:
         return ranked.decisions(queries, request.top)
 
     def _without_tails(
-        self, queries: Sequence[str], embedding: Tensor, batch_size: int
-    ) -> tuple[Tensor, list[str | None]]:
+        self, queries: Sequence[str], embedding: Array, batch_size: int
+    ) -> tuple[Array, list[str | None]]:
         """Embeddings (B, E) of the queries less their unusual tails, and these tails."""
         if self._guard is None:
             self._guard = TailGuard(self.encoder.described.tokenizer)
         tails = [self._guard.tail(query) for query in queries]
         rows = [row for row, tail in enumerate(tails) if tail]
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
-        shorter = embedding.clone()
-        if rows:
-            shorter[rows] = self._embed(rest, batch_size)
+        if not rows:
+            return embedding, tails
+        shorter = namespace(embedding).asarray(embedding, copy=True)
+        shorter[rows] = self._embed(rest, batch_size)
         return shorter, tails
 
     def _if_dearer(
         self,
         queries: Sequence[str],
         candidates: Candidates,
-        read: tuple[Tensor, Tensor, list[str | None]],
+        read: tuple[Array, Array, list[str | None]],
         seen: Prediction,
-        by: tuple[Tensor, Tensor],
+        by: tuple[NDArray[np.float64], NDArray[np.bool_]],
         attitude: float,
-    ) -> tuple[Tensor, list[str | None]]:
+    ) -> tuple[Array, list[str | None]]:
         """Embeddings (B, E) of the queries less those tails that make their routes dearer, and these tails.
 
         `read` are embeddings with tails and without, and the tails; `by` the weights (B,) and the mask (B, M) that
@@ -454,10 +454,13 @@ class Router:
         if not any(tails):
             return embedding, tails
         less = self._predict(candidates, shorter, queries, attitude)
-        before, after = (less.cost_usd.gather(1, _rank(each, *by, 1)[1]) for each in (seen, less))
-        dearer = before > after  # (B, 1)
+        before, after = (
+            take_columns(less.cost_usd, rank(each.quality, each.cost_usd, *by, 1)[1]) for each in (seen, less)
+        )
+        dearer = host(before > after)  # (B, 1)
         flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
-        return torch.where(dearer, shorter, embedding), flagged
+        xp = namespace(embedding)
+        return xp.where(like(dearer, embedding, dtype=xp.bool), shorter, embedding), flagged
 
 
 @dataclass(frozen=True)
@@ -475,18 +478,13 @@ class _Request:
 
 def _weigh(
     request: _Request, seen: Prediction, admitted: NDArray[np.bool_], cost_range_usd: float
-) -> tuple[Tensor, Tensor, list[int] | None]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int] | None]:
     """Dials and what a dollar is worth at each, (B,) both, and the choices (B,) where a list's goal makes them."""
     if request.goal is None or request.goal.met_on != BATCH:
         return *cost_weights(request.dial, len(admitted), cost_range_usd), None
     assigned = request.goal.assign(seen.quality, seen.cost_usd, admitted)
-    weights = torch.from_numpy(assigned.weight)
+    weights = assigned.weight
     return scoring.dial_of_weight(weights, cost_range_usd), weights, assigned.choice.tolist()
-
-
-def _rank(seen: Prediction, weights: Tensor, mask: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`policy.rank` of a prediction, in double precision."""
-    return rank(seen.quality.double(), seen.cost_usd.double(), weights, mask, k)
 
 
 def _check_fits(queries: int, models: int) -> None:

@@ -15,18 +15,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from router import scoring
+from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates
 from router.errors import CheckpointError
 from router.index import CandidateIndex, choose_kind
 from router.linearised import LEAST_WEIGHT, item_vectors, search_vectors, tangent_logit
-from router.network import QueryVectors
 from router.policy import Constraints
-from router.topk import top_k
+from router.query_vectors import QueryVectors
+from router.topk import only, top_k
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class _Admitted:
 
     mask: NDArray[np.bool_] | None  # (M,); None: everyone
     few: Candidates | None  # all of them, where they are too few to need an index
-    rows: Tensor | None  # (M',) of `few`
+    rows: NDArray[np.intp] | None  # (M',) of `few`
     sample: Candidates
 
 
@@ -56,7 +55,7 @@ class Shortlist:
     """Proposes candidates of one large pool."""
 
     def __init__(
-        self, candidates: Candidates, protocols: int, wanted: str, device: torch.device, file: Path | None = None
+        self, candidates: Candidates, protocols: int, wanted: str, device: str, file: Path | None = None
     ) -> None:
         """With an index of the kind `wanted`, one of `router.index.CHOICES`: that in `file` if it is of this pool."""
         self.candidates, self.protocols, self.wanted, self.device = candidates, protocols, wanted, device
@@ -69,12 +68,12 @@ class Shortlist:
     def narrow(
         self,
         query: QueryVectors,
-        input_tokens: Tensor,
-        weight: Tensor,
+        input_tokens: Array,
+        weight: NDArray[np.float64],
         demands: Constraints,
         top: int,
         attitude: float = 0.0,
-    ) -> Tensor:
+    ) -> NDArray[np.int64]:
         """Rows (N,), ascending, among which each of B queries' `top` best admitted candidates are.
 
         `weight` (B,) is the cost weight of each, `attitude` as in `Candidates.quality`. NoCandidateError as
@@ -87,13 +86,13 @@ class Shortlist:
         for window in np.unique(windows).tolist():
             mine = np.flatnonzero(windows == window)
             admitted = self._admit(demands, window, needed[int(mine[0])], top)
-            at = torch.from_numpy(mine).to(self.device)
+            at = like(mine, self.candidates.protocol)
             part = QueryVectors(*(getattr(query, each.name)[at] for each in fields(query)))
-            asked = part, input_tokens[at], weight.to(self.device)[at]
+            asked = part, input_tokens[at], weight[mine]
             proposed.append(self._propose(*asked, admitted, k))
             if attitude:  # of which the index knows nothing: the best of those that it moves come too
                 proposed.append(self._propose_unsure(*asked, admitted, k, attitude))
-        return torch.from_numpy(np.unique(np.concatenate(proposed))).to(self.device)
+        return np.unique(np.concatenate(proposed))
 
     def change(self, candidates: Candidates, kept: Sequence[int]) -> None:
         """The pool is now `candidates`: the rows `kept` of before, ascending, and behind them new ones."""
@@ -134,12 +133,12 @@ class Shortlist:
             logger.warning("%d of %d models meet these demands, fewer than the %d asked for", count, len(mask), top)
         found = np.flatnonzero(mask)
         chosen = np.random.default_rng(0).choice(found, min(SAMPLE, count), replace=False)
-        few = torch.from_numpy(found).to(self.device) if count < min(INDEX_FROM, len(mask)) else None
+        few = found if count < min(INDEX_FROM, len(mask)) else None
         admitted = _Admitted(
             None if count == len(mask) else mask,
             None if few is None else self.candidates.take(few),
             few,
-            self.candidates.take(torch.from_numpy(chosen).to(self.device)),
+            self.candidates.take(chosen),
         )
         self._remembered[key] = admitted
         if len(self._remembered) > REMEMBERED:
@@ -147,27 +146,25 @@ class Shortlist:
         return admitted
 
     def _propose(
-        self, query: QueryVectors, input_tokens: Tensor, weight: Tensor, admitted: _Admitted, k: int
+        self, query: QueryVectors, input_tokens: Array, weight: NDArray[np.float64], admitted: _Admitted, k: int
     ) -> NDArray[np.int64]:
         """Rows, in any order, of the k best for each query."""
         if admitted.few is not None and admitted.rows is not None:
-            rows = admitted.rows[_best(admitted.few, query, input_tokens, weight, k).clamp_min(0)]
-            return rows.flatten().cpu().numpy()
+            return admitted.rows[_best(admitted.few, query, input_tokens, weight, k).clip(min=0)].ravel()
         if self.index is None:
-            mask = None if admitted.mask is None else torch.from_numpy(admitted.mask).to(self.device)
-            found = _best(self.candidates, query, input_tokens, weight, k, mask).flatten().cpu().numpy()
+            found = _best(self.candidates, query, input_tokens, weight, k, admitted.mask).ravel()
         else:
             tangent = tangent_logit(admitted.sample, query, input_tokens, weight)
             least = LEAST_WEIGHT / self.candidates.cost_range_usd
             search = search_vectors(query, input_tokens, weight, tangent, least)
-            found = self.index.search(search, k, admitted.mask)[1].flatten()
+            found = self.index.search(search, k, admitted.mask)[1].ravel()
         return found[found >= 0]
 
     def _propose_unsure(
         self,
         query: QueryVectors,
-        input_tokens: Tensor,
-        weight: Tensor,
+        input_tokens: Array,
+        weight: NDArray[np.float64],
         admitted: _Admitted,
         k: int,
         attitude: float,
@@ -178,8 +175,8 @@ class Shortlist:
             rows = rows[admitted.mask[rows]]
         if not len(rows):
             return rows
-        some = self.candidates.take(torch.from_numpy(rows).to(self.device))
-        found = _best(some, query, input_tokens, weight, k, attitude=attitude).flatten().cpu().numpy()
+        some = self.candidates.take(rows)
+        found = _best(some, query, input_tokens, weight, k, attitude=attitude).ravel()
         return rows[found[found >= 0]]
 
     def _build(self) -> CandidateIndex:
@@ -187,19 +184,18 @@ class Shortlist:
         kind = choose_kind(self.wanted, count, self.device)
         logger.info("building an index of %d models (%s)", count, kind)
 
-        def chunks() -> Iterator[Tensor]:
+        def chunks() -> Iterator[Array]:
             for start in range(0, count, CHUNK):
                 yield item_vectors(self.candidates.take(slice(start, start + CHUNK)), self.protocols)
 
-        with torch.no_grad():
-            return CandidateIndex.build(chunks, self.candidates.profile.shape[1] + 1, kind, self.device)
+        return CandidateIndex.build(chunks, self.candidates.profile.shape[1] + 1, kind, self.device)
 
     def _fingerprint(self) -> str:
         """What an index is built of, in 64 letters."""
         found = hashlib.sha256(str(self.protocols).encode())
         c = self.candidates
         for part in (c.profile, c.bias, c.log_tokens, c.protocol, c.price_in, c.price_out):
-            found.update(part.detach().contiguous().cpu().numpy().data)
+            found.update(np.ascontiguousarray(host(part)).data)
         return found.hexdigest()
 
     def _load(self, file: Path) -> CandidateIndex | None:
@@ -220,23 +216,25 @@ class Shortlist:
 def _best(
     candidates: Candidates,
     query: QueryVectors,
-    input_tokens: Tensor,
-    weight: Tensor,
+    input_tokens: Array,
+    weight: NDArray[np.float64],
     k: int,
-    admitted: Tensor | None = None,
+    admitted: NDArray[np.bool_] | None = None,
     attitude: float = 0.0,
-) -> Tensor:
+) -> NDArray[np.int64]:
     """Rows (B, k) of the greatest utility among those that `admitted` (M,) lets pass; -1 where there are fewer."""
 
     scale = candidates.cost_range_usd
 
-    def score(start: int, stop: int) -> Tensor:
+    def score(start: int, stop: int) -> Array:
         part = candidates if stop - start == len(candidates.facts) else candidates.take(slice(start, stop))
         seen = part.predict(query, input_tokens, attitude)
-        quality, cost = seen.quality.double(), seen.cost_usd.double()
+        xp = namespace(seen.quality)
+        quality, cost = xp.astype(seen.quality, xp.float64), xp.astype(seen.cost_usd, xp.float64)
+        worth = like(weight, quality)
         # As `policy.rank`: equal utilities go to the cheaper, equal costs to the better.
-        ties = torch.where(torch.isfinite(weight)[:, None], -TIE * cost / scale, FREE_TIE * quality)
-        utility = scoring.utility(quality, cost, weight) + ties
-        return utility if admitted is None else utility.masked_fill(~admitted[start:stop], -torch.inf)
+        ties = xp.where(xp.isfinite(worth)[:, None], -TIE * cost / scale, FREE_TIE * quality)
+        utility = scoring.utility(quality, cost, worth) + ties
+        return utility if admitted is None else only(utility, like(admitted[start:stop], quality, dtype=xp.bool))
 
-    return top_k(score, len(candidates.facts), k, len(weight))[1]
+    return host(top_k(score, len(candidates.facts), k, len(weight))[1])

@@ -18,22 +18,23 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from router import Router
-from router.backend import as_torch
+from router import Router, scoring
+from router.arrays import Array, concat, host, largest, like
 from router.candidates import Candidates
 from router.index_kinds import find_faiss
 from router.linearised import search_vectors, tangent_logit
-from router.network import QueryVectors
 from router.policy import Constraints, cost_weights, rank
+from router.query_vectors import QueryVectors
 from router.scoring import CHARS_PER_TOKEN
 from router.shortlist import Shortlist
 from router.topk import inner_product_top_k
@@ -41,7 +42,7 @@ from train.large_pools import large_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = 8
-THREADS = torch.get_num_threads()
+THREADS = os.cpu_count() or 1
 READ_ALL = ("product", "dense", "exact")  # every profile is read: with all THREADS
 ROUNDS = 3  # kinds take turns so often
 WARM_UP = 10  # decisions of each kind in each round that are not timed
@@ -67,29 +68,27 @@ class Case:
     """A query at a dial."""
 
     query: QueryVectors  # of one
-    tokens: Tensor  # (1,)
-    weight: Tensor  # (1,)
+    tokens: Array  # (1,)
+    weight: NDArray[np.float64]  # (1,)
 
 
 def main() -> None:
     args = parse()
-    device = torch.device(args.device)
-    base = Router.from_pretrained(args.checkpoint, args.device, backend="torch")
+    base = Router.from_pretrained(args.checkpoint, args.device)
     queries = query_texts(args.queries)
-    with torch.inference_mode():
-        embedding = as_torch(base.encoder).encode(queries)
-        query = base.network.heads(embedding)
-        tokens = torch.tensor([len(text) / CHARS_PER_TOKEN for text in queries], device=device)
-        results = []
-        for size in args.sizes:
-            router = Router(large_checkpoint(base.checkpoint, size, seed=args.seed), args.device)
-            results += measure_size(router, query, tokens, args)
-            if args.device == "cpu" and "auto" in args.kinds:
-                results.append(measure_route(router, queries, embedding, args))
-            if device.type == "cuda":
-                results += measure_batch(router, query, tokens, args)
-            del router
-            gc.collect()
+    embedding = base.encoder.encode(queries)
+    query = base.network.query_vectors(embedding)
+    tokens = like([len(text) / CHARS_PER_TOKEN for text in queries], query.difficulty)
+    results = []
+    for size in args.sizes:
+        router = Router(large_checkpoint(base.checkpoint, size, seed=args.seed), args.device)
+        results += measure_size(router, query, tokens, args)
+        if args.device == "cpu" and "auto" in args.kinds:
+            results.append(measure_route(router, queries, embedding, args))
+        if args.device.startswith("cuda"):
+            results += measure_batch(router, query, tokens, args)
+        del router
+        gc.collect()
     report = {"environment": environment(args), "results": results}
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -108,7 +107,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--threads", type=int, default=1, help="torch's, for decisions by an index and Router.route; all for the others"
+        "--threads",
+        type=int,
+        default=1,
+        help="BLAS' and FAISS', for decisions by an index and Router.route; all for the others",
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--checkpoint", default=str(ROOT / "checkpoints" / "routemix"))
@@ -130,7 +132,7 @@ def query_texts(count: int) -> list[str]:
     return [f"{texts[i % len(texts)]} {texts[i // len(texts) % len(texts)]}" for i in range(count)]
 
 
-def measure_size(router: Router, query: QueryVectors, tokens: Tensor, args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_size(router: Router, query: QueryVectors, tokens: Array, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row of figures for each kind of index over one pool."""
     candidates = router.candidates()
     cases = {dial: cases_at(dial, query, tokens, candidates) for dial in args.dials}
@@ -162,62 +164,63 @@ def measure_size(router: Router, query: QueryVectors, tokens: Tensor, args: argp
     return rows
 
 
-def cases_at(dial: float, query: QueryVectors, tokens: Tensor, candidates: Candidates) -> list[Case]:
-    weights = cost_weights(dial, len(tokens), candidates.cost_range_usd)[1].to(tokens.device)
-    parts = [getattr(query, name).split(1) for name in query.__dataclass_fields__]
-    return [
-        Case(QueryVectors(*part), one, weight)
-        for *part, one, weight in zip(*parts, tokens.split(1), weights.split(1), strict=True)
-    ]
+def cases_at(dial: float, query: QueryVectors, tokens: Array, candidates: Candidates) -> list[Case]:
+    weights = cost_weights(dial, len(tokens), candidates.cost_range_usd)[1]
+    parts = [getattr(query, each.name) for each in fields(query)]
+    each_query = [slice(row, row + 1) for row in range(len(weights))]
+    return [Case(QueryVectors(*(part[at] for part in parts)), tokens[at], weights[at]) for at in each_query]
 
 
 def exact(candidates: Candidates, case: Case) -> tuple[list[int], float]:
     """The TOP rows of greatest utility, and the greatest."""
     seen = candidates.predict(case.query, case.tokens)
-    utility = seen.quality.double() - case.weight[:, None] * seen.cost_usd.double()
-    best = utility[0].topk(TOP)
-    return best.indices.tolist(), float(best.values[0])
+    utility, rows = largest(scoring.utility(seen.quality, seen.cost_usd, like(case.weight, seen.quality)), TOP)
+    return rows[0].tolist(), float(utility[0, 0])
 
 
-def bare_product(candidates: Candidates, case: Case) -> Tensor:
+def bare_product(candidates: Candidates, case: Case) -> Array:
     """The best TOP by logit alone, no cost: what any exact decision starts with."""
-    return candidates.logits(case.query.vector).topk(TOP).indices
+    return largest(candidates.logits(case.query.vector), TOP)[1]
 
 
-def ranked(candidates: Candidates, case: Case) -> Tensor:
+def ranked(candidates: Candidates, case: Case) -> Array:
     """The best TOP of all candidates, scored and sorted as the router does."""
     seen = candidates.predict(case.query, case.tokens)
-    everyone = torch.ones_like(seen.quality, dtype=torch.bool)
-    return rank(seen.quality.double(), seen.cost_usd.double(), case.weight, everyone, TOP)[1]
+    return rank(seen.quality, seen.cost_usd, case.weight, np.ones(seen.quality.shape, bool), TOP)[1]
 
 
-def decision(shortlist: Shortlist) -> Callable[[Case], Tensor]:
+def decision(shortlist: Shortlist) -> Callable[[Case], Array]:
     """From a query vector to the pool's rows of the best TOP."""
 
-    def decide(case: Case) -> Tensor:
+    def decide(case: Case) -> Array:
         rows = shortlist.narrow(case.query, case.tokens, case.weight, NOTHING_DEMANDED, TOP)
-        return rows[ranked(shortlist.candidates.take(rows), case)[0]]
+        return rows[host(ranked(shortlist.candidates.take(rows), case))[0]]
 
     return decide
 
 
 def timed(
-    decide: dict[str, Callable[[Case], Any]], cases: Sequence[Case], device: torch.device, threads: int
+    decide: dict[str, Callable[[Case], Any]], cases: Sequence[Case], device: str, threads: int
 ) -> dict[str, list[float]]:
     """Milliseconds of each decision, by kind."""
     times: dict[str, list[float]] = {kind: [] for kind in decide}
     for turn in range(ROUNDS):
         for kind, run in decide.items():
-            torch.set_num_threads(THREADS if kind in READ_ALL else threads)
-            for number, case in enumerate([*cases[:WARM_UP], *cases[turn::ROUNDS][: TIMED // ROUNDS]]):
-                start = time.perf_counter()
-                run(case)
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                if number >= WARM_UP:
-                    times[kind].append(1e3 * (time.perf_counter() - start))
-    torch.set_num_threads(THREADS)
+            with threadpool_limits(THREADS if kind in READ_ALL else threads):
+                times[kind] += _times(run, [*cases[:WARM_UP], *cases[turn::ROUNDS][: TIMED // ROUNDS]], device)
     return times
+
+
+def _times(run: Callable[[Case], Any], cases: Sequence[Case], device: str) -> list[float]:
+    """Milliseconds of each run but the WARM_UP first."""
+    times = []
+    for case in cases:
+        start = time.perf_counter()
+        run(case)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times[WARM_UP:]
 
 
 def losses(
@@ -242,33 +245,29 @@ def spread(times: Sequence[float]) -> dict[str, float]:
     }
 
 
-def measure_route(router: Router, queries: list[str], embedding: Tensor, args: argparse.Namespace) -> dict[str, Any]:
+def measure_route(router: Router, queries: list[str], embedding: Array, args: argparse.Namespace) -> dict[str, Any]:
     """`Router.route` as a whole, but for the encoder, with the index that is chosen by size."""
     known = {text: embedding[row : row + 1] for row, text in enumerate(queries)}
-    router.encoder.encode = lambda texts, batch_size=32: torch.cat([known[text] for text in texts])  # type: ignore
+    router.encoder.encode = lambda texts, batch_size=32: concat([known[text] for text in texts])  # type: ignore
     times = []
-    torch.set_num_threads(args.threads)
-    for number, text in enumerate([*queries[:WARM_UP], *queries]):
-        start = time.perf_counter()
-        router.route(text, dial=args.dials[number % len(args.dials)], top=TOP)
-        if number >= WARM_UP:
-            times.append(1e3 * (time.perf_counter() - start))
-    torch.set_num_threads(THREADS)
+    with threadpool_limits(args.threads):
+        for number, text in enumerate([*queries[:WARM_UP], *queries]):
+            start = time.perf_counter()
+            router.route(text, dial=args.dials[number % len(args.dials)], top=TOP)
+            if number >= WARM_UP:
+                times.append(1e3 * (time.perf_counter() - start))
     return {"models": len(router.pool().candidates), "kind": "Router.route", **spread(times)}
 
 
-def measure_batch(
-    router: Router, query: QueryVectors, tokens: Tensor, args: argparse.Namespace
-) -> list[dict[str, Any]]:
+def measure_batch(router: Router, query: QueryVectors, tokens: Array, args: argparse.Namespace) -> list[dict[str, Any]]:
     """1,024 queries at once on a GPU: torch's product in chunks, and FAISS where it has a GPU."""
     candidates, count = router.candidates(), 1024
     shortlist = Shortlist(candidates, router.network.size.protocols, "auto", router.device)
-    weight = cost_weights(args.dials[1], len(tokens), candidates.cost_range_usd)[1].to(tokens)
-    sample = candidates.take(torch.arange(min(1024, len(candidates.facts)), device=tokens.device))
+    weight = cost_weights(args.dials[1], len(tokens), candidates.cost_range_usd)[1]
+    sample = candidates.take(np.arange(min(1024, len(candidates.facts))))
     search = search_vectors(query, tokens, weight, tangent_logit(sample, query, tokens, weight))
     assert shortlist.index is not None
-    reduction = shortlist.index.reduction.to(router.device)
-    short = reduction.searches(search)[torch.arange(count, device=tokens.device) % len(search)]
+    short = shortlist.index.reduction.searches(search)[torch.arange(count, device=tokens.device) % len(search)]
     items = shortlist.index._store.items  # type: ignore[attr-defined]
     ways: dict[str, Callable[[], Any]] = {
         "torch product, 1,024 queries": lambda: inner_product_top_k(short, items, TOP)
@@ -325,9 +324,10 @@ def markdown(report: dict[str, Any]) -> str:
     about = report["environment"]
     lines = [
         f"{about['date']}, {about['gpu'] or 'not measured on a GPU'}; {about['cpu']}, {about['cores']} cores "
-        f"(torch's threads: {about['threads']}; load average at the end: {about['load']}), Python {about['python']}, "
-        f"torch {about['torch']}, FAISS {about['faiss']}. {about['queries']} queries ({about['data']}), each at the "
-        f"dials {', '.join(f'{dial:g}' for dial in about['dials'])}; pools drawn with seed {about['seed']}.",
+        f"(threads of BLAS and FAISS: {about['threads']}; load average at the end: {about['load']}), "
+        f"Python {about['python']}, torch {about['torch']}, FAISS {about['faiss']}. "
+        f"{about['queries']} queries ({about['data']}), each at the dials "
+        f"{', '.join(f'{dial:g}' for dial in about['dials'])}; pools drawn with seed {about['seed']}.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|---" * len(COLUMNS) + "|",

@@ -70,17 +70,18 @@ def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int 
 
 def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
     """What is timed of one query, by the names of `PARTS`."""
-    import torch
-
     from router.onnx_encoder import OnnxEncoder
 
     encoder = router.encoder
     batch = encoder.tokenizer.pad(encoder.tokenize([text]))
-    embedding = torch.as_tensor(encoder.encode([text])).clone()
+    embedding = encoder.encode([text])
     if isinstance(encoder, OnnxEncoder):
         forward: Callable[[], object] = lambda: encoder.forward(*batch)  # noqa: E731
     else:
+        import torch
+
         tensors = [torch.from_numpy(each) for each in batch]
+        embedding = embedding.clone()
 
         @torch.inference_mode()
         def forward() -> object:

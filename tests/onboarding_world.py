@@ -19,10 +19,11 @@ from router.answers import Answers, make_answers
 from router.benchmark_scores import BenchmarkScores
 from router.checkpoint import Checkpoint
 from router.encoder import QueryEncoder
-from router.network import Dimensions, QueryVectors, RouterNetwork
+from router.network import RouterNetwork
 from router.onboarding import query_features, read_queries
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
+from router.query_vectors import Dimensions, QueryVectors
 from router.taxonomy import CAPABILITIES, Taxonomy
 
 WORDS = "prove that two is the root of a prime write python code where who".split()

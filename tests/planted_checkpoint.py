@@ -8,9 +8,10 @@ import torch
 
 from router.checkpoint import Checkpoint, save_checkpoint
 from router.encoder import QueryEncoder
-from router.network import Dimensions, RouterNetwork
+from router.network import RouterNetwork
 from router.pools import Pool, read_pool
 from router.profiles import System
+from router.query_vectors import Dimensions
 from router.taxonomy import CAPABILITIES, Taxonomy
 from train.planted import PROTOCOL, write_planted
 from train.planted_models import MODELS

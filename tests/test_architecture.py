@@ -18,11 +18,11 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Each module imports only from those before it. A new file gets its place here, and with it says what it may know.
 LAYERS = (
-    ("errors",),
+    ("errors", "arrays"),
     ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
     ("sentence_folder", "spelling", "tokenization", "bert_config", "bert", "transformer", "encoder"),
     ("stored_weights", "quantization", "onnx_format", "bert_graph", "onnx_encoder", "backend"),
-    ("scoring", "prototypes", "network", "guard"),
+    ("scoring", "likeness", "query_vectors", "learned_profiles", "served_network", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
@@ -94,31 +94,34 @@ def test_importing_router_loads_nothing_heavy_and_not_even_torch() -> None:
     assert not modules_loaded_by("import router") & {*HEAVY, "transformers", "torch"}
 
 
-def test_the_facade_loads_torch_and_nothing_heavier() -> None:
+def test_the_facade_loads_neither_torch_nor_anything_heavier() -> None:
     loaded = modules_loaded_by("from router import *; Router, Decision, Taxonomy, ModelFacts, Pool")
-    assert "torch" in loaded
-    assert not loaded & {*HEAVY, "transformers"}
+    assert "numpy" in loaded
+    assert not loaded & {*HEAVY, "transformers", "torch", "onnxruntime"}
 
 
-TORCH_FREE = (
-    "tokenization",
-    "bert_config",
-    "stored_weights",
-    "quantization",
-    "onnx_format",
-    "bert_graph",
-    "onnx_encoder",
-)
+SERVING = """
+from pathlib import Path
+from router import Router
+from router.onboarding import onboard
+from router.answers import make_answers
+from router.profiles import ModelFacts
+router = Router.from_pretrained("checkpoints/routemix")
+router.route(["Is this clause enforceable?", "Prove it."], dial=[3, 8], guard=True)
+router.route("Is this clause enforceable?", budget_usd_per_1k=0.5)
+router.route(["Is this clause enforceable?"], quality_at_least=0.5)
+answers = make_answers(["Prove it.", "Is it?"], [0.0, 1.0])
+made = onboard(router.checkpoint, ModelFacts("new", 0.1, 0.2), answers, pools=["chat27"])
+Router(made.checkpoint, index="auto").route("Is this clause enforceable?", attitude="pessimistic")
+"""
 
 
-def test_reading_and_encoding_by_onnxruntime_loads_no_torch() -> None:
-    loaded = modules_loaded_by(f"from router import {', '.join(TORCH_FREE)}")
-    assert "tokenizers" in loaded
-    assert not loaded & {*HEAVY, "transformers", "torch", "onnxruntime", "onnx"}  # the last two: once they are needed
-    encoder = REPOSITORY / "checkpoints" / "routemix" / "encoder"
-    used = modules_loaded_by(f"from router import onnx_encoder as o; o.OnnxEncoder.from_pretrained({str(encoder)!r})")
-    assert "onnxruntime" in used
-    assert not used & {*HEAVY, "transformers", "torch", "onnx"}
+def test_serving_and_onboarding_never_load_torch() -> None:
+    code = SERVING + "import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "onnxruntime" in loaded
+    assert not loaded & {*HEAVY, "transformers", "torch", "onnx"}
 
 
 def test_the_public_names_are_these() -> None:

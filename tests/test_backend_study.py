@@ -2,31 +2,31 @@
 
 import json
 
-import torch
+import numpy as np
 
 from train.__main__ import main
 from train.backend_study import compare
 
 # B, M = 4, 2; dial 0: utility is quality.
-QUALITY = torch.tensor([[0.9, 0.1], [0.2, 0.6], [0.5, 0.500002], [0.3, 0.4]])
-OTHER = torch.tensor([[0.8, 0.1], [0.2, 0.6], [0.6, 0.5], [0.5, 0.4]])  # the last two choose the other model
-SCORE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
-COST = torch.ones(4, 2)
+QUALITY = np.array([[0.9, 0.1], [0.2, 0.6], [0.5, 0.500002], [0.3, 0.4]])
+OTHER = np.array([[0.8, 0.1], [0.2, 0.6], [0.6, 0.5], [0.5, 0.4]])  # the last two choose the other model
+SCORE = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
+COST = np.ones((4, 2))
 
 
 def test_different_decisions_are_counted_and_told_apart_from_ties():
-    figures = compare(QUALITY, OTHER, torch.zeros(4), (COST, COST), SCORE)
+    figures = compare(QUALITY, OTHER, np.zeros(4), (COST, COST), SCORE)
     assert figures == {"equal": 0.5, "unexplained": 0.25, "score": 0.75, "lost": 0.25}
 
 
 def test_a_router_agrees_with_itself():
-    figures = compare(QUALITY, QUALITY, torch.ones(4), (COST, COST), SCORE)
+    figures = compare(QUALITY, QUALITY, np.ones(4), (COST, COST), SCORE)
     assert (figures["equal"], figures["unexplained"], figures["lost"]) == (1.0, 0.0, 0.0)
 
 
 def test_other_predicted_costs_can_change_decisions_as_well():
-    dear = torch.tensor([[1.0, 0.0]] * 4)
-    figures = compare(QUALITY, QUALITY, torch.ones(4), (COST, dear), SCORE)
+    dear = np.array([[1.0, 0.0]] * 4)
+    figures = compare(QUALITY, QUALITY, np.ones(4), (COST, dear), SCORE)
     assert figures["equal"] == 0.75  # where the first model was chosen, it became too dear
 
 

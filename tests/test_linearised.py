@@ -6,8 +6,8 @@ import torch
 from router import scoring
 from router.candidates import Candidates
 from router.linearised import item_vectors, search_vectors, sigmoid_slope, tangent_logit
-from router.network import QueryVectors
 from router.profiles import ModelFacts
+from router.query_vectors import QueryVectors
 
 B, M, P = 2, 7, 3  # D = C + K + R + L + P = 2 + 3 + 0 + 1 + 3
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from router.network import QueryVectors
+from router.query_vectors import QueryVectors
 from train import losses
 
 

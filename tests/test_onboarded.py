@@ -10,23 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors import numpy as safetensors
 from safetensors import safe_open
-from safetensors import torch as safetensors
 from tiny_checkpoint import SYSTEMS, edit
 
 from router.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from router.checkpoint_folder import LAYOUT, list_files
 from router.errors import CheckpointError
-from router.network import RouterNetwork
+from router.learned_profiles import ARRAYS
 from router.onboarded import (
     RANK,
     Onboarded,
     OnboardedProfile,
-    extended_network,
+    extended,
     marked,
-    profile_rows,
     read_onboarded,
     with_members,
     write_onboarded,
@@ -36,6 +36,7 @@ from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
 from router.roster import Roster
 from router.routing import Router
+from router.scoring import logits
 
 LENGTH = 9 + 4 + 5 + 2  # C + K + R, slope, bias: F of the tiny checkpoint
 QUERIES = ["prove that two is the root", "write python code", "who is a prime"]
@@ -43,13 +44,13 @@ QUERIES = ["prove that two is the root", "write python code", "who is a prime"]
 
 def make_profile(model: str, protocol: str = "chat", seed: int = 0, **changes: Any) -> OnboardedProfile:
     """A profile of random numbers that fits the tiny checkpoint."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = np.random.default_rng(seed)
     made = OnboardedProfile(
         system=System(model, protocol),
         facts=ModelFacts(model, 0.5, 1.5, "2026-11", 4000, ("text", "image"), True, ("mine",)),
         like=protocol,
-        row=torch.randn(LENGTH, generator=generator),
-        spread=torch.randn(LENGTH, RANK, generator=generator) / 10,
+        row=generator.standard_normal(LENGTH, np.float32),
+        spread=generator.standard_normal((LENGTH, RANK), np.float32) / 10,
         log_tokens=3.125,
         mean_score=0.1 + seed / 7,
         mean_input_tokens=11.5,
@@ -71,14 +72,14 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def same(found: OnboardedProfile, wanted: OnboardedProfile) -> bool:
-    """Whether every field is equal, tensors to the bit."""
+    """Whether every field is equal, arrays to the bit."""
     plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "spread")}
-    tensors = all(
-        torch.equal(getattr(found, name), getattr(wanted, name))
+    arrays = all(
+        np.array_equal(getattr(found, name), getattr(wanted, name))
         and getattr(found, name).dtype == getattr(wanted, name).dtype
         for name in ("row", "spread")
     )
-    return tensors and all(getattr(found, name) == value for name, value in plain.items())
+    return arrays and all(getattr(found, name) == value for name, value in plain.items())
 
 
 # The file
@@ -129,9 +130,9 @@ def test_a_crash_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, mo
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
-def rewrite(file: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], object], version: int = 1) -> None:
+def rewrite(file: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], object], version: int = 1) -> None:
     """Change what the file holds, its parsed JSON and its tensors, in place."""
-    with safe_open(file, "pt") as stored:
+    with safe_open(file, "numpy") as stored:
         raw = json.loads(stored.metadata()["onboarded"])
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     change(raw, tensors)
@@ -164,8 +165,8 @@ def test_a_file_cut_short_says_what_to_do(tmp_path, kept):
         lambda raw, tensors: raw["pools"][0]["models"][0].update(profile="nobody@chat"),
         lambda raw, tensors: raw["pools"][0]["models"][0].pop("input_usd_per_mtok"),
         lambda raw, tensors: tensors.pop("spread"),
-        lambda raw, tensors: tensors["row"][1].fill_(torch.nan),
-        lambda raw, tensors: tensors["spread"][0].fill_(torch.inf),
+        lambda raw, tensors: tensors["row"].__setitem__(1, np.nan),
+        lambda raw, tensors: tensors["spread"].__setitem__(0, np.inf),
     ],
 )
 def test_a_file_that_does_not_hold_what_it_should_says_what_to_do(tmp_path, change):
@@ -183,49 +184,41 @@ def test_a_newer_file_says_which_versions_there_are_and_what_to_do(tmp_path):
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "file").write_bytes(safetensors.save({"row": torch.zeros(2)}))
+    (tmp_path / "file").write_bytes(safetensors.save({"row": np.zeros(2)}))
     with pytest.raises(CheckpointError, match="has version None"):
         read_onboarded(tmp_path / "file")
 
 
-# The network
+# The learned rows
 
 
 def test_trained_rows_stay_as_they_are_and_the_new_follow_in_order(tiny_checkpoint):
-    old = tiny_checkpoint.network
-    network = extended_network(old, TWO.profiles, [0, 1])
-    for name, tensor in old.profiles.state_dict().items():
-        assert torch.equal(network.profiles.state_dict()[name][: len(SYSTEMS)], tensor), name
-    assert torch.equal(profile_rows(network.profiles)[len(SYSTEMS) :], torch.stack([NEW.row, ÉLAN.row]))
-    assert network.profiles.protocol.tolist() == [0, 0, 1, 0, 1]
-    assert network.profiles.mean_score[3:].tolist() == pytest.approx([NEW.mean_score, ÉLAN.mean_score])
-    assert network.profiles.log_tokens[3:].tolist() == [3.125, 3.125]
-    assert network.heads is old.heads and not network.training
-    assert old.size.systems == len(SYSTEMS)  # the trained one is as it was
+    old = tiny_checkpoint.network.learned
+    grown = extended(old, TWO.profiles, [0, 1])
+    for name in ARRAYS:
+        assert torch.equal(getattr(grown, name)[: len(SYSTEMS)], getattr(old, name)), name
+    assert np.array_equal(grown.rows()[len(SYSTEMS) :], [NEW.row, ÉLAN.row])
+    assert grown.protocol.tolist() == [0, 0, 1, 0, 1]
+    assert grown.mean_score[3:].tolist() == pytest.approx([NEW.mean_score, ÉLAN.mean_score])
+    assert grown.log_tokens[3:].tolist() == [3.125, 3.125]
+    assert len(old.bias) == len(SYSTEMS)  # the trained ones are as they were
 
 
-def test_without_anybody_the_network_is_the_trained_one_itself(tiny_checkpoint):
-    assert extended_network(tiny_checkpoint.network, (), ()) is tiny_checkpoint.network
-    assert Roster.of(tiny_checkpoint).network is tiny_checkpoint.network
-
-
-def test_growing_leaves_the_callers_random_numbers_alone(tiny_checkpoint):
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    extended_network(tiny_checkpoint.network, TWO.profiles, [0, 1])
-    assert torch.equal(torch.rand(3), expected)
+def test_without_anybody_the_rows_are_the_trained_ones_themselves(tiny_checkpoint):
+    learned = tiny_checkpoint.network.learned
+    assert extended(learned, (), ()) is learned
+    assert Roster.of(tiny_checkpoint).learned.weight.data_ptr() == learned.weight.data_ptr()
 
 
 def test_a_row_scores_as_its_features_say_whatever_its_protocol(tiny_checkpoint):
     from router.candidates import features
 
-    network: RouterNetwork = extended_network(tiny_checkpoint.network, TWO.profiles, [0, 1])
-    with torch.inference_mode():
-        query, logits = network(tiny_checkpoint.encoder.encode(QUERIES))
-        for column, profile in enumerate(TWO.profiles):
-            expected = features(query, column, LENGTH - 2) @ profile.row
-            assert logits[:, len(SYSTEMS) + column] == pytest.approx(expected, abs=1e-5)
+    grown = extended(tiny_checkpoint.network.learned, TWO.profiles, [0, 1])
+    query = tiny_checkpoint.network.query_vectors(tiny_checkpoint.encoder.encode(QUERIES))
+    found = logits(query.vector, grown.matrix(), grown.bias)
+    for column, profile in enumerate(TWO.profiles):
+        expected = features(query, column, LENGTH - 2).numpy() @ profile.row
+        assert found[:, len(SYSTEMS) + column].numpy() == pytest.approx(expected, abs=1e-5)
 
 
 # The roster and the pools

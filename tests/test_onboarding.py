@@ -15,11 +15,11 @@ from router.benchmark_scores import FEWEST
 from router.checkpoint import Checkpoint, save_checkpoint
 from router.dial_table import measure_dials
 from router.errors import CheckpointError, PoolError, RouterError, UsageError
-from router.network import QueryVectors
 from router.onboarding import forget, home_protocol, onboard, prior_for, quality_deviation, read_queries
 from router.pools import Candidate, Pool
 from router.profile_fit import FittedProfile
 from router.profiles import ModelFacts, System
+from router.query_vectors import QueryVectors
 from router.routing import Router
 
 UNPRICED = ModelFacts("new")
@@ -27,7 +27,7 @@ WEAK, STRONG = (-1.5, 1.5), (1.5, -1.0)  # ability and taste
 
 
 def row(found) -> np.ndarray:
-    return found.profile.row.double().numpy()
+    return found.profile.row
 
 
 # What is found
@@ -118,7 +118,7 @@ def test_the_spread_that_is_kept_is_the_posteriors_covariance(onboarding_world: 
     answers = world.answers(world.row(*STRONG), 30)
     found = onboard(world.checkpoint, NEW, answers, pools=["both"])
     seen = world.seen[[TEXTS.index(query) for query in answers.queries]]
-    spread = found.profile.spread.double().numpy()
+    spread = found.profile.spread
     kept = quality_deviation(seen, FittedProfile(row(found), spread, 0.0))
     assert kept.mean() == pytest.approx(found.deviation, rel=1e-3)
     with torch.inference_mode():
@@ -172,7 +172,7 @@ def test_several_models_stand_in_the_order_they_came_and_one_does_not_move_anoth
     alone = onboard(world.checkpoint, replace(NEW, id="newer"), world.answers(world.row(*STRONG), 20))
     assert [system.model for system in second.checkpoint.onboarded.systems] == ["new", "newer"]
     assert second.checkpoint.onboarded.profiles[0] is first.profile
-    assert torch.equal(second.profile.row, alone.profile.row)  # onboarded ones are no known systems to others
+    assert np.array_equal(second.profile.row, alone.profile.row)  # onboarded ones are no known systems to others
 
 
 def test_a_trained_model_may_be_onboarded_under_another_protocol_and_is_then_no_part_of_its_prior(
@@ -212,7 +212,7 @@ def test_a_model_is_fitted_anew_only_when_asked_for(onboarding_world: World):
     again = onboard(first.checkpoint, NEW, world.answers(world.row(*WEAK), 100), replace_old=True)
     assert [each.answers for each in again.checkpoint.onboarded.profiles] == [100]
     direct = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 100))
-    assert torch.equal(again.profile.row, direct.profile.row)
+    assert np.array_equal(again.profile.row, direct.profile.row)
     assert Router(again.checkpoint).pools["both"].ids == (*world.checkpoint.pools["both"].ids, NEW.id)  # where it was
 
 
@@ -384,7 +384,7 @@ def test_of_a_few_candidates_those_that_were_unsure_are_unsure(onboarding_world:
     router = Router(made)
     candidates = router.candidates()
     query = router.predict(TEXTS[:4]).query
-    taken = candidates.take(torch.tensor([2, 0]))
+    taken = candidates.take(np.array([2, 0]))
     assert (candidates.unsure, taken.unsure) == ((2,), (0,))
     assert torch.equal(taken.quality(query, 1.0), candidates.quality(query, 1.0)[:, [2, 0]])
     assert candidates.take(slice(0, 2)).spread is None and candidates.take(slice(0, 2)).unsure == ()

@@ -203,7 +203,7 @@ def test_without_onnxruntime_it_says_what_to_install(tiny_encoder: Path, monkeyp
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(onnx_encoder, "version", missing)
-    with pytest.raises(UsageError, match=r"onnxruntime is not installed; pip install 'inferencedynamics\[onnx\]'"):
+    with pytest.raises(UsageError, match=r"onnxruntime is not installed; pip install 'onnxruntime>=1\.24\.1'"):
         OnnxEncoder.from_pretrained(tiny_encoder)
 
 

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from router.network import Dimensions, RouterNetwork
-from router.prototypes import CATEGORY_SCALE, SHARPNESS, Prototypes
+from router.likeness import CATEGORY_SCALE, SHARPNESS
+from router.network import RouterNetwork
+from router.prototypes import Prototypes
+from router.query_vectors import Dimensions
 from train.prototypes import fit_prototypes, logistic_regression, nystroem, place_prototypes, protocol_trust, reduced
 
 

@@ -16,11 +16,12 @@ from router.dial_table import measure_dials
 from router.encoder import QueryEncoder
 from router.errors import CheckpointError, NoCandidateError, PoolError, QueryError, UsageError
 from router.goal import Goal
-from router.network import Dimensions, RouterNetwork
+from router.network import RouterNetwork
 from router.onboarding import onboard
 from router.policy import cost_weights
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
+from router.query_vectors import Dimensions
 from router.routing import MAX_QUERY_CHARS, Router
 from router.taxonomy import CAPABILITIES, Taxonomy
 
@@ -226,7 +227,7 @@ def test_one_query_and_an_iterator_take_the_dial_that_met_the_goal_on_validation
     assert 0 <= point.dial <= 10 and point.cost_usd_per_1k <= budget
     assert (one.dial, one.goal.met_on, one.goal.budget_usd_per_1k) == (point.dial, "validation", budget)
     assert [d.model for d in streamed] == [d.model for d in router.route(QUERIES, dial=point.dial)]
-    assert one.goal.cost_weight in (None, pytest.approx(float(cost_weights(point.dial, 1, 0.001)[1])))
+    assert one.goal.cost_weight in (None, pytest.approx(float(cost_weights(point.dial, 1, 0.001)[1][0])))
     assert one.to_json()["goal"]["budget_usd_per_1k"] == budget
     assert router.route(QUERIES[0], quality_at_least=0.0).dial == 10
     assert router.route(QUERIES[0]).to_json()["goal"] is None

@@ -14,9 +14,10 @@ import torch
 from router.checkpoint import Checkpoint
 from router.checkpoint_folder import seal
 from router.encoder import QueryEncoder
-from router.network import Dimensions, RouterNetwork
+from router.network import RouterNetwork
 from router.pools import Candidate, Pool, Upstream
 from router.profiles import ModelFacts, System
+from router.query_vectors import Dimensions
 from router.routing import Router
 from router.taxonomy import Taxonomy
 

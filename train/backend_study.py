@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
+from router.arrays import host, like
 from router.backend import BACKENDS, as_torch, choose_backend, load_encoder
 from router.checkpoint_folder import LAYOUT, find_folder
 from router.dataset import Dataset, data_folder, read_dataset
 from router.errors import DataError, RouterError
 from router.evaluation import PoolOutcomes, pool_outcomes, row_masks
+from router.metrics import Array
 from router.policy import cost_weights, rank
 from router.pools import Pool
 from router.routing import Router
@@ -35,56 +35,54 @@ OTHERS = tuple(name for name in BACKENDS if name not in ("auto", "torch"))
 _CHUNK = 256  # queries encoded between two moves of the progress bar
 
 
-def compare(
-    reference: Tensor, other: Tensor, weight: Tensor, cost: Sequence[Tensor], score: Tensor
-) -> dict[str, float]:
+def compare(reference: Array, other: Array, weight: Array, cost: Sequence[Array], score: Array) -> dict[str, float]:
     """How decisions by qualities `other` (B, M) differ from those by `reference` (B, M).
 
     `cost` holds both predictions of it (B, M), `weight` (B,) what a dollar is worth, `score` (B, M) what came out.
     `unexplained` are the different decisions where the reference's two best utilities are no tie.
 
-    >>> quality, free = torch.tensor([[0.5, 0.6], [0.5, 0.500001]]), torch.zeros(2, 2)
-    >>> score = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    >>> compare(quality, quality.flip(1), torch.zeros(2), (free, free), score)
+    >>> quality, free = np.array([[0.5, 0.6], [0.5, 0.500001]]), np.zeros((2, 2))
+    >>> score = np.array([[0.0, 1.0], [1.0, 0.0]])
+    >>> compare(quality, quality[:, ::-1], np.zeros(2), (free, free), score)
     {'equal': 0.0, 'unexplained': 0.5, 'score': 0.5, 'lost': 0.0}
     """
-    admitted = torch.ones_like(reference, dtype=torch.bool)
-    utility, best = rank(reference.double(), cost[0].double(), weight, admitted, 2)
-    chosen = rank(other.double(), cost[1].double(), weight, admitted, 1)[1][:, 0]
-    top = utility.gather(1, best)
+    rows, admitted = np.arange(len(score)), np.ones(score.shape, bool)
+    utility, best = rank(reference, cost[0], weight, admitted, 2)
+    chosen = rank(other, cost[1], weight, admitted, 1)[1][:, 0]
+    top = np.take_along_axis(utility, best, axis=1)
     moved = chosen != best[:, 0]
-    before, after = (score.gather(1, pick[:, None]).double().mean().item() for pick in (best[:, 0], chosen))
+    before, after = (float(score[rows, pick].mean()) for pick in (best[:, 0], chosen))
     return {
-        "equal": 1 - moved.double().mean().item(),
-        "unexplained": (moved & (top[:, 0] - top[:, 1] >= NEAR)).double().mean().item(),
+        "equal": 1 - float(moved.mean()),
+        "unexplained": float((moved & (top[:, 0] - top[:, 1] >= NEAR)).mean()),
         "score": before,
         "lost": before - after,
     }
 
 
-@torch.inference_mode()
 def pool_figures(
-    router: Router, pool: Pool, outcomes: PoolOutcomes, input_tokens: Tensor, embeddings: Mapping[str, Tensor]
+    router: Router, pool: Pool, outcomes: PoolOutcomes, input_tokens: Array, embeddings: Mapping[str, Array]
 ) -> dict[str, dict[str, dict[str, float]]]:
     """`compare` of every backend with torch on the queries of `outcomes`, by backend and dial."""
     candidates = router.candidates(pool)
-    seen = {
-        name: candidates.predict(router.network.heads(embedding), input_tokens)
-        for name, embedding in embeddings.items()
-    }
-    torchs, score = seen.pop("torch"), torch.from_numpy(outcomes.score)
+    tokens = like(input_tokens, candidates.bias)
+    seen = {}
+    for name, embedding in embeddings.items():
+        found = candidates.predict(router.network.query_vectors(embedding), tokens)
+        seen[name] = host(found.quality), host(found.cost_usd)
+    quality, cost = seen.pop("torch")
     return {
         name: {
             f"{dial:g}": compare(
-                torchs.quality,
-                each.quality,
-                cost_weights(dial, len(score), candidates.cost_range_usd)[1],
-                (torchs.cost_usd, each.cost_usd),
-                score,
+                quality,
+                other,
+                cost_weights(dial, len(outcomes.score), candidates.cost_range_usd)[1],
+                (cost, cost_by_other),
+                outcomes.score,
             )
             for dial in DIALS
         }
-        for name, each in seen.items()
+        for name, (other, cost_by_other) in seen.items()
     }
 
 
@@ -107,20 +105,20 @@ def study(
         "layers": encoder.layers,
         "correct_typos": encoder.correct_typos,
     }
-    embeddings = {"torch": cached_embeddings(encoder, texts, cache)}
+    embeddings = {"torch": host(cached_embeddings(encoder, texts, cache))}
     for name in backends:
         inner = folder / LAYOUT.encoder
         other = load_encoder(inner, settings, choose_backend(name, "cpu", inner), "cpu")
         order = np.argsort([-len(text) for text in texts], kind="stable")
-        embedding = torch.empty_like(embeddings["torch"])
+        embedding = np.empty_like(embeddings["torch"])
         for start in tqdm(range(0, len(order), _CHUNK), desc=name, disable=not sys.stderr.isatty()):
             some = order[start : start + _CHUNK]
-            embedding[some] = torch.as_tensor(other.encode([texts[i] for i in some]))
+            embedding[some] = host(other.encode([texts[i] for i in some]))
         embeddings[name] = embedding
     figures = {}
     for name, each in judged.items():
         at = np.searchsorted(rows, each.rows)
-        tokens = torch.from_numpy(dataset.input_tokens[each.rows]).float()
+        tokens = dataset.input_tokens[each.rows]
         by = pool_figures(router, router.pool(name), each, tokens, {key: e[at] for key, e in embeddings.items()})
         figures[name] = {"n": len(each.rows), **by}
     return figures

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from router.arrays import host, like
 from router.backend import as_torch
 from router.dataset import Dataset
 from router.errors import DataError, UsageError
@@ -40,7 +40,6 @@ class HeldOut:
         return 1 / (1 + np.exp(-self.logits))
 
 
-@torch.inference_mode()
 def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int], cache: Path) -> HeldOut:
     """The pool's queries in `folds`; DataError where there is none, as `router.evaluation` for what it refuses."""
     evaluated, training = row_masks(dataset, None, folds)
@@ -49,12 +48,12 @@ def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int],
     if not len(judged.rows):
         raise DataError(f"no query of folds {list(folds)} has a score of every member of pool {pool.name!r}")
     texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
-    query = router.network.heads(cached_embeddings(as_torch(router.encoder), texts, cache))
+    query = router.network.query_vectors(cached_embeddings(as_torch(router.encoder), texts, cache))
     candidates = router.candidates(pool)
-    cost = candidates.cost(query, torch.from_numpy(dataset.input_tokens[judged.rows]).to(query.difficulty))
+    cost = candidates.cost(query, like(dataset.input_tokens[judged.rows], query.difficulty))
     return HeldOut(
-        candidates.logits(query.vector).double().numpy(),
-        cost.double().numpy(),
+        host(candidates.logits(query.vector)).astype(np.float64),
+        host(cost).astype(np.float64),
         judged.score,
         judged.realised_usd,
         *reference_models(outcomes.take(training), pool),

@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from router.arrays import concat, host
 from router.benchmark_scores import BenchmarkScores
 from router.candidates import gather_candidates
 from router.checkpoint import Checkpoint
 from router.errors import UsageError
+from router.learned_profiles import ARRAYS
 from router.network import RouterNetwork
 from router.onboarded import Onboarded
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
+from router.served_network import PROFILES, ServedNetwork
 
 LARGE = "large"  # what a drawn pool is called
 ADAPTERS_PER_BASE = 30  # on average; how many a base has is log-normal, few have most
@@ -95,7 +97,7 @@ def _shared_letters(one: str, other: str) -> int:
 
 def learned_distribution(checkpoint: Checkpoint, protocol: str) -> Distribution:
     """The distribution of the checkpoint's priced models under `protocol`; UsageError where there are too few."""
-    table = checkpoint.network.profiles
+    table = checkpoint.network.learned
     priced = [
         row
         for row, system in enumerate(checkpoint.systems)
@@ -104,10 +106,9 @@ def learned_distribution(checkpoint: Checkpoint, protocol: str) -> Distribution:
         and _prices(checkpoint, system).all()
         and table.log_tokens[row] > 0  # below a token nothing was learned of its answers' length
     ]
-    with torch.no_grad():
-        numbers = torch.cat([table.matrix(), table.bias[:, None], table.log_tokens[:, None]], dim=1)
+    numbers = host(concat([table.matrix(), table.bias[:, None], table.log_tokens[:, None]], axis=1))
     prices = np.array([_prices(checkpoint, checkpoint.systems[row]) for row in priced]).reshape(-1, 2)
-    rows = np.concatenate([numbers[priced].double().cpu().numpy(), np.log(prices)], axis=1)
+    rows = np.concatenate([numbers[priced].astype(np.float64), np.log(prices)], axis=1)
     return Distribution.of(rows, [checkpoint.systems[row].model for row in priced])
 
 
@@ -120,32 +121,38 @@ def large_checkpoint(checkpoint: Checkpoint, size: int, pool: str | None = None,
     """The checkpoint with `size` drawn models, priced and profiled like those of one of its pools, in place of its own.
 
     They are `base<number>-<number>`, the first the same where they share a base, and all members of the pool `large`,
-    whose dial has the scale of `pool` (the default pool for None). Encoder and heads are shared with `checkpoint`.
+    whose dial has the scale of `pool` (the default pool for None). The encoder is shared with `checkpoint`, the heads
+    are equal.
     """
     source = checkpoint.pools[pool or checkpoint.default_pool]
     protocols = [each.system.protocol for each in source.candidates if each.system]
     if len(set(protocols)) != 1:
         raise UsageError(f"a pool of one protocol is drawn, but {source.name} has {sorted(set(protocols)) or 'none'}")
     drawn, family = learned_distribution(checkpoint, protocols[0]).draw(size, seed)
-    numbers, column = torch.from_numpy(drawn), checkpoint.protocols.index(protocols[0])
-    network = RouterNetwork(replace(checkpoint.network.size, systems=size), torch.full((size,), column))
-    network.heads, table, columns = checkpoint.network.heads, network.profiles, checkpoint.network.size.columns
-    with torch.no_grad():
-        table.weight.copy_(numbers[:, :columns])
-        table.slope.copy_(-numbers[:, columns + column])
-        table.bias.copy_(numbers[:, -4])
-        table.log_tokens.copy_(numbers[:, -3])
+    column, columns = checkpoint.protocols.index(protocols[0]), checkpoint.network.size.columns
+    state = {name: host(each) for name, each in checkpoint.network.state_dict().items()}
+    state |= {PROFILES + name: np.zeros(size, np.float32) for name in ARRAYS}
+    state |= {
+        PROFILES + "protocol": np.full(size, column),
+        PROFILES + "weight": drawn[:, :columns].astype(np.float32),
+        PROFILES + "slope": -drawn[:, columns + column].astype(np.float32),
+        PROFILES + "bias": drawn[:, -4].astype(np.float32),
+        PROFILES + "log_tokens": drawn[:, -3].astype(np.float32),
+    }
+    network: RouterNetwork | ServedNetwork = ServedNetwork(replace(checkpoint.network.size, systems=size), state)
+    if isinstance(checkpoint.network, RouterNetwork):
+        network = RouterNetwork.of(network)
     price = np.exp(drawn[:, -2:].astype(float)).tolist()
     facts = [
         ModelFacts(f"base{base}-{row}", input_price, output_price)
         for row, (base, (input_price, output_price)) in enumerate(zip(family.tolist(), price, strict=True))
     ]
     systems = tuple(System(each.id, protocols[0]) for each in facts)
-    scale = gather_candidates(source, checkpoint.network.profiles, checkpoint.systems, checkpoint.models).cost_range_usd
+    scale = gather_candidates(source, checkpoint.network.learned, checkpoint.systems, checkpoint.models).cost_range_usd
     members = tuple(Candidate(each, system) for each, system in zip(facts, systems, strict=True))
     return replace(
         checkpoint,
-        network=network.eval(),
+        network=network,
         systems=systems,
         models={each.id: each for each in facts},
         pools={LARGE: Pool(LARGE, members, scale)},

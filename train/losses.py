@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from router.network import QueryVectors
+from router.query_vectors import QueryVectors
 
 SHORTEST_TOKENS = 0.25  # one character: what the log of an answer length is clamped to
 

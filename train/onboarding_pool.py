@@ -10,18 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from router.candidates import features, gather_candidates
+from router.arrays import host, like
+from router.candidates import Candidates, features, gather_candidates
 from router.checkpoint import Checkpoint
 from router.dataset import Dataset
 from router.evaluation import pool_outcomes, reference_models
 from router.metrics import Array
-from router.network import QueryVectors
 from router.onboarding import prior_for
 from router.pools import Pool
 from router.profiles import System
+from router.query_vectors import QueryVectors
 from router.routing import Router
 from train.benchmarks import benchmark_scores
 from train.compare.regimes import Rows
@@ -58,22 +58,25 @@ class LeftOut:
         )
         self.training_rows = np.flatnonzero(rows.train)
         self.best, self.cheapest = reference_models(outcomes.take(rows.train), pool)
-        self.input_tokens = torch.from_numpy(dataset.input_tokens[self.at]).float()
+        self.input_tokens = dataset.input_tokens[self.at].astype(np.float32)
         # Whatever computes it, the cache of a comparison included: every network reads the same frozen encoder.
-        self.vectors = torch.as_tensor(full.encoder.encode(dataset.queries["text"].to_numpy()[self.at].tolist()))
+        self.vectors = host(full.encoder.encode(dataset.queries["text"].to_numpy()[self.at].tolist()))
         self._read: dict[int, QueryVectors] = {}  # by the network's identity
-        embedding = self.vectors.double().numpy()
+        embedding = self.vectors.astype(np.float64)
         embedding = embedding - embedding[self.train].mean(axis=0)
         self.embedding = embedding / np.sqrt(np.square(embedding[self.train]).sum(axis=1).mean())
-        with torch.inference_mode():
-            seen = full.candidates(pool).predict(self.query(full.checkpoint), self.input_tokens)
-        self.quality, self.cost = seen.quality.double().numpy(), seen.cost_usd.double().numpy()
+        self.quality, self.cost = self._predicted(full.candidates(pool), full.checkpoint)
 
-    @torch.inference_mode()
+    def _predicted(self, candidates: Candidates, checkpoint: Checkpoint) -> tuple[Array, Array]:
+        """Quality and cost (N, M) of candidates by a checkpoint's network."""
+        query = self.query(checkpoint)
+        seen = candidates.predict(query, like(self.input_tokens, query.difficulty))
+        return host(seen.quality).astype(np.float64), host(seen.cost_usd).astype(np.float64)
+
     def query(self, checkpoint: Checkpoint) -> QueryVectors:
         """What a checkpoint's network reads in the pool's queries, read once."""
         if id(checkpoint) not in self._read:
-            self._read[id(checkpoint)] = checkpoint.network.heads(self.vectors)
+            self._read[id(checkpoint)] = checkpoint.network.query_vectors(self.vectors)
         return self._read[id(checkpoint)]
 
     def subject(self, column: int, reduced: Checkpoint, benchmarks: Sequence[str] = ()) -> Subject:
@@ -89,11 +92,11 @@ class LeftOut:
         place = self.dataset.systems.index(candidate.system)
         tokens = self.dataset.output_tokens[self.at, place].astype(np.float64)
         return Subject(
-            features(query, protocol, reduced.network.size.columns).double().numpy(),
+            host(features(query, protocol, reduced.network.size.columns)).astype(np.float64),
             self.embedding,
             self.score[:, column],
             np.where(self.dataset.measured[self.at, place], tokens, np.nan),
-            query.log_length[:, protocol].double().numpy(),
+            host(query.log_length[:, protocol]).astype(np.float64),
             prior.row,
             prior.log_tokens,
             self.quality[:, column],
@@ -106,11 +109,9 @@ class LeftOut:
         """Quality and cost (N, M) by a network that some models were left out of; theirs are NaN."""
         kept = [m for m, c in enumerate(self.pool.candidates) if c.system in reduced.systems]
         pool = Pool(self.pool.name, tuple(self.pool.candidates[m] for m in kept), self.pool.cost_range_usd)
-        with torch.inference_mode():
-            candidates = gather_candidates(pool, reduced.network.profiles, reduced.systems, reduced.models)
-            seen = candidates.predict(self.query(reduced), self.input_tokens)
+        candidates = gather_candidates(pool, reduced.network.learned, reduced.systems, reduced.models)
         quality, cost = (np.full(self.score.shape, np.nan) for _ in range(2))
-        quality[:, kept], cost[:, kept] = seen.quality.double().numpy(), seen.cost_usd.double().numpy()
+        quality[:, kept], cost[:, kept] = self._predicted(candidates, reduced)
         return quality, cost
 
     def height(self, quality: Array, cost: Array) -> float:
@@ -133,7 +134,7 @@ class LeftOut:
     def cost_of(self, column: int, subject: Subject, log_tokens: float) -> Array:
         """Expected cost (N,) in USD of the model in `column` at an answer length."""
         facts = self.pool.candidates[column].facts
-        spent = self.input_tokens.double().numpy() * (facts.input_usd_per_mtok or 0.0)
+        spent = self.input_tokens.astype(np.float64) * (facts.input_usd_per_mtok or 0.0)
         return (spent + np.exp(subject.log_length + log_tokens) * (facts.output_usd_per_mtok or 0.0)) / 1e6
 
     def rows(self, reduced_of: dict[str, Checkpoint], seed: int, progress: bool) -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from router.dataset import Dataset
 from router.evaluation import LABELLER, mean_filled
-from router.network import Dimensions
 from router.pools import Pool, read_pool
 from router.profiles import ModelFacts, System
+from router.query_vectors import Dimensions
 from router.taxonomy import Taxonomy
 from train.consolidate import consolidate
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -34,9 +33,7 @@ def choices(quality: Array, cost: Array, dial: float, cost_range: float) -> NDAr
     [1]
     """
     _, weight = cost_weights(dial, len(quality), cost_range)
-    admitted = torch.ones(quality.shape, dtype=torch.bool)
-    _, order = rank(torch.from_numpy(quality), torch.from_numpy(cost), weight, admitted, 1)
-    return order[:, 0].numpy()
+    return rank(quality, cost, weight, np.ones(quality.shape, bool), 1)[1][:, 0]
 
 
 def greatest_share(chosen: NDArray[np.intp]) -> float:

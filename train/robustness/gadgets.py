@@ -8,7 +8,7 @@ tokens of the gadget, V vocabulary, E hidden size.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,13 +16,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from router import scoring
+from router.arrays import like
 from router.backend import as_torch
 from router.bert import Bert
 from router.candidates import gather_candidates
 from router.encoder import QueryEncoder
 from router.errors import UsageError
+from router.network import RouterNetwork
 from router.policy import cost_weights
 from router.pools import Pool
+from router.roster import Roster
 from router.routing import Router
 from router.scoring import CHARS_PER_TOKEN
 
@@ -80,8 +83,12 @@ class GadgetSearch:
 
     def __init__(self, router: Router, pool: Pool, dial: float, aim: Aim, search: Search, guard: bool = False) -> None:
         self.router, self.pool, self.dial, self.aim, self.search, self.guard = router, pool, dial, aim, search, guard
-        # Not `router.candidates`: what inference made cannot be differentiated.
-        self.candidates = gather_candidates(pool, router.network.profiles, router.systems, router.roster.models)
+        network = RouterNetwork.of(router.network)  # the router's own may be numpy's, without gradients
+        roster = Roster.of(replace(router.checkpoint, network=network))
+        self.heads, self.candidates = (
+            network.heads,
+            gather_candidates(pool, roster.learned, roster.systems, roster.models),
+        )
         self.encoder = as_torch(router.encoder)
         self.tokenizer = self.encoder.described.tokenizer
         self.table = word_embeddings(self.encoder)
@@ -141,14 +148,14 @@ class GadgetSearch:
         words: list[Tensor] = []
         hook = self.table.register_forward_hook(lambda module, inputs, output: words.append(output.requires_grad_()))
         try:
-            query = router.network.heads(self.encoder(*self.encoder.collate(rows, router.device)))
+            query = self.heads(self.encoder(*self.encoder.collate(rows, router.device)))
         finally:
             hook.remove()
         cost = self.candidates.cost(
             query, torch.tensor([len(text) / CHARS_PER_TOKEN for text in full]).to(query.difficulty)
         )
         _, weight = cost_weights(self.dial, len(full), self.candidates.cost_range_usd)
-        utility = scoring.utility(self.candidates.quality(query), cost, weight.to(cost))
+        utility = scoring.utility(self.candidates.quality(query), cost, like(weight, cost))
         (slope,) = torch.autograd.grad(self.aim(utility, cost).sum(), words)
         places = [len(row) - self.encoder.suffix_tokens - len(ids) + place for row in rows]
         return slope[torch.arange(len(rows)), places].sum(dim=0)

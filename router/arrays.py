@@ -1,0 +1,123 @@
+"""Arrays that may be numpy's or torch's: the few operations that the two spell differently.
+
+What serves a query is written once, against the Python array API (`namespace`): on numpy arrays it needs no torch, on
+tensors it computes wherever these lie. `Array` stands for either in annotations; shapes are in the docstrings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import numpy as numpy_namespace
+from numpy.typing import NDArray
+
+Array = Any  # NDArray or Tensor; of one kind, and on one device, within a call
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def namespace(array: Array) -> Any:
+    """The library of an array, numpy or torch, with the names of the array API."""
+    return numpy_namespace if type(array) is np.ndarray else array_namespace(array)  # the first is asked for often
+
+
+def is_tensor(array: Array) -> bool:
+    """Whether it is torch's."""
+    return type(array) is not np.ndarray and bool(is_torch_array(array))
+
+
+def like(values: Any, array: Array, *, dtype: Any = None) -> Array:
+    """`values` (numbers, lists, an array) as an array of the library, device and, unless told, dtype of `array`."""
+    xp = namespace(array)
+    return xp.asarray(values, dtype=dtype or array.dtype, device=device(array))
+
+
+def host(array: Array) -> NDArray[Any]:
+    """The same numbers as a numpy array, without a copy where they are one already."""
+    return array.detach().cpu().numpy() if is_tensor(array) else np.asarray(array)
+
+
+def linear(features: Array, weight: Array, bias: Array) -> Array:
+    """`features` (B, F) times `weight` (N, F) transposed, plus `bias` (N,): (B, N).
+
+    >>> linear(np.array([[1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, -1.0]]), np.array([0.5, 0.0])).tolist()
+    [[3.5, -2.0]]
+    """
+    if is_tensor(features):
+        import torch  # loaded already: a tensor was given
+
+        return torch.addmm(bias, features, weight.T)
+    return features @ weight.T + bias
+
+
+def sigmoid(logits: Array) -> Array:
+    """The logistic function, in (0, 1).
+
+    >>> sigmoid(np.array([0.0, -800.0])).tolist()
+    [0.5, 0.0]
+    """
+    if is_tensor(logits):
+        return logits.sigmoid()
+    small = np.exp(-np.abs(logits))  # never overflows
+    return np.where(logits >= 0, 1.0, small) / (1.0 + small)
+
+
+def softmax(logits: Array) -> Array:
+    """Shares (B, N) that sum to 1.
+
+    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
+    if is_tensor(logits):
+        return logits.softmax(dim=-1)
+    if not logits.shape[-1]:
+        return logits
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def gelu(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x times the normal distribution function of x, exactly (no tanh approximation); numpy only.
+
+    >>> gelu(np.array([0.0, 1.0], np.float32)).round(4).tolist()
+    [0.0, 0.8413000106811523]
+    """
+    return values * (0.5 * (1.0 + _erf(values / math.sqrt(2)).astype(values.dtype)))
+
+
+def one_hot(labels: Array, count: int, array: Array) -> Array:
+    """Rows (N, count) of zeros with a one at each label (N,), of the dtype of `array`."""
+    xp = namespace(array)
+    columns = xp.arange(count, device=device(array))
+    return xp.astype(labels[:, None] == columns[None, :], array.dtype)
+
+
+def largest(values: Array, k: int) -> tuple[Array, Array]:
+    """The k greatest of each row of `values` (B, N) and their columns, (B, k) both, greatest first; k is at most N.
+
+    >>> largest(np.array([[1.0, 4.0, 2.0]]), 2)[1].tolist()
+    [[1, 2]]
+    """
+    if is_tensor(values):
+        found = values.topk(k, dim=1)
+        return found.values, found.indices
+    if k < values.shape[1]:
+        columns = np.argpartition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]
+    else:
+        columns = np.broadcast_to(np.arange(k), values.shape)
+    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
+    columns = np.take_along_axis(columns, order, axis=1)
+    return np.take_along_axis(values, columns, axis=1), columns
+
+
+def take_columns(values: Array, columns: Array) -> Array:
+    """Of each row of `values` (B, N) the entries at `columns` (B, k)."""
+    return namespace(values).take_along_axis(values, columns, axis=1)
+
+
+def concat(parts: Sequence[Array], axis: int = 0) -> Array:
+    """The arrays behind one another."""
+    return namespace(parts[0]).concat(list(parts), axis=axis)
