@@ -31,7 +31,7 @@ def best_single(router: Router, queries: Sequence[str]) -> tuple[str, float, flo
     The cost is the predicted one of sending it all queries, in US dollars.
     """
     seen = router.predict(queries)
-    best = int(seen.quality.mean(dim=0).argmax())
+    best = int(seen.quality.mean(axis=0).argmax())
     return router.pool().ids[best], float(seen.quality[:, best].mean()), float(seen.cost_usd[:, best].sum())
 
 

@@ -27,9 +27,8 @@ def test_a_softmax_of_nothing_is_nothing():
 
 def test_gelu_is_torchs():
     expected = torch.nn.functional.gelu(torch.from_numpy(4 * VALUES))
-    np.testing.assert_allclose(
-        arrays.gelu(4 * VALUES), expected, rtol=2e-6, atol=5e-7
-    )  # erf is rounded before 1 is added
+    # erf is rounded before 1 is added: absolute, not relative, digits count.
+    np.testing.assert_allclose(arrays.gelu(4 * VALUES), expected, rtol=2e-6, atol=5e-7)
 
 
 def test_a_linear_layer_is_torchs():

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 from router.decision import Contribution, Decision, Reasons
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = ("small", "large")
-QUALITY = torch.tensor([[0.5, 0.7], [0.8, 0.9], [0.2, 0.8]])  # (B, M)
-COST = torch.tensor([[1e-4, 1e-3], [1e-4, 1e-3], [2e-4, 2e-3]])
+QUALITY = np.array([[0.5, 0.7], [0.8, 0.9], [0.2, 0.8]])  # (B, M)
+COST = np.array([[1e-4, 1e-3], [1e-4, 1e-3], [2e-4, 2e-3]])
 CHOSEN = (1, 0, 1)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import host
 from router.pools import Pool
 from router.routing import Router
 from train.robustness.flips import cost_shift
@@ -34,7 +35,7 @@ def gadget_figures(
 
     `adaptive`: the attacker knows the guard and searches against it. Cost shifts are as in `flip_figures`.
     """
-    predicted = router.predict(sample.texts, pool).cost_usd.double().cpu().numpy()
+    predicted = host(router.predict(sample.texts, pool).cost_usd).astype(np.float64)
     costs = (predicted, sample.outcomes.realised_usd)
     dearest = int(predicted.mean(axis=0).argmax())
     raised: Aim = expected_cost if aim == "cost" else lambda utility, _: lead(utility, dearest)
