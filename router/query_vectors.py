@@ -7,6 +7,7 @@ systems, D = C + K + R + L + P. The last P columns carry each protocol's difficu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from router.arrays import Array, concat, softmax
 
@@ -58,17 +59,17 @@ class QueryVectors:
     difficulty: Array  # (B, P), in logits, one per protocol
     log_length: Array  # (B, P), log of the factor by which answers are longer than the system's usual
 
-    @property
+    @cached_property
     def capability(self) -> Array:
         """(B, C) in [0, 1], rows sum to 1: how much the query needs each capability."""
         return softmax(self.capability_logits)
 
-    @property
+    @cached_property
     def knowledge(self) -> Array:
         """(B, K) in [0, 1], rows sum to 1: how much the query touches each domain."""
         return softmax(self.knowledge_logits)
 
-    @property
+    @cached_property
     def vector(self) -> Array:
         """(B, D): capability, knowledge, residual, likeness, difficulty."""
         return concat([self.capability, self.knowledge, self.residual, self.likeness, self.difficulty], axis=-1)

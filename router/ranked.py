@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,12 @@ class Ranked:
             corrected=self.corrected[row],
         )
 
+    @cached_property
+    def _axes(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Names and kinds of the contributions, in the vector's order."""
+        kinds = ["capability"] * self.size.capabilities + ["knowledge"] * self.size.domains + ["difficulty"]
+        return np.array([*self.taxonomy.axes, "difficulty"], object), np.array(kinds, object)
+
     def _explain(
         self, vector: Array, order: list[int], alternatives: tuple[Alternative, ...], weight: float
     ) -> Reasons:
@@ -95,19 +102,16 @@ class Ranked:
         share = host(vector * (candidates.profile[first] - candidates.profile[second]))
         bias = float(candidates.bias[first] - candidates.bias[second])
         named = np.append(share[: size.named], share[size.columns :].sum())
-        names = (*self.taxonomy.axes, "difficulty")
-        kinds = ("capability",) * size.capabilities + ("knowledge",) * size.domains + ("difficulty",)
-        values = named.tolist()
-        axes = tuple(
-            Contribution(names[i], kinds[i], values[i]) for i in np.argsort(-np.abs(named), kind="stable").tolist()
-        )
+        greatest = np.argsort(-np.abs(named), kind="stable")
+        names, kinds = self._axes
+        axes = map(Contribution._make, zip(names[greatest], kinds[greatest], named[greatest].tolist(), strict=True))
         finite = weight != float("inf")
         quality = alternatives[0].quality - alternatives[1].quality
         cost = alternatives[0].cost_usd - alternatives[1].cost_usd
         return Reasons(
             runner_up=alternatives[1].model,
             lead_logit=float(share.sum()) + bias,
-            axes=axes,
+            axes=tuple(axes),
             bias=bias,
             other=float(share[size.named : size.learned].sum()),
             prototypes=float(share[size.learned : size.columns].sum()),
