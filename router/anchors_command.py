@@ -56,7 +56,7 @@ def _texts(args: Namespace) -> list[str]:
     if (args.queries is None) == (args.data is None):
         raise UsageError("give either --queries FILE or --data DIR: where the queries come from")
     if args.queries is not None:
-        from router.batch import parse_line, read_lines
+        from router.lines import parse_line, read_lines
         from router.route_command import line_format_of
 
         line_format = line_format_of(Path(args.queries))

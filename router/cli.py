@@ -1,4 +1,4 @@
-"""The command line: `router route | pools | show | evaluate | anchors | onboard | forget | index`.
+"""The command line: `router route | batch | pools | show | evaluate | anchors | onboard | forget | index`.
 
 Arguments, logging and exit codes; what a command does is in `router.commands` and the `router.*_command`s. Nothing
 heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import router as package
-from router import anchors_command, commands, onboard_command, route_command
-from router.batch import FORMATS
+from router import anchors_command, batch_command, commands, onboard_command, route_command
+from router.corpus import OUTPUTS
 from router.errors import RouterError, UsageError
+from router.lines import FORMATS
 
 logger = logging.getLogger("router.cli")  # also where this file is run as __main__
 
@@ -106,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
             _add_route,
             route_command.run_route,
         ),
+        ("batch", "route a large corpus into a folder of parts", _add_batch, batch_command.run_batch),
         ("pools", "list the checkpoint's pools and their models, or check a pool file", _add_pools, commands.run_pools),
         ("show", "print a model's facts and its learned profile", _add_show, commands.run_show),
         ("evaluate", "judge the router on recorded outcomes", _add_evaluate, commands.run_evaluate),
@@ -179,7 +181,26 @@ def _add_route(command: argparse.ArgumentParser) -> None:
     files.add_argument("--output", metavar="FILE", type=Path, help="write there, by way of FILE.partial, not to stdout")
     files.add_argument("--resume", action="store_true", help="continue the FILE.partial of an interrupted run")
     files.add_argument("--force", action="store_true", help="replace FILE; without --resume also discard FILE.partial")
-    files.add_argument(
+    _add_choice(command)
+
+
+def _add_batch(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)"
+    )
+    command.add_argument("--format", choices=batch_command.INPUTS, help="what FILE is (default: its suffix)")
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept"
+    )
+    command.add_argument(
+        "--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)"
+    )
+    _add_choice(command)
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    """How models are chosen, and what is told of it."""
+    command.add_argument(
         "--batch-size", type=_number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
     )
     choice = command.add_argument_group("the choice")

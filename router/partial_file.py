@@ -139,9 +139,12 @@ def _open_locked(partial: Path) -> BinaryIO:
     return file
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write the file under a name beside it, then rename: nobody finds a part of it."""
-    beside = path.with_name(path.name + ".new")
+def write_whole(path: Path, content: bytes, mark: str = "new") -> None:
+    """Write the file under a name beside it, then rename: nobody finds a part of it.
+
+    `mark` ends that name; processes that may write one file at a time give marks of their own.
+    """
+    beside = path.with_name(f"{path.name}.{mark}")
     beside.write_bytes(content)
     os.replace(beside, path)
 

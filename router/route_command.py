@@ -1,6 +1,6 @@
 """`router route`: one query to a readable decision, or lines of queries to JSON lines.
 
-Decides what is read and written and how a run is continued; lines are routed by `router.batch`, files kept whole by
+Decides what is read and written and how a run is continued; lines are routed by `router.lines`, files kept whole by
 `router.partial_file`.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import router as package
-from router.batch import FORMATS, GOALS, RawLine, encode_record, parse_line, read_lines, route_lines
 from router.cli_text import decision_lines
 from router.commands import find_checkpoint, load_router, show_progress
 from router.errors import UsageError
+from router.lines import FORMATS, GOALS, RawLine, encode_record, parse_line, read_lines, route_lines
 from router.partial_file import PartialFile, check_output, partial_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _check_streaming(args: Namespace, path: Path | None) -> None:
     check_output(args.output, resume=args.resume, force=args.force)
 
 
-def _options(args: Namespace, pool: Pool) -> dict[str, Any]:
+def options_of(args: Namespace, pool: Pool) -> dict[str, Any]:
     """What `Router.route` takes besides the queries, their dials and the batch size."""
     return {
         "pool": pool,
@@ -113,7 +113,7 @@ def _options(args: Namespace, pool: Pool) -> dict[str, Any]:
     }
 
 
-def _dial(args: Namespace) -> float | None:
+def dial_of(args: Namespace) -> float | None:
     """The dial, None where a budget or a quality stands in its place."""
     from router.policy import DEFAULT_DIAL
 
@@ -137,8 +137,8 @@ def _route_one(args: Namespace) -> int:
     if args.output or args.resume or args.force or args.format:
         raise UsageError("--output, --resume, --force and --format go with --input FILE or with lines on stdin")
     router = load_router(args)
-    options = _options(args, router.pool(args.pool))
-    decision = router.route(args.query, dial=_dial(args), **options)
+    options = options_of(args, router.pool(args.pool))
+    decision = router.route(args.query, dial=dial_of(args), **options)
     _log_dial(router, options)
     if args.json:
         print(json.dumps(decision.to_json(), allow_nan=False))
@@ -149,8 +149,8 @@ def _route_one(args: Namespace) -> int:
 
 def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_format: str) -> int:
     router = load_router(args)
-    pool, dial = router.pool(args.pool), _dial(args)
-    options = _options(args, pool)
+    pool, dial = router.pool(args.pool), dial_of(args)
+    options = options_of(args, pool)
     together = TOGETHER if dial is None and path is not None else None
     probe = {name: value for name, value in options.items() if not together or name not in GOALS}
     router.route(PROBE, dial=dial, **probe)  # what no query can meet is one error, not one per line
@@ -158,7 +158,7 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
         _log_dial(router, options)
     sink: PartialFile | _Printed = _Printed()
     if args.output is not None:
-        settings = _settings(args, path, line_format, pool, dial)
+        settings = settings_of(args, path, line_format, pool, dial)
         sink = PartialFile(args.output, settings, resume=args.resume, force=args.force, multiple_of=together or 1)
     kept = sink.done
     if kept:
@@ -205,7 +205,7 @@ def _progress(args: Namespace, path: Path | None) -> Any:
     return tqdm(total=total, unit="B", unit_scale=True, desc="routing", disable=not show_progress(args))
 
 
-def _settings(
+def settings_of(
     args: Namespace, path: Path | None, line_format: str, pool: Pool, dial: float | None
 ) -> Mapping[str, Any]:
     """Everything that records depend on: a partial file may only be continued where it is the same."""
@@ -221,8 +221,9 @@ def _settings(
         "dial": dial,
         "explain": args.explain,
         "index": args.index,
+        "backend": args.backend,
         "version": package.__version__,
-        **_options(args, pool),
+        **options_of(args, pool),
         "pool": pool.name,
     }
     if path is not None:

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Each module imports only from those before it. A new file gets its place here, and with it says what it may know.
 LAYERS = (
     ("errors", "arrays"),
-    ("taxonomy", "profiles", "strict_yaml", "partial_file", "hub"),
+    ("taxonomy", "profiles", "strict_yaml", "hub"),
     ("sentence_folder", "spelling", "tokenization", "bert_config", "bert", "transformer", "encoder"),
     ("stored_weights", "quantization", "onnx_format", "bert_graph", "onnx_encoder", "backend"),
     ("scoring", "likeness", "query_vectors", "learned_profiles", "served_network", "prototypes", "network", "guard"),
@@ -30,7 +30,8 @@ LAYERS = (
     ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
     ("routing",),
     ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
-    ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "cli"),
+    ("lines", "partial_file", "corpus", "cli_text", "commands", "route_command", "batch_command"),
+    ("anchors_command", "onboard_command", "cli", "batch"),
 )
 ORDER = [module for layer in LAYERS for module in layer]
 
