@@ -1,4 +1,4 @@
-"""What computes the encoder: torch, or onnxruntime in float32 or with 8-bit weights.
+"""What computes the encoder: torch in float32 or bfloat16, or onnxruntime in float32 or with 8-bit weights.
 
 Knows both encoders and when which of them can be used; nothing of heads or routing. Without torch installed all but the
 torch backend works, so torch is imported only where that is asked for.
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     Encoder = QueryEncoder | OnnxEncoder
 
 logger = logging.getLogger(__name__)
-BACKENDS = ("auto", "onnx", "onnx-int8", "torch")
+BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
 INSTALL_TORCH = "pip install 'inferencedynamics[torch]' installs it"
 
 
 def choose_backend(name: str, device: str, folder: Path) -> str:
-    """`onnx`, `onnx-int8` or `torch` for the encoder in `folder`.
+    """One of BACKENDS but `auto` for the encoder in `folder`.
 
     `auto` is onnx wherever that can be used, since it is faster at every length measured (docs/performance.md), and
     torch elsewhere. Raises UsageError for an unknown name or one that cannot be used here, which says why.
@@ -36,17 +36,22 @@ def choose_backend(name: str, device: str, folder: Path) -> str:
     if name not in BACKENDS:
         raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
     obstacle = _obstacle(device, folder)
-    if name == "torch" or (name == "auto" and obstacle):
+    if of_torch(name) or (name == "auto" and obstacle):
         if find_spec("torch") is None:
             also = f", and onnxruntime cannot be used: {obstacle}" if name == "auto" else "; or take another backend"
             raise UsageError(f"the backend torch needs torch; {INSTALL_TORCH}{also}")
         logger.debug("the encoder is computed by torch: %s", obstacle or "as asked for")
-        return "torch"
+        return "torch" if name == "auto" else name
     if name == "auto":
         return "onnx"
     if obstacle:
         raise UsageError(f"backend {name} cannot be used: {obstacle}; or take backend torch")
     return name
+
+
+def of_torch(backend: str) -> bool:
+    """Whether the backend computes in torch, the network behind the encoder included."""
+    return backend in ("torch", "torch-bf16")
 
 
 def _obstacle(device: str, folder: Path) -> str | None:
@@ -64,10 +69,12 @@ def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device
 
     Raises CheckpointError and UsageError as the encoders do.
     """
-    if backend == "torch":
+    if of_torch(backend):
         from router.encoder import QueryEncoder
 
-        return QueryEncoder.from_pretrained(folder, **settings).to(device)
+        encoder = QueryEncoder.from_pretrained(folder, **settings).to(device)
+        encoder.bf16 = backend == "torch-bf16"
+        return encoder
     return OnnxEncoder.from_pretrained(folder, **settings, int8=backend == "onnx-int8")
 
 

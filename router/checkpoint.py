@@ -19,7 +19,7 @@ from safetensors import numpy as safetensors
 
 from router import hub
 from router.arrays import host
-from router.backend import as_torch, choose_backend, load_encoder
+from router.backend import as_torch, choose_backend, load_encoder, of_torch
 from router.benchmark_scores import BenchmarkScores
 from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
 from router.dial_table import DialTable, tables_from_json, tables_to_json
@@ -84,7 +84,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: s
 def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
     """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
 
-    It is computed by `backend`, of `backend.BACKENDS`: by all but torch the network is in numpy. Raises CheckpointError
+    It is computed by `backend`, of `backend.BACKENDS`: by onnxruntime the network is in numpy. Raises CheckpointError
     for whatever is missing, altered, of an unknown version, or does not fit together; UsageError for a backend that
     cannot be used.
     """
@@ -209,7 +209,7 @@ def _stored(array: NDArray[Any]) -> NDArray[Any]:
 
 def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
     served = ServedNetwork.read(file, size)
-    if backend != "torch":
+    if not of_torch(backend):
         return served
     from router.network import RouterNetwork
 

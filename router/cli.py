@@ -27,7 +27,7 @@ logger = logging.getLogger("router.cli")  # also where this file is run as __mai
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DIAL_MAX = 10.0
-BACKENDS = ("auto", "onnx", "onnx-int8", "torch")
+BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
 ATTITUDES = ("optimistic", "neutral", "pessimistic")
 INDEX_CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")  # router.index.CHOICES, which imports torch
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
@@ -142,7 +142,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         default="auto",
-        help="what computes the encoder; auto: onnxruntime on a CPU where it is installed, else torch (default: auto)",
+        help="what computes the encoder; auto: onnxruntime on a CPU, torch on a GPU; torch-bf16 is for GPUs (default: auto)",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_verbosity(command)

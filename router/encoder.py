@@ -42,6 +42,7 @@ class QueryEncoder(ReadsTexts, nn.Module):
         self.described = described
         self.tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
         self.layers = pooled_layers(layers, self.depth)
+        self.bf16 = False  # multiply in bfloat16 when encoding: for GPUs, and processors that have it
 
     @property
     def depth(self) -> int:
@@ -109,8 +110,11 @@ class QueryEncoder(ReadsTexts, nn.Module):
 
     def collate(self, ids: Sequence[Sequence[int]], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
         """`input_ids` and `attention_mask`, (B, T) int64 each, padded on the right to the longest."""
-        input_ids, mask = self.tokenizer.pad(ids)
-        return torch.from_numpy(input_ids).to(device), torch.from_numpy(mask).to(device)
+        tensors = [torch.from_numpy(each) for each in self.tokenizer.pad(ids)]
+        if torch.device(device).type == "cuda":  # from pinned memory a copy does not wait for the kernels before it
+            tensors = [each.pin_memory() for each in tensors]
+        input_ids, mask = (each.to(device, non_blocking=True) for each in tensors)
+        return input_ids, mask
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
@@ -137,8 +141,9 @@ class QueryEncoder(ReadsTexts, nn.Module):
         training = self.training
         self.eval()
         try:
-            for rows in batches_by_length(ids, batch_size):
-                embeddings[rows] = self(*self.collate([ids[row] for row in rows], device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                for rows in batches_by_length(ids, batch_size):
+                    embeddings[rows] = self(*self.collate([ids[row] for row in rows], device))
         finally:
             if training:
                 self.train()

@@ -107,8 +107,9 @@ class Router:
         """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
 
         `index` is how candidates are found in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw.
-        `backend` is what computes the encoder: `torch`, `onnx` (onnxruntime on the CPU: the same decisions but for near
-        ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be used, torch elsewhere.
+        `backend` is what computes the encoder: `torch`, `torch-bf16` (for GPUs), `onnx` (onnxruntime on the CPU: the
+        same decisions but for near ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be
+        used, torch elsewhere.
         UsageError for one that is unknown or cannot be used.
         """
         router = cls(checkpoints.load_checkpoint(path, device, backend), device, index)

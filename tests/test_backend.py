@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from test_onboarded import make_profile
 
 from router import Router, UsageError, backend, shortlist
@@ -33,7 +34,8 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "chosen"), [("auto", "onnx"), ("onnx", "onnx"), ("onnx-int8", "onnx-int8"), ("torch", "torch")]
+    ("name", "chosen"),
+    [("auto", "onnx"), ("onnx", "onnx"), ("onnx-int8", "onnx-int8"), ("torch", "torch"), ("torch-bf16", "torch-bf16")],
 )
 def test_on_a_cpu_with_onnxruntime_each_backend_is_what_it_says(tiny_encoder: Path, name: str, chosen: str) -> None:
     assert choose_backend(name, "cpu", tiny_encoder) == chosen
@@ -83,7 +85,9 @@ def test_without_torch_and_onnxruntime_both_are_named(
 
 
 def test_an_unknown_backend_is_refused(tiny_router: Path) -> None:
-    with pytest.raises(UsageError, match="backend must be one of auto, onnx, onnx-int8, torch, got 'tensorflow'"):
+    with pytest.raises(
+        UsageError, match="backend must be one of auto, onnx, onnx-int8, torch, torch-bf16, got 'tensorflow'"
+    ):
         Router.from_pretrained(tiny_router, backend="tensorflow")
 
 
@@ -137,6 +141,15 @@ def test_eight_bits_are_close(tiny_router: Path) -> None:
     )
     np.testing.assert_allclose(int8.quality, reference.quality, rtol=0, atol=0.05)
     assert not np.array_equal(int8.quality, reference.quality)
+
+
+def test_bfloat16_is_close_and_leaves_the_weights_alone(tiny_router: Path, tmp_path: Path) -> None:
+    rounded, reference = (Router.from_pretrained(tiny_router, backend=name) for name in ("torch-bf16", "torch"))
+    one, other = rounded.predict(QUERIES).quality, reference.predict(QUERIES).quality
+    torch.testing.assert_close(one, other, rtol=0, atol=0.05)
+    assert one.dtype == torch.float32 and not torch.equal(one, other)
+    states = (router.encoder.state_dict() for router in (rounded, reference))
+    assert all(torch.equal(a, b) for a, b in zip(*(state.values() for state in states), strict=True))
 
 
 def test_a_router_by_onnx_saves_the_same_checkpoint(tiny_router: Path, tmp_path: Path) -> None:

@@ -144,7 +144,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("checkpoint")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
-    parser.add_argument("--backends", nargs="+", choices=OTHERS, default=list(OTHERS), help="default: %(default)s")
+    parser.add_argument(
+        "--backends", nargs="+", choices=OTHERS, default=["onnx", "onnx-int8"], help="default: %(default)s"
+    )
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(args)
