@@ -142,7 +142,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         default="auto",
-        help="what computes the encoder; auto: onnxruntime on a CPU, torch on a GPU; torch-bf16 is for GPUs (default: auto)",
+        help="what computes the encoder; auto: onnxruntime on a CPU, torch on a GPU (default: auto)",
     )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_verbosity(command)
