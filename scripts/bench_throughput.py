@@ -3,7 +3,7 @@
 Side by side in one run, medians of interleaved rounds with their spread: `Router.route` on windows of some batches, and
 tokenisation and encoder alone on the same windows, the limit. Queries are generated texts: no data needed.
 
-    python scripts/bench_throughput.py [--queries 512] [--rounds 5] [--device cpu]
+    python scripts/bench_throughput.py [--queries 512] [--rounds 5] [--device cpu] [--backend torch]
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ def measure(router: Router, queries: Sequence[str], rounds: int) -> list[dict[st
                     router.route(part, batch_size=batch)
 
             def encode(parts: list[list[str]] = parts, batch: int = batch) -> None:
-                with torch.inference_mode():
-                    for part in parts:
-                        router.encoder.encode(part, batch_size=batch)
+                for part in parts:
+                    router.encoder.encode(part, batch_size=batch)
 
             times = seconds(route), seconds(encode)
             if turn:
@@ -85,11 +84,19 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--backend", default="torch")
     options = parser.parse_args()
-    router = Router.from_pretrained(options.checkpoint, device=options.device, backend="torch")
+    router = Router.from_pretrained(options.checkpoint, device=options.device, backend=options.backend)
     rows = measure(router, texts(options.queries), options.rounds)
-    machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version(),
-               "torch": torch.__version__, "device": options.device, "load": os.getloadavg()[0]}  # fmt: skip
+    machine = {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": options.device,
+        "backend": options.backend,
+        "load": os.getloadavg()[0],
+    }
     print(json.dumps({"machine": machine, "queries": options.queries, "rows": rows}, indent=1))
     print("| batch | read together | queries/s (spread) | of the bare encoder's |\n|---|---|---|---|", file=sys.stderr)
     for row in rows:

@@ -1,4 +1,4 @@
-"""`python scripts/bench_peers.py` and `bench_training.py` once as commands; no time is judged."""
+"""`scripts/bench_peers.py`, `bench_training.py` and `bench_encoder.py` once as commands; no time is judged."""
 
 import json
 import subprocess
@@ -37,3 +37,12 @@ def test_training_steps_are_timed_after_those_that_warm_up(tmp_path):
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["steps"] == 3 and figures["samples_per_s"] > 0
     assert sorted(each.name for each in tmp_path.iterdir() if each.suffix != ".npy") == ["data"]
+
+
+def test_the_encoder_is_measured_in_each_precision_with_its_share_of_the_peak(tiny_router):
+    command = [sys.executable, SCRIPTS / "bench_encoder.py", "--checkpoint", tiny_router, "--tokens", "5"]
+    command += ["--batches", "2", "3", "--repeats", "1", "--peak-tflops", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["batch"], row["precision"]) for row in rows] == [(2, "bf16"), (2, "fp32"), (3, "bf16"), (3, "fp32")]
+    assert all(row["of_peak"] == row["tflops"] > 0 for row in rows)
