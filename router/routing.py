@@ -5,14 +5,12 @@ Ties encoder, network, pool and policy together and owns no maths of its own. Ax
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict, Unpack, overload
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +18,12 @@ from numpy.typing import NDArray
 from router import checkpoint as checkpoints
 from router import scoring
 from router.arrays import Array, host, like, namespace, take_columns
-from router.candidates import Candidates, Prediction, gather_candidates
+from router.candidates import Candidates, Prediction
 from router.checkpoint import Checkpoint
 from router.decision import Decision
 from router.dial_table import DialPoint, find_table
-from router.errors import PoolError, QueryError, UsageError, known_names
+from router.errors import PoolError, UsageError, known_names
+from router.gathered_pools import GatheredPools, index_file
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
 from router.index import CHOICES
@@ -35,17 +34,23 @@ from router.pools import Candidate, Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
 from router.ranked import Ranked
+from router.request import (
+    Request,
+    check_counts,
+    check_fits,
+    check_queries,
+    check_query,
+    check_unconstrained,
+    read_attitude,
+    read_names,
+)
 from router.roster import Roster
 from router.served_network import ServedNetwork
-from router.shortlist import INDEX_FROM, Shortlist
+from router.shortlist import Shortlist
 from router.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
-MAX_QUERY_CHARS = 500_000
-ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
 LISTED_TOGETHER = 32  # queries for whom a large pool is narrowed to one shortlist
-SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
-INDEX_FOLDER = "index"  # inside a checkpoint's folder
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,10 @@ class RouteOptions(TypedDict, total=False):
 class Router:
     """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder or hub id)`."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto", folder: Path | None = None
+    ) -> None:
+        """`folder` is where the checkpoint lies, None where it is no folder; the rest is as for `from_pretrained`."""
         if index not in CHOICES:
             raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
         self.checkpoint = checkpoint
@@ -94,9 +102,7 @@ class Router:
         if not isinstance(self.network, ServedNetwork):
             self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
-        self._candidates: dict[Pool, Candidates] = {}
-        self._shortlists: dict[Pool, Shortlist] = {}
-        self._index_folder: Path | None = None  # where saved indexes lie
+        self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._guard: TailGuard | None = None  # made when first asked for
         self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
 
@@ -112,29 +118,29 @@ class Router:
         used, torch elsewhere.
         UsageError for one that is unknown or cannot be used.
         """
-        router = cls(checkpoints.load_checkpoint(path, device, backend), device, index)
-        router._index_folder = Path(path) / INDEX_FOLDER if Path(path).is_dir() else None
-        return router
+        folder = Path(path) if Path(path).is_dir() else None
+        return cls(checkpoints.load_checkpoint(path, device, backend), device, index, folder)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint folder, whole or not at all, then the indexes that were made."""
         checkpoints.save_checkpoint(self.checkpoint, folder)
-        for pool, shortlist in self._shortlists.items():
-            shortlist.save(_index_file(Path(folder) / INDEX_FOLDER, pool))
+        self.gathered.save(Path(folder))
 
     def save_index(self, pool: str | Path | Pool | None = None) -> Path | None:
         """Build the pool's index if need be and write it into the checkpoint's folder; the file, None without an index.
 
         UsageError where the checkpoint is not a folder.
         """
-        if self._index_folder is None:
+        folder = self.gathered.index_folder
+        if folder is None:
             raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
         found = self.pool(pool)
-        shortlist = self._shortlist(found)
+        shortlist = self.gathered.shortlist(found)
         if shortlist is None or shortlist.index is None:
             return None
-        shortlist.save(_index_file(self._index_folder, found))
-        return _index_file(self._index_folder, found)
+        file = index_file(folder, found)
+        shortlist.save(file)
+        return file
 
     def change_pool(
         self, pool: str | Path | Pool, *, add: Iterable[Candidate] = (), remove: Iterable[str] = ()
@@ -157,10 +163,7 @@ class Router:
             raise PoolError(f"{unpriced[0]} has no price: a pool needs the prices of each model")
         if not after.candidates:
             raise PoolError(f"no model would be left in pool {before.name!r}")
-        if shortlist := self._shortlists.pop(before, None):
-            shortlist.change(self.candidates(after), kept)
-            self._shortlists[after] = shortlist
-        self._candidates.pop(before, None)
+        self.gathered.change(before, after, kept)
         return after
 
     def push_to_hub(self, repo_id: str, private: bool = True) -> str:
@@ -200,22 +203,7 @@ class Router:
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's arrays on this router's device, gathered once per pool."""
-        found = self.pool(pool)
-        if found not in self._candidates:
-            self._candidates[found] = gather_candidates(
-                found, self.roster.learned, self.systems, self.roster.models, self.roster.spread
-            )
-        return self._candidates[found]
-
-    def _shortlist(self, pool: Pool) -> Shortlist | None:
-        """What proposes candidates of a large pool, made once; None for a pool of which all are scored."""
-        if len(pool.candidates) < INDEX_FROM and self.index in ("auto", "exact"):
-            return None
-        if pool not in self._shortlists:
-            file = None if self._index_folder is None else _index_file(self._index_folder, pool)
-            protocols = self.network.size.protocols
-            self._shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, file)
-        return self._shortlists[pool]
+        return self.gathered.candidates(self.pool(pool))
 
     def profile(self, name: str) -> Profile:
         """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
@@ -309,24 +297,17 @@ class Router:
         deviation above what its profile says, at it, or below; other models are the same under each.
         Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
         """
-        for name, number in (("top", top), ("batch_size", batch_size)):
-            if not isinstance(number, int) or number < 1:
-                raise UsageError(f"{name} must be a whole number of at least 1, got {number!r}")
-        if not isinstance(query, Iterable) or isinstance(query, bytes | Mapping):
-            raise QueryError(f"give a query, a list or an iterator of queries, got {type(query).__name__}")
-        if attitude not in ATTITUDES:
-            raise UsageError(f"attitude must be one of {', '.join(ATTITUDES)}, got {attitude!r}")
-        constraints = Constraints(
-            _names("allow", allow), _names("deny", deny), tools, images, context_tokens, max_price_usd_per_mtok
-        )
+        check_counts(top=top, batch_size=batch_size)
+        check_queries(query)
+        demands = (tools, images, context_tokens, max_price_usd_per_mtok)
+        constraints = Constraints(read_names("allow", allow), read_names("deny", deny), *demands)
+        deviations = read_attitude(attitude)
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
         found_pool = self.pool(pool)
         self._warn_of_unmatched(constraints.deny, found_pool)
-        request = _Request(
-            found_pool, DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, ATTITUDES[attitude]
-        )
+        request = Request(found_pool, DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, deviations)
         if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
-            _check_unconstrained(constraints)
+            check_unconstrained(constraints)
             point = self._point(goal, request.pool)
             request = replace(request, dial=point.dial, goal=replace(goal, met_on=VALIDATION))
         if isinstance(query, str):
@@ -346,21 +327,21 @@ class Router:
             if not any(matches(model, [name]) for model in pool.ids):
                 logger.warning("deny %s matches no model of pool %s; %s", name, pool.name, known_names(name, pool.ids))
 
-    def _stream(self, queries: Iterator[str], request: _Request, batch_size: int) -> Iterator[Decision]:
+    def _stream(self, queries: Iterator[str], request: Request, batch_size: int) -> Iterator[Decision]:
         while batch := list(islice(queries, batch_size)):
             yield from self._route(batch, request, batch_size)
 
-    def _route(self, queries: Sequence[str], request: _Request, batch_size: int) -> list[Decision]:
+    def _route(self, queries: Sequence[str], request: Request, batch_size: int) -> list[Decision]:
         if not queries:
             return []
         for query in queries:
             check_query(query)
         embedding = self._embed(queries, batch_size)
-        shortlist = self._shortlist(request.pool)
+        shortlist = self.gathered.shortlist(request.pool)
         if shortlist is None:
             return self._decide(queries, embedding, request, None, batch_size)
         if request.goal is not None and request.goal.met_on == BATCH:
-            _check_fits(len(queries), len(request.pool.candidates))
+            check_fits(len(queries), len(request.pool.candidates))
             return self._decide(queries, embedding, request, None, batch_size)
         dials, _ = cost_weights(request.dial, len(queries), shortlist.candidates.cost_range_usd)
         decisions = []
@@ -374,7 +355,7 @@ class Router:
         self,
         queries: Sequence[str],
         embedding: Array,
-        request: _Request,
+        request: Request,
         shortlist: Shortlist | None,
         batch_size: int,
     ) -> list[Decision]:
@@ -394,14 +375,14 @@ class Router:
             candidates = candidates.take(rows[0] if len(rows) == 1 else np.unique(np.concatenate(rows)))
         seen = candidates.predict(*read, request.attitude)
         admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
-        dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
+        dials, weights, chosen = request.weigh(seen, admitted, candidates.cost_range_usd)
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
             by = (weights, admitted)
             read_without = (embedding, shorter, tails)
             embedding, flagged = self._if_dearer(queries, candidates, read_without, seen, by, request.attitude)
             seen = self._predict(candidates, embedding, queries, request.attitude)
-            dials, weights, chosen = _weigh(request, seen, admitted, candidates.cost_range_usd)
+            dials, weights, chosen = request.weigh(seen, admitted, candidates.cost_range_usd)
         utility, order = rank(seen.quality, seen.cost_usd, weights, admitted, max(request.top, 2))
         orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         if chosen is not None:  # each is its query's best, at the edge of its weights as good as another
@@ -462,77 +443,3 @@ class Router:
         flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
         xp = namespace(embedding)
         return xp.where(like(dearer, embedding, dtype=xp.bool), shorter, embedding), flagged
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What is asked of all queries routed together."""
-
-    pool: Pool
-    dial: float | Sequence[float]
-    goal: Goal | None
-    constraints: Constraints
-    top: int
-    guard: bool
-    attitude: float  # standard deviations
-
-
-def _weigh(
-    request: _Request, seen: Prediction, admitted: NDArray[np.bool_], cost_range_usd: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int] | None]:
-    """Dials and what a dollar is worth at each, (B,) both, and the choices (B,) where a list's goal makes them."""
-    if request.goal is None or request.goal.met_on != BATCH:
-        return *cost_weights(request.dial, len(admitted), cost_range_usd), None
-    assigned = request.goal.assign(seen.quality, seen.cost_usd, admitted)
-    weights = assigned.weight
-    return scoring.dial_of_weight(weights, cost_range_usd), weights, assigned.choice.tolist()
-
-
-def _check_fits(queries: int, models: int) -> None:
-    """UsageError where a goal for a list would have too many pairs of query and model scored at once."""
-    most = max(SCORED_TOGETHER // models, 1)
-    if queries > most:
-        raise UsageError(
-            "a budget or quality for a list weighs every model of the pool for every query, and "
-            f"{queries:,} queries on {models:,} models are too many: give at most {most:,} at a time, or a dial"
-        )
-
-
-def _index_file(folder: Path, pool: Pool) -> Path:
-    """Of a name that tells pools of one name apart, and that every file system takes."""
-    members = hashlib.sha256("\n".join(pool.ids).encode()).hexdigest()[:8]
-    return folder / f"{quote(pool.name, safe=' ')[:80]}-{members}.safetensors"
-
-
-def _check_unconstrained(constraints: Constraints) -> None:
-    if constraints != Constraints():
-        raise UsageError(
-            "a budget or quality for one query or a stream is met by a dial measured with all of the pool's models, "
-            "but allow, deny or a demand leaves some out: give a list of queries, on the command line --input FILE, "
-            "for which it is met exactly; or give a dial"
-        )
-
-
-def check_query(query: object) -> None:
-    """QueryError for anything that cannot be routed: not a string, blank, too long, or broken Unicode."""
-    if not isinstance(query, str):
-        raise QueryError(f"a query must be a string, got {type(query).__name__}")
-    if not query.strip():
-        raise QueryError("the query is empty: give at least one character that is not white space")
-    if len(query) > MAX_QUERY_CHARS:
-        raise QueryError(
-            f"the query has {len(query):,} characters; at most {MAX_QUERY_CHARS:,} can be routed: shorten it"
-        )
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        raise QueryError(f"the query is not valid Unicode ({error.reason} at character {error.start})") from error
-
-
-def _names(flag: str, names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise UsageError(f"{flag} takes a list of names or wildcards, got the string {names!r}: write [{names!r}]")
-    listed = tuple(names) if isinstance(names, Iterable) else (names,)
-    if not all(isinstance(name, str) for name in listed):
-        raise UsageError(f"{flag} takes a list of names or wildcards, got {names!r}")
-    return listed

@@ -213,6 +213,11 @@ class Shortlist:
         return index
 
 
+def is_needed(models: int, index: str) -> bool:
+    """Whether a pool of so many models has a shortlist, by how candidates are to be found (`router.index.CHOICES`)."""
+    return models >= INDEX_FROM or index not in ("auto", "exact")
+
+
 def _best(
     candidates: Candidates,
     query: QueryVectors,

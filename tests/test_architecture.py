@@ -28,7 +28,7 @@ LAYERS = (
     ("topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
     ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
     ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
-    ("routing",),
+    ("gathered_pools", "request", "routing"),
     ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
     ("lines", "partial_file", "corpus", "cli_text", "commands", "route_command", "batch_command"),
     ("anchors_command", "onboard_command", "cli", "batch"),

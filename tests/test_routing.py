@@ -9,7 +9,8 @@ import pytest
 import torch
 from onboarding_world import TEXTS
 
-from router import cli, routing
+from router import cli
+from router import request as requests
 from router.candidates import Candidates, gather_candidates
 from router.checkpoint import Checkpoint
 from router.dial_table import measure_dials
@@ -22,7 +23,8 @@ from router.policy import cost_weights
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
 from router.query_vectors import Dimensions
-from router.routing import MAX_QUERY_CHARS, Router
+from router.request import MAX_QUERY_CHARS
+from router.routing import Router
 from router.taxonomy import CAPABILITIES, Taxonomy
 
 SYSTEMS = (System("large", "chat"), System("small", "chat"), System("mid", "chat"), System("large", "exam"))
@@ -387,4 +389,4 @@ def test_another_attitude_is_refused(router, attitude):
 
 
 def test_the_command_line_offers_the_attitudes_that_the_router_knows():
-    assert tuple(routing.ATTITUDES) == cli.ATTITUDES == ATTITUDES
+    assert tuple(requests.ATTITUDES) == cli.ATTITUDES == ATTITUDES

@@ -12,10 +12,11 @@ import torch
 from router import Router, index, shortlist
 from router.checkpoint import save_checkpoint
 from router.errors import NoCandidateError, PoolError, UsageError
+from router.gathered_pools import index_file
 from router.index_kinds import find_faiss
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
-from router.routing import LISTED_TOGETHER, _index_file
+from router.routing import LISTED_TOGETHER
 from train.large_pools import large_checkpoint
 
 M = 600
@@ -55,7 +56,7 @@ def checkpoint(tiny_checkpoint):
 def whole(checkpoint):
     """Scores everybody, also while `listed` takes 100 models for many."""
     router = Router(checkpoint)
-    router._shortlist = lambda pool: None
+    router.gathered.shortlist = lambda pool: None
     return router
 
 
@@ -63,7 +64,6 @@ def whole(checkpoint):
 def listed(request, checkpoint, monkeypatch):
     """Routes among shortlists, however small the pool."""
     monkeypatch.setattr(shortlist, "INDEX_FROM", 100)
-    monkeypatch.setattr("router.routing.INDEX_FROM", 100)
     return Router(checkpoint, index=request.param)
 
 
@@ -81,7 +81,7 @@ def test_decisions_are_those_among_all_candidates(whole, listed, dial):
     assert len(QUERIES) > LISTED_TOGETHER
     decided = listed.route(QUERIES, dial=dial, top=3)
     same(decided, whole.route(QUERIES, dial=dial, top=3))
-    assert listed._shortlists and not whole._shortlists
+    assert listed.gathered.shortlists and not whole.gathered.shortlists
     assert [listed.route(query, dial=dial).model for query in QUERIES[:3]] == [d.model for d in decided[:3]]
 
 
@@ -139,7 +139,7 @@ def test_a_single_model_that_meets_the_demands_is_chosen_without_reasons_and_sai
 def test_a_goal_for_a_list_still_weighs_everybody(whole, listed, monkeypatch):
     goal = {"quality_at_least": 0.5}
     assert [d.model for d in listed.route(QUERIES, **goal)] == [d.model for d in whole.route(QUERIES, **goal)]
-    monkeypatch.setattr("router.routing.SCORED_TOGETHER", 10 * M)
+    monkeypatch.setattr("router.request.SCORED_TOGETHER", 10 * M)
     with pytest.raises(UsageError, match="48 queries on 600 models are too many: give at most 10 at a time"):
         listed.route(QUERIES, **goal)
 
@@ -153,7 +153,7 @@ def test_the_guard_looks_at_the_route_with_the_tail_and_without(whole, listed):
 
 def test_a_changed_pool_keeps_its_index_and_routes_as_one_made_anew(listed, whole):
     listed.route(QUERIES[0])
-    built = [each.index for each in listed._shortlists.values()]
+    built = [each.index for each in listed.gathered.shortlists.values()]
     best = listed.route(QUERIES, dial=0)
     gone = sorted({d.model for d in best})
     twin = Candidate(ModelFacts("twin", 0.01, 0.01), System(best[0].model, "chat"))
@@ -162,7 +162,7 @@ def test_a_changed_pool_keeps_its_index_and_routes_as_one_made_anew(listed, whol
     decided = listed.route(QUERIES, pool=pool, dial=3)
     same(decided, whole.route(QUERIES, pool=pool, dial=3))
     assert "twin" in {a.model for d in decided for a in d.alternatives}
-    assert [each.index for each in listed._shortlists.values()] == built
+    assert [each.index for each in listed.gathered.shortlists.values()] == built
     with pytest.raises(PoolError, match="unknown model 'nobody'"):
         listed.change_pool(pool, remove=["nobody"])
     with pytest.raises(PoolError, match="has the name of another"):
@@ -175,7 +175,7 @@ def test_an_index_is_saved_with_the_checkpoint_and_built_anew_where_it_does_not_
     router = Router(checkpoint, index=kind)
     models = [d.model for d in router.route(QUERIES, dial=3)]
     router.save_pretrained(tmp_path / "router")
-    file = _index_file(tmp_path / "router" / "index", router.pool())
+    file = index_file(tmp_path / "router" / "index", router.pool())
     assert file.is_file() and "building an index of 600 models" in caplog.text
     caplog.clear()
     again = Router.from_pretrained(tmp_path / "router", index=kind)
@@ -204,7 +204,7 @@ def test_an_unknown_kind_is_refused(checkpoint):
 
 
 def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpoint, monkeypatch, caplog):
-    monkeypatch.setattr("router.routing.INDEX_FROM", 100)
+    monkeypatch.setattr("router.shortlist.INDEX_FROM", 100)
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.setattr(index, "_told", set())
     find_faiss.cache_clear()
@@ -212,7 +212,7 @@ def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpo
         for wanted in ("auto", "ivf"):
             router = Router(checkpoint, index=wanted)
             same(router.route(QUERIES, dial=4), whole.route(QUERIES, dial=4))
-            assert [each.index.kind for each in router._shortlists.values()] == ["product"]
+            assert [each.index.kind for each in router.gathered.shortlists.values()] == ["product"]
     finally:
         find_faiss.cache_clear()
     said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
@@ -222,7 +222,7 @@ def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpo
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["auto", "exact", *KINDS])
 def test_decisions_on_a_gpu_are_those_on_a_cpu(kind, whole, checkpoint, monkeypatch):
-    monkeypatch.setattr("router.routing.INDEX_FROM", 100)
+    monkeypatch.setattr("router.shortlist.INDEX_FROM", 100)
     decided = Router(deepcopy(checkpoint), device="cuda", index=kind).route(QUERIES, dial=4, tools=True)
     assert [d.model for d in decided] == [d.model for d in whole.route(QUERIES, dial=4, tools=True)]
 
@@ -241,10 +241,9 @@ def test_of_many_copies_the_same_one_is_taken_as_when_all_are_scored(onboarding_
         members.append(Candidate(ModelFacts(f"{system.model}-{copy}", price, price), system))
     pool = Pool("copies", tuple(members), 0.001)
     whole = Router(onboarding_world.checkpoint)
-    monkeypatch.setattr("router.routing.INDEX_FROM", 8)
     monkeypatch.setattr("router.shortlist.INDEX_FROM", 8)
     narrowed = Router(onboarding_world.checkpoint, index=index)
-    monkeypatch.setattr(whole, "_shortlist", lambda pool: None)
+    monkeypatch.setattr(whole.gathered, "shortlist", lambda pool: None)
     for text in TEXTS[:10]:
         one, other = (router.route(text, pool=pool, dial=dial) for router in (whole, narrowed))
         assert (other.cost_usd, other.quality) == (pytest.approx(one.cost_usd), pytest.approx(one.quality))
@@ -258,7 +257,7 @@ def test_a_damaged_index_is_built_anew(onboarding_world, monkeypatch, tmp_path, 
     save_checkpoint(onboarding_world.checkpoint, tmp_path / "router")
     pool = Pool("big", onboarding_world.checkpoint.pools["both"].candidates, 0.001)
     first = Router.from_pretrained(tmp_path / "router", index="flat")
-    first._shortlist(pool)
+    first.gathered.shortlist(pool)
     file = first.save_index(pool)
     assert file is not None
     with safe_open(file, "numpy") as content:

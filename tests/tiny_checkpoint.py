@@ -78,7 +78,7 @@ def make_steerable_router(checkpoint: Checkpoint, texts: Sequence[str]) -> Route
     lead = (quality[:, 0].logit() - quality[:, 1].logit()).median()
     with torch.no_grad():
         router.network.profiles.bias[SYSTEMS.index(System("large", "chat"))] -= lead
-    router._candidates.clear()  # gathered before the change
+    router.gathered._candidates.clear()  # gathered before the change
     return router
 
 
