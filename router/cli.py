@@ -1,4 +1,4 @@
-"""The command line: `router route | pools | show | evaluate | anchors | onboard | forget | index`.
+"""The command line: `router route | pools | show | evaluate | anchors | onboard | forget | index | keys`.
 
 Arguments, logging and exit codes; what a command does is in `router.commands` and the `router.*_command`s. Nothing
 heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import router as package
-from router import anchors_command, commands, onboard_command, route_command
+from router import anchors_command, commands, keys_command, onboard_command, route_command
 from router.batch import FORMATS
 from router.errors import RouterError, UsageError
 
+Commands = argparse._SubParsersAction  # which argparse does not name otherwise
 logger = logging.getLogger("router.cli")  # also where this file is run as __main__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -126,7 +127,40 @@ def build_parser() -> argparse.ArgumentParser:
         _add_changed(command, changes) if changes else _add_common(command)
         add(command)
         command.set_defaults(run=run)
+    _add_keys(kinds)
     return parser
+
+
+def _add_keys(kinds: Commands) -> None:
+    """`router keys`, which is three commands and knows no checkpoint."""
+    text = "make, list and revoke the keys of clients of `router serve`"
+    keys = kinds.add_parser("keys", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    _add_verbosity(keys)
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text, run in (
+        ("create", "make a key and print its secret, once", keys_command.run_create),
+        ("list", "list the keys, never their secrets", keys_command.run_list),
+        ("revoke", "refuse a key from now on, also in servers that run", keys_command.run_revoke),
+    ):
+        action = actions.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
+        )
+        if name == "create":
+            action.add_argument("name", metavar="NAME", help="whose key it is")
+            action.add_argument(
+                "--requests-per-minute", type=_number(int, 1), metavar="N", help="the most it may ask (default: any)"
+            )
+        elif name == "revoke":
+            action.add_argument("id", metavar="ID", help="the key's id, as `router keys list` shows it")
+        action.add_argument(
+            "--file",
+            type=Path,
+            metavar="FILE",
+            help="where the keys are (default: ROUTER_KEYS, else inferencedynamics/keys.json in the user's settings)",
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+        _add_verbosity(action)
+        action.set_defaults(run=run)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:

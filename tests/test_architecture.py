@@ -31,9 +31,9 @@ LAYERS = (
     ("routing",),
     ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
     ("serving.json_body", "serving.conversation", "serving.engine"),
-    ("serving.private_file", "serving.log_file", "serving.decision_log", "serving.keys", "serving.rate_limits"),
-    ("serving.metrics", "serving.sessions"),
-    ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "cli"),
+    ("serving.private_file", "serving.log_rows", "serving.log_file", "serving.decision_log"),
+    ("serving.keys", "serving.rate_limits", "serving.metrics", "serving.session_keys", "serving.sessions"),
+    ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "keys_command", "cli"),
 )
 ORDER = [module for layer in LAYERS for module in layer]
 
