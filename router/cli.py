@@ -1,4 +1,4 @@
-"""The command line: `router route | pools | show | evaluate | anchors | onboard | forget | index | keys`.
+"""The command line: `router route | pools | show | evaluate | anchors | onboard | forget | index | keys | serve`.
 
 Arguments, logging and exit codes; what a command does is in `router.commands` and the `router.*_command`s. Nothing
 heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import router as package
-from router import anchors_command, commands, keys_command, onboard_command, route_command
+from router import anchors_command, commands, keys_command, onboard_command, route_command, serve_command
 from router.batch import FORMATS
 from router.errors import RouterError, UsageError
 
@@ -119,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         ("forget", "take an onboarded model out again", _add_forget, onboard_command.run_forget),
         ("index", "build a large pool's index and keep it in the checkpoint's folder", _add_index, commands.run_index),
+        ("serve", "route and forward requests over HTTP, as OpenAI's API", _add_serve, serve_command.run_serve),
     ):
         command = kinds.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
@@ -289,6 +290,19 @@ def _add_show(command: argparse.ArgumentParser) -> None:
 
 def _add_index(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pool", metavar="NAME|FILE", help="the pool (default: the checkpoint's default)")
+    _add_kind(command)
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve"
+    )
+    command.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1); elsewhere needs keys")
+    command.add_argument("--port", type=_number(int, 0, 65535), metavar="N", help="(default: 8080; 0: any free one)")
+    command.add_argument("--keys", metavar="FILE", help="client keys, made by `router keys create`")
+    command.add_argument("--decision-log", metavar="FILE", help="keep decisions and outcomes in this SQLite file")
+    command.add_argument("--check", action="store_true", help="only print every problem of the configuration")
+    command.add_argument("--plain-log", action="store_true", help="log lines for people, not JSON")
     _add_kind(command)
 
 

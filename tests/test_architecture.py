@@ -33,7 +33,12 @@ LAYERS = (
     ("serving.json_body", "serving.conversation", "serving.engine"),
     ("serving.private_file", "serving.log_rows", "serving.log_file", "serving.decision_log"),
     ("serving.keys", "serving.rate_limits", "serving.metrics", "serving.session_keys", "serving.sessions"),
-    ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "keys_command", "cli"),
+    ("serving.failures", "serving.breaker", "serving.load", "serving.outcomes", "serving.relay", "serving.plan"),
+    ("serving.settings", "serving.litellm_sdk", "serving.upstreams", "serving.forwarding", "serving.service"),
+    ("serving.decisions", "serving.access", "serving.gateway", "serving.decision_service", "serving.openapi"),
+    ("serving.app", "serving.json_log", "serving.server"),
+    ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "keys_command"),
+    ("serve_command", "cli"),
 )
 ORDER = [module for layer in LAYERS for module in layer]
 
