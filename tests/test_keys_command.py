@@ -81,6 +81,7 @@ def test_another_file_may_be_named(keys: Command, file: Path, tmp_path: Path) ->
     ids=str,
 )
 def test_wrong_usage_is_one_clear_error(keys: Command, file: Path, argv: list[str], message: str) -> None:
+    keys("create", "ci")
     code, out, err = keys(*argv)
     assert (code, out) == (2, "")
     assert message in err
