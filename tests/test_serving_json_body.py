@@ -46,6 +46,8 @@ def test_values_are_those_of_the_standard_library() -> None:
         (b'{"a": "\xff"}', "not UTF-8"),
         (b"\xef\xbb\xbf{}", "expected {"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests too deeply; at most 64"),
+        (b'{"a": [' + b"[]," * 1_000_000 + b"1]}", "more than 1,000,000 opening brackets"),
+        (b"{" + b'"a":1,' * 500_000 + b'"a":1}', "more than 1,000 keys"),
         (b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}", "nests too deeply; at most 64"),
     ],
 )
@@ -56,3 +58,8 @@ def test_what_is_no_json_object_is_refused_with_the_reason(raw: bytes, message: 
 
 def test_the_deepest_body_allowed_is_read() -> None:
     assert read_body(b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}").values
+
+
+def test_a_key_given_many_times_is_changed_everywhere_and_takes_no_time() -> None:
+    body = read_body(b'{"model":"auto",' + b'"model":"other",' * 900 + b'"x":1}')
+    assert body.with_value("model", "m") == b"{" + b'"model":"m",' * 901 + b'"x":1}'

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the C scanner of strings, public by use
 from typing import Any, NoReturn
@@ -16,6 +16,8 @@ from router.errors import QueryError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 MAX_DEPTH = 64  # arrays and objects inside each other
+MAX_BRACKETS = 1_000_000  # also inside strings; each may be an object to make, and nothing else runs meanwhile
+MAX_KEYS = 1000  # of the object itself, read one by one; no request of the protocol has a tenth
 
 
 class BodyError(QueryError):
@@ -28,7 +30,7 @@ class JsonBody:
 
     text: str
     values: Mapping[str, Any]
-    spans: Mapping[str, tuple[tuple[int, int], ...]]  # of each key one (start, end) for every time it is given
+    spans: Mapping[str, Sequence[tuple[int, int]]]  # of each key one (start, end) for every time it is given
 
     def with_value(self, key: str, value: str) -> bytes:
         """The body as it was but for the value of `key`, wherever that is given; every other byte is the client's.
@@ -49,6 +51,8 @@ def read_body(raw: bytes, max_depth: int = MAX_DEPTH) -> JsonBody:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BodyError(f"the body is not UTF-8 (byte {error.start}); send a JSON object in UTF-8") from None
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise BodyError(f"the body has more than {MAX_BRACKETS:,} opening brackets: send less at a time")
     try:
         values, spans = _object(text)
     except json.JSONDecodeError as error:
@@ -68,10 +72,11 @@ def _refuse(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
-def _object(text: str) -> tuple[dict[str, Any], dict[str, tuple[tuple[int, int], ...]]]:
+def _object(text: str) -> tuple[dict[str, Any], dict[str, list[tuple[int, int]]]]:
     """The values of the one object in `text`, the last of those given twice, and the spans of all."""
     values: dict[str, Any] = {}
-    spans: dict[str, tuple[tuple[int, int], ...]] = {}
+    spans: dict[str, list[tuple[int, int]]] = {}
+    keys = 0
     at = _expect(text, _skip(text, 0), "{")
     if text[at : at + 1] == "}":
         at += 1
@@ -80,7 +85,10 @@ def _object(text: str) -> tuple[dict[str, Any], dict[str, tuple[tuple[int, int],
             key, at = scanstring(text, _expect(text, at, '"', skip=False), True)
             start = _expect(text, _skip(text, at), ":")
             values[key], end = _DECODER.raw_decode(text, start)
-            spans[key] = (*spans.get(key, ()), (start, end))
+            spans.setdefault(key, []).append((start, end))
+            keys += 1
+            if keys > MAX_KEYS:
+                raise ValueError(f"it has more than {MAX_KEYS:,} keys")
             at = _skip(text, end)
             if text[at : at + 1] == "}":
                 at += 1
