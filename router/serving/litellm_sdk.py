@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 
 from router.pools import Upstream
+from router.serving.json_body import BodyError
+from router.serving.litellm_request import sdk_parameters
 
 CALLS = {"/chat/completions": "acompletion", "/responses": "aresponses"}
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}  # read at import
@@ -29,8 +31,12 @@ class LiteLLMTransport(httpx.AsyncBaseTransport):
         call = CALLS.get(request.url.path)
         if call is None:
             return _error(404, f"{upstream.provider} is asked by LiteLLM, which knows {', '.join(CALLS)} only")
+        try:
+            parameters = sdk_parameters(request.url.path, json.loads(await request.aread()))
+        except BodyError as error:
+            return _error(400, str(error))
         litellm = _litellm()
-        options = json.loads(await request.aread()) | {
+        options = parameters | {
             "model": f"{upstream.provider}/{upstream.model}",
             "api_key": request.extensions[KEY],
             "timeout": upstream.timeout_s,
