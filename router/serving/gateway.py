@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from router.serving.access import ClientLeftError
 from router.serving.conversation import READERS, Conversation
 from router.serving.decisions import decide, log_decision
 from router.serving.failures import RequestError, request_error, retry_after
+from router.serving.form_model import FormModel, read_form
 from router.serving.forwarding import Attempt, forward
 from router.serving.json_body import JsonBody, read_body
 from router.serving.log_rows import OutcomeRow
@@ -35,7 +35,6 @@ from router.serving.upstreams import PASSED_ON, Answer, Ask, Stream, StreamBroke
 logger = logging.getLogger(__name__)
 ROUTED = tuple(READERS)
 T = TypeVar("T")
-_FORM_MODEL = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]{0,500})(?=\r\n--)')
 
 
 @dataclass
@@ -141,7 +140,7 @@ async def _routed(
         raise RequestError(
             "log_full", "the decision log is full, and the server is told to refuse then", retry_after(60)
         )
-    conversation: Conversation = READERS[request.url.path](body.values)
+    conversation: Conversation = READERS[_path(request)](body.values)
     headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
     decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request))
     record = Record(service, decided.id, decided.plan.order[0], session=decided.session)
@@ -157,31 +156,27 @@ async def _routed(
     )
     record.chosen, record.target, record.attempt = answered.chosen, answered.target, answered.attempts
     record.latency_s = answered.answer.latency_s
-    return Relayed(answered.answer, record, request.url.path, events=conversation.stream)
+    return Relayed(answered.answer, record, _path(request), events=conversation.stream)
 
 
 async def passed_path(request: Request) -> Relayed:
     """Any other path of the OpenAI protocol: passed on to the model that its body names."""
     service: Service = request.app.state.service
     setup = service.setup
-    raw, kind = await request.body(), request.headers.get("content-type", "")
-    if kind.startswith("multipart/form-data"):
-        named = _FORM_MODEL.search(raw)
-        model = named[2].decode("utf-8", "replace") if named else ""
-    else:
-        body = read_body(raw, setup.settings.max_depth) if raw else None
-        model = _model(body.values) if body else ""
+    path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
+    body: JsonBody | None = None
+    form: FormModel | None = None
+    if kind.lower().startswith("multipart/"):
+        form = read_form(raw, kind)
+    elif raw:
+        body = read_body(raw, setup.settings.max_depth)
+    model = form.model if form else _model(body.values) if body else ""
     if not model:
-        raise RequestError(
-            "not_routed", f"{request.url.path} needs a body that names a concrete model; {_routed_names()}"
-        )
+        raise RequestError("not_routed", f"{path} needs a body that names a concrete model; {_routed_names()}")
     if model.startswith("auto") and AUTO.fullmatch(model):
-        raise RequestError("not_routed", f"model {model!r} is not routed on {request.url.path}; {_routed_names()}")
+        raise RequestError("not_routed", f"model {model!r} is not routed on {path}; {_routed_names()}")
     sent = _sent_name(setup, model)
-    if kind.startswith("multipart/form-data"):
-        raw = _FORM_MODEL.sub(lambda match: match[1] + sent.encode(), raw, count=1)
-    elif body is not None:
-        raw = body.with_value("model", sent)
+    raw = form.with_model(sent) if form else body.with_value("model", sent) if body else raw
     return await _passed(request, service, setup, model, raw, {})
 
 
@@ -189,12 +184,12 @@ async def _passed(
     request: Request, service: Service, setup: Setup, model: str, raw: bytes, values: Mapping[str, Any]
 ) -> Relayed:
     """The answer of a concrete model: asked once, whatever its breaker says, since nobody else may answer."""
-    if not is_safe_path(request.url.path.removeprefix("/v1")):
+    if not is_safe_path(_path(request).removeprefix("/v1")):
         raise RequestError("not_found", "the path has signs that are not passed on")
     target = setup.upstreams.targets[model]
     record = Record(service, target=target)
     streams = values.get("stream") is True
-    ask = _ask(request, routed=request.url.path in ROUTED, streams=streams)
+    ask = _ask(request, routed=_path(request) in ROUTED, streams=streams)
     answer = await _unless_left(request, setup.upstreams.ask(target, ask, raw, setup.settings.deadline_s), record)
     record.latency_s = answer.latency_s
     kind = answer.outcome.kind
@@ -204,12 +199,23 @@ async def _passed(
         raise RequestError("upstream_timeout", f"{model} did not answer in time")
     if answer.outcome.status is None or kind == "broken":
         raise RequestError("upstream_failed", f"{model} did not answer as it should: {kind}")
-    return Relayed(answer, record, request.url.path, events=streams)
+    return Relayed(answer, record, _path(request), events=streams)
 
 
 def _ask(request: Request, *, routed: bool, streams: bool) -> Ask:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-    return Ask(request.method, request.url.path.removeprefix("/v1"), request.url.query, headers, routed, streams)
+    query = request.scope["query_string"].decode("latin-1")
+    for name, value in [*headers.items(), ("query", query)]:
+        if not (value.isascii() and value.isprintable()):
+            raise RequestError(
+                "invalid_request", f"{name} has signs that are not passed on; allowed is printable ASCII"
+            )
+    return Ask(request.method, _path(request).removeprefix("/v1"), query, headers, routed, streams)
+
+
+def _path(request: Request) -> str:
+    """The path that was asked for. Not `request.url`, which is made of what the client wrote as Host."""
+    return str(request.scope["path"])
 
 
 def _model(values: Mapping[str, Any]) -> str:
