@@ -101,6 +101,8 @@ class DecisionLog:
 
     def get(self, decision_id: str) -> dict[str, Any] | None:
         """The decision with its outcomes and feedback, written already or not; None: unknown. Reads the disk."""
+        if not decision_id.isascii():  # none of ours, and maybe nothing that SQLite takes
+            return None
         with self._lock:
             waiting = list(self._rows)
         return self._file.read(decision_id, [row for row in waiting if row.decision_id == decision_id])

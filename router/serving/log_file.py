@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from router.serving.log_rows import (
     DECISION,
     FEEDBACK,
@@ -131,18 +131,18 @@ class LogFile:
         return bad
 
     def read(self, decision_id: str, waiting: Iterable[Row] = ()) -> dict[str, Any] | None:
-        """The whole decision, or None; `waiting` are rows about it that may not be in the file yet, and win."""
+        """The whole decision, or None; `waiting` are rows about it that may not be in the file yet, and win.
+
+        Raises sqlite3.Error where the file cannot be read.
+        """
         decision: tuple[Any, ...] | None = None
         outcomes: dict[int, tuple[Any, ...]] = {}
         feedback: tuple[Any, ...] | None = None
-        try:
-            with self._reading:
-                decision = self._select("decisions", DECISION, "id", decision_id).fetchone()
-                for each in self._select("outcomes", OUTCOME, "decision_id", decision_id):
-                    outcomes[each[OUTCOME.index("attempt")]] = each
-                feedback = self._select("feedback", FEEDBACK, "decision_id", decision_id).fetchone()
-        except (sqlite3.Error, UnicodeEncodeError) as error:  # the id may be anything that a client writes
-            raise RouterError(f"the decision log {self.path} cannot be read: {error}") from error
+        with self._reading:
+            decision = self._select("decisions", DECISION, "id", decision_id).fetchone()
+            for each in self._select("outcomes", OUTCOME, "decision_id", decision_id):
+                outcomes[each[OUTCOME.index("attempt")]] = each
+            feedback = self._select("feedback", FEEDBACK, "decision_id", decision_id).fetchone()
         for row in waiting:
             try:
                 columns = self._columns(row)
