@@ -23,6 +23,7 @@ from router.serving.plan import Plan
 from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id
 
 MOST_QUERIES = 1000  # of a batch
+MOST_NAMES, LONGEST_NAME = 100, 200  # allowed or denied at a time; as many wildcards as Python keeps compiled
 CONVERSATION = {"messages": "/v1/chat/completions", "input": "/v1/responses"}
 TAKEN_ALONG = ("tools", "functions", "response_format", "text", "instructions", "user", "max_tokens",
                "max_completion_tokens", "max_output_tokens")  # fmt: skip  # of a conversation's body
@@ -38,6 +39,14 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
     raise ValueError(f"got {shown(value)}; write a list of texts")
+
+
+def _names(value: Any) -> list[str]:
+    """Names or wildcards: short, since the time to read a wildcard grows with the square of its length."""
+    found = _strings(value)
+    if len(found) <= MOST_NAMES and all(len(each) <= LONGEST_NAME for each in found):
+        return found
+    raise ValueError(f"write at most {MOST_NAMES:,} names or wildcards of at most {LONGEST_NAME} characters")
 
 
 def _queries(value: Any) -> list[str]:
@@ -71,8 +80,8 @@ def _top(value: Any) -> int:
 OPTIONS = {
     "budget_usd_per_1k": Field(not_negative),
     "quality_at_least": Field(not_negative),
-    "allow": Field(_strings),
-    "deny": Field(_strings),
+    "allow": Field(_names),
+    "deny": Field(_names),
     "tools": Field(flag),
     "images": Field(flag),
     "context_tokens": Field(_count),
