@@ -52,6 +52,8 @@ class FaultUpstream:
     count: int = 0
     answered: int = 0  # requests that got a whole answer of status 200
     port: int = 0
+    streaming: int = 0  # streams that are open
+    most_streaming: int = 0
 
     @property
     def api_base(self) -> str:
@@ -99,7 +101,12 @@ class FaultUpstream:
                     self.requests.append(seen)
                 number, self.count = self.count, self.count + 1
                 fault = self.fault(number) if callable(self.fault) else self.fault
-                if not await self._answer(seen, fault, writer):
+                try:
+                    goes_on = await self._answer(seen, fault, writer)
+                except (ValueError, TypeError, AttributeError, KeyError, IndexError):  # no request of the protocol
+                    _write(writer, 400, error("cannot be read", "odd"))
+                    goes_on = True
+                if not goes_on:
                     return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
@@ -138,14 +145,19 @@ class FaultUpstream:
             return True
         asked = seen.json
         if asked.get("stream"):
-            return await self._stream(asked, seen.path, kind, writer)
+            self.streaming += 1
+            self.most_streaming = max(self.most_streaming, self.streaming)
+            try:
+                return await self._stream(asked, seen.path, kind, writer)
+            finally:
+                self.streaming -= 1
         raw = json.dumps(self.answer(asked, seen.path)).encode()
         if kind == "reset_in_body":
             writer.write(_head(200, JSON, f"content-length: {len(raw)}\r\n") + raw[: len(raw) // 2])
             await writer.drain()
             return _reset(writer)
-        _write(writer, 200, raw[: len(raw) // 2] if kind == "truncated" else raw)
         self.answered += kind != "truncated"
+        _write(writer, 200, raw[: len(raw) // 2] if kind == "truncated" else raw)
         return True
 
     def answer(self, asked: dict[str, Any], path: str) -> dict[str, Any]:
@@ -175,9 +187,9 @@ class FaultUpstream:
             await writer.drain()
             if self.gap_s:
                 await asyncio.sleep(self.gap_s)
+        self.answered += 1
         writer.write(b"0\r\n\r\n")
         await writer.drain()
-        self.answered += 1
         return True
 
     def events(self, asked: dict[str, Any], path: str) -> list[bytes]:

@@ -24,6 +24,7 @@ from router.serving.upstreams import StreamBrokenError
 
 logger = logging.getLogger(__name__)
 OPEN = ("/health",)  # without a key
+KINDS = ("application/json", "multipart/form-data")  # of bodies; what a web page can send unasked is not among them
 CORS_SECONDS = "600"
 
 
@@ -160,6 +161,9 @@ def _limited(receive: Receive, headers: Headers, setup: Setup) -> Receive:
         raise RequestError("body_too_large", f"the body has {int(declared):,} bytes, at most {most:,} are read")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError("unsupported_media_type", "send the body without a content-encoding")
+    kind = headers.get("content-type", KINDS[0]).partition(";")[0].strip().lower()
+    if kind not in KINDS:
+        raise RequestError("unsupported_media_type", f"the content type is {kind[:80]!r}; send {' or '.join(KINDS)}")
 
     async def limited() -> Message:
         nonlocal size, whole

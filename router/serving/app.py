@@ -17,6 +17,8 @@ from router.serving.failures import RequestError
 from router.serving.openapi import document
 from router.serving.service import Service
 
+OTHERS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
 
 def make_app(service: Service) -> Starlette:
     """The ASGI application of a service, which its caller warms and closes."""
@@ -31,6 +33,9 @@ def make_app(service: Service) -> Starlette:
         Route("/v1/decisions/{id}", decision_service.decision, methods=["GET"]),
         Route("/v1/feedback", decision_service.feedback, methods=["POST"]),
         *(Route(path, gateway.routed_path, methods=["POST"]) for path in gateway.ROUTED),
+    ]
+    routes += [Route(each.path, other_method, methods=OTHERS - (each.methods or set())) for each in routes]
+    routes += [
         Route("/v1/{path:path}", gateway.passed_path, methods=["GET", "POST", "DELETE"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _http_error}
@@ -38,6 +43,11 @@ def make_app(service: Service) -> Starlette:
     app.router.redirect_slashes = False
     app.state.service = service
     return app
+
+
+async def other_method(request: Request) -> Response:
+    """405: the path is ours, with other methods."""
+    raise RequestError("method_not_allowed", f"{request.url.path[:200]} does not take {request.method}")
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

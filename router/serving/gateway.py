@@ -163,6 +163,8 @@ async def passed_path(request: Request) -> Relayed:
     """Any other path of the OpenAI protocol: passed on to the model that its body names."""
     service: Service = request.app.state.service
     setup = service.setup
+    if request.method == "HEAD":  # which Starlette takes for a GET
+        raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
     path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
     body: JsonBody | None = None
     form: FormModel | None = None

@@ -47,15 +47,20 @@ def demands(conversation: Conversation, pool: Pool) -> Demands:
         parts = [f"{reason} removed {', '.join(ids[:10])}" for reason, ids in gone.items()]
         raise NoCandidateError(f"no model is left: {'; '.join(parts)}")
     windows = sorted({each.facts.context_window for each in pool.candidates if each.facts.context_window})
-    needed = conversation.context_tokens
-    rounded = next((window for window in windows if window >= needed), max(needed, *windows, 0) if windows else 0)
     denied = tuple(glob.escape(each) for ids in gone.values() for each in ids)
-    return Demands(
-        conversation.tools,
-        "image" in conversation.modalities,
-        0 if windows and rounded == windows[0] else rounded,
-        denied,
-    )
+    needed = _rounded_up(conversation.context_tokens, windows)
+    return Demands(conversation.tools, "image" in conversation.modalities, needed, denied)
+
+
+def _rounded_up(tokens: int, windows: Sequence[int]) -> int:
+    """The least of the `windows`, in order, that holds `tokens`; 0 for the first of all, which every model's does.
+
+    >>> [_rounded_up(tokens, [100, 1000]) for tokens in (50, 101, 1001)], _rounded_up(50, [])
+    ([0, 1000, 1001], 0)
+    """
+    if not windows or tokens <= windows[0]:
+        return 0
+    return next((window for window in windows if window >= tokens), tokens)
 
 
 def _unfit(candidate: Candidate, conversation: Conversation) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router.errors import UsageError
 from router.serving.app import make_app
@@ -25,10 +26,15 @@ BACKLOG = 2048
 
 def listen(settings: ServeSettings) -> socket.socket:
     """A socket at the settings' host and port. UsageError where that is taken or not this machine's."""
+    host = settings.host.strip("[]")
     try:
-        found = socket.getaddrinfo(settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named: else asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for an ACK.
+        listening = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        return listening
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot listen on {settings.host}, port {settings.port}: {why}; choose another") from error
@@ -47,6 +53,7 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
     server = _Server(
         uvicorn.Config(
             make_app(service),
+            http=_timed_protocol(settings.body_timeout_s),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -73,6 +80,37 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
         server.should_exit = True
         await asyncio.wait({serving})
         await service.close()
+
+
+def _timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
+    """Uvicorn's HTTP, with a limit to how long a request's headers may take: it has none, and a connection a file."""
+
+    class Timed(HttpToolsProtocol):
+        _late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._late is not None:
+                self._late.cancel()
+
+        def _watch(self) -> None:
+            """Run the timer while headers are waited for."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                if self._late is not None:
+                    self._late.cancel()
+                self._late = None
+            elif self._late is None:
+                self._late = self.loop.call_later(seconds, self.transport.close)
+
+    return Timed
 
 
 class _Server(uvicorn.Server):

@@ -11,22 +11,27 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 
 import httpx
 
 from router.pool_schema import OPENAI
 from router.pools import Candidate, Pool, Upstream
 from router.serving.breaker import Breaker
+from router.serving.connections import ShardedTransport
+from router.serving.failures import RequestError
 from router.serving.litellm_sdk import KEY, UPSTREAM, LiteLLMTransport
 from router.serving.load import Load
-from router.serving.outcomes import ANSWERED, LEFT, Outcome, check_answer, of_status
+from router.serving.outcomes import ANSWERED, LEFT, REFUSED, Outcome, check_answer, of_status
 from router.serving.relay import passed_headers
 from router.serving.settings import ServeSettings
 
 CONNECT_S = 10.0
 LARGEST_ANSWER = 64 << 20  # bytes of an answer that is not streamed
 LARGEST_ERROR = 1 << 20
-PASSED_ON = ("content-type", "accept", "idempotency-key", "openai-beta")  # of a client's headers
+JSON_TYPE = (b"content-type", b"application/json")
+ODD_REQUEST = RequestError("invalid_request", "the path or query is too long, or has signs that are not passed on")
+PASSED_ON = ("content-type", "accept", "openai-beta")  # of a client's headers
 
 
 @dataclass(eq=False)
@@ -129,7 +134,10 @@ class Upstreams:
         return answer
 
     async def _exchange(self, target: Target, ask: Ask, body: bytes) -> Answer:
-        request = self._request(target, ask, body)
+        try:
+            request = self._request(target, ask, body)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            return Answer(Outcome(REFUSED, 400, type(error).__name__), [JSON_TYPE], ODD_REQUEST.body)
         try:
             response = await self.client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
@@ -170,13 +178,14 @@ class Upstreams:
     async def _read(self, target: Target, ask: Ask, response: httpx.Response) -> Answer:
         """The answer as far as it has to be seen before a byte of it is passed on."""
         status, kind = response.status_code, response.headers.get("content-type", "")
+        headers = [each for each in passed_headers(response.headers.raw) if each[1] == _without(target.key, each[1])]
         plain = not response.headers.get("content-encoding")  # what was asked for; else it is passed on unseen
         if not 200 <= status < 300:
             body, _ = await _limited(response, LARGEST_ERROR)
-            return Answer(of_status(status, response.headers, body), passed_headers(response.headers.raw), body)
+            body = _without(target.key, body)  # which upstreams repeat when they do not accept it
+            return Answer(of_status(status, response.headers, body), headers, body)
         if ask.routed and (wrong := check_answer(kind, None, ask.streams)):
             return Answer(Outcome("broken", status, wrong))
-        headers = passed_headers(response.headers.raw)
         if ask.streams or not ask.routed:
             chunks = response.aiter_raw()
             first = await anext(chunks, b"")
@@ -192,13 +201,20 @@ class Upstreams:
         return Answer(Outcome(ANSWERED, status), headers, body)
 
 
+def _without(key: str | None, raw: bytes) -> bytes:
+    """`raw` without the upstream's key."""
+    return raw.replace(key.encode(), b"[key]") if key else raw
+
+
 def _client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
+        transport=ShardedTransport(),
         mounts={"litellm://": LiteLLMTransport()},  # imports LiteLLM when it is first asked
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=512, keepalive_expiry=30.0),
         follow_redirects=False,
         trust_env=False,
     )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # one client's are not another's
+    return client
 
 
 def _note(target: Target, answer: Answer, probe: bool) -> None:
