@@ -28,6 +28,7 @@ FAILURES = {
     "model_not_found": (404, _CLIENT),
     "method_not_allowed": (405, _CLIENT),
     "body_timeout": (408, _CLIENT),
+    "headers_timeout": (408, _CLIENT),
     "body_too_large": (413, _CLIENT),
     "unsupported_media_type": (415, _CLIENT),
     "headers_too_large": (431, _CLIENT),
