@@ -44,7 +44,7 @@ LAYERS = (
         "serving.service",
     ),
     ("serving.decisions", "serving.access", "serving.gateway", "serving.decision_service", "serving.openapi"),
-    ("serving.app", "serving.json_log", "serving.server"),
+    ("serving.app", "serving.json_log", "serving.guarded_protocol", "serving.server"),
     ("batch", "cli_text", "commands", "route_command", "anchors_command", "onboard_command", "keys_command"),
     ("serve_command", "cli"),
 )

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router.errors import UsageError
 from router.serving.app import make_app
+from router.serving.guarded_protocol import GuardedProtocol
 from router.serving.service import Service
 from router.serving.settings import ServeSettings
 
@@ -31,9 +31,13 @@ def listen(settings: ServeSettings) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
         # With the protocol named: else asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for an ACK.
         listening = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+        except OSError:
+            listening.close()
+            raise
         return listening
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
@@ -42,7 +46,7 @@ def listen(settings: ServeSettings) -> socket.socket:
 
 def run_until_stopped(service: Service, listening: socket.socket) -> None:
     """`run` in an event loop of its own: uvloop's where that is installed."""
-    config = uvicorn.Config(lambda: None)
+    config = uvicorn.Config(lambda: None, log_config=None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run(service, listening))
 
@@ -53,7 +57,7 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
     server = _Server(
         uvicorn.Config(
             make_app(service),
-            http=_timed_protocol(settings.body_timeout_s),
+            http=GuardedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -80,37 +84,6 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
         server.should_exit = True
         await asyncio.wait({serving})
         await service.close()
-
-
-def _timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP, with a limit to how long a request's headers may take: it has none, and a connection a file."""
-
-    class Timed(HttpToolsProtocol):
-        _late: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._watch()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._watch()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._late is not None:
-                self._late.cancel()
-
-        def _watch(self) -> None:
-            """Run the timer while headers are waited for."""
-            if self.cycle is not None and not self.cycle.response_complete:
-                if self._late is not None:
-                    self._late.cancel()
-                self._late = None
-            elif self._late is None:
-                self._late = self.loop.call_later(seconds, self.transport.close)
-
-    return Timed
 
 
 class _Server(uvicorn.Server):
