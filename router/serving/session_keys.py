@@ -16,6 +16,7 @@ HEADER = "x-session-id"
 LONGEST_NAME = 512  # characters of a session's name; a longer one names none
 DIGEST_BYTES = 16
 TEXT_PARTS = ("text", "input_text")
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # one for all: `dumps` makes one a message
 CACHE_MARK = "cache_control"  # moves to the last message with every turn, and says nothing
 
 
@@ -44,7 +45,7 @@ def prefix_digests(body: Mapping[str, Any], owner: str, secret: bytes) -> list[s
     # A response's id is a secret of its own, and who noted it did not know the owner.
     last = "" if _continued(body) else owner
     for message in _messages(body):
-        last = _digest(secret, json.dumps([last, message], sort_keys=True, separators=(",", ":")).encode())
+        last = _digest(secret, _WRITER.encode([last, message]).encode())
         digests.append(last)
     return digests
 
