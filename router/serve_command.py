@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from router.commands import load_router
@@ -44,8 +46,23 @@ def run_serve(args: Namespace) -> int:
         what = "decides and forwards" if setup.forwards else "only decides: no model has an upstream"
         print(f"{args.pool_file}: no problems; {len(setup.pool.candidates)} models, {what}")
         return 0
-    if not args.plain_log:
-        for handler in logging.getLogger("router").handlers:
-            handler.setFormatter(json_log.JsonFormatter())
-    server.run_until_stopped(Service(source, router, setup), server.listen(setup.settings))
+    formatter = json_log.PlainFormatter() if args.plain_log else json_log.JsonFormatter()
+    with _serving_log(formatter), server.listen(setup.settings) as listening:
+        server.run_until_stopped(Service(source, router, setup), listening)
     return 0
+
+
+@contextmanager
+def _serving_log(formatter: logging.Formatter) -> Iterator[None]:
+    """This project's log by `formatter`, and uvicorn's with it where that warns."""
+    log, theirs = logging.getLogger("router"), logging.getLogger("uvicorn.error")
+    for handler in log.handlers:
+        handler.setFormatter(formatter)
+    before = theirs.handlers, theirs.propagate, theirs.level
+    theirs.handlers, theirs.propagate = list(log.handlers), False
+    theirs.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        theirs.handlers, theirs.propagate = before[:2]
+        theirs.setLevel(before[2])

@@ -7,6 +7,16 @@ import logging
 from datetime import UTC, datetime
 
 
+class PlainFormatter(logging.Formatter):
+    """The same for people: `router: request status=200`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        fields = (f"{name}={value}" for name, value in getattr(record, "fields", {}).items())
+        line = " ".join(["router:", record.getMessage(), *fields])
+        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
 class JsonFormatter(logging.Formatter):
     """A record with `extra={"fields": {"status": 200}}` becomes `{..., "message": "request", "status": 200}`."""
 
