@@ -21,7 +21,7 @@ import pytest
 from served import Served, serving
 
 from router.checkpoint import Checkpoint
-from router.serving import keys
+from router.serving import gateway, keys
 from router.serving.json_log import JsonFormatter
 from router.serving.keys import KeyRing
 
@@ -297,7 +297,10 @@ class LyingUpstream:
                     while b"\r\n\r\n" not in head:
                         head += connection.recv(65536)
                     self.heads.append(head)
-                    connection.sendall(self.answer)
+                    self.reply(connection)
+
+    def reply(self, connection: socket.socket) -> None:
+        connection.sendall(self.answer)
 
     def close(self) -> None:
         self._socket.close()
@@ -322,6 +325,36 @@ def lied_to(
             yield served, upstream
     finally:
         upstream.close()
+
+
+class EndlessUpstream(LyingUpstream):
+    """Answers with events until nobody takes them; `ended` is set then."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        super().__init__(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+
+    def reply(self, connection: socket.socket) -> None:
+        super().reply(connection)
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"data: {}\n\n" * 1000)
+        self.ended.set()
+
+
+def test_a_client_that_stops_reading_does_not_hold_the_upstream_for_ever(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "UNREAD_S", 0.3)
+    upstream = EndlessUpstream()
+    entry: dict[str, Any] = {"a": {"upstream": {"api_base": upstream.address}}}
+    with serving(tiny_checkpoint, tmp_path, ("a",), **entry) as served, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        client.sendall(http(body=CHAT | {"stream": True}))
+        assert upstream.ended.wait(10)
+        assert served.client.get("/health").status_code == 200
+    upstream.close()
 
 
 ECHO = json.dumps({"error": {"message": "Incorrect API key: sk-operators-own", "code": "sk-operators-own"}}).encode()

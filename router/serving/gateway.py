@@ -34,6 +34,7 @@ from router.serving.upstreams import PASSED_ON, Answer, Ask, Stream, StreamBroke
 
 logger = logging.getLogger(__name__)
 ROUTED = tuple(READERS)
+UNREAD_S = 60.0  # that a client may let a part of a stream lie unread; it holds a connection of the upstream
 T = TypeVar("T")
 
 
@@ -318,11 +319,15 @@ class Relayed:
             async for chunk in stream:
                 self.record.tail.add(chunk)
                 if part := whole.whole(chunk) if self.events else chunk:
-                    await send(_part(part))
+                    async with asyncio.timeout(UNREAD_S):
+                        await send(_part(part))
             if rest := whole.rest():
                 await send(_part(rest))
             await send({"type": "http.response.body", "body": b""})
             outcome = self.answer.outcome
+        except TimeoutError:
+            outcome = Outcome(LEFT, self.status_code, "the client reads no more")
+            raise ClientLeftError from None
         except StreamBrokenError as error:
             outcome = Outcome("broken", self.status_code, f"in the stream: {error}")
             if not self.events:
