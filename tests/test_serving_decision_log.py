@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from router.errors import RouterError, UsageError
-from router.serving import decision_log
+from router.serving import decision_log, log_file
 from router.serving.decision_log import LEAST_MAX_BYTES, DecisionLog
 from router.serving.log_rows import DecisionRow, OutcomeRow
 
@@ -430,3 +430,21 @@ def test_two_processes_of_one_machine_may_share_a_log(path: Path) -> None:
         other.decided(decision("b"))
         until(lambda: one.get("b") and other.get("a"))
     assert json.loads(rows(path, "SELECT route FROM decisions WHERE id = 'b'")[0][0]) == ROUTE
+
+
+def test_a_log_that_another_process_is_just_opening_or_closing_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_file, "BUSY_S", 0.01)
+    monkeypatch.setattr(log_file, "OPEN_S", 0.5)
+    with running(path):
+        pass
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(UsageError, match="database is locked"):
+        DecisionLog(path).start()
+    threading.Timer(0.2, holder.close).start()
+    with running(path) as log:
+        log.decided(decision("a"))
+    assert rows(path, "SELECT count(*) FROM decisions") == [(1,)]

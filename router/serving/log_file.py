@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from router.serving.log_rows import (
 
 APPLICATION_ID = 0x49445231  # marks the file as ours among SQLite's; `file` shows it
 BUSY_S = 1.0  # how long to wait for another process that writes
+OPEN_S = 5.0  # and for those that open or close the file, which SQLite itself does not always wait for
 # What one row can be wrong about; everything else that SQLite raises is about the file.
 BAD_ROW = (
     TypeError,
@@ -57,13 +59,26 @@ class LogFile:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
             self._inode = os.stat(path).st_ino
-            self._db, self._reader = self._connect(), self._connect()
-            self._prepare()
+            self._open(time.monotonic() + OPEN_S)
         except (OSError, sqlite3.Error) as error:
             raise UsageError(
                 f"the decision log {path} cannot be opened ({error}); name a file in a folder that can be written to, "
                 "and where the file is broken move it away: a new one is made"
             ) from error
+
+    def _open(self, until_s: float) -> None:
+        """Connect and prepare; again while another process, that starts or ends, holds the whole file."""
+        while True:
+            self._db, self._reader = self._connect(), self._connect()
+            try:
+                self._prepare()
+                return
+            except BaseException as error:
+                self.close()
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until_s:
+                    raise
+                time.sleep(0.05)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
