@@ -385,6 +385,28 @@ def test_an_upstream_that_repeats_our_key_gives_it_to_nobody(
     assert b"operators-own" not in (tmp_path / "log.sqlite").read_bytes()
 
 
+QUOTES = json.dumps({"error": {"message": "invalid content: 'my diagnosis'", "code": "bad", "type": "x"}}).encode()
+
+
+@pytest.mark.parametrize("line", ["400 Bad", "422 No"])
+def test_a_prompt_that_an_upstream_quotes_is_told_to_its_client_and_not_logged(
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    line: str,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="router")
+    with lied_to(tiny_checkpoint, tmp_path, lie(line, QUOTES), monkeypatch) as (served, _):
+        answers = [served.chat("my diagnosis", model=model) for model in ("auto", "a")]
+        logged = served.client.get(f"/v1/decisions/{answers[0].headers['x-router-decision-id']}").json()
+    assert ["my diagnosis" in each.text for each in answers] == [True, True]
+    assert logged["outcomes"][0]["error"] == "refused bad"
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert "diagnosis" not in "".join(lines)
+    assert b"diagnosis" not in (tmp_path / "log.sqlite").read_bytes()
+
+
 def test_an_upstreams_headers_speak_neither_for_us_nor_to_its_next_client(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

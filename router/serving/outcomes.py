@@ -76,7 +76,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     if status in (400, 413, 422) and (code in TOO_LONG or _CONTEXT.search(message)):
         return Outcome("context_length", status, detail)
     if status in (400, 403, 422) and (code in FILTERED or _FILTER.search(message)):
-        return Outcome("content_filter", status, detail)
+        return Outcome("content_filter", status, code[:100])  # the message may quote the prompt, which is not logged
     if status in (401, 403, 404):
         return Outcome("misconfigured", status, detail)
     if status in (408, 504):
@@ -84,7 +84,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     if status >= 500:
         return Outcome("server_error", status, detail)
     if status >= 400:
-        return Outcome(REFUSED, status, detail)
+        return Outcome(REFUSED, status, code[:100])  # likewise; the client has read it
     return Outcome("broken", status, f"redirects are not followed, status {status}")
 
 
