@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -46,9 +47,18 @@ def listen(settings: ServeSettings) -> socket.socket:
 
 def run_until_stopped(service: Service, listening: socket.socket) -> None:
     """`run` in an event loop of its own: uvloop's where that is installed."""
+    allow_connections()
     config = uvicorn.Config(lambda: None, log_config=None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run(service, listening))
+
+
+def allow_connections() -> None:
+    """Let this process have as many files open as the system grants: a stream takes two, 1,024 is usual at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # a system may grant less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run(service: Service, listening: socket.socket, stop: asyncio.Event | None = None) -> None:
