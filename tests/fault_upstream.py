@@ -250,3 +250,11 @@ def _reset(writer: asyncio.StreamWriter) -> bool:
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     return False
+
+
+if __name__ == "__main__":  # for a benchmark: prints the port, ends with its standard input
+    import sys
+
+    with FaultUpstream("up", keep=False, gap_s=float(sys.argv[1]) if len(sys.argv) > 1 else 0.0) as upstream:
+        print(upstream.port, flush=True)
+        sys.stdin.read()
