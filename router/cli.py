@@ -1,4 +1,4 @@
-"""The command line: `router route | batch | pools | show | evaluate | anchors | onboard | forget | index`.
+"""`router` on the command line: route, batch, pools, show, evaluate, anchors, onboard, forget, index, keys, serve.
 
 Arguments, logging and exit codes; what a command does is in `router.commands` and the `router.*_command`s. Nothing
 heavy is imported here, so that --help and --version answer at once. Data goes to stdout, everything else to stderr.
@@ -18,11 +18,20 @@ from pathlib import Path
 from typing import NoReturn
 
 import router as package
-from router import anchors_command, batch_command, commands, onboard_command, route_command
+from router import (
+    anchors_command,
+    batch_command,
+    commands,
+    keys_command,
+    onboard_command,
+    route_command,
+    serve_command,
+)
 from router.corpus import OUTPUTS
 from router.errors import RouterError, UsageError
 from router.lines import FORMATS
 
+Commands = argparse._SubParsersAction  # which argparse does not name otherwise
 logger = logging.getLogger("router.cli")  # also where this file is run as __main__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -120,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         ),
         ("forget", "take an onboarded model out again", _add_forget, onboard_command.run_forget),
         ("index", "build a large pool's index and keep it in the checkpoint's folder", _add_index, commands.run_index),
+        ("serve", "route and forward requests over HTTP, as OpenAI's API", _add_serve, serve_command.run_serve),
     ):
         command = kinds.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
@@ -128,7 +138,40 @@ def build_parser() -> argparse.ArgumentParser:
         _add_changed(command, changes) if changes else _add_common(command)
         add(command)
         command.set_defaults(run=run)
+    _add_keys(kinds)
     return parser
+
+
+def _add_keys(kinds: Commands) -> None:
+    """`router keys`, which is three commands and knows no checkpoint."""
+    text = "make, list and revoke the keys of clients of `router serve`"
+    keys = kinds.add_parser("keys", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    _add_verbosity(keys)
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text, run in (
+        ("create", "make a key and print its secret, once", keys_command.run_create),
+        ("list", "list the keys, never their secrets", keys_command.run_list),
+        ("revoke", "refuse a key from now on, also in servers that run", keys_command.run_revoke),
+    ):
+        action = actions.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, allow_abbrev=False
+        )
+        if name == "create":
+            action.add_argument("name", metavar="NAME", help="whose key it is")
+            action.add_argument(
+                "--requests-per-minute", type=_number(int, 1), metavar="N", help="the most it may ask (default: any)"
+            )
+        elif name == "revoke":
+            action.add_argument("id", metavar="ID", help="the key's id, as `router keys list` shows it")
+        action.add_argument(
+            "--file",
+            type=Path,
+            metavar="FILE",
+            help="where the keys are (default: ROUTER_KEYS, else inferencedynamics/keys.json in the user's settings)",
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+        _add_verbosity(action)
+        action.set_defaults(run=run)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -276,6 +319,19 @@ def _add_show(command: argparse.ArgumentParser) -> None:
 
 def _add_index(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pool", metavar="NAME|FILE", help="the pool (default: the checkpoint's default)")
+    _add_kind(command)
+
+
+def _add_serve(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve"
+    )
+    command.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1); elsewhere needs keys")
+    command.add_argument("--port", type=_number(int, 0, 65535), metavar="N", help="(default: 8080; 0: any free one)")
+    command.add_argument("--keys", metavar="FILE", help="client keys, made by `router keys create`")
+    command.add_argument("--decision-log", metavar="FILE", help="keep decisions and outcomes in this SQLite file")
+    command.add_argument("--check", action="store_true", help="only print every problem of the configuration")
+    command.add_argument("--plain-log", action="store_true", help="log lines for people, not JSON")
     _add_kind(command)
 
 

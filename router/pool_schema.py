@@ -20,6 +20,7 @@ from router.profiles import MODALITIES
 
 # Keys under which people paste a secret; such a value is never repeated in a message.
 SECRET_KEYS = {"api_key", "apikey", "auth", "authorization", "bearer", "key", "password", "secret", "token"}
+OPENAI = "openai"  # the provider whose protocol upstreams speak unless they say otherwise
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
@@ -223,6 +224,7 @@ POOL = {
     "price_date": Field(day_or_month),
     "cost_range_usd": Field(positive),
     "models": Field(entries, required="list the pool's models"),
+    "serve": Field(anything),  # judged by router.serving.settings
 }
 ENTRY = {
     "id": Field(text, required="give the entry an id"),
@@ -238,9 +240,13 @@ ENTRY = {
     "upstream": Field(anything),
 }
 UPSTREAM = {
-    "api_base": Field(web_address, required="write the address of the upstream, such as https://api.example.com/v1"),
+    "api_base": Field(web_address),  # required of some: router.pools
     "model": Field(text),
     "key_env": Field(variable),
     "timeout_s": Field(positive),
     "limits": Field(limits),
+    "provider": Field(text),
+    "retry_after_send": Field(flag),
+    "json_schema": Field(flag),
+    "max_output_tokens": Field(tokens),
 }

@@ -19,6 +19,7 @@ is in `router.pool_schema`. Axis: M candidates.
         tags: [openai]
         allow_prior: true              # without a profile: admit it at the prior of its price class
         upstream: {api_base: "https://api.openai.com/v1", model: gpt-4o, key_env: OPENAI_API_KEY, timeout_s: 60}
+    serve: {port: 8080}                # how `router serve` serves it, see router.serving.settings; not part of a Pool
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import PoolError, known_names
-from router.pool_schema import ENTRY, POOL, UPSTREAM, quoted, read_mapping
+from router.pool_schema import ENTRY, OPENAI, POOL, UPSTREAM, quoted, read_mapping
 from router.profiles import ModelFacts, System, resolve_system
 from router.strict_yaml import read_json, read_yaml
 
@@ -39,16 +40,21 @@ from router.strict_yaml import read_json, read_yaml
 class Upstream:
     """Where a candidate answers. Never holds a key, only the name of the environment variable that does."""
 
-    api_base: str  # http or https, without credentials
+    api_base: str  # http or https, without credentials; empty: the provider's own, never for OPENAI
     model: str  # what the upstream calls the model
     key_env: str | None = None
     timeout_s: float = 60.0
     limits: Mapping[str, float] = field(default_factory=dict, hash=False)  # name -> number above 0, read by the server
+    provider: str = OPENAI  # whose protocol it speaks; another than OPENAI by LiteLLM's name for it
+    retry_after_send: bool = True  # whether another model may answer what this one may have run already
+    json_schema: bool | None = None  # whether answers can be held to a schema; None: unknown
+    max_output_tokens: int | None = None  # the longest answer; None: unknown
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with the keys of the pool schema."""
-        raw = {"api_base": self.api_base, "model": self.model, "key_env": self.key_env, "timeout_s": self.timeout_s}
-        return {key: value for key, value in raw.items() if value is not None} | {"limits": dict(self.limits)}
+        """A JSON object with the keys of the pool schema, those that say what is the case anyway left out."""
+        raw = {each.name: getattr(self, each.name) for each in fields(self)} | {"limits": dict(self.limits)}
+        usual = {"provider": OPENAI, "retry_after_send": True, "api_base": ""}
+        return {key: value for key, value in raw.items() if value is not None and usual.get(key) != value}
 
 
 @dataclass(frozen=True)
@@ -212,7 +218,12 @@ def _upstream(where: str, raw: object, model_id: str, problems: list[str]) -> Up
     """The upstream, or None where a problem was added."""
     before = len(problems)
     given = read_mapping(where, raw, UPSTREAM, problems)
-    return Upstream(**({"model": model_id} | given)) if len(problems) == before else None
+    if isinstance(raw, dict) and raw.get("api_base") is None and raw.get("provider", OPENAI) == OPENAI:
+        problems.append(
+            f"{where}api_base: missing; write the address of the upstream, such as https://api.example.com/v1, "
+            "or name a provider that LiteLLM knows"
+        )
+    return Upstream(**({"model": model_id, "api_base": ""} | given)) if len(problems) == before else None
 
 
 class _Profiles:

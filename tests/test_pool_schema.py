@@ -95,11 +95,13 @@ def test_an_unknown_key_is_told_the_closest_known_one() -> None:
 
 def test_what_is_no_mapping_is_told_the_keys() -> None:
     assert problems_of("gpt", UPSTREAM) == [
-        "here: got 'gpt' (text); write a mapping with the keys api_base, model, key_env, timeout_s, limits"
+        "here: got 'gpt' (text); write a mapping with the keys api_base, model, key_env, timeout_s, limits, provider, "
+        "retry_after_send, json_schema, max_output_tokens"
     ]
     problems: list[str] = []
     read_mapping("", None, POOL, problems)
-    assert problems == ["got nothing; write a mapping with the keys name, protocol, price_date, cost_range_usd, models"]
+    keys = "name, protocol, price_date, cost_range_usd, models, serve"
+    assert problems == [f"got nothing; write a mapping with the keys {keys}"]
 
 
 @pytest.mark.parametrize("models", [[], {}, "a"])
@@ -140,12 +142,12 @@ def test_an_upstream_is_an_http_address(address: str) -> None:
         ("limits", {3: 1}, "3: got 3 (a number); write text"),
         ("limits", 3, "got 3 (a number); write a mapping"),
         ("timeout", 3, "did you mean timeout_s?"),
+        ("provider", 3, "got 3 (a number); write text"),
+        ("retry_after_send", "no", "got 'no' (text); write true or false"),
+        ("json_schema", 1, "write true or false"),
+        ("max_output_tokens", 0, "write a whole number of tokens"),
     ],
 )
 def test_a_wrong_upstream_is_one_line_that_never_repeats_a_secret(key: str, value: object, message: str) -> None:
     [problem] = problems_of(BASE | {key: value}, UPSTREAM)
     assert message in problem and key in problem and "hush" not in problem
-
-
-def test_an_upstream_needs_an_address() -> None:
-    assert problems_of({"model": "m"}, UPSTREAM)[0].startswith("here: api_base: missing; write the address")

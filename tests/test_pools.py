@@ -296,3 +296,20 @@ def test_ten_thousand_entries_are_checked_in_a_blink() -> None:
     systems = tuple(System(f"m{i}", "chat") for i in range(10_000))
     entries = [{"id": s.model, "input_usd_per_mtok": 1, "output_usd_per_mtok": 2} for s in systems]
     assert len(pool_from_json({"name": "p", "models": entries}, systems).candidates) == 10_000
+
+
+def test_an_upstream_of_another_provider_needs_no_address_and_survives_the_round_trip(write: Write) -> None:
+    upstream = "{provider: anthropic, model: c, key_env: C_KEY, retry_after_send: false, json_schema: true}"
+    path = write(pool_of(f"id: b, upstream: {upstream}", head="serve: {port: 80}"))
+    pool = read_pool(path, (B,))
+    expected = Upstream("", "c", "C_KEY", provider="anthropic", retry_after_send=False, json_schema=True)
+    assert pool.candidates[0].upstream == expected
+    assert pool_from_json(pool_to_json(pool), (B,)) == pool
+    assert "serve" not in pool_to_json(pool)
+    plain = Upstream("http://h/v1", "c")
+    assert plain.to_json() == {"api_base": "http://h/v1", "model": "c", "timeout_s": 60.0, "limits": {}}
+
+
+def test_an_upstream_that_speaks_openais_protocol_needs_an_address(write: Write) -> None:
+    [problem] = check_pool(write(pool_of("id: b, upstream: {model: c}")), (B,))
+    assert problem.startswith("entry 1 (b): upstream.api_base: missing; write the address of the upstream, such as")

@@ -1,0 +1,106 @@
+"""From a request to a decision: who may answer it, what the router says, what load and session make of that.
+
+The one way to a decision for the gateway and for `/v1/route`; writes it into the log. Sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.decision import Decision
+from router.serving.conversation import Conversation
+from router.serving.log_rows import DecisionRow
+from router.serving.plan import Plan, always_best, demands, make_plan
+from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id, now
+from router.serving.session_keys import kept_upstream
+
+LEAST_LOGIT = 0.001  # of an axis' share in the reasons that the log keeps
+DIGITS = 7
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision with its name, the order in which models are asked, and what it was made from."""
+
+    id: str
+    decision: Decision
+    plan: Plan
+    session: str | None
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole decision: the router's, and what load and session made of it."""
+        first = self.plan.order[0]
+        raw = shortened(self.decision.to_json())
+        return raw | {
+            "model": first.model,
+            "quality": first.quality,
+            "cost_usd": first.cost_usd,
+            "utility": first.utility,
+            "prior": first.prior,
+            "routed_model": self.decision.model,  # by the router, before load and session
+            "order": [each.model for each in self.plan.order],
+            "why": self.plan.reason,
+            "pressure": {model: round(value, 4) for model, value in self.plan.pressure.items()},
+        }
+
+
+async def decide(
+    service: Service,
+    setup: Setup,
+    conversation: Conversation,
+    dial: float,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any],
+    key_id: str | None,
+) -> Decided:
+    """The decision on a conversation. RouterError where it cannot be made."""
+    wanted = demands(conversation, setup.pool)
+    text = conversation.query(setup.head_chars)
+    top = min(len(setup.pool.candidates), MOST_ALTERNATIVES)
+    decision = await service.engine.route(
+        text, pool=setup.pool, dial=dial, guard=setup.settings.guard, top=top, **wanted.options()
+    )
+    session = service.sessions.key(headers, body, key_id or "")
+    plan = make_plan(
+        decision,
+        setup.upstreams.pressure(),
+        setup.settings.load_weight,
+        setup.upstreams.available() if setup.forwards else set(setup.pool.ids),
+        service.sessions,
+        session,
+        kept_upstream(body),
+    )
+    return Decided(new_decision_id(), decision, plan, session, text)
+
+
+def log_decision(service: Service, decided: Decided, key_id: str | None) -> None:
+    """Count the decision, and log it where a log is kept."""
+    first = decided.plan.order[0]
+    service.metrics.decided(first.model, first.cost_usd, always_best(decided.decision.alternatives).cost_usd)
+    if service.log is None:
+        return
+    service.log.decided(
+        DecisionRow(
+            id=decided.id,
+            time_s=now(),
+            route=decided.to_json(),
+            model=first.model,
+            quality=first.quality,
+            cost_usd=first.cost_usd,
+            prompt=decided.text,
+            session=decided.session,
+            key_id=key_id,
+        )
+    )
+
+
+def shortened(raw: dict[str, Any]) -> dict[str, Any]:
+    """A decision's JSON without shares of axes that round to nothing: an eighth of its size."""
+    reasons = raw.get("reasons")
+    if reasons:
+        kept = [axis for axis in reasons["axes"] if abs(axis["logit"]) >= LEAST_LOGIT]
+        raw = raw | {"reasons": reasons | {"axes": kept}}
+    return raw

@@ -1,0 +1,344 @@
+"""`/v1/chat/completions`, `/v1/responses` and the other OpenAI paths: routed for `auto`, else passed on.
+
+Of a request's body only the value of `model` changes; what comes back is passed on as it is. Ties reading, deciding,
+forwarding and the log together; each of these is a module of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from router.decision import Alternative
+from router.errors import RouterError, known_names
+from router.serving.access import ClientLeftError
+from router.serving.conversation import READERS, Conversation
+from router.serving.decisions import decide, log_decision
+from router.serving.failures import RequestError, request_error, retry_after
+from router.serving.form_model import FormModel, read_form
+from router.serving.forwarding import Attempt, forward
+from router.serving.json_body import JsonBody, read_body
+from router.serving.log_rows import OutcomeRow
+from router.serving.outcomes import ANSWERED, LEFT, Outcome
+from router.serving.relay import Events, Tail, error_event
+from router.serving.service import Service, Setup
+from router.serving.settings import AUTO
+from router.serving.upstreams import PASSED_ON, Answer, Ask, Stream, StreamBrokenError, Target, is_safe_path
+
+logger = logging.getLogger(__name__)
+ROUTED = tuple(READERS)
+UNREAD_S = 60.0  # that a client may let a part of a stream lie unread; it holds a connection of the upstream
+T = TypeVar("T")
+
+
+@dataclass
+class Record:
+    """What is known of a request while it is answered, for headers, log and metrics."""
+
+    service: Service
+    decision_id: str = ""
+    chosen: Alternative | None = None
+    target: Target | None = None
+    attempt: int = 1
+    session: str | None = None
+    latency_s: float = 0.0
+    tail: Tail = field(default_factory=Tail)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What a client is told of the decision."""
+        found = {"x-router-decision-id": self.decision_id}
+        if self.chosen is not None:
+            found |= {
+                "x-router-model": self.chosen.model,
+                "x-router-quality": f"{self.chosen.quality:.4f}",
+                "x-router-expected-cost-usd": f"{self.chosen.cost_usd:.8f}",
+                "x-router-attempts": str(self.attempt),
+            }
+        elif self.target is not None:
+            found["x-router-model"] = self.target.id
+        return [(name.encode(), _latin(value)) for name, value in found.items() if value]
+
+    def note(self, attempt: Attempt) -> None:
+        """Log an attempt that did not answer; one that did is logged once it is known what it cost."""
+        if attempt.outcome.kind != ANSWERED:
+            self._log(attempt.number, attempt.model, attempt.outcome, attempt.latency_s)
+
+    def ended(self, outcome: Outcome) -> None:
+        """The answer was passed on, or broke on the way: log its tokens and what they cost."""
+        if self.target is None:
+            return
+        tokens = self.tail.usage()
+        facts = self.target.candidate.facts
+        cost = None
+        if tokens[0] is not None and tokens[1] is not None and facts.priced:
+            cost = (
+                tokens[0] * (facts.input_usd_per_mtok or 0.0) + tokens[1] * (facts.output_usd_per_mtok or 0.0)
+            ) / 1e6
+            self.service.metrics.billed(self.target.id, cost)
+        if self.session is not None and outcome.kind == ANSWERED:
+            self.service.sessions.answered(self.session, self.target.id, self.tail.response_id())
+        self._log(self.attempt, self.target.id, outcome, self.latency_s, tokens, cost)
+
+    def _log(
+        self,
+        number: int,
+        model: str,
+        outcome: Outcome,
+        latency_s: float,
+        tokens: tuple[int | None, int | None] = (None, None),
+        cost_usd: float | None = None,
+    ) -> None:
+        error = None if outcome.kind == ANSWERED else f"{outcome.kind} {outcome.detail}".strip()
+        if error:
+            logger.info(
+                "attempt failed", extra={"fields": {"decision": self.decision_id, "model": model, "error": error}}
+            )
+        if self.service.log is None or not self.decision_id:
+            return
+        self.service.log.outcome(
+            OutcomeRow(
+                self.decision_id,
+                number,
+                model,
+                outcome.status,
+                error,
+                *tokens,
+                cost_usd,
+                latency_s,
+                outcome.possibly_billed,
+            )
+        )
+
+
+async def routed_path(request: Request) -> Relayed:
+    """A chat completion or a response: routed where its model is `auto`, else passed on to the model it names."""
+    started = time.monotonic()
+    service: Service = request.app.state.service
+    setup = service.setup
+    body = read_body(await request.body(), setup.settings.max_depth)
+    model = _model(body.values)
+    found = AUTO.fullmatch(model)
+    if found is None:
+        return await _passed(
+            request, service, setup, model, body.with_value("model", _sent_name(setup, model)), body.values
+        )
+    dial = setup.settings.dial if found[1] is None else float(found[1])
+    return await _routed(request, service, setup, body, dial, started)
+
+
+async def _routed(
+    request: Request, service: Service, setup: Setup, body: JsonBody, dial: float, started: float
+) -> Relayed:
+    _check_forwards(setup)
+    if service.log is not None and service.log.full:
+        raise RequestError(
+            "log_full", "the decision log is full, and the server is told to refuse then", retry_after(60)
+        )
+    conversation: Conversation = READERS[_path(request)](body.values)
+    headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
+    decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request))
+    record = Record(service, decided.id, decided.plan.order[0], session=decided.session)
+    log_decision(service, decided, _key_id(request))
+    service.metrics.overhead(time.monotonic() - started)
+    ask = _ask(request, routed=True, streams=conversation.stream)
+
+    async def send(target: Target, within_s: float) -> Answer:
+        return await setup.upstreams.ask(target, ask, body.with_value("model", target.upstream.model), within_s)
+
+    answered = await _unless_left(
+        request, forward(decided.plan, setup.upstreams, setup.settings, service.budget, send, record.note), record
+    )
+    record.chosen, record.target, record.attempt = answered.chosen, answered.target, answered.attempts
+    record.latency_s = answered.answer.latency_s
+    return Relayed(answered.answer, record, _path(request), events=conversation.stream)
+
+
+async def passed_path(request: Request) -> Relayed:
+    """Any other path of the OpenAI protocol: passed on to the model that its body names."""
+    service: Service = request.app.state.service
+    setup = service.setup
+    if request.method == "HEAD":  # which Starlette takes for a GET
+        raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
+    path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
+    body: JsonBody | None = None
+    form: FormModel | None = None
+    if kind.lower().startswith("multipart/"):
+        form = read_form(raw, kind)
+    elif raw:
+        body = read_body(raw, setup.settings.max_depth)
+    model = form.model if form else _model(body.values) if body else ""
+    if not model:
+        raise RequestError("not_routed", f"{path} needs a body that names a concrete model; {_routed_names()}")
+    if model.startswith("auto") and AUTO.fullmatch(model):
+        raise RequestError("not_routed", f"model {model!r} is not routed on {path}; {_routed_names()}")
+    sent = _sent_name(setup, model)
+    raw = form.with_model(sent) if form else body.with_value("model", sent) if body else raw
+    return await _passed(request, service, setup, model, raw, {})
+
+
+async def _passed(
+    request: Request, service: Service, setup: Setup, model: str, raw: bytes, values: Mapping[str, Any]
+) -> Relayed:
+    """The answer of a concrete model: asked once, whatever its breaker says, since nobody else may answer."""
+    if not is_safe_path(_path(request).removeprefix("/v1")):
+        raise RequestError("not_found", "the path has signs that are not passed on")
+    target = setup.upstreams.targets[model]
+    record = Record(service, target=target)
+    streams = values.get("stream") is True
+    ask = _ask(request, routed=_path(request) in ROUTED, streams=streams)
+    answer = await _unless_left(request, setup.upstreams.ask(target, ask, raw, setup.settings.deadline_s), record)
+    record.latency_s = answer.latency_s
+    kind = answer.outcome.kind
+    if kind == "misconfigured" and answer.outcome.status in (401, 403):
+        raise RequestError("upstream_failed", f"the upstream of {model} did not accept the gateway's key")
+    if kind == "timeout" and answer.outcome.status is None:
+        raise RequestError("upstream_timeout", f"{model} did not answer in time")
+    if answer.outcome.status is None or kind == "broken":
+        raise RequestError("upstream_failed", f"{model} did not answer as it should: {kind}")
+    return Relayed(answer, record, _path(request), events=streams)
+
+
+def _ask(request: Request, *, routed: bool, streams: bool) -> Ask:
+    headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+    query = request.scope["query_string"].decode("latin-1")
+    for name, value in [*headers.items(), ("query", query)]:
+        if not (value.isascii() and value.isprintable()):
+            raise RequestError(
+                "invalid_request", f"{name} has signs that are not passed on; allowed is printable ASCII"
+            )
+    return Ask(request.method, _path(request).removeprefix("/v1"), query, headers, routed, streams)
+
+
+def _path(request: Request) -> str:
+    """The path that was asked for. Not `request.url`, which is made of what the client wrote as Host."""
+    return str(request.scope["path"])
+
+
+def _model(values: Mapping[str, Any]) -> str:
+    model = values.get("model")
+    if not isinstance(model, str) or not model:
+        raise RequestError("invalid_request", "model is missing: name one of GET /v1/models, or auto to have it chosen")
+    if model.startswith("auto:") and not AUTO.fullmatch(model):
+        raise RequestError("model_not_found", f"no model {model[:80]!r}: the dial is a whole number, auto:0 to auto:10")
+    return model
+
+
+def _sent_name(setup: Setup, model: str) -> str:
+    """What the upstream of a concrete model calls it."""
+    _check_forwards(setup)
+    target = setup.upstreams.targets.get(model)
+    if target is None:
+        known = known_names(model[:200], setup.upstreams.targets)
+        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {setup.pool.name}; {known}; or auto")
+    return target.upstream.model
+
+
+def _check_forwards(setup: Setup) -> None:
+    if not setup.forwards:
+        raise RequestError("not_routed", "this server only decides, its pool has no upstreams: ask POST /v1/route")
+
+
+def _routed_names() -> str:
+    return f"auto, auto:0 to auto:10 are routed on {' and '.join(ROUTED)}"
+
+
+def _key_id(request: Request) -> str | None:
+    key = request.scope.get("router.key")
+    return None if key is None else str(key.id)
+
+
+def _latin(value: str) -> bytes:
+    return value.encode("ascii", "backslashreplace")
+
+
+async def _unless_left(request: Request, work: Awaitable[T], record: Record) -> T:
+    """The result of `work`, given up when the client goes away. A RequestError carries the decision's headers."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.create_task(_disconnected(request.receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+            raise ClientLeftError
+        return task.result()
+    except RouterError as error:
+        failure = request_error(error)
+        failure.headers |= {name.decode(): value.decode() for name, value in record.headers() if b"decision" in name}
+        raise failure from error
+    finally:
+        for each in (task, gone):
+            each.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class Relayed:
+    """An ASGI response: an upstream's answer passed on as it comes, with the decision in its headers."""
+
+    def __init__(self, answer: Answer, record: Record, path: str, *, events: bool) -> None:
+        self.answer, self.record, self.path, self.events = answer, record, path, events
+        self.status_code = answer.outcome.status or 502
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer, record = self.answer, self.record
+        headers = [*answer.headers, *record.headers()]
+        if answer.stream is None:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+            record.tail.add(answer.body)
+            record.ended(answer.outcome)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        relay = asyncio.create_task(self._relay(answer.stream, send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({relay, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            relay.cancel()
+            await asyncio.wait({relay})
+        if not relay.cancelled() and (error := relay.exception()):
+            raise error
+
+    async def _relay(self, stream: Stream, send: Send) -> None:
+        """Pass the stream on to its end. One that breaks ends with an error event; without events it is cut off."""
+        whole, outcome = Events(), Outcome(LEFT, self.status_code)
+        try:
+            async for chunk in stream:
+                self.record.tail.add(chunk)
+                if part := whole.whole(chunk) if self.events else chunk:
+                    async with asyncio.timeout(UNREAD_S):
+                        await send(_part(part))
+            if rest := whole.rest():
+                await send(_part(rest))
+            await send({"type": "http.response.body", "body": b""})
+            outcome = self.answer.outcome
+        except TimeoutError:
+            outcome = Outcome(LEFT, self.status_code, "the client reads no more")
+            raise ClientLeftError from None
+        except StreamBrokenError as error:
+            outcome = Outcome("broken", self.status_code, f"in the stream: {error}")
+            if not self.events:
+                raise  # the connection is cut: the client sees that something is missing
+            message = "the upstream's answer broke off; what came until here is incomplete"
+            await send(_part(error_event(self.path, "upstream_failed", message)))
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.record.ended(outcome)
+            await stream.aclose()
+
+
+def _part(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}

@@ -1,0 +1,124 @@
+"""A request's JSON object as values and as bytes: strict, shallow, and changed at one key without touching the rest.
+
+Knows no field by name. Decoding goes by the standard library; what it accepts beyond JSON (NaN, Infinity) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]  # the C scanner of strings, public by use
+from typing import Any, NoReturn
+
+from router.errors import QueryError
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+MAX_DEPTH = 64  # arrays and objects inside each other
+MAX_BRACKETS = 1_000_000  # also inside strings; each may be an object to make, and nothing else runs meanwhile
+MAX_KEYS = 1000  # of the object itself, read one by one; no request of the protocol has a tenth
+
+
+class BodyError(QueryError):
+    """The body of a request cannot be used; the message says what was got and what is allowed."""
+
+
+@dataclass(frozen=True)
+class JsonBody:
+    """A JSON object and where the values of its own keys stand in its text."""
+
+    text: str
+    values: Mapping[str, Any]
+    spans: Mapping[str, Sequence[tuple[int, int]]]  # of each key one (start, end) for every time it is given
+
+    def with_value(self, key: str, value: str) -> bytes:
+        """The body as it was but for the value of `key`, wherever that is given; every other byte is the client's.
+
+        >>> read_body(b'{"a": 1.0, "model" :"auto", "b": "\\\\u00e9"}').with_value("model", "large")
+        b'{"a": 1.0, "model" :"large", "b": "\\\\u00e9"}'
+        """
+        parts, at = [], 0
+        for start, end in self.spans[key]:
+            parts += [self.text[at:start], json.dumps(value)]
+            at = end
+        return "".join([*parts, self.text[at:]]).encode()
+
+
+def read_body(raw: bytes, max_depth: int = MAX_DEPTH) -> JsonBody:
+    """The JSON object in `raw`. Raises BodyError for anything else, or where it nests more than `max_depth` deep."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BodyError(f"the body is not UTF-8 (byte {error.start}); send a JSON object in UTF-8") from None
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise BodyError(f"the body has more than {MAX_BRACKETS:,} opening brackets: send less at a time")
+    try:
+        values, spans = _object(text)
+    except json.JSONDecodeError as error:
+        raise BodyError(f"the body is not a JSON object: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise BodyError(f"the body nests too deeply; at most {max_depth} levels are read") from None
+    except ValueError as error:  # a number of more digits than Python converts, or NaN
+        raise BodyError(f"the body is not JSON that can be read: {error}") from None
+    _check_depth(values, max_depth)
+    return JsonBody(text, values, spans)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def _object(text: str) -> tuple[dict[str, Any], dict[str, list[tuple[int, int]]]]:
+    """The values of the one object in `text`, the last of those given twice, and the spans of all."""
+    values: dict[str, Any] = {}
+    spans: dict[str, list[tuple[int, int]]] = {}
+    keys = 0
+    at = _expect(text, _skip(text, 0), "{")
+    if text[at : at + 1] == "}":
+        at += 1
+    else:
+        while True:
+            key, at = scanstring(text, _expect(text, at, '"', skip=False), True)
+            start = _expect(text, _skip(text, at), ":")
+            values[key], end = _DECODER.raw_decode(text, start)
+            spans.setdefault(key, []).append((start, end))
+            keys += 1
+            if keys > MAX_KEYS:
+                raise ValueError(f"it has more than {MAX_KEYS:,} keys")
+            at = _skip(text, end)
+            if text[at : at + 1] == "}":
+                at += 1
+                break
+            at = _expect(text, at, ",")
+    if (at := _skip(text, at)) != len(text):
+        raise json.JSONDecodeError("more follows after the object", text, at)
+    return values, spans
+
+
+def _skip(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def _expect(text: str, at: int, sign: str, *, skip: bool = True) -> int:
+    """Where what follows `sign` begins."""
+    if text[at : at + 1] != sign:
+        raise json.JSONDecodeError(f"expected {sign}", text, at)
+    return _skip(text, at + 1) if skip else at + 1
+
+
+def _check_depth(value: object, max_depth: int) -> None:
+    level: list[Any] = [value]
+    for _ in range(max_depth + 1):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise BodyError(f"the body nests too deeply; at most {max_depth} levels are read")

@@ -1,0 +1,75 @@
+"""What load takes from an upstream's utility: smoothly more, the slower it answers and the more it is asked at once.
+
+Of one process' own requests. Knows neither upstreams' addresses nor what they are asked.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+LIMITS = ("concurrency", "requests_per_minute", "latency_s")  # what a pool's upstream.limits may name
+USUAL_LIMITS = {"concurrency": 100.0, "latency_s": 30.0}
+HALF_LIFE_ANSWERS = 8.0  # after so many answers an old latency counts half
+FORGET_S = 60.0  # and after so many seconds without any
+
+
+@dataclass
+class Load:
+    """One upstream's requests in flight, their rate and how long answers took to begin.
+
+    `limits` say what is much: each counts x² / (1 + x²), x being the share of the limit that is used.
+    """
+
+    limits: Mapping[str, float]
+    clock: Callable[[], float] = time.monotonic
+    in_flight: int = 0
+    latency_s: float = 0.0  # a mean, the latest answers counting most
+    _answered: float = -math.inf
+    _rate: float = 0.0  # requests in the last minute, decaying
+    _asked: float = -math.inf
+
+    def started(self) -> None:
+        """A request is sent."""
+        now = self.clock()
+        self._rate = self._rate * math.exp(-(now - self._asked) / 60.0) + 1.0
+        self._asked = now
+        self.in_flight += 1
+
+    def ended(self, latency_s: float | None = None) -> None:
+        """It is over; `latency_s` until its answer began, None where there was none."""
+        self.in_flight -= 1
+        if latency_s is not None:
+            self.began(latency_s)
+
+    def began(self, latency_s: float) -> None:
+        """Its answer began after `latency_s`, and goes on."""
+        old = self.latency() if self._answered > -math.inf else latency_s
+        self.latency_s = latency_s + (old - latency_s) * 0.5 ** (1 / HALF_LIFE_ANSWERS)
+        self._answered = self.clock()
+
+    def latency(self) -> float:
+        """Seconds until an answer begins, as far as is remembered."""
+        return self.latency_s * 0.5 ** (max(self.clock() - self._answered, 0.0) / FORGET_S) if self.latency_s else 0.0
+
+    def pressure(self) -> float:
+        """From 0, idle and quick, towards 1."""
+        limits = {**USUAL_LIMITS, **self.limits}
+        used = [self.in_flight / limits["concurrency"], self.latency() / limits["latency_s"]]
+        if "requests_per_minute" in limits:
+            used.append(self._rate * math.exp(-(self.clock() - self._asked) / 60.0) / limits["requests_per_minute"])
+        square = sum(x * x for x in used)
+        return square / (1.0 + square)
+
+
+def loaded_utility(utility: float, cost_usd: float, pressure: float, weight: float, dial: float) -> float:
+    """A candidate's utility less what load takes: at most `weight`; at dial 10, where it is minus USD, as dearer.
+
+    >>> loaded_utility(0.75, 0.01, 0.5, 0.2, 3.0), loaded_utility(-0.01, 0.01, 0.5, 0.2, 10.0)
+    (0.65, -0.011)
+    """
+    if dial >= 10:
+        return utility - cost_usd * pressure * weight
+    return utility - pressure * weight

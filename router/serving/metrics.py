@@ -1,0 +1,116 @@
+"""Counts what the gateway does, for Prometheus. One registry of its own, so that two servers in a process do not clash.
+
+Knows no request: the caller says what happened. Labels take few values by construction (models and upstreams of the
+pool, the endpoints below), so that no client can make the series grow. Money is in US dollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
+OVERHEAD_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+ENDPOINTS = (
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/models",
+    "/v1/route",
+    "/v1/route/batch",
+    "/v1/decisions/{id}",
+    "/v1/feedback",
+    "/health",
+    "/metrics",
+)
+OTHER = "other"  # what is passed through, and what is not known
+
+
+class Metrics:
+    """The counters of one server. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        queue: Callable[[], float],
+        breakers: Callable[[], Mapping[str, str]],
+        dropped: Callable[[], int],
+    ) -> None:
+        """What others count is asked for when somebody looks.
+
+        `queue`: requests that wait for their decision; `breakers`: the state of each upstream's, one of BREAKER_STATES;
+        `dropped`: rows that the decision log left out.
+        """
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        registry = self._registry = CollectorRegistry()
+        self._decisions = Counter("router_decisions", "Decisions by the model chosen", ["model"], registry=registry)
+        self._predicted = Counter(
+            "router_predicted_cost_usd", "Expected cost of the decisions", ["model"], registry=registry
+        )
+        self._cost = Counter(
+            "router_cost_usd", "Cost by the tokens that upstreams reported", ["model"], registry=registry
+        )
+        self._best = Counter(
+            "router_always_best_cost_usd",
+            "Expected cost had the model of the greatest predicted quality answered each of these requests",
+            registry=registry,
+        )
+        self._saving = Gauge(  # no counter: a request can cost more than the best model would have
+            "router_saving_usd", "router_always_best_cost_usd less router_predicted_cost_usd", registry=registry
+        )
+        self._overhead = Histogram(
+            "router_overhead_seconds",
+            "Time that a request spent here before it was sent on",
+            buckets=OVERHEAD_BUCKETS_S,
+            registry=registry,
+        )
+        self._requests = Counter(
+            "router_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry
+        )
+        Gauge("router_queue", "Requests that wait for their decision", registry=registry).set_function(queue)
+        registry.register(_Asked(breakers, dropped))
+
+    def decided(self, model: str, cost_usd: float, always_best_cost_usd: float) -> None:
+        """A decision for `model`, at these expected costs."""
+        self._decisions.labels(model).inc()
+        self._predicted.labels(model).inc(cost_usd)
+        self._best.inc(always_best_cost_usd)
+        self._saving.inc(always_best_cost_usd - cost_usd)
+
+    def billed(self, model: str, cost_usd: float) -> None:
+        """An answer of `model` whose reported tokens cost this much."""
+        self._cost.labels(model).inc(cost_usd)
+
+    def overhead(self, seconds: float) -> None:
+        """The time from a request's arrival to its first attempt, or to its decision where nothing is sent."""
+        self._overhead.observe(seconds)
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """A request that got its answer; an endpoint that is none of ENDPOINTS counts as `other`."""
+        self._requests.labels(endpoint if endpoint in ENDPOINTS else OTHER, str(status)).inc()
+
+    def render(self) -> tuple[bytes, str]:
+        """The figures as text, and its content type."""
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+
+class _Asked:
+    """Figures that others hold; Prometheus' client asks for them at each scrape."""
+
+    def __init__(self, breakers: Callable[[], Mapping[str, str]], dropped: Callable[[], int]) -> None:
+        self._breakers, self._dropped = breakers, dropped
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        states = GaugeMetricFamily(
+            "router_breaker_state", "0 closed, 1 half open, 2 open: no request is sent there", labels=["upstream"]
+        )
+        for upstream, state in self._breakers().items():
+            states.add_metric([upstream], BREAKER_STATES[state])
+        yield states
+        yield CounterMetricFamily("router_log_rows_dropped", "Rows the decision log left out", value=self._dropped())

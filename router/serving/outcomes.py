@@ -1,0 +1,131 @@
+"""What an attempt at an upstream came to, and what follows from it: the breaker, a fallback, a possible bill. Pure.
+
+kind            counts against the breaker   another model may answer   may have been billed
+answered        no                           no                         yes
+refused         no                           no                         no      the request is at fault, by its 4xx
+context_length  no                           yes                        no
+content_filter  no                           yes                        no
+rate_limited    yes                          yes                        no
+misconfigured   yes                          yes                        no      401, 403, 404: our key, our model
+unreachable     yes                          yes                        no      nothing was sent
+overloaded      yes                          yes                        no      503
+server_error    yes                          yes                        yes     other 5xx
+timeout         yes                          yes                        yes
+broken          yes                          yes                        yes     reset, cut off, no JSON, redirect
+left            no                           no                         yes     the client went away
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+ANSWERED, REFUSED, LEFT = "answered", "refused", "left"
+NOT_AGAINST_BREAKER = {ANSWERED, REFUSED, LEFT, "context_length", "content_filter"}
+FINAL = {ANSWERED, REFUSED, LEFT}
+POSSIBLY_BILLED = {"server_error", "timeout", "broken", LEFT}
+TOO_LONG, FILTERED = (
+    {"context_length_exceeded", "string_above_max_length"},
+    {"content_filter", "content_policy_violation"},
+)
+MAX_RETRY_AFTER_S = 3600.0
+_CONTEXT = re.compile(
+    r"maximum context length|context[ _]length|context[ _]window|prompt is too long|too many (input )?tokens", re.I
+)
+_FILTER = re.compile(r"content[ _-](management|filter|policy)|responsible ai policy|safety system", re.I)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one attempt."""
+
+    kind: str
+    status: int | None = None  # of the upstream; None where it did not answer
+    detail: str = ""  # for the log; never sent to clients
+    retry_after_s: float | None = None
+
+    @property
+    def against_breaker(self) -> bool:
+        """Whether the upstream is at fault."""
+        return self.kind not in NOT_AGAINST_BREAKER
+
+    @property
+    def possibly_billed(self) -> bool:
+        """Whether it may have run upstream, although nothing came of it."""
+        return self.kind in POSSIBLY_BILLED
+
+    def falls_back(self, retry_after_send: bool) -> bool:
+        """Whether another model may answer; `retry_after_send` false: not where it may have run already."""
+        return self.kind not in FINAL and (retry_after_send or not self.possibly_billed)
+
+
+def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+    """The outcome of an HTTP answer by its status, and of an error by its body; lower-case header names."""
+    if 200 <= status < 300:
+        return Outcome(ANSWERED, status)
+    code, message = _error(body)
+    detail = f"{code} {message}".strip()[:500]
+    if status in (429, 503):
+        wait = _retry_after(headers.get("retry-after"))
+        return Outcome("rate_limited" if status == 429 else "overloaded", status, detail, wait)
+    if status in (400, 413, 422) and (code in TOO_LONG or _CONTEXT.search(message)):
+        return Outcome("context_length", status, detail)
+    if status in (400, 403, 422) and (code in FILTERED or _FILTER.search(message)):
+        return Outcome("content_filter", status, code[:100])  # the message may quote the prompt, which is not logged
+    if status in (401, 403, 404):
+        return Outcome("misconfigured", status, detail)
+    if status in (408, 504):
+        return Outcome("timeout", status, detail)
+    if status >= 500:
+        return Outcome("server_error", status, detail)
+    if status >= 400:
+        return Outcome(REFUSED, status, code[:100])  # likewise; the client has read it
+    return Outcome("broken", status, f"redirects are not followed, status {status}")
+
+
+def check_answer(content_type: str, body: bytes | None, streamed: bool) -> str:
+    """Why a successful answer cannot be one, empty where it can; `body` None: a stream that has only begun."""
+    kind = content_type.partition(";")[0].strip().lower()
+    allowed = ("text/event-stream", "application/json") if streamed else ("application/json",)
+    if kind not in allowed:
+        return f"content type {kind[:80] or 'missing'}, expected {allowed[0]}"
+    if body is not None and kind == "application/json":
+        try:
+            if not isinstance(json.loads(body), dict):
+                return "JSON that is no object"
+        except (ValueError, RecursionError) as error:
+            return f"not JSON: {str(error)[:100]}"
+    return ""
+
+
+def _error(body: bytes) -> tuple[str, str]:
+    """Code and message of an OpenAI-shaped error; empty where there are none."""
+    try:
+        raw = json.loads(body)
+    except (ValueError, RecursionError):
+        return "", ""
+    inner: Any = raw.get("error", raw) if isinstance(raw, dict) else raw
+    if isinstance(inner, str):
+        return "", inner
+    if not isinstance(inner, dict):
+        return "", ""
+    return str(inner.get("code") or ""), str(inner.get("message") or "")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that Retry-After asks for, as a number or a date; None where it says nothing that can be read."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if seconds == seconds else None

@@ -1,0 +1,176 @@
+"""Everything one server holds: the engine, the pool and its upstreams, log, keys, sessions and metrics; and its reload.
+
+Loads and checks them together, so that all problems are told at once. Knows no HTTP. All of it is one process' own but
+the files of keys and decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.errors import RouterError
+from router.pools import Pool, check_pool
+from router.serving.decision_log import DecisionLog
+from router.serving.engine import Engine
+from router.serving.forwarding import RetryBudget
+from router.serving.keys import KeyRing, default_keys_file
+from router.serving.metrics import Metrics
+from router.serving.rate_limits import RateLimits
+from router.serving.sessions import Sessions
+from router.serving.settings import (
+    ServeSettings,
+    check_bind,
+    configuration_error,
+    read_settings,
+    upstream_problems,
+)
+from router.serving.upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from router.routing import Router
+
+logger = logging.getLogger(__name__)
+MOST_ALTERNATIVES = 64  # of a large pool that are ranked for a request
+# What a reload does not change.
+FIXED = ("host", "port", "decision_log", "log_max_bytes", "when_log_full", "store_prompts", "max_queue",
+         "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a reload replaces, all at once; a request keeps the one it began with."""
+
+    pool: Pool
+    settings: ServeSettings
+    upstreams: Upstreams
+    keys: KeyRing | None
+    head_chars: int  # of a text that the encoder reads as its head
+
+    @property
+    def forwards(self) -> bool:
+        """Whether there are upstreams, else it only decides."""
+        return bool(self.upstreams.targets)
+
+
+class Service:
+    """One server's state. Make it with `open_service`."""
+
+    def __init__(self, source: Source, router: Router, setup: Setup) -> None:
+        self.source, self.setup = source, setup
+        settings = setup.settings
+        self.engine = Engine(router, max_queue=settings.max_queue)
+        self.sessions = Sessions(settings.session_threshold, settings.session_ttl_s, settings.max_sessions)
+        self.budget = RetryBudget(settings.retry_share, settings.retry_burst)
+        self.limits = RateLimits()
+        self.log = _open_log(settings)
+        self.metrics = Metrics(
+            lambda: self.engine.waiting,
+            lambda: self.setup.upstreams.breaker_states(),
+            lambda: self.log.dropped if self.log else 0,
+        )
+        self.ready = self.stopping = False
+
+    async def warm(self) -> None:
+        """Route a first query, which gathers what is made once; from then on the server is ready."""
+        await self.engine.route("warm up", pool=self.setup.pool, dial=self.setup.settings.dial)
+        self.ready = True
+
+    async def reload(self) -> bool:
+        """Read checkpoint, pool, settings and keys again, and replace them if nothing is wrong; whether that was so."""
+        try:
+            router, setup = await asyncio.to_thread(self.source.load, self.setup)
+            await asyncio.to_thread(router.route, "warm up", pool=setup.pool)
+        except (RouterError, OSError) as error:
+            logger.error("not reloaded, all stays as it was: %s", error)
+            return False
+        old = self.setup.settings
+        for name in FIXED:
+            if getattr(old, name) != getattr(setup.settings, name):
+                logger.warning("serve.%s changes with a restart only", name)
+        self.engine.swap(router)
+        self.setup = setup
+        self.budget.share, self.budget.burst = setup.settings.retry_share, setup.settings.retry_burst
+        logger.info("reloaded: pool %s of %d models", setup.pool.name, len(setup.pool.candidates))
+        return True
+
+    async def close(self) -> None:
+        """End what runs; every row of the log is written."""
+        self.stopping = True
+        await asyncio.to_thread(self.engine.close)
+        await self.setup.upstreams.close()
+        if self.log is not None:
+            await asyncio.to_thread(self.log.close)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a server's configuration comes from, to be read at the start and at every reload."""
+
+    pool_file: Path
+    load_router: Callable[[], Router]
+    flags: Mapping[str, Any]  # settings of the command line, which win over the file's
+
+    def load(self, old: Setup | None = None) -> tuple[Router, Setup]:
+        """The router and all else. Raises PoolError with every problem of the configuration, or CheckpointError."""
+        problems: list[str] = []
+        settings = read_settings(self.pool_file, self.flags, problems)
+        router = self.load_router()
+        problems = [*check_pool(self.pool_file, router.systems), *problems]
+        pool = None if problems else router.pool(self.pool_file)
+        if pool is not None:
+            problems += upstream_problems(pool, os.environ)
+        keys = None
+        try:
+            if settings.keys or not settings.is_loopback:
+                keys = KeyRing(settings.keys or default_keys_file())
+        except RouterError as error:
+            problems.append(f"serve.keys: {error}")
+        else:
+            valid = [key for key in keys.list() if key.revoked is None] if keys else []
+            problems += check_bind(settings, len(valid))
+        if settings.decision_log and not Path(settings.decision_log).parent.is_dir():
+            folder = Path(settings.decision_log).parent
+            problems.append(f"serve.decision_log: there is no folder {folder}; make it first")
+        if problems or pool is None:
+            raise configuration_error(self.pool_file, problems)
+        reach = router.encoder.max_tokens * router.encoder.head_share * 4
+        upstreams = Upstreams(pool, settings, os.environ, old.upstreams if old else None)
+        return router, Setup(pool, settings, upstreams, keys, max(int(reach), 100))
+
+
+def open_service(source: Source) -> Service:
+    """A service that is loaded and checked, not yet warm. Errors as of `Source.load`, and UsageError of its log."""
+    router, setup = source.load()
+    return Service(source, router, setup)
+
+
+def _open_log(settings: ServeSettings) -> DecisionLog | None:
+    if settings.decision_log is None:
+        return None
+    when_full = "refuse" if settings.when_log_full == "refuse" else "drop"
+    log = DecisionLog(
+        settings.decision_log,
+        max_bytes=settings.log_max_bytes,
+        when_full=when_full,  # type: ignore[arg-type]  # one of two literals
+        store_prompts=settings.store_prompts,
+    )
+    log.start()
+    return log
+
+
+def new_decision_id() -> str:
+    """A name that nobody guesses."""
+    return f"dec_{secrets.token_hex(12)}"
+
+
+def now() -> float:
+    """Seconds since the epoch."""
+    return time.time()

@@ -1,0 +1,101 @@
+"""By what a request names the conversation it belongs to: digests, from which nothing of the request can be read.
+
+Pure. A conversation that is not named is known by its beginning. A client sends the whole of it with every turn, so
+what turn n sent is the beginning of what turn n+1 sends: an answer and whatever follows are appended. Whoever shortens
+old turns, or changes them (a clock in the system prompt), begins anew each time; so does the provider's prompt cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+HEADER = "x-session-id"
+LONGEST_NAME = 512  # characters of a session's name; a longer one names none
+DIGEST_BYTES = 16
+TEXT_PARTS = ("text", "input_text")
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # one for all: `dumps` makes one a message
+CACHE_MARK = "cache_control"  # moves to the last message with every turn, and says nothing
+
+
+def named_session(headers: Mapping[str, str], body: Mapping[str, Any], owner: str, secret: bytes) -> str | None:
+    """The digest of the session that the request names by header, kept conversation or `user`; None: by none of them.
+
+    `headers` has lower-case names. `owner` is the client key's id: two clients never share a session. `secret` keys
+    the digest.
+    """
+    conversation = body.get("conversation")  # of the responses API: an id or {"id": ...}
+    if isinstance(conversation, Mapping):
+        conversation = conversation.get("id")
+    for kind, name in (("header", headers.get(HEADER)), ("conversation", conversation), ("user", body.get("user"))):
+        if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME:
+            return _digest(secret, json.dumps([kind, owner, name]).encode())
+    return None
+
+
+def prefix_digests(body: Mapping[str, Any], owner: str, secret: bytes) -> list[str]:
+    """One digest for each beginning of the request's conversation, the whole last; empty where it has none.
+
+    Two requests of one owner share the k-th digest exactly if their first k messages are equal. Raises RecursionError
+    for a body that is nested too deeply.
+    """
+    digests: list[str] = []
+    # A response's id is a secret of its own, and who noted it did not know the owner.
+    last = "" if _continued(body) else owner
+    for message in _messages(body):
+        last = _digest(secret, _WRITER.encode([last, message]).encode())
+        digests.append(last)
+    return digests
+
+
+def response_digest(response_id: str, secret: bytes) -> str:
+    """What `prefix_digests` opens with where the request continues this response."""
+    return prefix_digests({"previous_response_id": response_id, "input": []}, "", secret)[0]
+
+
+def kept_upstream(body: Mapping[str, Any]) -> bool:
+    """Whether the conversation so far lies with the provider: only the model that answered before can go on."""
+    return body.get("previous_response_id") is not None or body.get("conversation") is not None
+
+
+def _messages(body: Mapping[str, Any]) -> Iterator[Any]:
+    """What a conversation is made of, in order, from either kind of request."""
+    if isinstance(body.get("messages"), list):
+        yield from map(_plain, body["messages"])
+        return
+    given = body.get("input")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if not isinstance(items, list):
+        return
+    if _continued(body):
+        yield {"previous_response_id": body["previous_response_id"]}
+    elif body.get("instructions"):
+        yield {"role": "system", "content": body["instructions"]}
+    yield from map(_plain, items)
+
+
+def _continued(body: Mapping[str, Any]) -> bool:
+    return isinstance(body.get("previous_response_id"), str) and not isinstance(body.get("messages"), list)
+
+
+def _plain(message: Any) -> Any:
+    """The message as every client would write it: without marks for the cache, one part of text as that text."""
+    if not isinstance(message, dict):
+        return message
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [_unmarked(part) for part in content]
+        alone = parts[0] if len(parts) == 1 and isinstance(parts[0], dict) else {}
+        lone_text = alone.keys() == {"type", "text"} and alone["type"] in TEXT_PARTS
+        message = message | {"content": alone["text"] if lone_text else parts}
+    return _unmarked(message)
+
+
+def _unmarked(part: Any) -> Any:
+    return {k: v for k, v in part.items() if k != CACHE_MARK} if isinstance(part, dict) and CACHE_MARK in part else part
+
+
+def _digest(secret: bytes, content: bytes) -> str:
+    return hashlib.blake2b(content, key=secret, digest_size=DIGEST_BYTES).hexdigest()

@@ -1,0 +1,225 @@
+"""How a server behaves: the `serve:` section of a pool file, judged at once with what its upstreams need.
+
+    serve: {port: 8080, attempts: 3, deadline_s: 120, decision_log: decisions.sqlite, keys: keys.json}
+
+Knows files and environment variables by name only; opens nothing but the pool file. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from router.errors import PoolError, known_names
+from router.pool_schema import (
+    OPENAI,
+    Field,
+    flag,
+    names,
+    not_negative,
+    positive,
+    quoted,
+    read_mapping,
+    shown,
+    text,
+    variable,
+)
+from router.pools import Pool
+from router.serving.load import LIMITS
+from router.strict_yaml import read_json, read_yaml
+
+AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Each may stand in `serve:`; a flag of `router serve` wins over it."""
+
+    host: str = "127.0.0.1"  # where to listen; another than loopback needs client keys
+    port: int = 8080
+    hosts: tuple[str, ...] = ()  # further names that a request's Host may have
+    origins: tuple[str, ...] = ()  # web pages (https://name) that may ask from a browser
+    keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
+    dial: float = 3.0  # of `auto` without a number
+    guard: bool = False  # do not read an unusual end of a query that makes its route dearer
+    deadline_s: float = 120.0  # until the answer to a routed request begins, all attempts together
+    attempts: int = 3  # upstreams asked for one request
+    retry_share: float = 0.2  # attempts beyond the first, as a share of all requests
+    retry_burst: int = 100  # of them that may be made at once
+    breaker_failures: int = 5  # in a row that open an upstream's breaker
+    breaker_open_s: float = 5.0  # until a probe
+    load_weight: float = 0.2  # utility that a saturated upstream loses at most
+    session_threshold: float = 0.03  # predicted utility given up to stay with a conversation's model
+    session_ttl_s: float = 3600.0
+    max_sessions: int = 10_000  # turns of conversations that are remembered; each holds a number a model
+    max_queue: int = 1024  # queries that wait for their decision
+    max_body_bytes: int = 20_000_000
+    max_depth: int = 64  # arrays and objects inside each other in a body
+    body_timeout_s: float = 30.0  # until a request's body has arrived
+    decision_log: str | None = None  # SQLite file; none is kept without
+    log_max_bytes: int = 1_000_000_000
+    when_log_full: str = "drop"  # drop rows and count them, or refuse requests
+    store_prompts: bool = False  # else only an HMAC of each
+    drain_s: float = 30.0  # for requests under way once the server is told to stop
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can ask."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _whole(low: int, high: int) -> Field:
+    def judge(value: Any) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError(f"got {shown(value)}; write a whole number from {low:,} to {high:,}")
+
+    return Field(judge)
+
+
+def _share(value: Any) -> float:
+    number = not_negative(value)
+    if number <= 1:
+        return number
+    raise ValueError(f"got {shown(value)}; write a number from 0 to 1")
+
+
+def _dial(value: Any) -> float:
+    number = not_negative(value)
+    if number <= 10:
+        return number
+    raise ValueError(f"got {shown(value)}; write a number from 0 (quality) to 10 (least cost)")
+
+
+def _when_full(value: Any) -> str:
+    if value in ("drop", "refuse"):
+        return str(value)
+    raise ValueError(f"got {shown(value)}; write drop or refuse")
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for each in found:
+        if not re.fullmatch(r"https?://[^/\s]+", each):
+            raise ValueError(f"got {quoted(each)}; write origins such as https://chat.example.com")
+    return found
+
+
+SERVE = {
+    "host": Field(text),
+    "port": _whole(0, 65535),
+    "hosts": Field(names),
+    "origins": Field(_origins),
+    "keys": Field(text),
+    "dial": Field(_dial),
+    "guard": Field(flag),
+    "deadline_s": Field(positive),
+    "attempts": _whole(1, 20),
+    "retry_share": Field(_share),
+    "retry_burst": _whole(0, 1_000_000),
+    "breaker_failures": _whole(1, 1000),
+    "breaker_open_s": Field(positive),
+    "load_weight": Field(_share),
+    "session_threshold": Field(_share),
+    "session_ttl_s": Field(positive),
+    "max_sessions": _whole(1, 100_000_000),
+    "max_queue": _whole(1, 10_000_000),
+    "max_body_bytes": _whole(1, 1_000_000_000),
+    "max_depth": _whole(1, 200),
+    "body_timeout_s": Field(positive),
+    "decision_log": Field(text),
+    "log_max_bytes": _whole(16 * 2**20, 10**15),
+    "when_log_full": Field(_when_full),
+    "store_prompts": Field(flag),
+    "drain_s": Field(not_negative),
+}
+assert [*SERVE] == [each.name for each in fields(ServeSettings)]
+
+
+def read_settings(path: str | Path, flags: Mapping[str, Any], problems: list[str]) -> ServeSettings:
+    """The settings in a pool file, those of `flags` that are not None winning; adds to `problems` what is wrong."""
+    path = Path(path)
+    try:
+        raw, _ = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    except ValueError:  # reading the pool says so
+        raw = {}
+    section = raw.get("serve") if isinstance(raw, dict) else None
+    given = read_mapping("serve.", section, SERVE, problems) if section is not None else {}
+    return ServeSettings(**given | {name: value for name, value in flags.items() if value is not None})
+
+
+def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
+    """What keeps a pool's upstreams from being asked; none where no model has one: that is a decision service."""
+    problems = []
+    having = [each for each in pool.candidates if each.upstream]
+    for candidate in pool.candidates:
+        where, upstream = f"{candidate.id}: upstream", candidate.upstream
+        if AUTO.fullmatch(candidate.id):
+            problems.append(f"{candidate.id}: the name is taken for what is routed; give the model another id")
+        if upstream is None:
+            if having:
+                problems.append(f"{where}: missing; give every model one, or none to decide without forwarding")
+            continue
+        if upstream.key_env is not None:
+            problems += _key_problems(f"{where}.key_env", upstream.key_env, environment)
+        for name in upstream.limits:
+            if name not in LIMITS:
+                problems.append(f"{where}.limits: unknown limit {name!r}; {known_names(name, LIMITS)}")
+        if upstream.provider != OPENAI and find_spec("litellm") is None:
+            problems.append(
+                f"{where}.provider: {quoted(upstream.provider)} is asked by LiteLLM, which is not installed: "
+                "pip install 'inferencedynamics[litellm]', or leave provider out where it speaks OpenAI's protocol"
+            )
+    return problems
+
+
+def _key_problems(where: str, name: str, environment: Mapping[str, str]) -> list[str]:
+    variable(name)
+    value = environment.get(name, "")
+    if not value.strip():
+        return [f"{where}: the environment variable {name} is not set; set it to the upstream's key"]
+    if not (value.isascii() and value.isprintable()):
+        return [f"{where}: what {name} holds (not shown) has characters that no header can carry"]
+    return []
+
+
+def check_bind(settings: ServeSettings, keys: int) -> list[str]:
+    """What is wrong with where it listens; `keys` valid client keys are known."""
+    if keys:
+        return []
+    if settings.is_loopback:
+        return (
+            [f"serve.keys: {settings.keys} holds no valid key: make one with `router keys create`"]
+            if settings.keys
+            else []
+        )
+    return [
+        f"serve.host: {settings.host} can be reached from other machines and there is no client key: make one with "
+        "`router keys create NAME`, or listen on 127.0.0.1"
+    ]
+
+
+def configuration_error(path: str | Path, problems: list[str]) -> PoolError:
+    """One error with every problem."""
+    if len(problems) == 1:
+        return PoolError(f"{path}: {problems[0]}")
+    return PoolError("\n  ".join([f"{path}: {len(problems)} problems", *problems]))

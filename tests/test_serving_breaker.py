@@ -1,0 +1,140 @@
+"""Breakers, load and what both make of a plan, by a clock that the test turns."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from router.serving.breaker import Breaker
+from router.serving.load import Load, loaded_utility
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def fail(breaker: Breaker, times: int) -> None:
+    for _ in range(times):
+        breaker.failed(breaker.enter())
+
+
+def test_failures_in_a_row_open_it_and_a_success_between_does_not(clock: Clock) -> None:
+    breaker = Breaker(failures=3, open_s=5, clock=clock)
+    fail(breaker, 2)
+    breaker.succeeded(breaker.enter())
+    fail(breaker, 2)
+    assert breaker.state == "closed"
+    fail(breaker, 1)
+    assert (breaker.state, breaker.admits(), breaker.wait_s) == ("open", False, 5.0)
+
+
+def test_half_of_the_last_twenty_open_it(clock: Clock) -> None:
+    breaker = Breaker(failures=100, clock=clock)
+    for number in range(19):
+        (breaker.failed if number % 2 == 0 else breaker.succeeded)(breaker.enter())
+    assert breaker.state == "closed"
+    fail(breaker, 1)
+    assert breaker.state == "open"
+
+
+def test_one_probe_passes_and_decides(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    fail(breaker, 1)
+    clock.now += 5
+    assert (breaker.state, breaker.admits()) == ("half_open", True)
+    probe = breaker.enter()
+    assert probe
+    assert not breaker.admits()
+    assert breaker.wait_s > 0
+    assert not breaker.enter()  # somebody who asks all the same is no probe
+    breaker.succeeded(probe)
+    assert (breaker.state, breaker.admits(), breaker.wait_s) == ("closed", True, 0.0)
+
+
+def test_a_probe_that_fails_doubles_the_wait_up_to_a_minute(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    fail(breaker, 1)
+    waits = []
+    for _ in range(5):
+        waits.append(breaker.wait_s)
+        clock.now += breaker.wait_s
+        fail(breaker, 1)
+    assert waits == [5.0, 10.0, 20.0, 40.0, 60.0]
+
+
+def test_a_probe_whose_client_left_lets_the_next_one_try(clock: Clock) -> None:
+    breaker = Breaker(failures=1, clock=clock)
+    fail(breaker, 1)
+    clock.now += 5
+    breaker.left(breaker.enter())
+    assert breaker.admits()
+
+
+def test_retry_after_opens_it_at_once_for_as_long(clock: Clock) -> None:
+    breaker = Breaker(failures=5, clock=clock)
+    breaker.failed(breaker.enter(), retry_after_s=90.0)
+    assert (breaker.state, breaker.wait_s) == ("open", 90.0)
+    breaker.succeeded(False)  # of one that was under way
+    assert breaker.state == "open"
+    clock.now += 90
+    assert breaker.admits()
+
+
+def test_pressure_grows_smoothly_with_requests_in_flight_and_falls_with_them(clock: Clock) -> None:
+    load = Load({"concurrency": 10}, clock)
+    seen = [load.pressure()]
+    for _ in range(30):
+        load.started()
+        seen.append(load.pressure())
+    assert seen[0] == 0
+    assert seen == sorted(seen)
+    assert seen[10] == pytest.approx(0.5)
+    assert seen[30] == pytest.approx(0.9)
+    assert max(b - a for a, b in pairwise(seen)) < 0.08
+    for _ in range(30):
+        load.ended()
+    assert load.pressure() == 0
+
+
+def test_slow_answers_press_until_quick_ones_or_time_make_them_forgotten(clock: Clock) -> None:
+    load = Load({"latency_s": 2}, clock)
+
+    def answer(seconds: float) -> None:
+        load.started()
+        load.ended(seconds)
+
+    answer(2.0)
+    assert load.pressure() == pytest.approx(0.5)
+    for _ in range(8):
+        answer(0.0)
+    assert load.latency() == pytest.approx(1.0)
+    clock.now += 60
+    assert load.latency() == pytest.approx(0.5)
+    clock.now += 600
+    assert load.pressure() < 0.001
+
+
+def test_a_rate_presses_and_passes(clock: Clock) -> None:
+    load = Load({"requests_per_minute": 10}, clock)
+    for _ in range(10):
+        load.started()
+        load.ended()
+    assert load.pressure() == pytest.approx(0.5)
+    clock.now += 120
+    assert load.pressure() < 0.05
+
+
+def test_load_takes_at_most_its_weight_and_at_dial_10_makes_dearer() -> None:
+    assert loaded_utility(0.5, 0.01, 1.0, 0.2, 3) == pytest.approx(0.3)
+    assert loaded_utility(0.5, 0.01, 0.0, 0.2, 3) == 0.5
+    assert loaded_utility(-0.01, 0.01, 1.0, 0.2, 10) == pytest.approx(-0.012)

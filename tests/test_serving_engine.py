@@ -1,0 +1,242 @@
+"""The engine: many callers, one worker, batches, a bounded queue, cancellation, a new checkpoint under way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.checkpoint import Checkpoint
+from router.errors import NoCandidateError, QueryError, UsageError
+from router.routing import Router
+from router.serving.engine import Engine, EngineClosedError, QueueFullError
+
+
+class Gated:
+    """A router whose batches wait for `gate`, with a record of what was routed together."""
+
+    def __init__(self, router: Router, *, open_: bool = True) -> None:
+        self.router, self.gate = router, threading.Event()
+        self.entered = threading.Event()
+        self.batches: list[tuple[list[str], Any]] = []
+        if open_:
+            self.gate.set()
+
+    def route(self, query: Any, **options: Any) -> Any:
+        self.entered.set()
+        assert self.gate.wait(10)
+        self.batches.append(([query] if isinstance(query, str) else list(query), options))
+        return self.router.route(query, **options)
+
+
+@pytest.fixture
+def gated(tiny_checkpoint: Checkpoint) -> Iterator[Gated]:
+    found = Gated(Router(tiny_checkpoint), open_=False)
+    yield found
+    found.gate.set()
+
+
+async def entered(gated: Gated) -> None:
+    """Once the worker sits in a batch."""
+    assert await asyncio.to_thread(gated.entered.wait, 10)
+
+
+def test_decisions_are_the_routers_own(tiny_checkpoint: Checkpoint) -> None:
+    router = Router(tiny_checkpoint)
+
+    async def ask() -> list[Any]:
+        async with Engine(router) as engine:
+            return [await engine.route("prove that two is prime", dial=0), await engine.route("write", allow=["small"])]
+
+    assert asyncio.run(ask()) == [
+        router.route("prove that two is prime", dial=0),
+        router.route("write", allow=["small"]),
+    ]
+
+
+def test_what_arrives_during_a_batch_is_the_next_batch_with_dials_of_their_own(gated: Gated) -> None:
+    async def ask() -> list[Any]:
+        async with Engine(gated) as engine:  # type: ignore[arg-type]
+            first = asyncio.create_task(engine.route("prime"))
+            await entered(gated)
+            rest = [asyncio.create_task(engine.route(f"who {n}", dial=n)) for n in range(4)]
+            other = asyncio.create_task(engine.route("code", dial=1, top=1))
+            await asyncio.sleep(0.01)
+            assert engine.waiting == 5
+            gated.gate.set()
+            return [*await asyncio.gather(first, *rest), await other]
+
+    decisions = asyncio.run(ask())
+    assert [len(queries) for queries, _ in gated.batches] == [1, 4, 1]
+    assert gated.batches[1][1]["dial"] == [0.0, 1.0, 2.0, 3.0]
+    assert [d.query for d in decisions] == ["prime", "who 0", "who 1", "who 2", "who 3", "code"]
+    assert [d.dial for d in decisions[1:]] == [0, 1, 2, 3, 1]
+    alone = gated.router.route("who 2", dial=2)
+    assert (decisions[3].model, decisions[3].quality) == (alone.model, pytest.approx(alone.quality, abs=1e-5))
+
+
+def test_the_event_loop_runs_while_the_worker_computes(gated: Gated) -> None:
+    async def ask() -> int:
+        async with Engine(gated) as engine:  # type: ignore[arg-type]
+            asked = asyncio.create_task(engine.route("prime"))
+            await entered(gated)
+            turns = 0
+            while turns < 100:
+                await asyncio.sleep(0)
+                turns += 1
+            gated.gate.set()
+            await asked
+            return turns
+
+    assert asyncio.run(ask()) == 100
+
+
+def test_an_error_is_raised_where_it_belongs_and_nowhere_else(gated: Gated) -> None:
+    async def ask() -> list[Any]:
+        async with Engine(gated) as engine:  # type: ignore[arg-type]
+            tasks = [asyncio.create_task(engine.route("prime"))]
+            await entered(gated)
+            tasks += [asyncio.create_task(engine.route(text, dial=2)) for text in ("good", "  ", "better")]
+            tasks += [asyncio.create_task(engine.route("x", allow=["nobody"]))]
+            await asyncio.sleep(0.01)
+            gated.gate.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = asyncio.run(ask())
+    assert [type(each).__name__ for each in found] == [
+        "Decision",
+        "Decision",
+        "QueryError",
+        "Decision",
+        "NoCandidateError",
+    ]
+    assert isinstance(found[2], QueryError)
+    assert isinstance(found[4], NoCandidateError)
+
+
+def test_a_full_queue_refuses_and_keeps_what_it_has(gated: Gated) -> None:
+    async def ask() -> list[Any]:
+        async with Engine(gated, max_queue=2) as engine:  # type: ignore[arg-type]
+            tasks = [asyncio.create_task(engine.route("prime"))]
+            await entered(gated)
+            tasks += [asyncio.create_task(engine.route(f"who {n}")) for n in range(2)]
+            await asyncio.sleep(0.01)
+            with pytest.raises(QueueFullError, match="2 queries wait already, of at most 2"):
+                await engine.route("one too many")
+            gated.gate.set()
+            return await asyncio.gather(*tasks)
+
+    assert len(asyncio.run(ask())) == 3
+
+
+def test_a_cancelled_caller_takes_its_query_along(gated: Gated) -> None:
+    async def ask() -> None:
+        async with Engine(gated) as engine:  # type: ignore[arg-type]
+            first = asyncio.create_task(engine.route("prime"))
+            await entered(gated)
+            gone, stays = (asyncio.create_task(engine.route(text)) for text in ("gone", "stays"))
+            await asyncio.sleep(0.01)
+            gone.cancel()
+            await asyncio.sleep(0.01)
+            gated.gate.set()
+            assert (await stays).query == "stays"
+            await first
+
+    asyncio.run(ask())
+    assert [queries for queries, _ in gated.batches] == [["prime"], ["stays"]]
+
+
+def test_a_new_checkpoint_takes_over_without_a_dropped_request(gated: Gated, tiny_checkpoint: Checkpoint) -> None:
+    new = Gated(Router(tiny_checkpoint))
+
+    async def ask() -> list[Any]:
+        async with Engine(gated) as engine:  # type: ignore[arg-type]
+            before = asyncio.create_task(engine.route("prime"))
+            await entered(gated)
+            waiting = [asyncio.create_task(engine.route(f"who {n}")) for n in range(3)]
+            await asyncio.sleep(0.01)
+            engine.swap(new)  # type: ignore[arg-type]
+            gated.gate.set()
+            found = await asyncio.gather(before, *waiting)
+            await engine.route("prime")  # the old router's decision is not remembered
+            return found
+
+    assert len(asyncio.run(ask())) == 4
+    assert [queries for queries, _ in gated.batches] == [["prime"]]
+    assert [queries for queries, _ in new.batches] == [["who 0", "who 1", "who 2"], ["prime"]]
+
+
+def test_a_repeated_query_is_decided_once_for_the_same_options(gated: Gated) -> None:
+    gated.gate.set()
+
+    async def ask() -> list[Any]:
+        async with Engine(gated, cached=2) as engine:  # type: ignore[arg-type]
+            found = [await engine.route("prime", dial=dial) for dial in (1, 1, 2, 1)]
+            await engine.route("who")  # the third: the least recently used, dial 2, goes
+            await engine.route("prime", dial=2)
+            return found
+
+    found = asyncio.run(ask())
+    assert found[0] == found[1] == found[3]
+    assert [(q, o["dial"]) for q, o in gated.batches] == [
+        (["prime"], 1),
+        (["prime"], 2),
+        (["who"], None),
+        (["prime"], 2),
+    ]
+
+
+def test_a_list_with_a_budget_is_met_as_a_whole(tiny_checkpoint: Checkpoint) -> None:
+    router = Router(tiny_checkpoint)
+    queries = ["prime", "who", "where is the root"]
+
+    async def ask() -> Any:
+        async with Engine(router) as engine:
+            assert await engine.route_many([]) == []
+            return await engine.route_many(queries, budget_usd_per_1k=1000.0)
+
+    assert asyncio.run(ask()) == router.route(queries, budget_usd_per_1k=1000.0)
+
+
+def test_many_threads_with_loops_of_their_own_share_an_engine(tiny_checkpoint: Checkpoint) -> None:
+    router, found = Router(tiny_checkpoint), {}
+    engine = Engine(router)
+
+    def ask(name: str) -> None:
+        async def all_() -> list[str]:
+            return [(await engine.route(f"{name} {n}")).query for n in range(5)]
+
+        found[name] = asyncio.run(all_())
+
+    threads = [threading.Thread(target=ask, args=(f"t{n}",)) for n in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    engine.close()
+    assert found == {f"t{t}": [f"t{t} {n}" for n in range(5)] for t in range(4)}
+
+
+def test_a_closed_engine_says_so_and_wrong_settings_are_named(tiny_router: Path) -> None:
+    engine = Engine(Router.from_pretrained(tiny_router))
+    engine.close()
+    with pytest.raises(EngineClosedError, match="takes no further queries"):
+        asyncio.run(engine.route("prime"))
+    with pytest.raises(UsageError, match="max_batch must be a whole number of at least 1, got 0"):
+        Engine(engine.router, max_batch=0)
+
+
+@pytest.mark.parametrize(
+    ("dial", "message"), [([1, 2], "got 2 dials for 1"), ("3", "dial must be a number"), (11, "in 0")]
+)
+def test_a_wrong_dial_is_a_usage_error(tiny_checkpoint: Checkpoint, dial: Any, message: str) -> None:
+    async def ask() -> None:
+        async with Engine(Router(tiny_checkpoint)) as engine:
+            await engine.route("prime", dial=dial)
+
+    with pytest.raises(UsageError, match=message):
+        asyncio.run(ask())
