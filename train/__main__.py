@@ -2,6 +2,7 @@
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
 planted                           write a small generated data folder
+check                             find what is wrong with a data folder
 closed-form                       judge the paper's closed-form router on a data folder
 compare                           judge baselines and our routers side by side, with intervals
 average                           average a fine-tuned encoder's weights with those it started from
@@ -24,6 +25,7 @@ import sys
 
 COMMANDS = {
     "planted": "train.planted",
+    "check": "train.checking.command",
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
