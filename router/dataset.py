@@ -174,8 +174,8 @@ def _read_outcomes(path: Path, known: set[str], repeated: str) -> pd.DataFrame:
     table["model"] = table["model"].astype(str)
     table["protocol"] = table["protocol"].astype(str) if "protocol" in table else DEFAULT_PROTOCOL
     unknown = ~table["query_id"].isin(known)
-    if unknown.all():
-        raise _fail(path, 0, "query_id", table["query_id"].iloc[0] if len(table) else None, "an id of queries.parquet")
+    if len(table) and unknown.all():
+        raise _fail(path, 0, "query_id", table["query_id"].iloc[0], "an id of queries.parquet")
     if unknown.any():
         logger.warning("%s: %d rows of queries that are not in queries.parquet are left out", path, int(unknown.sum()))
     again = table.duplicated(["query_id", "model", "protocol"])

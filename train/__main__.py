@@ -2,6 +2,7 @@
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
 planted                           write a small generated data folder
+build                             make a data folder of public benchmarks and published outcomes
 check                             find what is wrong with a data folder
 closed-form                       judge the paper's closed-form router on a data folder
 compare                           judge baselines and our routers side by side, with intervals
@@ -25,6 +26,7 @@ import sys
 
 COMMANDS = {
     "planted": "train.planted",
+    "build": "train.building.command",
     "check": "train.checking.command",
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",

@@ -19,6 +19,7 @@ ALIKE = 0.8  # Jaccard index of the sets of word triples
 MOST_APART = (
     16  # triples that only one of two texts has: three changed words, or a sentence added; not another question
 )
+MAYBE = 0.6  # the same of the rare triples alone, for two texts to be compared in full
 RARE = 20  # texts that share a triple, at most, for it to tell one question from another
 FEWEST = 5  # rare triples of a text that can be told apart by them
 ROWS = 2000  # of the product at a time
@@ -40,8 +41,8 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[str]) -> list[tuple[i
     triples = [_triples(question) for question in questions]
     pairs = []
     for a, b in _candidates(triples):
-        either, apart = triples[a] | triples[b], triples[a] ^ triples[b]
-        close = len(apart) <= min((1 - ALIKE) * len(either), MOST_APART)
+        shared, either = len(triples[a] & triples[b]), len(triples[a] | triples[b])
+        close = shared >= ALIKE * either and either - shared <= MOST_APART
         if close and _numbers(questions[a]) == _numbers(questions[b]):
             pairs.append((min(first[a], first[b]), max(first[a], first[b])))
     return sorted(pairs)
@@ -57,7 +58,7 @@ def _numbers(text: str) -> list[str]:
 
 
 def _candidates(triples: list[set[int]]) -> list[tuple[int, int]]:
-    """Pairs whose rare triples are at least ALIKE."""
+    """Pairs whose rare triples are at least MAYBE alike."""
     row = np.repeat(np.arange(len(triples)), [len(each) for each in triples])
     flat = np.fromiter((triple for each in triples for triple in each), np.int64, len(row))
     _, column, shared_by = np.unique(flat, return_inverse=True, return_counts=True)
@@ -79,5 +80,5 @@ def _alike(product: sparse.csr_matrix, start: int, size: NDArray[np.intp]) -> li
     a, b, shared = part.row + start, part.col, part.data
     later = a < b
     a, b, shared = a[later], b[later], shared[later]
-    alike = shared >= ALIKE * (size[a] + size[b] - shared)
+    alike = shared >= MAYBE * (size[a] + size[b] - shared)
     return list(zip(a[alike].tolist(), b[alike].tolist(), strict=True))
