@@ -17,6 +17,7 @@ dials                             measure what each dial costs and gives, for bu
 risk                              the cheapest dial that loses little against the best single model, for sure
 backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits
 calibration                       compare ways to calibrate, with reliability diagrams
+experiment                        planted profiles recovered, performance by domain, quality within budgets
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ COMMANDS = {
     "backends": "train.backend_study",
     "calibration": "train.calibration_study",
     "robustness": "train.robustness.command",
+    "experiment": "train.experiments.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 
