@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -288,3 +289,23 @@ def test_training_still_refuses_an_outcome_given_twice(world: Path, tmp_path: Pa
     with pytest.raises(DataError, match="one row per query, model and protocol"):
         read_dataset(folder)
     assert read_dataset(folder, repeated="first").score.shape == (2000, 10)
+
+
+@pytest.mark.full
+def test_of_routemix_open_it_reports_what_its_readme_names_and_little_else() -> None:
+    if "ROUTEMIX_DIR" not in os.environ:
+        pytest.skip("ROUTEMIX_DIR names no data folder")
+    findings = check(os.environ["ROUTEMIX_DIR"], TODAY)
+    said = [f"{finding.kind}: {finding.where}" for finding in findings]
+    for named in (
+        "gaps: mmlu-redux, virology",
+        "format artefact: llama3-chatqa-1.5-70b@small-0shot on arc-challenge, commonsense-qa, mmlu, openbook-qa",
+        "format artefact: llama3-chatqa-1.5-8b@small-0shot on mmlu",
+        "lost instruction: commongen",
+        "no common signal: commongen",
+        "marked twins: mmlu-redux (2,555)",
+        "label coverage: annotations.jsonl",
+        "prices out of date: models.csv",
+    ):
+        assert any(each.startswith(named) for each in said), (named, said)
+    assert len(findings) <= 15, said

@@ -21,10 +21,10 @@ from train.checking.duplicates import duplicate_findings
 from train.checking.finding import NOTE, Finding, most_severe_first
 from train.checking.folder import read_folder
 from train.checking.gaps import gap_findings
+from train.checking.instructions import instruction_findings
 from train.checking.labels import label_findings
 from train.checking.prices import price_findings
 from train.checking.report import as_json, as_markdown, as_text, counted
-from train.checking.requests import request_findings
 from train.checking.scrambled import scrambled_findings
 
 FOUND = 3  # exit code
@@ -36,7 +36,7 @@ CHECKS = (
     artefact_findings,
     scrambled_findings,
     gap_findings,
-    request_findings,
+    instruction_findings,
     label_findings,
 )
 

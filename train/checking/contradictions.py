@@ -6,7 +6,7 @@ others, the shares would not correlate. Axes: n queries that two protocols share
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -45,12 +45,12 @@ def _repeated_outcomes(folder: CheckedFolder) -> Finding | None:
 
 
 def _graded_both_ways(folder: CheckedFolder) -> Finding | None:
-    """Pairs of rows of one text and benchmark on which most systems that answered both scored differently."""
+    """Rows of one text and benchmark, and those before them, where most systems that answered both scored otherwise."""
     queries, score = folder.dataset.queries, folder.dataset.score
     same = queries[queries.duplicated(["benchmark", "text"], keep=False)]
     rows: list[int] = []
     for _, group in same.groupby(["benchmark", "text"], observed=True):
-        for a, b in combinations(group.index, 2):
+        for a, b in pairwise(group.index):
             difference = np.abs(score[a] - score[b])
             difference = difference[~np.isnan(difference)]
             if len(difference) >= FEWEST_SHARED and (difference > 0.5).mean() > 0.5:

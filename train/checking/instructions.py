@@ -20,7 +20,7 @@ SENTENCES = 0.5  # share of texts with the end of a sentence in them, at least, 
 ENDS = (".", "?", "!", "。", "？", "！", "؟", "।")
 
 
-def request_findings(folder: CheckedFolder) -> list[Finding]:
+def instruction_findings(folder: CheckedFolder) -> list[Finding]:
     """Benchmarks whose texts have neither a word in common nor sentences."""
     queries, found = folder.dataset.queries, []
     for benchmark, texts in queries.groupby("benchmark", observed=True)["text"]:
