@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from router.dataset import read_dataset
 from router.errors import DataError, UsageError
 from train.building.groups import with_folds
 from train.building.part import OUTCOME_COLUMNS, Part
+from train.whole_folder import whole_folder
 
 MANIFEST = "manifest.json"  # tells a folder that was built from one that must not be replaced
 PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
@@ -42,18 +41,9 @@ def write_folder(target: Path, parts: list[Part], prices: pd.DataFrame | None, f
     names = [part.name for part in parts]
     if len(set(names)) < len(names):
         raise UsageError(f"two sources are named alike: {sorted({n for n in names if names.count(n) > 1})}")
-    try:
-        target.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}-") as beside:
-            fresh, old = Path(beside) / "new", Path(beside) / "old"
-            fresh.mkdir()
-            manifest = _write_files(fresh, parts, prices)
-            read_dataset(fresh)
-            if target.exists():
-                os.replace(target, old)
-            os.replace(fresh, target)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error}; name a folder that can be written") from error
+    with whole_folder(target) as fresh:
+        manifest = _write_files(fresh, parts, prices)
+        read_dataset(fresh)
     return manifest
 
 
