@@ -75,6 +75,18 @@ def test_a_router_that_knows_nothing_of_models_by_domain_has_no_correlation_of_d
     assert blind["of_models"] is None
 
 
+def test_what_noise_leaves_possible_allows_for_queries_that_are_hard_for_all() -> None:
+    """Models that fail on the same queries differ less by chance than independent ones: more of it can be predicted."""
+    rng = np.random.default_rng(0)
+    domain = np.repeat([f"d{i}" for i in range(12)], 60)
+    truth = np.repeat(0.5 + rng.normal(0, 0.05, (12, 5)), 60, axis=0)
+    shared = (rng.random((720, 1)) < truth).astype(float)
+    apart = (rng.random(truth.shape) < truth).astype(float)
+    together, single = (figures(domain_means(domain, truth, score)) for score in (shared, apart))
+    assert together["greatest"] > single["greatest"]
+    assert together["of_models"] == pytest.approx(together["greatest"], abs=0.1)
+
+
 def test_budgets_are_met_on_predicted_cost_and_compared_at_the_cost_that_came_out() -> None:
     rng = np.random.default_rng(0)
     cost = np.tile([0.001, 0.01], (200, 1))

@@ -26,7 +26,7 @@ def artefact_findings(folder: CheckedFolder) -> list[Finding]:
     for block in folder.blocks:
         if not np.isnan(block.typical_agreement):
             protocols.setdefault(block.protocol, []).append(block)
-    tables = {name: _Table(blocks) for name, blocks in protocols.items() if len(blocks) >= FEWEST_BENCHMARKS}
+    tables = {name: _MeanScores(blocks) for name, blocks in protocols.items() if len(blocks) >= FEWEST_BENCHMARKS}
     if not tables:
         return []
     low = discoveries(np.concatenate([lower_tail(table.z).ravel() for table in tables.values()]))
@@ -37,7 +37,7 @@ def artefact_findings(folder: CheckedFolder) -> list[Finding]:
     return found
 
 
-class _Table:
+class _MeanScores:
     """One protocol's mean scores, and what an additive fit of their logits leaves unexplained."""
 
     def __init__(self, blocks: list[Block]) -> None:

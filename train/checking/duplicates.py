@@ -80,7 +80,7 @@ def _near(folder: CheckedFolder, pairs: list[tuple[int, int]]) -> Finding | None
         "near duplicates across folds",
         _counted(kinds),
         f"{len(apart):,} pairs of queries in different folds differ in a few words at most",
-        "look at some pairs (listed one after the other); where they are one question, give both one group and fold",
+        "look at some (each stands beside what it is like); where they are one question, give them one group and fold",
         len(rows),
         folder.ids(rows),
     )

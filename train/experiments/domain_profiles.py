@@ -27,19 +27,27 @@ class DomainMeans:
     predicted: Array  # (D, M)
     actual: Array  # (D, M)
     noise: Array  # (D, M) variance of an actual mean by the chance of which queries were drawn
+    noise_apart: Array  # (D, M) the same of a model's mean less that of all: hard queries are hard for all of them
 
 
 def domain_means(domain: NDArray[np.str_], predicted: Array, score: Array, fewest: int = FEWEST) -> DomainMeans:
     """Means of `predicted` and `score` (B, M) by `domain` (B,), of domains with at least `fewest` queries."""
     names, counts = np.unique(domain, return_counts=True)
     names, counts = names[counts >= fewest], counts[counts >= fewest]
-    rows = [domain == name for name in names]
+    apart = score - score.mean(axis=1, keepdims=True)
+
+    def by_domain(values: Array, variance: bool = False) -> Array:
+        parts = [values[domain == name] for name in names]
+        found = [part.var(axis=0, ddof=1) / len(part) if variance else part.mean(axis=0) for part in parts]
+        return np.array(found).reshape(len(names), score.shape[1])
+
     return DomainMeans(
         tuple(str(name) for name in names),
         counts.astype(np.intp),
-        np.stack([predicted[row].mean(axis=0) for row in rows]) if len(rows) else np.zeros((0, score.shape[1])),
-        np.stack([score[row].mean(axis=0) for row in rows]) if len(rows) else np.zeros((0, score.shape[1])),
-        np.stack([score[row].var(axis=0, ddof=1) / row.sum() for row in rows]) if len(rows) else np.zeros((0, 0)),
+        by_domain(predicted),
+        by_domain(score),
+        by_domain(score, variance=True),
+        by_domain(apart, variance=True),
     )
 
 
@@ -52,7 +60,7 @@ def figures(means: DomainMeans) -> dict[str, Any]:
     """
     error = np.abs(means.predicted - means.actual).mean()
     expected, seen = _interaction(means.predicted), _interaction(means.actual)
-    signal = max(float((seen**2).mean() - means.noise.mean()), 0.0)
+    signal = max(float((seen**2).mean() - means.noise_apart.mean()), 0.0)
     return {
         "domains": len(means.domains),
         "cells": int(means.actual.size),
@@ -60,7 +68,7 @@ def figures(means: DomainMeans) -> dict[str, Any]:
         "error": float(error),
         "noise": float(np.sqrt(2 / np.pi) * np.sqrt(means.noise).mean()),
         "of_models": correlation(expected, seen),
-        "greatest": float(np.sqrt(signal / (seen**2).mean())) if seen.any() else None,
+        "greatest": float(np.sqrt(signal / (seen**2).mean())) if np.abs(seen).max() > 1e-12 else None,
     }
 
 
