@@ -16,6 +16,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -82,12 +83,15 @@ def data_folder(path: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
-def read_dataset(folder: str | os.PathLike[str]) -> Dataset:
-    """Read and check a folder in RouteMix-open's format; raises DataError naming file, row and column."""
+def read_dataset(folder: str | os.PathLike[str], *, repeated: Literal["refuse", "first"] = "refuse") -> Dataset:
+    """Read and check a folder in RouteMix-open's format; raises DataError naming file, row and column.
+
+    An outcome given twice is `repeated`: an error, or the first counts (for whoever reports such rows).
+    """
     folder = data_folder(folder)
     queries = _read_queries(folder / "queries.parquet")
     row_of = {query_id: row for row, query_id in enumerate(queries["query_id"])}
-    outcomes = _read_outcomes(folder / "outcomes.parquet", set(row_of))
+    outcomes = _read_outcomes(folder / "outcomes.parquet", set(row_of), repeated)
     systems = tuple(
         sorted({System(m, p) for m, p in zip(outcomes["model"], outcomes["protocol"], strict=True)},
                key=lambda s: (s.protocol, s.model))
@@ -162,7 +166,7 @@ def _read_queries(path: Path) -> pd.DataFrame:
     return table[~blank].reset_index(drop=True)
 
 
-def _read_outcomes(path: Path, known: set[str]) -> pd.DataFrame:
+def _read_outcomes(path: Path, known: set[str], repeated: str) -> pd.DataFrame:
     table = _read_table(path, ("query_id", "model", "score"))
     score = pd.to_numeric(table["score"], errors="coerce")
     _check(path, table, "score", ~score.between(0, 1), "a number in [0, 1]")
@@ -170,12 +174,15 @@ def _read_outcomes(path: Path, known: set[str]) -> pd.DataFrame:
     table["model"] = table["model"].astype(str)
     table["protocol"] = table["protocol"].astype(str) if "protocol" in table else DEFAULT_PROTOCOL
     unknown = ~table["query_id"].isin(known)
-    if unknown.all():
-        raise _fail(path, 0, "query_id", table["query_id"].iloc[0] if len(table) else None, "an id of queries.parquet")
+    if len(table) and unknown.all():
+        raise _fail(path, 0, "query_id", table["query_id"].iloc[0], "an id of queries.parquet")
     if unknown.any():
         logger.warning("%s: %d rows of queries that are not in queries.parquet are left out", path, int(unknown.sum()))
-    repeated = table.duplicated(["query_id", "model", "protocol"])
-    _check(path, table, "query_id", repeated, "one row per query, model and protocol")
+    again = table.duplicated(["query_id", "model", "protocol"])
+    if repeated == "first":
+        table = table[~again].reset_index(drop=True)
+    else:
+        _check(path, table, "query_id", again, "one row per query, model and protocol")
     for column in ("output_chars", "cost_usd"):
         if column in table:
             number = pd.to_numeric(table[column], errors="coerce")

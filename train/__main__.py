@@ -2,6 +2,8 @@
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
 planted                           write a small generated data folder
+build                             make a data folder of public benchmarks and published outcomes
+check                             find what is wrong with a data folder
 closed-form                       judge the paper's closed-form router on a data folder
 compare                           judge baselines and our routers side by side, with intervals
 average                           average a fine-tuned encoder's weights with those it started from
@@ -15,6 +17,7 @@ dials                             measure what each dial costs and gives, for bu
 risk                              the cheapest dial that loses little against the best single model, for sure
 backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits
 calibration                       compare ways to calibrate, with reliability diagrams
+experiment                        planted profiles recovered, performance by domain, quality within budgets
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import sys
 
 COMMANDS = {
     "planted": "train.planted",
+    "build": "train.building.command",
+    "check": "train.checking.command",
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",
     "average": "train.average",
@@ -37,6 +42,7 @@ COMMANDS = {
     "backends": "train.backend_study",
     "calibration": "train.calibration_study",
     "robustness": "train.robustness.command",
+    "experiment": "train.experiments.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ import yaml
 from router.errors import RouterError, UsageError
 from train.planted_models import MODELS
 from train.planted_world import PlantedWorld, plant
+from train.whole_folder import whole_folder
 
 PROTOCOL = POOL = "planted"
 MARKER = "planted.json"  # tells a planted folder from one that must not be replaced
@@ -40,17 +40,8 @@ def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int
     if target.exists() and not (target / MARKER).is_file() and not (target.is_dir() and not any(target.iterdir())):
         raise UsageError(f"{target} exists and is no planted folder: name a new one, or delete it")
     world = plant(queries, seed)
-    try:
-        target.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}-") as beside:
-            fresh, old = Path(beside) / "new", Path(beside) / "old"
-            fresh.mkdir()
-            _write_files(fresh, world, seed)
-            if target.exists():
-                os.replace(target, old)
-            os.replace(fresh, target)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error}; name a folder that can be written") from error
+    with whole_folder(target) as fresh:
+        _write_files(fresh, world, seed)
     return world
 
 

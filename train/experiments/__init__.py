@@ -1,0 +1,1 @@
+"""`python -m train experiment NAME`: the project's first experiments, one command each."""
