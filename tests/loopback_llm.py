@@ -64,6 +64,7 @@ class LoopbackLLM:
     bodies: list[Body] = field(default_factory=list)  # the last KEPT
     keep: int = 50
     most_at_once: int = 0
+    error: Exception | None = None  # of `say`; the test that serves fails with it
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
@@ -116,6 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(body, name, fault)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+        except Exception as error:  # whatever `say` raises
+            llm.error = error
+            self._refuse(404, "the test's endpoint is broken")  # ends the run
         finally:
             with llm.lock:
                 llm.at_once -= 1
@@ -195,3 +199,5 @@ def serving(llm: LoopbackLLM) -> Iterator[LoopbackLLM]:
         server.shutdown()
         server.server_close()
         thread.join()
+    if llm.error is not None:
+        raise llm.error

@@ -194,12 +194,31 @@ def test_when_every_question_fails_the_run_stops(cache: Path) -> None:
 
 
 def test_the_deadline_ends_the_tries_of_a_question(cache: Path) -> None:
-    with serving(LoopbackLLM(echo, Faults(broken=1.0))) as llm:
+    llm = LoopbackLLM(echo)
+
+    async def work(client: Client) -> None:
         place = endpoint(llm, deadline_s=0.3)
-        (error,), _ = run(cache, lambda client: gathered(client, place, [question("a")]))
-    assert isinstance(error, UnansweredError)
-    assert "within 0.3 s" in str(error)
-    assert "HTTP 500: The server had an error" in str(error)
+        await client.ask(place, question("good"))
+        llm.faults.broken = 1.0
+        with pytest.raises(UnansweredError, match=r"within 0.3 s .*HTTP 500: The server had an error"):
+            await client.ask(place, question("a"))
+
+    with serving(llm):
+        _, client = run(cache, work)
+    assert client.fatal is None
+
+
+@pytest.mark.parametrize("faults", [Faults(broken=1.0), None], ids=["always 500", "nobody there"])
+def test_an_endpoint_that_never_answers_stops_the_run(cache: Path, faults: Faults | None) -> None:
+    with serving(LoopbackLLM(echo, faults or Faults())) as llm:
+        place = endpoint(llm, deadline_s=0.3)
+        if faults is not None:
+            _, client = run(cache, lambda client: gathered(client, place, [question("a")]))
+    if faults is None:
+        _, client = run(cache, lambda client: gathered(client, place, [question("a")]))
+    assert "gave no answer within 0.3 s" in str(client.fatal)
+    assert "nor to any other question" in str(client.fatal)
+    assert client.store.spent_usd == 0
 
 
 @pytest.mark.parametrize("faults", [Faults(latency_s=0.01), Faults(latency_s=0.01, unreadable=0.3, overloaded=0.1)])

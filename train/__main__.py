@@ -1,6 +1,7 @@
 """`python -m train COMMAND`: Lightning's fit, validate, test and predict, and our own commands.
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
+annotate                          have an LLM name what your queries need
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
 compare                           judge baselines and our routers side by side, with intervals
@@ -23,6 +24,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    "annotate": "train.annotating.command",
     "planted": "train.planted",
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",

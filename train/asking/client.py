@@ -26,7 +26,8 @@ from train.asking.store import Store
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
-ALL_FAIL = 20  # questions in a row that an endpoint did not answer, none before: something is wrong with all of them
+ALL_FAIL = 20  # questions in a row that an endpoint refused, none before: something is wrong with all of them
+PATIENCE_S = 60.0  # with an endpoint that has not answered anything yet
 
 
 class UnansweredError(RouterError):
@@ -128,7 +129,7 @@ class Client:
         """Tries until there is an answer or the deadline has passed."""
         clock = asyncio.get_running_loop().time
         start, tries, problem = clock(), 0, "none"
-        while clock() < start + endpoint.deadline_s:
+        while (patience_s := self._patience_s(endpoint, line)) > clock() - start:
             reply = await self._paid_try(key, endpoint, question, line, tries)
             tries, problem = tries + 1, reply.problem
             if reply.answer is not None:
@@ -147,9 +148,16 @@ class Client:
                 line.pace.pause(reply.wait_s)
             else:
                 await asyncio.sleep(reply.wait_s)
-        raise UnansweredError(
-            f"{endpoint.model} gave no answer within {endpoint.deadline_s:g} s ({tries} tries; last problem: {problem})"
-        )
+        told = f"gave no answer within {patience_s:g} s ({tries} tries; last problem: {problem})"
+        if not line.ever_answered:
+            raise UsageError(
+                f"{endpoint.url} {told}, nor to any other question. Is it there, and is the address right?"
+            )
+        raise UnansweredError(f"{endpoint.model} {told}")
+
+    def _patience_s(self, endpoint: Endpoint, line: _Line) -> float:
+        """How long a question may take with all its tries."""
+        return endpoint.deadline_s if line.ever_answered else min(endpoint.deadline_s, PATIENCE_S)
 
     async def _paid_try(self, key: str, endpoint: Endpoint, question: Question, line: _Line, tries: int) -> Reply:
         """One try, its cost reserved before and settled after."""

@@ -93,6 +93,7 @@ def read_completion(raw: object, question: Question, endpoint: Endpoint, latency
         text = "" if text is None else text
         if not isinstance(text, str):
             raise TypeError(f"its content is a {type(text).__name__}")
+        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"no chat completion ({type(error).__name__}: {error})") from error
     usage = raw.get("usage") if isinstance(raw, dict) else None

@@ -35,8 +35,8 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.database = sqlite3.connect(path, isolation_level=None, timeout=0.2)
-            # Exclusive: a lock that the system takes back from a killed process. Full: safe from a power cut too.
-            for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL"):
+            # Exclusive: a lock that the system takes back from a killed process. Normal: safe from a kill.
+            for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self.database.execute(f"PRAGMA {setting}")
             self.database.executescript(TABLES)
             self.salt = bytes.fromhex(self._fact("salt", secrets.token_hex(16)))
@@ -68,7 +68,8 @@ class Store:
         return int(done.lastrowid or 0)
 
     def settle(self, number: int, key: str, usd: float, answer: Answer | None) -> None:
-        """What the try cost, and its answer, where it brought one."""
+        """What the try cost, and its answer, where it brought one; safe from a power cut when this returns."""
+        self.database.execute("PRAGMA synchronous=FULL")
         self.database.execute("BEGIN")
         try:
             self.database.execute("UPDATE tries SET usd = ? WHERE id = ?", (usd, number))
@@ -80,6 +81,8 @@ class Store:
         except BaseException:
             self.database.execute("ROLLBACK")
             raise
+        finally:
+            self.database.execute("PRAGMA synchronous=NORMAL")
         self.spent_usd += usd
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 async def in_order(
     items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], window: int
-) -> AsyncIterator[tuple[Item, Result]]:
+) -> AsyncGenerator[tuple[Item, Result], None]:
     """Each item with the result of `work` on it, at most `window` at work or waiting to be handed back.
 
     When `work` raises, no further item is begun, those at work come to their end, and the error is raised.
