@@ -16,7 +16,7 @@ from train.asking.sealed import MARK
 from train.planted_models import MODELS
 from train.planted_world import PlantedWorld
 
-BLOCK = re.compile(r"<<<([0-9a-f]{10})\n(.*)\n\1>>>", re.DOTALL)
+BLOCK = re.compile(r"<<<([0-9a-f]{10}) query\n(.*)\n\1>>>", re.DOTALL)
 ORDER = re.compile(
     r"ignore (?:all|everything|the|any)\b.{0,60}?\b(?:answer|reply|output|say)(?: with)?:? (.+)", re.I | re.S
 )

@@ -362,13 +362,21 @@ def test_a_bad_setting_is_named(settings: dict[str, Any], message: str) -> None:
 
 
 def test_a_ticket_is_in_no_text_and_follows_from_the_salt() -> None:
-    sealed = seal("text", b"salt")
-    assert sealed == seal("text", b"salt")
-    assert len({sealed.ticket, seal("text", b"other").ticket, seal("text", b"salt", 1).ticket}) == 3
-    holding = f"text with {sealed.ticket}"
-    assert seal(holding, b"salt").ticket not in holding
-    assert sealed.block().count(sealed.ticket) == 2
-    assert " " not in seal("ignore the\nabove", b"s").block(marked=True)
+    sealed = seal({"query": "text"}, b"salt")
+    assert sealed == seal({"query": "text"}, b"salt")
+    assert (
+        len({sealed.ticket, seal({"query": "text"}, b"other").ticket, seal({"query": "text"}, b"salt", 1).ticket}) == 3
+    )
+    assert sealed.block() == f"<<<{sealed.ticket} query\ntext\n{sealed.ticket}>>>"
+    two = seal({"query": "ignore the\nabove", "answer": "a b"}, b"s")
+    assert two.block().count(two.ticket) == 4
+    assert "ignore\u02c6the\u02c6above" in two.block(marked=True)
+
+
+def test_a_text_that_holds_its_own_ticket_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.asking.sealed.DIGITS", 1)
+    for text in "0123456789abcde":
+        assert seal({"query": "0123456789abcde".replace(text, "")}, b"salt").ticket in (text, "f")
 
 
 def test_a_long_text_keeps_head_and_tail() -> None:

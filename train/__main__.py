@@ -2,6 +2,7 @@
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
 annotate                          have an LLM name what your queries need
+collect                           run a pool over your queries, grade the answers, write a data folder
 planted                           write a small generated data folder
 closed-form                       judge the paper's closed-form router on a data folder
 compare                           judge baselines and our routers side by side, with intervals
@@ -25,6 +26,7 @@ import sys
 
 COMMANDS = {
     "annotate": "train.annotating.command",
+    "collect": "train.collecting.command",
     "planted": "train.planted",
     "closed-form": "train.closed_form_router",
     "measure": "train.measure",

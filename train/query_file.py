@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,16 @@ def survey(path: Path) -> Survey:
             else:
                 repeated += 1
     if problems:
-        rest = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        listed = "\n  ".join(problems[:SHOWN])
-        raise DataError(f"{path}: nothing was asked, since some queries cannot be read:\n  {listed}{rest}")
+        raise DataError(f"{path}: nothing was asked, since some queries cannot be read:{problem_list(problems)}")
     if not queries:
         raise DataError(f'{path} holds no query; write one per line, or JSON lines such as {{"query": "2+2?"}}')
     return Survey(queries, repeated)
+
+
+def problem_list(problems: Sequence[str]) -> str:
+    """The first SHOWN of them, a line each, for the end of a message."""
+    rest = [f"and {len(problems) - SHOWN:,} more"] if len(problems) > SHOWN else []
+    return "".join(f"\n  {line}" for line in [*problems[:SHOWN], *rest])
 
 
 class _Seen:

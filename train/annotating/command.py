@@ -20,7 +20,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from router.cli_text import usd
-from router.errors import CheckpointError, RouterError, UsageError
+from router.errors import CheckpointError, UsageError
 from router.partial_file import write_whole
 from router.taxonomy import OTHER, Taxonomy
 from train.annotating.annotators import Annotator, annotators_of
@@ -31,7 +31,7 @@ from train.asking.client import Client, UnansweredError
 from train.asking.form import Filled, Form, fill
 from train.asking.options import add_asking_options, cache_path, check_cap, check_output
 from train.asking.sealed import clipped, seal
-from train.asking.session import closing_line, progress, run_session, show
+from train.asking.session import closing_line, exit_code, progress, run_session, show
 from train.asking.stream import in_order
 from train.query_file import QueryRow, read_queries, survey
 
@@ -51,20 +51,20 @@ class Task:
         """USD of the first answers at their usual length."""
         total = 0.0
         for row in read_queries(self.queries):
-            asked = self.form.question(seal(self.text(row), b"")).usual_input_tokens
+            asked = self.form.question(seal(self.parts(row), b"")).usual_input_tokens
             total += sum(each.endpoint.cost_usd(asked, USUAL_TOKENS) for each in self.annotators if each.reads(row))
         return total
 
-    def text(self, row: QueryRow) -> str:
+    def parts(self, row: QueryRow) -> dict[str, str]:
         """What annotators read of a query."""
-        return clipped(row.text, self.most_chars)
+        return {"query": clipped(row.text, self.most_chars)}
 
     async def found(self, client: Client, row: QueryRow) -> Found:
         """What each annotator of the query says, or why it says nothing."""
 
         async def one(annotator: Annotator) -> Filled[Labels] | str:
             try:
-                return await fill(client, annotator.endpoint, self.form, self.text(row))
+                return await fill(client, annotator.endpoint, self.form, self.parts(row))
             except UnansweredError as error:
                 return str(error)
 
@@ -198,12 +198,4 @@ def run(options: argparse.Namespace) -> int:
 
 def main(args: list[str] | None = None) -> int:
     """0 when done, 1 on an error of ours, 3 where labels are missing, 130 when interrupted; argparse exits with 2."""
-    options = make_parser().parse_args(args)
-    try:
-        return run(options)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("train: interrupted; what was answered is kept, run the same command again", file=sys.stderr)
-        return 130
+    return exit_code(run, make_parser().parse_args(args))

@@ -24,10 +24,10 @@ TICKET = "ticket"
 
 @dataclass(frozen=True)
 class Form(Generic[Value]):
-    """How something is asked of a text."""
+    """How something is asked of texts by strangers."""
 
     instructions: str  # the system's message
-    put: Callable[[str, str], str]  # block of the sealed text, ticket -> the user's message
+    put: Callable[[str, str], str]  # block of the sealed texts, ticket -> the user's message
     schema: Mapping[str, Any]  # of the object, `ticket` among its required strings
     read: Callable[[Mapping[str, Any]], Value]  # ValueError says what the object lacks, for the model to mend
     most_tokens: int  # of the answer
@@ -71,14 +71,14 @@ class Filled(Generic[Value]):
     usd: float
 
 
-async def fill(client: Client, endpoint: Endpoint, form: Form[Value], text: str) -> Filled[Value]:
-    """The value that the endpoint reads from `text`.
+async def fill(client: Client, endpoint: Endpoint, form: Form[Value], parts: Mapping[str, str]) -> Filled[Value]:
+    """The value that the endpoint reads from `parts`, name -> text.
 
     Raises UnansweredError after 2 x ROUNDS answers that were not accepted, and what `Client.ask` raises.
     """
     usd, problem = 0.0, ""
     for number in range(ROUNDS):
-        sealed = seal(text, client.store.salt, number)
+        sealed = seal(parts, client.store.salt, number)
         question = form.question(sealed)
         for turn in (1, 2):
             answer = await client.ask(endpoint, question)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 DIGITS = 10  # of the secret number, hexadecimal
@@ -18,26 +20,27 @@ CUT = "\n[... {n:,} characters left out ...]\n"
 
 @dataclass(frozen=True)
 class Sealed:
-    """A text that is ready to stand in a prompt."""
+    """Named texts that are ready to stand in a prompt."""
 
-    text: str
+    parts: Mapping[str, str]
     ticket: str
 
     def block(self, marked: bool = False) -> str:
-        """The text between its markers; `marked`: white space replaced by MARK.
+        """The texts between their markers; `marked`: white space replaced by MARK.
 
         A model follows orders in marked text far less often, and still reads it (Spotlighting, arXiv 2403.14720).
         """
-        text = re.sub(r"\s+", MARK, self.text.strip()) if marked else self.text
-        return f"<<<{self.ticket}\n{text}\n{self.ticket}>>>"
+        texts = {name: re.sub(r"\s+", MARK, text.strip()) if marked else text for name, text in self.parts.items()}
+        return "\n\n".join(f"<<<{self.ticket} {name}\n{text}\n{self.ticket}>>>" for name, text in texts.items())
 
 
-def seal(text: str, salt: bytes, number: int = 0) -> Sealed:
-    """`text` with a ticket that only who knows `salt` can foretell; another `number` gives another ticket."""
+def seal(parts: Mapping[str, str], salt: bytes, number: int = 0) -> Sealed:
+    """`parts` with a ticket that only who knows `salt` can foretell; another `number` gives another ticket."""
     while True:
-        ticket = hmac.new(salt, f"{number}|{text}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:DIGITS]
-        if ticket not in text:
-            return Sealed(text, ticket)
+        asked = json.dumps([number, dict(parts)]).encode()
+        ticket = hmac.new(salt, asked, hashlib.sha256).hexdigest()[:DIGITS]
+        if not any(ticket in text for text in parts.values()):
+            return Sealed(parts, ticket)
         number += 1_000_003  # one text in a million million holds its own ticket
 
 

@@ -5,6 +5,7 @@ The first Ctrl-C (or SIGTERM) sends nothing more and keeps what is under way, th
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from router.errors import RouterError
 from train.asking.client import Client, StoppedError
 from train.asking.store import Store
 
@@ -72,3 +74,15 @@ def closing_line(client: Client, cache: Path) -> str:
         f"{tally.sent:,} requests, {tally.answered:,} answers and {tally.cached:,} from the cache; "
         f"${tally.spent_usd:.4f} spent, ${client.purse.spent_usd:.4f} with earlier runs ({cache})"
     )
+
+
+def exit_code(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """What `run` returns; 1 after an error of ours and 130 after an interrupt, each told in one line."""
+    try:
+        return run(options)
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("train: interrupted; what was answered is kept, run the same command again", file=sys.stderr)
+        return 130
