@@ -53,6 +53,7 @@ class Tally:
 class _Line:
     """What the client keeps of one endpoint."""
 
+    http: httpx.AsyncClient  # of its own: httpx looks through all its connections for each request
     free: asyncio.Semaphore
     pace: Pace
     key: str | None
@@ -70,14 +71,14 @@ class Client:
         self.fatal: BaseException | None = None
         self._lines: dict[Endpoint, _Line] = {}
         self._under_way: dict[str, asyncio.Task[Answer]] = {}
-        unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._http = httpx.AsyncClient(limits=unlimited, timeout=httpx.Timeout(None, connect=CONNECT_S))
+        self._certificates = httpx.create_ssl_context()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._http.aclose()
+        for line in self._lines.values():
+            await line.http.aclose()
 
     def stop(self, reason: BaseException) -> None:
         """Send nothing any more; what is under way is still received and kept. The first reason counts."""
@@ -121,8 +122,13 @@ class Client:
 
     def _line(self, endpoint: Endpoint) -> _Line:
         if endpoint not in self._lines:
-            free = asyncio.Semaphore(endpoint.parallel)
-            self._lines[endpoint] = _Line(free, Pace(endpoint.limits), endpoint.key())
+            key, most = endpoint.key(), endpoint.parallel
+            http = httpx.AsyncClient(
+                verify=self._certificates,
+                limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+                timeout=httpx.Timeout(None, connect=CONNECT_S),
+            )
+            self._lines[endpoint] = _Line(http, asyncio.Semaphore(most), Pace(endpoint.limits), key)
         return self._lines[endpoint]
 
     async def _until_answered(self, key: str, endpoint: Endpoint, question: Question, line: _Line) -> Answer:
@@ -191,7 +197,7 @@ class Client:
         usd, answer = most_usd, None
         try:
             body = adapted(question.body(endpoint), line.refused)
-            reply = await send(self._http, endpoint, line.key, body, question, most_usd, tries)
+            reply = await send(line.http, endpoint, line.key, body, question, most_usd, tries)
             usd, answer = reply.usd, reply.answer
         finally:
             self.store.settle(number, key, usd, answer)

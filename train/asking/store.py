@@ -1,13 +1,15 @@
 """Everything that was asked and paid for, in one SQLite file: answers by the hash of their question, and a ledger.
 
 A try is written down before it is sent, its answer and cost in one transaction as soon as it is there: a killed run
-loses only answers that were still under way, and these count at the most they can cost. No question is stored, no key.
+loses only answers that were still under way, and these count at the most they can cost. A power cut may take the last
+SYNC_S seconds too. No question is stored, no key.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,7 @@ from router.errors import UsageError
 from train.asking.question import Answer
 
 VERSION = "1"
+SYNC_S = 1.0
 TABLES = """
     CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS answers (
@@ -48,7 +51,7 @@ class Store:
         changed = self.database.execute("UPDATE tries SET usd = most_usd WHERE usd IS NULL")
         self.lost = changed.rowcount  # tries under way when an earlier run was killed
         self.spent_usd = float(self.database.execute("SELECT TOTAL(usd) FROM tries").fetchone()[0])
-        self.path = path
+        self.synced_at = -SYNC_S
 
     def _fact(self, name: str, first: str) -> str:
         self.database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, first))
@@ -68,8 +71,10 @@ class Store:
         return int(done.lastrowid or 0)
 
     def settle(self, number: int, key: str, usd: float, answer: Answer | None) -> None:
-        """What the try cost, and its answer, where it brought one; safe from a power cut when this returns."""
-        self.database.execute("PRAGMA synchronous=FULL")
+        """What the try cost, and its answer, where it brought one."""
+        sync = time.monotonic() > self.synced_at + SYNC_S
+        if sync:  # waiting for the disk each time would take longer than many an answer
+            self.database.execute("PRAGMA synchronous=FULL")
         self.database.execute("BEGIN")
         try:
             self.database.execute("UPDATE tries SET usd = ? WHERE id = ?", (usd, number))
@@ -82,7 +87,9 @@ class Store:
             self.database.execute("ROLLBACK")
             raise
         finally:
-            self.database.execute("PRAGMA synchronous=NORMAL")
+            if sync:
+                self.database.execute("PRAGMA synchronous=NORMAL")
+                self.synced_at = time.monotonic()
         self.spent_usd += usd
 
     def __enter__(self) -> Self:
