@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from router import metrics
 from router.dataset import Dataset
 from router.evaluation import pool_outcomes, reference_models, row_masks
 from router.pools import read_pool
-from train.planted_models import MODELS
+from train.planted_models import MODELS, PlantedModel
 from train.planted_world import PlantedWorld, plant
 
 MEMBERS = MODELS[:8]
 
 
-def write_world(folder: Path, queries: int, seed: int = 0) -> PlantedWorld:
-    """Write queries.jsonl, pool.yaml and judge-free references of a planted world, as the guide's reader would."""
-    world = plant(queries, seed)
+def write_world(folder: Path, queries: int, members: Sequence[PlantedModel] = MEMBERS) -> PlantedWorld:
+    """Write queries.jsonl and pool.yaml of a planted world, as the guide's reader would."""
+    world = plant(queries)
     rows = [
         {"query_id": f"planted/{row}", "query": text, "answer": reference(row)} for row, text in enumerate(world.text)
     ]
@@ -35,7 +36,7 @@ def write_world(folder: Path, queries: int, seed: int = 0) -> PlantedWorld:
             "output_usd_per_mtok": model.output_usd_per_mtok,
             "upstream": {"api_base": "https://api.example.com/v1", "key_env": "EXAMPLE_API_KEY"},
         }
-        for model in MEMBERS
+        for model in members
     ]
     (folder / "pool.yaml").write_text(yaml.safe_dump({"name": "mine", "models": entries}, sort_keys=False))
     return world

@@ -79,7 +79,7 @@ def test_what_the_answer_may_depend_on_names_the_question_and_nothing_else_does(
     assert len({key, *(each.key(place) for each in others)}) == 5
     assert question("q").key(Endpoint("http://a/v1", "n", 1.0, 1.0)) != key
     assert question("q").key(Endpoint("http://a/v1", "m", 1.0, 1.0, parameters={"top_p": 0.1})) != key
-    assert question("q").key(Endpoint("http://a/v1/", "m", 9.0, 9.0, "KEY", 5.0, limits={"max_parallel": 2})) == key
+    assert question("q").key(Endpoint("http://a/v1/", "m", 9.0, 9.0, "KEY", 5.0, limits={"concurrency": 2})) == key
 
 
 def test_one_question_asked_many_times_at_once_is_sent_once(cache: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_wrong_key_stops_everything_and_is_shown_nowhere(
 ) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-very-secret")
     with serving(LoopbackLLM(echo, key="sk-other")) as llm:
-        place = endpoint(llm, key_env="SOME_KEY", limits={"max_parallel": 1})
+        place = endpoint(llm, key_env="SOME_KEY", limits={"concurrency": 1})
         results, client = run(cache, lambda client: gathered(client, place, [question(str(n)) for n in range(5)]))
         assert llm.requests == 1
         monkeypatch.setenv("SOME_KEY", "sk-other")
@@ -187,7 +187,7 @@ def test_a_question_that_is_refused_for_good_does_not_stop_the_others(cache: Pat
 
 def test_when_every_question_fails_the_run_stops(cache: Path) -> None:
     with serving(LoopbackLLM(echo, Faults(status=418))) as llm:
-        place = endpoint(llm, limits={"max_parallel": 1})
+        place = endpoint(llm, limits={"concurrency": 1})
         _, client = run(cache, lambda client: gathered(client, place, [question(str(n)) for n in range(100)]))
     assert f"{ALL_FAIL} questions in a row failed" in str(client.fatal)
     assert llm.requests == ALL_FAIL
@@ -259,7 +259,7 @@ def test_an_endpoint_that_counts_more_than_the_question_allows_has_more_set_asid
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with serving(LoopbackLLM(lambda body: Said("hm", output_tokens=500))) as llm:  # 50 were allowed
-        place = endpoint(llm, limits={"max_parallel": 1})
+        place = endpoint(llm, limits={"concurrency": 1})
         results, client = run(cache, lambda client: gathered(client, place, [question("1"), question("2")]), 0.009)
     assert isinstance(results[0], Answer)
     assert isinstance(client.fatal, CapReachedError)
@@ -320,7 +320,7 @@ def test_requests_are_spread_over_the_minute() -> None:
 
 def test_the_parallel_requests_are_no_more_than_the_limit(cache: Path) -> None:
     with serving(LoopbackLLM(echo, Faults(latency_s=0.02))) as llm:
-        place = endpoint(llm, limits={"max_parallel": 3})
+        place = endpoint(llm, limits={"concurrency": 3})
         run(cache, lambda client: gathered(client, place, [question(str(n)) for n in range(12)]))
     assert llm.most_at_once == 3
 
@@ -350,7 +350,7 @@ def test_an_endpoint_comes_from_a_pools_entry(tmp_path: Path) -> None:
         ({"base_url": "api.example.com"}, "base_url of m: not an address"),
         ({"key_env": "sk-123"}, "key_env of m: not the name of an environment variable"),
         ({"timeout_s": 0}, "timeout_s of m: got 0"),
-        ({"limits": {"rpm": 3}}, "allowed are max_parallel, requests_per_minute, tokens_per_minute"),
+        ({"limits": {"rpm": 3}}, "allowed are concurrency, requests_per_minute, tokens_per_minute"),
         ({"prices": (-1.0, 1.0)}, "input price of m"),
     ],
 )

@@ -390,7 +390,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice(world: Plante
     queries = write_rows(tmp_path / "q.jsonl", planted_rows(world))
     faults = Faults(overloaded=0.02, broken=0.02, latency_s=0.02)
     with serving(LoopbackLLM(PlantedLLM(world), faults, idempotent=True)) as llm:
-        pool = write_pool(tmp_path / "pool.yaml", llm.url, IDS, limits={"max_parallel": 2})
+        pool = write_pool(tmp_path / "pool.yaml", llm.url, IDS, limits={"concurrency": 2})
         command = [sys.executable, "-m", "train", "collect", str(queries), "--pool", str(pool), "--max-usd", "1"]
         command += ["--out", str(tmp_path / "data")]
         process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)

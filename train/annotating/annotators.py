@@ -52,7 +52,7 @@ def _from_options(options: Namespace) -> list[Endpoint]:
     if not options.model or not options.base_url:
         raise UsageError("name who annotates: --model ID --base-url URL, or --annotators POOL.yaml")
     limits = {
-        "max_parallel": options.parallel,
+        "concurrency": options.parallel,
         "requests_per_minute": options.requests_per_minute,
         "tokens_per_minute": options.tokens_per_minute,
     }

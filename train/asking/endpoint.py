@@ -15,7 +15,7 @@ from router.errors import UsageError
 from router.pool_schema import not_negative, positive, variable, web_address
 from router.pools import Candidate
 
-LIMITS = ("max_parallel", "requests_per_minute", "tokens_per_minute")
+LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")  # the last one the server does not know
 USUAL_PARALLEL = 16
 
 
@@ -41,7 +41,7 @@ class Endpoint:
     @property
     def parallel(self) -> int:
         """Requests that may be under way at once."""
-        return max(1, int(self.limits.get("max_parallel", USUAL_PARALLEL)))
+        return max(1, int(self.limits.get("concurrency", USUAL_PARALLEL)))
 
     def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
         """USD of one answer."""
