@@ -1,6 +1,8 @@
 """`python -m train COMMAND`: Lightning's fit, validate, test and predict, and our own commands.
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
+annotate                          have an LLM name what your queries need
+collect                           run a pool over your queries, grade the answers, write a data folder
 planted                           write a small generated data folder
 build                             make a data folder of public benchmarks and published outcomes
 check                             find what is wrong with a data folder
@@ -26,6 +28,8 @@ import importlib
 import sys
 
 COMMANDS = {
+    "annotate": "train.annotating.command",
+    "collect": "train.collecting.command",
     "planted": "train.planted",
     "build": "train.building.command",
     "check": "train.checking.command",

@@ -1,0 +1,201 @@
+"""`python -m train annotate QUERIES --model ID --base-url URL`: what queries need, in the words of an LLM.
+
+Asks for ranked capabilities and knowledge domains of each query and writes them as annotations of a data folder
+(docs/data.md). Run it again after a kill, an error or the cap: what was answered is not asked again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from router.cli_text import usd
+from router.errors import CheckpointError, UsageError
+from router.partial_file import write_whole
+from router.taxonomy import OTHER, Taxonomy
+from train.annotating.annotators import Annotator, annotators_of
+from train.annotating.labels import Labels
+from train.annotating.prompt import PROMPT_VERSION, USUAL_TOKENS, annotation_form
+from train.annotating.report import Found, Report
+from train.asking.client import Client, UnansweredError
+from train.asking.form import Filled, Form, fill
+from train.asking.options import add_asking_options, cache_path, check_cap, check_output
+from train.asking.sealed import clipped, seal
+from train.asking.session import closing_line, exit_code, progress, run_session, show
+from train.asking.stream import in_order
+from train.query_file import QueryRow, read_queries, survey
+
+WINDOW = 4  # queries at work or waiting for an earlier one, for each request that may be under way
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of whom."""
+
+    queries: Path
+    annotators: Sequence[Annotator]
+    form: Form[Labels]
+    most_chars: int  # of a query; head and tail are kept of a longer one
+
+    def estimate_usd(self) -> float:
+        """USD of the first answers at their usual length."""
+        total = 0.0
+        for row in read_queries(self.queries):
+            asked = self.form.question(seal(self.parts(row), b"")).usual_input_tokens
+            total += sum(each.endpoint.cost_usd(asked, USUAL_TOKENS) for each in self.annotators if each.reads(row))
+        return total
+
+    def parts(self, row: QueryRow) -> dict[str, str]:
+        """What annotators read of a query."""
+        return {"query": clipped(row.text, self.most_chars)}
+
+    async def found(self, client: Client, row: QueryRow) -> Found:
+        """What each annotator of the query says, or why it says nothing."""
+
+        async def one(annotator: Annotator) -> Filled[Labels] | str:
+            try:
+                return await fill(client, annotator.endpoint, self.form, self.parts(row))
+            except UnansweredError as error:
+                return str(error)
+
+        reading = [each for each in self.annotators if each.reads(row)]
+        results = await asyncio.gather(*map(one, reading))
+        return {each.name: result for each, result in zip(reading, results, strict=True)}
+
+
+async def annotate(client: Client, task: Task, notes: TextIO, failures: TextIO, bar: tqdm) -> Report:
+    """Write a line for each annotator's labels of each query to `notes`, in order, or one to `failures`."""
+    report = Report([each.name for each in task.annotators])
+    models = {each.name: each.endpoint.model for each in task.annotators}
+    window = WINDOW * sum(each.endpoint.parallel for each in task.annotators)
+    rows = in_order(read_queries(task.queries), lambda row: task.found(client, row), window)
+    async with contextlib.aclosing(rows):
+        async for row, found in rows:
+            report.add(found)
+            for name, each in found.items():
+                about = {"annotator": name, "model": models[name], "prompt_version": PROMPT_VERSION}
+                if isinstance(each, Filled):
+                    labels = {"capabilities": each.value.capabilities, "knowledge": each.value.knowledge}
+                    _write(notes, {"query_id": row.query_id, **labels, **about})
+                else:
+                    _write(failures, {"query_id": row.query_id, "problem": each, **about})
+            show(bar, client)
+    return report
+
+
+def _write(lines: TextIO, record: dict[str, object]) -> None:
+    lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, keep_empty: bool = True) -> Iterator[TextIO]:
+    """A file that takes its name when it is complete; there is none where it has no line and `keep_empty` is False."""
+    beside = path.with_name(path.name + ".new")
+    try:
+        with beside.open("w", encoding="utf-8") as lines:
+            yield lines
+            lines.flush()
+            os.fsync(lines.fileno())
+        if keep_empty or beside.stat().st_size:
+            os.replace(beside, path)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def given_domains(path: Path | None) -> list[str] | None:
+    """The domains in a taxonomy.json or in a text file, a name per line; None without a file."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names = Taxonomy.from_json(text).domains if path.suffix == ".json" else text.splitlines()
+    except (OSError, UnicodeDecodeError, CheckpointError) as error:
+        raise UsageError(f"cannot read --taxonomy {path}: {error}") from error
+    domains = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not domains:
+        raise UsageError(f"--taxonomy {path} names no domain; write one per line, or give a checkpoint's taxonomy.json")
+    return domains if OTHER in domains else [*domains, OTHER]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    parser = argparse.ArgumentParser("python -m train annotate", description=__doc__.split("\n\n")[1])
+    add = parser.add_argument
+    add("queries", type=Path, help="a .txt, .jsonl, .csv or .parquet file, or a data folder")
+    add("--out", type=Path, default=Path("annotations.jsonl"), metavar="FILE", help="default: %(default)s")
+    who = parser.add_argument_group("who annotates", "training reads the first, the others measure agreement")
+    add = who.add_argument
+    add("--model", action="append", metavar="ID", help="as the endpoint calls it; again for a further annotator")
+    add("--base-url", metavar="URL", help="of an OpenAI-compatible endpoint, such as https://api.openai.com/v1")
+    add("--key-env", metavar="NAME", help="environment variable that holds the key (default: no key is sent)")
+    add("--price-in", action="append", type=float, metavar="USD", help="per million tokens; once, or for each --model")
+    add("--price-out", action="append", type=float, metavar="USD", help="per million tokens of answers")
+    add("--annotators", type=Path, metavar="POOL.yaml", help="in place of these: a pool file whose entries annotate")
+    add("--share", type=float, default=1.0, help="part of the queries that further annotators read (default: all)")
+    add("--parallel", type=int, metavar="N", help="requests under way at once (default: 16)")
+    add("--requests-per-minute", type=float, metavar="N", help="default: no limit")
+    add("--tokens-per-minute", type=float, metavar="N", help="default: no limit")
+    add("--timeout", type=float, default=60.0, metavar="S", help="of one request (default: %(default)g)")
+    parser.add_argument(
+        "--taxonomy", type=Path, metavar="FILE", help="allowed domains: taxonomy.json, or a name per line"
+    )
+    parser.add_argument("--max-chars", type=int, default=8000, metavar="N", help="of a query (default: %(default)s)")
+    add_asking_options(parser)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; RouterError where it cannot be done."""
+    if options.max_chars < 100:
+        raise UsageError(f"--max-chars must be at least 100, got {options.max_chars}")
+    task = Task(
+        options.queries, annotators_of(options), annotation_form(given_domains(options.taxonomy)), options.max_chars
+    )
+    held = survey(options.queries)
+    usual_usd = task.estimate_usd()
+    twice = f" ({held.repeated:,} texts given twice are asked once)" if held.repeated else ""
+    who = ", ".join(f"{each.name} {each.endpoint.model}" for each in task.annotators)
+    print(f"{held.queries:,} queries{twice} for {who}: about {usd(usual_usd)}", file=sys.stderr)
+    if options.estimate:
+        return 0
+    check_cap(options, usual_usd)
+    check_output(options, options.out)
+    cache, failed = cache_path(options, options.out), options.out.with_name(options.out.name + ".failed.jsonl")
+
+    async def job(client: Client) -> Report:
+        with progress(held.queries, "query", options.quiet) as bar:
+            report = await annotate(client, task, notes, failures, bar)
+        print(closing_line(client, cache), file=sys.stderr)
+        return report
+
+    with whole_file(options.out) as notes, whole_file(failed, keep_empty=False) as failures:
+        report = run_session(cache, options.max_usd, job)
+    write_whole(
+        options.out.with_name(options.out.name + ".report.json"), json.dumps(report.to_json(), indent=1).encode()
+    )
+    if not options.quiet:
+        print("\n".join(report.lines()))
+    if report.failed:
+        print(
+            f"train: labels are missing for {report.failed:,} of the readings, see {failed}; run the same command "
+            "again to ask those that got no answer",
+            file=sys.stderr,
+        )
+    return 3 if report.failed else 0
+
+
+def main(args: list[str] | None = None) -> int:
+    """0 when done, 1 on an error of ours, 3 where labels are missing, 130 when interrupted; argparse exits with 2."""
+    return exit_code(run, make_parser().parse_args(args))
