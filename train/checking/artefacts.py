@@ -53,7 +53,7 @@ class _MeanScores:
 
     @property
     def at_chance(self) -> Mask:
-        """(m, b) whether a system agrees with the others less than half as much as is usual, or not to be told from 0."""
+        """(m, b) whether a system agrees with the others less than half as much as is usual, or not to speak of."""
         return np.stack(
             [
                 (block.agreement < block.typical_agreement / 2)
