@@ -60,7 +60,7 @@ def test_the_table_names_the_24_benchmarks_and_the_4_tests_and_none_is_verified(
     assert {row.name for row in TESTS} == {"mmlu-pro", "gpqa", "biggen-bench", "livebench"}
     assert not any(row.verified for row in BENCHMARKS)
     assert set(ROWS) == {row.name for row in BENCHMARKS}
-    assert "mmlu          index  choice        no        cais/mmlu all [test]" in table()
+    assert "mmlu          index  choice  no        cais/mmlu all [test]" in table()
 
 
 def test_every_benchmark_becomes_queries_with_an_answer_where_it_has_one(built: Path) -> None:
@@ -70,7 +70,9 @@ def test_every_benchmark_becomes_queries_with_an_answer_where_it_has_one(built: 
         assert len(queries.loc[[name]]) == sum(map(len, files.values())), name
     assert not queries["text"].str.contains(r"[{}]").any()
     without = queries.index[queries["answer"].isna()]
-    assert set(without) == {"ifeval", "livebench"}
+    assert set(without) == {"bigcodebench", "ifeval", "livebench"}
+    assert queries["grade"].isin(["exact", "choice", "number", "code", "judge"]).all()
+    assert queries["tests"]["bigcodebench"].startswith("assert f() > 1") and queries["rubric"]["biggen-bench"] == "c"
 
 
 def test_prompts_hold_what_a_model_needs(built: Path) -> None:

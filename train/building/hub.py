@@ -56,7 +56,9 @@ def _query(benchmark: Benchmark, subset: str | None, number: int, record: Row) -
         "query_id": key,
         "benchmark": benchmark.name,
         "category": None if category is None else str(category),
-        "metric": benchmark.metric,
+        "grade": benchmark.grade,
+        "tests": fill(benchmark.tests, row) if benchmark.tests else None,
+        "rubric": fill(benchmark.rubric, row) if benchmark.rubric else None,
         "held_out": benchmark.held_out,
     }
     if not benchmark.options:
