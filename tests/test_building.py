@@ -14,10 +14,11 @@ from benchmark_rows import ROWS
 
 from router.dataset import read_dataset
 from router.errors import DataError, UsageError
-from train.building.benchmarks import BENCHMARKS, INDEX, TESTS
+from train.building.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.building.bradley_terry import outcomes, strengths
 from train.building.command import main, table
 from train.building.embedllm import read_embedllm
+from train.building.hub import read_benchmark
 from train.building.llmrouterbench import read_llmrouterbench
 from train.building.part import Part
 from train.building.plain import read_plain
@@ -59,7 +60,7 @@ def test_the_table_names_the_24_benchmarks_and_the_4_tests_and_none_is_verified(
     assert {row.name for row in TESTS} == {"mmlu-pro", "gpqa", "biggen-bench", "livebench"}
     assert not any(row.verified for row in BENCHMARKS)
     assert set(ROWS) == {row.name for row in BENCHMARKS}
-    assert "mmlu          index  choice        no        cais/mmlu all [test]" in table()
+    assert "mmlu          index  choice  no        cais/mmlu all [test]" in table()
 
 
 def test_every_benchmark_becomes_queries_with_an_answer_where_it_has_one(built: Path) -> None:
@@ -69,7 +70,9 @@ def test_every_benchmark_becomes_queries_with_an_answer_where_it_has_one(built: 
         assert len(queries.loc[[name]]) == sum(map(len, files.values())), name
     assert not queries["text"].str.contains(r"[{}]").any()
     without = queries.index[queries["answer"].isna()]
-    assert set(without) == {"ifeval", "livebench"}
+    assert set(without) == {"bigcodebench", "ifeval", "livebench"}
+    assert queries["grade"].isin(["exact", "choice", "number", "code", "judge"]).all()
+    assert queries["tests"]["bigcodebench"].startswith("assert f() > 1") and queries["rubric"]["biggen-bench"] == "c"
 
 
 def test_prompts_hold_what_a_model_needs(built: Path) -> None:
@@ -88,6 +91,25 @@ def test_prompts_hold_what_a_model_needs(built: Path) -> None:
 def test_options_with_the_right_one_first_are_shuffled_and_the_answer_follows(built: Path) -> None:
     row = texts(built).loc["gpqa"]
     assert f"({row['answer']}) about 2 MeV" in row["text"]
+
+
+def test_images_are_never_decoded_and_queries_with_one_are_left_out(tmp_path: Path) -> None:
+    import datasets
+
+    row = ROWS["scienceqa"]["test.jsonl"][0]
+    rows = [row, {**row, "question": "What does this picture show?", "image": {"bytes": b"no image", "path": None}}]
+    made = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
+    (tmp_path / "files").mkdir()
+    made.to_parquet(tmp_path / "files" / "test.parquet")
+    part = read_benchmark(named("scienceqa"), tmp_path / "files")
+    assert len(part.queries) == 1
+    assert part.left_out == {"records that the benchmark's row does not want": 1}
+
+
+def test_a_limit_holds_for_each_subset(tmp_path: Path) -> None:
+    row = ROWS["race"]["high.jsonl"][0]
+    folder = write_rows(tmp_path / "race", {"high.jsonl": [row] * 3, "middle.jsonl": [row] * 3})
+    assert read_benchmark(named("race"), folder, limit=2).queries["category"].tolist() == ["high"] * 2 + ["middle"] * 2
 
 
 def test_tests_are_held_out_and_their_twins_marked(built: Path) -> None:

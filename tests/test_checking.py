@@ -270,6 +270,17 @@ def test_the_command_prints_findings_writes_reports_and_tells_by_its_exit_code(
     assert "| warning | missing prices | models.csv |" in (tmp_path / "report.md").read_text()
 
 
+def test_two_models_are_enough_to_see_that_one_never_answers(world: Path, tmp_path: Path) -> None:
+    def two_models(tables: Tables) -> None:
+        model_never_right(tables)
+        kept = tables.outcomes["model"].isin(["planted-coder", "planted-large"])
+        tables.outcomes = tables.outcomes[kept]
+        tables.models = tables.models[tables.models["model"].isin(["planted-coder", "planted-large"])]
+
+    findings = check(spoilt(world, tmp_path / "spoilt", two_models), TODAY)
+    assert [(finding.kind, finding.where) for finding in findings] == [("never answers", "planted-coder@planted")]
+
+
 def test_notes_alone_are_nothing_wrong(world: Path, tmp_path: Path) -> None:
     findings = check(spoilt(world, tmp_path / "spoilt", price_without_outcomes), TODAY)
     assert [finding.level for finding in findings] == ["note"] and exit_code(findings) == 0

@@ -14,8 +14,10 @@ from train.building.raven import with_panels
 
 Row = dict[str, Any]
 
-# How an answer is graded: what `python -m train collect` calls it, or a judge's rubric.
-EXACT, CHOICE, NUMBER, CODE, JUDGE, FORMAT = "exact", "choice", "numeric", "code", "judge", "instructions"
+# How an answer is graded, as `python -m train collect` calls it.
+EXACT, CHOICE, NUMBER, CODE, JUDGE = "exact", "choice", "number", "code", "judge"
+FOLLOWS = "Does the answer follow every instruction of the query to the letter?"
+SAME = "Does the answer say what the reference says?"
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Benchmark:
     split: str
     prompt: str  # template; `{options}` are the options, lettered
     answer: str | None  # template of the gold answer; with options the path of its index, letter, label or text
-    metric: str
+    grade: str
     configs: tuple[str | None, ...] = (None,)  # subsets, all read
     category: str | None = None  # path; else the subset, else the name
     options: str | tuple[str, ...] | None = None  # path of a list or a dict, or the paths of each option
     labels: str | None = None  # path of the options' own labels
     shuffled: bool = False  # options come with the right one first: order them by the query's hash
+    tests: str | None = None  # template of the program that CODE is graded by
+    rubric: str | None = None  # template of what JUDGE is told besides the answer
     prepare: Callable[[Row], Row] | None = None  # what paths alone cannot do
     wanted: Callable[[Row], bool] | None = None  # rows to read
     revision: str | None = None  # where a repository holds a script, its converted branch
@@ -69,7 +73,7 @@ def _flores(code: str, language: str) -> Benchmark:
     return Benchmark(
         "flores", "haoranxu/FLORES-200", "test",
         f"Translate this sentence from English into {language}.\n\n{{en-{code}.en}}", f"{{en-{code}.{code}}}", JUDGE,
-        configs=(f"en-{code}",),
+        configs=(f"en-{code}",), rubric="How good a translation is it?",
     )  # fmt: skip
 
 
@@ -81,7 +85,8 @@ INDEX = (
     Benchmark("arc", "allenai/ai2_arc", "test", ASK, "answerKey", CHOICE, ("ARC-Challenge", "ARC-Easy"),
               options="choices.text", labels="choices.label"),
     Benchmark("big-bench", "tasksource/bigbench", "validation", "{inputs}", "{targets.0}", EXACT, BIG_BENCH),
-    Benchmark("bigcodebench", "bigcode/bigcodebench", "v0.1.2", "{instruct_prompt}", "{test}", CODE),
+    Benchmark("bigcodebench", "bigcode/bigcodebench", "v0.1.2", "{instruct_prompt}", None, CODE,
+              tests="{test}\n\nif __name__ == '__main__':\n    unittest.main()"),
     Benchmark("finqa", "dreamerdeo/finqa", "test", "{pre_text}\n\n{table}\n\n{post_text}\n\nQuestion: {question}",
               "{answers}", NUMBER, revision=PARQUET),
     *(_flores(code, language) for code, language in LANGUAGES),
@@ -90,9 +95,10 @@ INDEX = (
     Benchmark("hitom", "json", "train", "Read the story and answer the question.\n\n{story}\n\n{question}\n{choices}",
               "{answer}", EXACT, category="question_order", field="data",
               data_files="https://huggingface.co/datasets/Hi-ToM/Hi-ToM_Dataset/resolve/main/Hi-ToM_data.json"),
-    Benchmark("ifeval", "google/IFEval", "train", "{prompt}", None, FORMAT, category="instruction_id_list.0"),
+    Benchmark("ifeval", "google/IFEval", "train", "{prompt}", None, JUDGE, category="instruction_id_list.0",
+              rubric=FOLLOWS),
     *(_legal(task, prompt) for task, prompt in LEGAL.items()),
-    Benchmark("logicgame", "json", "train", "{contexts}", "{reference}", JUDGE, category="category",
+    Benchmark("logicgame", "json", "train", "{contexts}", "{reference}", JUDGE, category="category", rubric=SAME,
               data_files=RAW + "Hypatiaalegra/LogicGame-Data/main/en_dev.jsonl"),
     Benchmark("math-500", "HuggingFaceH4/MATH-500", "test", "{problem}", "{answer}", EXACT, category="subject"),
     Benchmark("medqa", "GBaker/MedQA-USMLE-4-options", "test", ASK, "answer_idx", CHOICE, options="options"),
@@ -100,10 +106,11 @@ INDEX = (
     Benchmark("mmmlu", "openai/MMMLU", "test", "{Question}\n\n{options}", "Answer", CHOICE,
               ("AR_XY", "BN_BD", "DE_DE", "ES_LA", "FR_FR", "HI_IN", "ID_ID", "IT_IT", "JA_JP", "KO_KR", "PT_BR",
                "SW_KE", "YO_NG", "ZH_CN"), "Subject", ("A", "B", "C", "D")),
-    Benchmark("naturalplan", "tuandunghcmut/natural-plan-benchmark", "test", "{prompt_0shot}", "{golden_plan}", JUDGE),
+    Benchmark("naturalplan", "tuandunghcmut/natural-plan-benchmark", "test", "{prompt_0shot}", "{golden_plan}", JUDGE,
+              rubric=SAME),
     Benchmark("planbench", "tasksource/planbench", "train", "{query}", "{ground_truth_plan}", JUDGE,
               ("task_1_plan_generation", "task_2_plan_optimality", "task_3_plan_verification",
-               "task_7_plan_execution")),
+               "task_7_plan_execution"), rubric=SAME),
     Benchmark("pubmedqa", "qiaojin/PubMedQA", "train", "{context.contexts}\n\n{question}\nAnswer yes, no or maybe.",
               "{final_decision}", EXACT, ("pqa_labeled",)),
     Benchmark("race", "ehovy/race", "test", "{article}\n\n{question}\n\n{options}", "answer", CHOICE,
@@ -118,12 +125,12 @@ INDEX = (
     Benchmark("scienceqa", "derek-thomas/ScienceQA", "test", "{hint}\n\n" + ASK, "answer", CHOICE, category="topic",
               options="choices", wanted=lambda row: row.get("image") is None),
     Benchmark("scitldr", "allenai/scitldr", "test", "Summarise this abstract in one sentence.\n\n{source}",
-              "{target.0}", JUDGE, ("Abstract",), revision=PARQUET),
+              "{target.0}", JUDGE, ("Abstract",), rubric=SAME, revision=PARQUET),
     Benchmark("tablebench", "Multilingual-Multimodal-NLP/TableBench", "train",
               "{table}\n\nAnswer the question about the table: {question}", "{answer}", EXACT, category="qtype",
               data_files="TableBench.jsonl"),
     Benchmark("xsum", "EdinburghNLP/xsum", "test", "Summarise this article in one sentence.\n\n{document}", "{summary}",
-              JUDGE),
+              JUDGE, rubric=SAME),
 )  # fmt: skip
 
 TESTS = (
@@ -133,12 +140,13 @@ TESTS = (
               options=("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
               shuffled=True, held_out=True),
     Benchmark("biggen-bench", "prometheus-eval/BiGGen-Bench", "test", "{system_prompt}\n\n{input}",
-              "{reference_answer}", JUDGE, category="capability", held_out=True),
+              "{reference_answer}", JUDGE, category="capability", rubric="{score_rubric.criteria}", held_out=True),
     *(Benchmark("livebench", f"livebench/{part}", "test", "{turns.0}", "{ground_truth}", EXACT, category="task",
                 held_out=True)
       for part in ("math", "reasoning", "language", "data_analysis")),
-    *(Benchmark("livebench", f"livebench/{part}", "test", "{turns.0}", None, metric, category="task", held_out=True)
-      for part, metric in (("coding", CODE), ("instruction_following", FORMAT))),
+    *(Benchmark("livebench", f"livebench/{part}", "test", "{turns.0}", None, JUDGE, category="task", rubric=FOLLOWS,
+                held_out=True)
+      for part in ("coding", "instruction_following")),
 )  # fmt: skip
 
 BENCHMARKS = (*INDEX, *TESTS)

@@ -31,15 +31,9 @@ def read_benchmark(rows: tuple[Benchmark, ...], folder: Path | None, limit: int 
     Raises:
         DataError: the Hub or the folder cannot be read, or a record does not fit the row.
     """
-    queries, left_out, seen = [], Counter[str](), Counter[str]()
+    queries, left_out = [], Counter[str]()
     for benchmark in rows:
-        for subset, number, record in _records(benchmark, folder, len(rows) > 1):
-            if limit is not None and seen[f"{benchmark.hub_id} {subset}"] >= limit:
-                continue
-            if benchmark.wanted and not benchmark.wanted(record):
-                left_out["records that the benchmark's row does not want"] += 1
-                continue
-            seen[f"{benchmark.hub_id} {subset}"] += 1
+        for subset, number, record in _wanted(benchmark, folder, len(rows) > 1, limit, left_out):
             try:
                 queries.append(_query(benchmark, subset, number, record))
             except (DataError, KeyError, TypeError, ValueError) as error:
@@ -62,7 +56,9 @@ def _query(benchmark: Benchmark, subset: str | None, number: int, record: Row) -
         "query_id": key,
         "benchmark": benchmark.name,
         "category": None if category is None else str(category),
-        "metric": benchmark.metric,
+        "grade": benchmark.grade,
+        "tests": fill(benchmark.tests, row) if benchmark.tests else None,
+        "rubric": fill(benchmark.rubric, row) if benchmark.rubric else None,
         "held_out": benchmark.held_out,
     }
     if not benchmark.options:
@@ -90,28 +86,53 @@ def _options(benchmark: Benchmark, row: Row) -> tuple[list[str], str]:
     return options, letter_of(lookup(row, benchmark.answer), options, labels)
 
 
-def _records(benchmark: Benchmark, folder: Path | None, several: bool) -> Iterator[tuple[str | None, int, Row]]:
-    """Subset, number and record of everything that a row of the table names."""
+def _wanted(
+    benchmark: Benchmark, folder: Path | None, several: bool, limit: int | None, left_out: Counter[str]
+) -> Iterator[tuple[str | None, int, Row]]:
+    """Subset, number and record of what a row of the table names; what it does not want is counted in `left_out`."""
+    for subset in benchmark.configs:
+        taken = 0
+        for number, record in enumerate(_records(benchmark, folder, subset, several or len(benchmark.configs) > 1)):
+            if limit is not None and taken >= limit:
+                break
+            if benchmark.wanted and not benchmark.wanted(record):
+                left_out["records that the benchmark's row does not want"] += 1
+                continue
+            taken += 1
+            yield subset, number, record
+
+
+def _records(benchmark: Benchmark, folder: Path | None, subset: str | None, several: bool) -> Iterator[Row]:
+    """The records of a subset."""
     try:
         import datasets
     except ImportError as error:
         raise UsageError("reading benchmarks needs datasets: pip install 'inferencedynamics[build]'") from error
     datasets.disable_progress_bars()
-    for subset in benchmark.configs:
-        try:
-            if folder:
-                loaded = _local(datasets, benchmark, folder, subset, several or len(benchmark.configs) > 1)
-            else:
-                loaded = _remote(datasets, benchmark, subset)
-            if loaded is not None:
-                yield from ((subset, number, record) for number, record in enumerate(loaded))
-        except DataError:
-            raise
-        except Exception as error:  # datasets, the Hub's client and pyarrow raise families of their own
-            advice = "" if folder else f"; download it and give --source {benchmark.name}=FOLDER where there is no hub"
-            raise DataError(
-                f"{benchmark.name} cannot be read from {folder or benchmark.hub_id}: {error}{advice}"
-            ) from error
+    try:
+        if folder:
+            loaded = _local(datasets, benchmark, folder, subset, several)
+        else:
+            loaded = _remote(datasets, benchmark, subset)
+        if loaded is not None:
+            yield from _without_images(datasets, loaded)
+    except DataError:
+        raise
+    except Exception as error:  # datasets, the Hub's client and pyarrow raise families of their own
+        advice = "" if folder else f"; download it and give --source {benchmark.name}=FOLDER where there is no hub"
+        raise DataError(
+            f"{benchmark.name} cannot be read from {folder or benchmark.hub_id}: {error}{advice}"
+        ) from error
+
+
+def _without_images(datasets: Any, loaded: Any) -> Any:
+    """The records with single images as they are stored, and without lists of them: nothing is decoded."""
+    for name, feature in dict(loaded.features or {}).items():
+        if isinstance(feature, datasets.Image):
+            loaded = loaded.cast_column(name, datasets.Image(decode=False))
+        elif isinstance(getattr(feature, "feature", None), datasets.Image):
+            loaded = loaded.remove_columns(name)
+    return loaded
 
 
 def _remote(datasets: Any, benchmark: Benchmark, subset: str | None) -> Any:

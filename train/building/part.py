@@ -14,7 +14,7 @@ import pandas as pd
 
 from router.errors import DataError
 
-QUERY_COLUMNS = ("query_id", "benchmark", "category", "text", "answer", "metric", "held_out")
+QUERY_COLUMNS = ("query_id", "benchmark", "category", "text", "answer", "grade", "tests", "rubric", "held_out")
 OUTCOME_COLUMNS = ("query_id", "model", "score", "output_chars", "cost_usd")
 
 
@@ -24,7 +24,7 @@ class Part:
 
     name: str  # of the benchmark, or the protocol that its outcomes are of
     origin: str  # hub id, file or folder
-    queries: pd.DataFrame  # QUERY_COLUMNS; answer and metric may be None
+    queries: pd.DataFrame  # QUERY_COLUMNS; how an answer is graded may be None
     outcomes: pd.DataFrame  # OUTCOME_COLUMNS; output_chars and cost_usd may be NaN
     left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows
     verified: bool = False  # whether the reader or row has run on the real data

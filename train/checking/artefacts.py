@@ -12,7 +12,7 @@ import numpy as np
 from train.checking.blocks import Block
 from train.checking.finding import ERROR, Finding
 from train.checking.folder import CheckedFolder
-from train.checking.significance import Array, Mask, discoveries, lower_tail
+from train.checking.significance import NO_AGREEMENT, Array, Mask, discoveries, lower_tail, upper_tail
 
 FEWEST_BENCHMARKS = 3
 FAR = np.log(4.0)  # logits below what is expected: a quarter of the odds
@@ -53,8 +53,15 @@ class _MeanScores:
 
     @property
     def at_chance(self) -> Mask:
-        """(m, b) whether the system agrees less than half as well with the others as is usual on the benchmark."""
-        return np.stack([block.agreement < block.typical_agreement / 2 for block in self.blocks], axis=1)
+        """(m, b) whether a system agrees with the others less than half as much as is usual, or not to speak of."""
+        return np.stack(
+            [
+                (block.agreement < block.typical_agreement / 2)
+                | (upper_tail(block.agreement / block.error) > NO_AGREEMENT)
+                for block in self.blocks
+            ],
+            axis=1,
+        )
 
     def findings(self, folder: CheckedFolder, low: Mask) -> list[Finding]:
         """One per system with a cell that is low, far from what is expected, and at chance."""

@@ -62,9 +62,14 @@ class Block:
 
     @cached_property
     def factor(self) -> Array:
-        """(m,) what the correlations were multiplied by: their standard error is about this over the root of count."""
+        """(m,) what the correlations were multiplied by."""
         binary = np.isin(self.score[self.answered], (0.0, 1.0)).all()
         return biserial_factor(np.nan_to_num(self.mean)) if binary else np.ones(len(self.columns))
+
+    @property
+    def error(self) -> Array:
+        """(m,) standard error of the agreement where there is none."""
+        return np.asarray(self.factor / np.sqrt(np.maximum(self.count, 1)), np.float64)
 
     @cached_property
     def _raw_agreement(self) -> Array:

@@ -11,7 +11,7 @@ from train.checking.blocks import FEWEST_QUERIES, FEWEST_SYSTEMS, Block
 from train.checking.finding import ERROR, NOTE, WARNING, Finding
 from train.checking.folder import CheckedFolder
 
-CHANCE = 1e-6  # of a run of equal scores, above which it is one; there are at most some thousand runs to look at
+CHANCE = 1e-6  # probability of a run of equal scores below which it is no accident; there are some thousand runs
 EASIER = 4.0  # odds by which a model may be better or worse than the others without wonder
 CONSTANT_SHARE = 0.9  # of a benchmark's queries on which all models score the same, for a grader to look asleep
 EXTREMES = (0.05, 0.95)  # mean scores beyond which that is no wonder: nearly all fail, or nearly all succeed
@@ -56,8 +56,8 @@ def _always(blocks: list[Block], value: float) -> dict[int, float]:
     """Log probability, by column, of scoring `value` throughout a block, were the system nearly as the others."""
     found: dict[int, float] = {}
     for block in blocks:
-        if len(block.columns) < FEWEST_SYSTEMS:
-            continue
+        if len(block.columns) < 2:
+            continue  # nobody to compare with
         for place, column in enumerate(block.columns.tolist()):
             answered = block.answered[:, place]
             if answered.sum() and (block.score[answered, place] == value).all():

@@ -14,10 +14,9 @@ import pandas as pd
 from train.checking.blocks import FEWEST_QUERIES, FEWEST_SYSTEMS, Block
 from train.checking.finding import ERROR, WARNING, Finding
 from train.checking.folder import CheckedFolder
-from train.checking.significance import Array, discoveries, lower_tail, upper_tail
+from train.checking.significance import NO_AGREEMENT, Array, discoveries, lower_tail, upper_tail
 
 FEWEST_SHARED = 5  # systems that answered both copies of a text
-NO_AGREEMENT = 0.05  # significance below which two protocols agree at all
 
 
 def contradiction_findings(folder: CheckedFolder) -> list[Finding]:

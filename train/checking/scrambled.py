@@ -11,12 +11,11 @@ import numpy as np
 from train.checking.blocks import FEWEST_QUERIES, FEWEST_SYSTEMS, Block
 from train.checking.finding import ERROR, WARNING, Finding
 from train.checking.folder import CheckedFolder
-from train.checking.significance import Array, Mask, discoveries, lower_tail, upper_tail
+from train.checking.significance import NO_AGREEMENT, Array, Mask, discoveries, lower_tail, upper_tail
 
 # Shares of the usual agreement that a system must clearly stay below. On one benchmark there are other reasons for
 # less agreement, such as another prompt; over all benchmarks there are few.
 ON_ALL, ON_ONE = 0.75, 0.5
-NO_AGREEMENT = 0.05  # significance above which a correlation cannot be told from 0
 NOTHING_SHARED = 0.1  # typical agreement below which a benchmark's queries are not hard or easy for models in common
 MANY_ANSWERS = 1000  # of a benchmark, for that to be no accident
 
@@ -64,7 +63,7 @@ def _cells(blocks: list[Block]) -> list[tuple[Block, int, float]]:
     places = [(block, place) for block in blocks for place in range(len(block.columns))]
     own = np.array([block.agreement[place] for block, place in places])
     usual = np.array([block.typical_agreement for block, _ in places])
-    error = np.array([block.factor[place] / np.sqrt(max(block.count[place], 1)) for block, place in places])
+    error = np.array([block.error[place] for block, place in places])
     varies = np.array([0.05 < block.mean[place] < 0.95 for block, place in places], bool)
     bad = _judged(own, ON_ONE * usual, error) & varies if places else []
     return [(*places[i], float(own[i])) for i in np.flatnonzero(bad)]

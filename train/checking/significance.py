@@ -12,7 +12,8 @@ from scipy import stats
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-FALSE_DISCOVERY_RATE = 0.001  # of a thousand things reported one is chance; a folder has hundreds of cells to test
+NO_AGREEMENT = 0.01  # significance above which a correlation cannot be told from 0: 1 of 100 that are 0 exceeds it
+FALSE_DISCOVERY_RATE = 0.005  # of two hundred things reported one is chance; a folder has hundreds of cells to test
 
 
 def discoveries(p_values: Array, rate: float = FALSE_DISCOVERY_RATE) -> Mask:
