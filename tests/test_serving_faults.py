@@ -57,7 +57,7 @@ def right(answers: list[tuple[int, str, str]]) -> int:
 
 def check_under_load(checkpoint: Checkpoint, folder: Path, fault: str, stream: bool, count: int) -> float:
     """The share answered right while the favourite fails; nobody is answered twice."""
-    entry = {name: {"upstream": {"timeout_s": 0.4}} for name in "abc"}
+    entry = {name: {"upstream": {"timeout_s": 1 if fault == "hang" else 10}} for name in "abc"}
     with serving(checkpoint, folder, serve={"breaker_open_s": 0.5}, **entry) as served:
         failing = favourite(served)
         before = sum(each.answered for each in served.upstreams.values())
@@ -76,7 +76,7 @@ def check_under_load(checkpoint: Checkpoint, folder: Path, fault: str, stream: b
 @pytest.mark.parametrize("fault", BEFORE)
 def test_a_failing_upstream_is_not_noticed(tiny_checkpoint: Checkpoint, tmp_path: Path, fault: str) -> None:
     stream = fault not in ("reset_in_body", "truncated")  # which only whole answers can have
-    assert check_under_load(tiny_checkpoint, tmp_path, fault, stream, 120) == 1.0
+    assert check_under_load(tiny_checkpoint, tmp_path, fault, stream, 60) == 1.0
 
 
 @pytest.mark.full
@@ -257,12 +257,12 @@ def test_hundreds_of_streams_are_open_at_once(tiny_checkpoint: Checkpoint, tmp_p
 
 
 def test_a_slow_upstream_loses_requests_to_its_next(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    entry = {name: {"upstream": {"limits": {"latency_s": 0.02, "concurrency": 4}}} for name in "abc"}
+    entry = {name: {"upstream": {"limits": {"latency_s": 0.5}}} for name in "abc"}
     with serving(tiny_checkpoint, tmp_path, serve={"load_weight": 1.0}, **entry) as served:
-        first = favourite(served)
-        served.fail("slow:0.3", first)
+        first = served.client.post("/v1/route", json={"query": "0 prove"}).json()["model"]
+        served.fail("slow:1", first)
         models = [served.chat("0 prove").headers["x-router-model"] for _ in range(6)]
-        assert models[0] == first
         assert models[-1] != first
+        assert models.count(first) <= 2
         body = {"query": "0 prove"}
         assert served.client.post("/v1/route", json=body).json()["model"] == first  # the router itself still prefers it
