@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,14 @@ def test_a_pool_without_upstreams_only_decides(tiny_checkpoint: Checkpoint, tmp_
             refused = ask.post("/v1/chat/completions", json=body)
             assert refused.status_code == 400
             assert "POST /v1/route" in refused.json()["error"]["message"]
+
+
+def test_the_documentation_lists_every_setting_with_its_default() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "serving.md").read_text()
+    table = text.partition("settings: begin")[2].partition("settings: end")[0]
+    words = {"()": "none", "None": "none", "False": "false"}
+    for each in fields(ServeSettings):
+        default = words.get(str(each.default), str(each.default)).removesuffix(".0")
+        default = f"{int(default):,}" if default.isdigit() and len(default) > 4 else default
+        assert f"| `{each.name}` | {'127.0.0.1' if each.name == 'host' else default} | " in table
+    assert table.count("\n| `") == len(fields(ServeSettings))
