@@ -255,5 +255,5 @@ def test_the_documentation_lists_every_setting_with_its_default() -> None:
     for each in fields(ServeSettings):
         default = words.get(str(each.default), str(each.default)).removesuffix(".0")
         default = f"{int(default):,}" if default.isdigit() and len(default) > 4 else default
-        assert f"| `{each.name}` | {'127.0.0.1' if each.name == 'host' else default} | " in table
+        assert f"| `{each.name}` | {default} | " in table
     assert table.count("\n| `") == len(fields(ServeSettings))
