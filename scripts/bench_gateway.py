@@ -280,7 +280,7 @@ def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     decision = decision_ms(args.checkpoint, 100)
     rows = {
         name: {"requests_per_s": statistics.median(rates[name]), "p50_ms": statistics.median(alone[name]),
-               "p95_ms": statistics.quantiles(alone[name], n=20)[-1]}
+               "p95_ms": sorted(alone[name])[int(0.95 * len(alone[name]))]}
         for name in ways
     }  # fmt: skip
     return {"rows": rows, "decision_ms": decision, "connections": args.connections}
@@ -290,11 +290,12 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
     """All that is measured."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = compare(args, folder)
-        with upstream(gap_s=1.0) as up, gateway(folder, args.checkpoint, up) as (port, _):
-            asyncio.run(load(port, "auto", True, 1.0, 4))
-            well, seconds = asyncio.run(open_streams(port, args.streams))
-            found["streams"] = {"asked": args.streams, "ended_well": well, "seconds": seconds}
+        found = compare(args, folder) if args.rounds else {}
+        if args.streams:
+            with upstream(gap_s=1.0) as up, gateway(folder, args.checkpoint, up) as (port, _):
+                asyncio.run(load(port, "auto", True, 1.0, 4))
+                well, seconds = asyncio.run(open_streams(port, args.streams))
+                found["streams"] = {"asked": args.streams, "ended_well": well, "seconds": seconds}
         if args.memory_requests:
             with upstream() as up, gateway(folder, args.checkpoint, up) as (port, pid):
                 asyncio.run(load(port, "auto", True, 5.0, args.connections))
@@ -304,11 +305,28 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> str:
     """What was measured, in Markdown."""
+    lines = [
+        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    ]
+    if "rows" in found:
+        lines += compared(found)
+    if streams := found.get("streams"):
+        lines.append(
+            f"Streams open at once: {streams['ended_well']} of {streams['asked']} ended well, "
+            f"in {streams['seconds']:.1f} s."
+        )
+    if "memory_mib" in found:
+        lines.append("Resident MiB by requests: " + ", ".join(f"{n:,}: {mib:.0f}" for n, mib in found["memory_mib"]))
+    return "\n".join(lines)
+
+
+def compared(found: dict[str, Any]) -> list[str]:
+    """The table of ways, and how long a decision takes."""
     rows, base = found["rows"], found["rows"]["bare forwarding by httpx"]
     proxy = rows.get("LiteLLM proxy, fixed model")
     lines = [
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f}; {found['connections']} connections, times of one connection alone",
+        f"{found['connections']} connections, times of one connection alone",
         "",
         "| way | requests/s | of bare | of LiteLLM | p50 ms | p95 ms | p50 above bare |",
         "|---|---|---|---|---|---|---|",
@@ -320,15 +338,7 @@ def report(found: dict[str, Any]) -> str:
             f"| {name} | {row['requests_per_s']:.0f} | {of_bare:.2f} | {of_proxy} "
             f"| {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | {row['p50_ms'] - base['p50_ms']:+.1f} |"
         )
-    streams = found["streams"]
-    lines += [
-        "",
-        f"One decision in process: {found['decision_ms']:.1f} ms. Streams open at once: {streams['ended_well']} of "
-        f"{streams['asked']} ended well, in {streams['seconds']:.1f} s.",
-    ]
-    if "memory_mib" in found:
-        lines.append("Resident MiB by requests: " + ", ".join(f"{n:,}: {mib:.0f}" for n, mib in found["memory_mib"]))
-    return "\n".join(lines)
+    return [*lines, "", f"One decision in process: {found['decision_ms']:.1f} ms."]
 
 
 def main() -> None:
@@ -336,10 +346,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--checkpoint", default=str(REPOSITORY / "checkpoints" / "routemix"))
     parser.add_argument("--litellm-env", type=Path, metavar="DIR", help="an environment that has litellm[proxy]")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: compare nothing")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way and round")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--streams", type=int, default=500)
+    parser.add_argument("--streams", type=int, default=500, help="open at once; 0: none")
     parser.add_argument("--memory-requests", type=int, default=0, metavar="N", help="watch the memory over N requests")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--forward-only", help=argparse.SUPPRESS)  # what the bare forwarder's own process is told
