@@ -11,6 +11,7 @@ import resource
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import httpx
@@ -72,7 +73,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def replace(body: Any, draw: random.Random) -> None:
     container, key = draw.choice([*places(body)])
-    container[key] = draw.choice(ODD)
+    container[key] = deepcopy(draw.choice(ODD))
 
 
 def remove(body: Any, draw: random.Random) -> None:
@@ -89,7 +90,7 @@ def nest(body: Any, draw: random.Random) -> None:
 def add(body: Any, draw: random.Random) -> None:
     containers = [body, *(each for each, _ in places(body) if isinstance(each, dict))]
     draw.choice(containers)[draw.choice(["model", "stream", "content", "role", "type", "x", "", "api_base"])] = (
-        draw.choice(ODD)
+        deepcopy(draw.choice(ODD))
     )
 
 
