@@ -85,17 +85,13 @@ class Upstreams:
             if candidate.upstream is None:
                 continue
             before = old.targets.get(candidate.id) if old else None
-            same = before is not None and before.upstream == candidate.upstream
             breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
             load = Load(candidate.upstream.limits)
+            if before is not None and before.upstream == candidate.upstream:
+                breaker, load = before.breaker, before.load
+                breaker.failures, breaker.open_s = settings.breaker_failures, settings.breaker_open_s
             key = environment.get(candidate.upstream.key_env or "", "").strip() or None
-            self.targets[candidate.id] = Target(
-                candidate,
-                candidate.upstream,
-                before.breaker if before and same else breaker,
-                before.load if before and same else load,
-                key,
-            )
+            self.targets[candidate.id] = Target(candidate, candidate.upstream, breaker, load, key)
         self.client: httpx.AsyncClient = old.client if old else _client()
 
     def available(self) -> set[str]:
