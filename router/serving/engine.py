@@ -61,10 +61,10 @@ class Engine:
         router: what decides; replaced by `swap`.
         max_queue: queries that may wait; QueueFullError beyond.
         max_batch: queries routed together.
-        cached: decisions kept for queries that are repeated with the same options; of a query only its SHA-256.
+        cached: decisions kept, about 20 kB each, for queries repeated with the same options; of a query only its SHA-256.
     """
 
-    def __init__(self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 4096) -> None:
+    def __init__(self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 1024) -> None:
         for name, number, least in (("max_queue", max_queue, 1), ("max_batch", max_batch, 1), ("cached", cached, 0)):
             if not isinstance(number, int) or number < least:
                 raise UsageError(f"{name} must be a whole number of at least {least}, got {number!r}")
