@@ -61,7 +61,7 @@ class Engine:
         router: what decides; replaced by `swap`.
         max_queue: queries that may wait; QueueFullError beyond.
         max_batch: queries routed together.
-        cached: decisions kept, about 20 kB each, for queries repeated with the same options; of a query only its SHA-256.
+        cached: decisions kept for queries repeated with the same options, about 20 kB each; of a query its SHA-256.
     """
 
     def __init__(self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 1024) -> None:
