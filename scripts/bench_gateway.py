@@ -197,7 +197,7 @@ def upstream(gap_s: float = 0.0) -> Iterator[int]:
 
 
 @contextmanager
-def gateway(folder: Path, checkpoint: str, upstream_port: int, **serve: Any) -> Iterator[tuple[int, int]]:
+def gateway(args: argparse.Namespace, folder: Path, upstream_port: int) -> Iterator[tuple[int, int]]:
     """The port of our gateway before an upstream, and its process id."""
     port = free_port()
     models = [
@@ -206,10 +206,12 @@ def gateway(folder: Path, checkpoint: str, upstream_port: int, **serve: Any) -> 
         for name, price_in, price_out in MODELS
     ]  # fmt: skip
     pool = folder / f"pool-{port}.json"
-    serve = {"decision_log": str(folder / f"log-{port}.sqlite")} | serve
+    serve = {"decision_log": str(folder / f"log-{port}.sqlite")}
     pool.write_text(json.dumps({"name": "bench", "protocol": "chat-0shot-cot", "models": models, "serve": serve}))
-    command = [sys.executable, "-m", "router.cli", "serve", str(pool), "--checkpoint", checkpoint, "--port", str(port)]
-    with process(command, f"http://127.0.0.1:{port}/health") as child:
+    command = [sys.executable, "-m", "router.cli", "serve", str(pool), "--port", str(port)]
+    with process(
+        [*command, "--checkpoint", args.checkpoint, "--backend", args.backend], f"http://127.0.0.1:{port}/health"
+    ) as child:
         yield port, child.pid
 
 
@@ -237,11 +239,11 @@ def litellm_proxy(folder: Path, environment: Path, upstream_port: int) -> Iterat
         yield port
 
 
-def decision_ms(checkpoint: str, count: int) -> float:
+def decision_ms(checkpoint: str, backend: str, count: int) -> float:
     """Median time of one decision in process, of fresh prompts as those of the load."""
     from router.routing import Router
 
-    router = Router.from_pretrained(checkpoint)
+    router = Router.from_pretrained(checkpoint, backend=backend)
     times = []
     for _ in range(count):
         text = json.loads(body("auto", fresh=True))["messages"][0]["content"]
@@ -258,7 +260,7 @@ def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         bare = free_port()
         own = [sys.executable, __file__, "--forward-only", f"http://127.0.0.1:{up}/v1", "--port", str(bare)]
         stack.enter_context(process(own, f"http://127.0.0.1:{bare}/alive"))
-        ours, _ = stack.enter_context(gateway(folder, args.checkpoint, up))
+        ours, _ = stack.enter_context(gateway(args, folder, up))
         ways = {
             "the upstream itself": (up, "up", True),
             "bare forwarding by httpx": (bare, "up", True),
@@ -277,26 +279,27 @@ def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for name, way in ways.items():
                 rates[name].append(asyncio.run(load(*way, args.seconds, args.connections))[0])
                 alone[name] += asyncio.run(load(*way, args.seconds / 2, 1))[1]
-    decision = decision_ms(args.checkpoint, 100)
+    decision = decision_ms(args.checkpoint, args.backend, 100)
     rows = {
         name: {"requests_per_s": statistics.median(rates[name]), "p50_ms": statistics.median(alone[name]),
-               "p95_ms": statistics.quantiles(alone[name], n=20)[-1]}
+               "p95_ms": sorted(alone[name])[int(0.95 * len(alone[name]))]}
         for name in ways
     }  # fmt: skip
-    return {"rows": rows, "decision_ms": decision, "connections": args.connections}
+    return {"rows": rows, "decision_ms": decision, "connections": args.connections, "backend": args.backend}
 
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:
     """All that is measured."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = compare(args, folder)
-        with upstream(gap_s=1.0) as up, gateway(folder, args.checkpoint, up) as (port, _):
-            asyncio.run(load(port, "auto", True, 1.0, 4))
-            well, seconds = asyncio.run(open_streams(port, args.streams))
-            found["streams"] = {"asked": args.streams, "ended_well": well, "seconds": seconds}
+        found = compare(args, folder) if args.rounds else {}
+        if args.streams:
+            with upstream(gap_s=1.0) as up, gateway(args, folder, up) as (port, _):
+                asyncio.run(load(port, "auto", True, 1.0, 4))
+                well, seconds = asyncio.run(open_streams(port, args.streams))
+                found["streams"] = {"asked": args.streams, "ended_well": well, "seconds": seconds}
         if args.memory_requests:
-            with upstream() as up, gateway(folder, args.checkpoint, up) as (port, pid):
+            with upstream() as up, gateway(args, folder, up) as (port, pid):
                 asyncio.run(load(port, "auto", True, 5.0, args.connections))
                 found["memory_mib"] = asyncio.run(memory(port, pid, args.memory_requests))
     return found
@@ -304,11 +307,28 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> str:
     """What was measured, in Markdown."""
+    lines = [
+        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    ]
+    if "rows" in found:
+        lines += compared(found)
+    if streams := found.get("streams"):
+        lines.append(
+            f"Streams open at once: {streams['ended_well']} of {streams['asked']} ended well, "
+            f"in {streams['seconds']:.1f} s."
+        )
+    if "memory_mib" in found:
+        lines.append("Resident MiB by requests: " + ", ".join(f"{n:,}: {mib:.0f}" for n, mib in found["memory_mib"]))
+    return "\n".join(lines)
+
+
+def compared(found: dict[str, Any]) -> list[str]:
+    """The table of ways, and how long a decision takes."""
     rows, base = found["rows"], found["rows"]["bare forwarding by httpx"]
     proxy = rows.get("LiteLLM proxy, fixed model")
     lines = [
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f}; {found['connections']} connections, times of one connection alone",
+        f"{found['connections']} connections, times of one connection alone, backend {found['backend']}",
         "",
         "| way | requests/s | of bare | of LiteLLM | p50 ms | p95 ms | p50 above bare |",
         "|---|---|---|---|---|---|---|",
@@ -320,26 +340,19 @@ def report(found: dict[str, Any]) -> str:
             f"| {name} | {row['requests_per_s']:.0f} | {of_bare:.2f} | {of_proxy} "
             f"| {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | {row['p50_ms'] - base['p50_ms']:+.1f} |"
         )
-    streams = found["streams"]
-    lines += [
-        "",
-        f"One decision in process: {found['decision_ms']:.1f} ms. Streams open at once: {streams['ended_well']} of "
-        f"{streams['asked']} ended well, in {streams['seconds']:.1f} s.",
-    ]
-    if "memory_mib" in found:
-        lines.append("Resident MiB by requests: " + ", ".join(f"{n:,}: {mib:.0f}" for n, mib in found["memory_mib"]))
-    return "\n".join(lines)
+    return [*lines, "", f"One decision in process: {found['decision_ms']:.1f} ms."]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--checkpoint", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument("--backend", default="auto", help="what computes our encoder, as for `router serve`")
     parser.add_argument("--litellm-env", type=Path, metavar="DIR", help="an environment that has litellm[proxy]")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: compare nothing")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way and round")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--streams", type=int, default=500)
+    parser.add_argument("--streams", type=int, default=500, help="open at once; 0: none")
     parser.add_argument("--memory-requests", type=int, default=0, metavar="N", help="watch the memory over N requests")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--forward-only", help=argparse.SUPPRESS)  # what the bare forwarder's own process is told

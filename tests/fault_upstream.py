@@ -6,6 +6,7 @@
     429, 429:2       with Retry-After  500, 503, 401, 404                         reset           before any byte
     reset_in_body    in the answer     truncated    JSON cut short                html            a wrong content type
     reset_in_stream  after two events  context_length, content_filter             redirect        to elsewhere
+    echo             a 400 with the request's authorization in body and header
 
 An answer repeats the last message's text, so that a test can tell whose answer it got.
 """
@@ -131,6 +132,10 @@ class FaultUpstream:
         if kind in ("context_length", "content_filter"):
             code = "context_length_exceeded" if kind == "context_length" else kind
             _write(writer, 400, error("told so", code))
+            return True
+        if kind == "echo":
+            key = seen.headers.get("authorization", "")
+            _write(writer, 400, error(f"not with {key}", "odd"), extra=f"x-echo: {key}\r\nset-cookie: a=b\r\n")
             return True
         if kind == "redirect":
             _write(writer, 307, b"", extra="location: http://192.0.2.1/\r\n")

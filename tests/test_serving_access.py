@@ -7,11 +7,13 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fault_upstream import FaultUpstream
 from served import Served, pool_file, serving
 
 from router.checkpoint import Checkpoint
@@ -245,3 +247,32 @@ def test_a_pool_without_upstreams_only_decides(tiny_checkpoint: Checkpoint, tmp_
             refused = ask.post("/v1/chat/completions", json=body)
             assert refused.status_code == 400
             assert "POST /v1/route" in refused.json()["error"]["message"]
+
+
+def test_the_documentation_lists_every_setting_with_its_default() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "serving.md").read_text()
+    table = text.partition("settings: begin")[2].partition("settings: end")[0]
+    words = {"()": "none", "None": "none", "False": "false"}
+    for each in fields(ServeSettings):
+        default = words.get(str(each.default), str(each.default)).removesuffix(".0")
+        default = f"{int(default):,}" if default.isdigit() and len(default) > 4 else default
+        assert f"| `{each.name}` | {default} | " in table
+    assert table.count("\n| `") == len(fields(ServeSettings))
+
+
+def test_a_reload_neither_moves_the_socket_nor_opens_it_to_all(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    ring.create("one")
+    entry: dict[str, Any] = {"a": {"upstream": {"api_base": "http://127.0.0.1:9/v1"}}}
+    path = pool_file(tmp_path, [FaultUpstream("a")], {"host": "0.0.0.0", "keys": str(ring.file)}, **entry)
+    source = Source(path, lambda: Router(tiny_checkpoint), {})
+    _, before = source.load()
+    pool_file(tmp_path, [FaultUpstream("a")], {"attempts": 5, "keys": str(ring.file)}, **entry)
+    _, after = source.load(before)
+    assert (after.settings.host, after.settings.attempts) == ("0.0.0.0", 5)
+    assert "serve.host changes with a restart only" in caplog.text
+    ring.revoke(ring.list()[0].id)
+    with pytest.raises(PoolError, match=r"0\.0\.0\.0 can be reached from other machines"):
+        source.load(before)

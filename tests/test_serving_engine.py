@@ -150,7 +150,9 @@ def test_a_cancelled_caller_takes_its_query_along(gated: Gated) -> None:
     assert [queries for queries, _ in gated.batches] == [["prime"], ["stays"]]
 
 
-def test_a_new_checkpoint_takes_over_without_a_dropped_request(gated: Gated, tiny_checkpoint: Checkpoint) -> None:
+def test_a_new_checkpoint_takes_over_what_comes_and_nothing_is_dropped(
+    gated: Gated, tiny_checkpoint: Checkpoint
+) -> None:
     new = Gated(Router(tiny_checkpoint))
 
     async def ask() -> list[Any]:
@@ -161,13 +163,14 @@ def test_a_new_checkpoint_takes_over_without_a_dropped_request(gated: Gated, tin
             await asyncio.sleep(0.01)
             engine.swap(new)  # type: ignore[arg-type]
             gated.gate.set()
-            found = await asyncio.gather(before, *waiting)
+            after = asyncio.create_task(engine.route("who 3"))
+            found = await asyncio.gather(before, *waiting, after)
             await engine.route("prime")  # the old router's decision is not remembered
             return found
 
-    assert len(asyncio.run(ask())) == 4
-    assert [queries for queries, _ in gated.batches] == [["prime"]]
-    assert [queries for queries, _ in new.batches] == [["who 0", "who 1", "who 2"], ["prime"]]
+    assert len(asyncio.run(ask())) == 5
+    assert [queries for queries, _ in gated.batches] == [["prime"], ["who 0", "who 1", "who 2"]]
+    assert [queries for queries, _ in new.batches] == [["who 3"], ["prime"]]
 
 
 def test_a_repeated_query_is_decided_once_for_the_same_options(gated: Gated) -> None:

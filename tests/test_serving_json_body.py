@@ -47,6 +47,8 @@ def test_values_are_those_of_the_standard_library() -> None:
         (b"\xef\xbb\xbf{}", "expected {"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests too deeply; at most 64"),
         (b'{"a": [' + b"[]," * 1_000_000 + b"1]}", "more than 1,000,000 opening brackets"),
+        (b'{"a": [' + b"[]," * 50_000 + b"1]}", "more than 50,000 arrays and objects"),
+        (b'{"a": [' + b"1," * 1_000_000 + b"1]}", "or 1,000,000 values"),
         (b"{" + b'"a":1,' * 500_000 + b'"a":1}', "more than 1,000 keys"),
         (b'{"a": ' + b"[" * 70 + b"]" * 70 + b"}", "nests too deeply; at most 64"),
     ],

@@ -5,7 +5,7 @@
                an upstream asked with Retry-After
     half_open  the time is over: one request passes as a probe. Its success closes, its failure opens again
 
-Knows no upstream. One breaker is one process': replicas learn of an upstream each for itself.
+Knows no upstream; a stream counts when it has ended. A breaker is one process' own: replicas learn each for itself.
 """
 
 from __future__ import annotations

@@ -104,8 +104,9 @@ async def route(request: Request) -> JSONResponse:
     """The decision on one query or conversation, with its reasons and its id."""
     started = time.monotonic()
     service: Service = request.app.state.service
+    raw = await request.body()
     setup, key_id = service.setup, _key_id(request)
-    values = dict(read_body(await request.body(), setup.settings.max_depth).values)
+    values = dict(read_body(raw, setup.settings.max_depth).values)
     _check_log(service)
     if kind := next((name for name in CONVERSATION if name in values), None):
         decided, top = await _on_conversation(request, service, setup, values, kind)
@@ -140,8 +141,9 @@ async def _on_conversation(
 async def route_batch(request: Request) -> JSONResponse:
     """Decisions on a list of queries; a budget or quality is met by the list as a whole."""
     service: Service = request.app.state.service
+    raw = await request.body()
     setup = service.setup
-    options = _read(read_body(await request.body(), setup.settings.max_depth).values, BATCH)
+    options = _read(read_body(raw, setup.settings.max_depth).values, BATCH)
     _check_log(service)
     top, queries = options.pop("top", 5), options.pop("queries")
     options.setdefault("dial", None if _has_goal(options) else setup.settings.dial)

@@ -17,7 +17,6 @@ from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decisi
 from router.serving.session_keys import kept_upstream
 
 LEAST_LOGIT = 0.001  # of an axis' share in the reasons that the log keeps
-DIGITS = 7
 
 
 @dataclass(frozen=True)

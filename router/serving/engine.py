@@ -39,6 +39,7 @@ class _Job:
     queries: list[str]
     dial: float | Sequence[float] | None
     options: dict[str, Any]
+    router: Router  # who was in place when it came
     alone: bool  # not to be joined with others
     one: bool  # a query by itself, not a list of one: goals are met otherwise
     future: Future[list[Decision]] = field(default_factory=Future)
@@ -46,7 +47,7 @@ class _Job:
     @property
     def kind(self) -> Hashable:
         """Jobs of one kind are routed together; only their queries and dials differ."""
-        return id(self) if self.alone else (self.dial is None, _hashable(self.options))
+        return id(self) if self.alone else (id(self.router), self.dial is None, _hashable(self.options))
 
     @property
     def dials(self) -> list[float]:
@@ -61,10 +62,10 @@ class Engine:
         router: what decides; replaced by `swap`.
         max_queue: queries that may wait; QueueFullError beyond.
         max_batch: queries routed together.
-        cached: decisions kept for queries that are repeated with the same options; of a query only its SHA-256.
+        cached: decisions kept for queries repeated with the same options, about 20 kB each; of a query its SHA-256.
     """
 
-    def __init__(self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 4096) -> None:
+    def __init__(self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 1024) -> None:
         for name, number, least in (("max_queue", max_queue, 1), ("max_batch", max_batch, 1), ("cached", cached, 0)):
             if not isinstance(number, int) or number < least:
                 raise UsageError(f"{name} must be a whole number of at least {least}, got {number!r}")
@@ -109,7 +110,7 @@ class Engine:
         return await self._submit(list(queries), options, one=False) if queries else []
 
     def swap(self, router: Router) -> None:
-        """Decide by another router from the next batch on; what waits is kept and decided by it.
+        """Decide by another router what comes from now on; what waits is decided by the one that it was asked of.
 
         Load and warm it first, in a thread of its own: this only puts it in place.
         """
@@ -138,8 +139,8 @@ class Engine:
             raise UsageError(f"got {len(dial)} dials for {len(queries)} queries: give one number, or one per query")
         if not isinstance(dial, int | float | list | tuple | None):
             raise UsageError(f"dial must be a number from 0 to 10, or one per query; got {dial!r}")
-        job = _Job(queries, dial, rest, alone, one)
         with self._changed:
+            job = _Job(queries, dial, rest, self._router, alone, one)
             if self._closed:
                 raise EngineClosedError("the engine is closed: it takes no further queries")
             if self._waiting and self._waiting + len(queries) > self.max_queue:
@@ -174,13 +175,12 @@ class Engine:
                 if not self._jobs:
                     return
                 jobs = self._take()
-                router = self._router
             groups: dict[Hashable, list[_Job]] = {}
             for job in jobs:
                 if job.future.set_running_or_notify_cancel():
                     groups.setdefault(_kind(job), []).append(job)
             for group in groups.values():
-                _answer(router, group)
+                _answer(group)
 
     def _take(self) -> list[_Job]:
         """The first jobs in the queue, as many as make a batch; at least one."""
@@ -206,9 +206,9 @@ def _hashable(options: Mapping[str, Any]) -> Hashable:
     return tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in options.items()))
 
 
-def _answer(router: Router, group: list[_Job]) -> None:
+def _answer(group: list[_Job]) -> None:
     """Route the jobs of one kind together; where that fails, each by itself, so that it fails whom it concerns."""
-    queries = [query for job in group for query in job.queries]
+    router, queries = group[0].router, [query for job in group for query in job.queries]
     try:
         if group[0].one and len(group) == 1:
             decisions = [router.route(queries[0], dial=group[0].dial, **group[0].options)]
@@ -220,7 +220,7 @@ def _answer(router: Router, group: list[_Job]) -> None:
             group[0].future.set_exception(error)
             return
         for job in group:
-            _answer(router, [job])
+            _answer([job])
         return
     start = 0
     for job in group:

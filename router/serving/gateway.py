@@ -121,8 +121,9 @@ async def routed_path(request: Request) -> Relayed:
     """A chat completion or a response: routed where its model is `auto`, else passed on to the model it names."""
     started = time.monotonic()
     service: Service = request.app.state.service
-    setup = service.setup
-    body = read_body(await request.body(), setup.settings.max_depth)
+    raw = await request.body()
+    setup = service.setup  # with the router that goes with it: nothing is awaited until the engine has the query
+    body = read_body(raw, setup.settings.max_depth)
     model = _model(body.values)
     found = AUTO.fullmatch(model)
     if found is None:

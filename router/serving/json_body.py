@@ -17,6 +17,7 @@ from router.errors import QueryError
 _SPACE = re.compile(r"[ \t\n\r]*")
 MAX_DEPTH = 64  # arrays and objects inside each other
 MAX_BRACKETS = 1_000_000  # also inside strings; each may be an object to make, and nothing else runs meanwhile
+MAX_CONTAINERS, MAX_VALUES = 50_000, 1_000_000  # arrays and objects, and what they hold: more than any model reads
 MAX_KEYS = 1000  # of the object itself, read one by one; no request of the protocol has a tenth
 
 
@@ -61,7 +62,7 @@ def read_body(raw: bytes, max_depth: int = MAX_DEPTH) -> JsonBody:
         raise BodyError(f"the body nests too deeply; at most {max_depth} levels are read") from None
     except ValueError as error:  # a number of more digits than Python converts, or NaN
         raise BodyError(f"the body is not JSON that can be read: {error}") from None
-    _check_depth(values, max_depth)
+    _check_shape(values, max_depth)
     return JsonBody(text, values, spans)
 
 
@@ -110,8 +111,9 @@ def _expect(text: str, at: int, sign: str, *, skip: bool = True) -> int:
     return _skip(text, at + 1) if skip else at + 1
 
 
-def _check_depth(value: object, max_depth: int) -> None:
+def _check_shape(value: object, max_depth: int) -> None:
     level: list[Any] = [value]
+    containers = values = 0
     for _ in range(max_depth + 1):
         level = [
             inner
@@ -119,6 +121,12 @@ def _check_depth(value: object, max_depth: int) -> None:
             for inner in (each.values() if isinstance(each, dict) else each)
             if isinstance(inner, dict | list)
         ]
+        containers += len(level)
+        values += sum(map(len, level))
+        if containers > MAX_CONTAINERS or values > MAX_VALUES:
+            raise BodyError(
+                f"the body has more than {MAX_CONTAINERS:,} arrays and objects, or {MAX_VALUES:,} values: send less"
+            )
         if not level:
             return
     raise BodyError(f"the body nests too deeply; at most {max_depth} levels are read")

@@ -54,9 +54,7 @@ class LiteLLMTransport(httpx.AsyncBaseTransport):
             return _error(int(getattr(error, "status_code", None) or 500), type(error).__name__)
         if options.get("stream"):
             return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Events(answer))
-        return httpx.Response(
-            200, headers={"content-type": "application/json"}, content=answer.model_dump_json().encode()
-        )
+        return _json(200, answer.model_dump_json().encode())
 
 
 class _Events(httpx.AsyncByteStream):
@@ -83,4 +81,9 @@ def _litellm() -> Any:
 
 
 def _error(status: int, message: str) -> httpx.Response:
-    return httpx.Response(status, json={"error": {"message": message, "type": "provider_error", "code": None}})
+    return _json(status, json.dumps({"error": {"message": message, "type": "provider_error", "code": None}}).encode())
+
+
+def _json(status: int, content: bytes) -> httpx.Response:
+    """As a stream, which the caller of a transport reads it as."""
+    return httpx.Response(status, headers={"content-type": "application/json"}, stream=httpx.ByteStream(content))

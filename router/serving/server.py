@@ -23,6 +23,7 @@ from router.serving.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
 BACKLOG = 2048
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that it is them who close
 
 
 def listen(settings: ServeSettings) -> socket.socket:
@@ -75,6 +76,7 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
             proxy_headers=False,
             lifespan="off",
             ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(int(settings.drain_s), 1),
         ),
         on_stop=lambda: setattr(service, "stopping", True),

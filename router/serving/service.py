@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class Setup:
 
 
 class Service:
-    """One server's state. Make it with `open_service`."""
+    """One server's state."""
 
     def __init__(self, source: Source, router: Router, setup: Setup) -> None:
         self.source, self.setup = source, setup
@@ -91,10 +91,6 @@ class Service:
         except (RouterError, OSError) as error:
             logger.error("not reloaded, all stays as it was: %s", error)
             return False
-        old = self.setup.settings
-        for name in FIXED:
-            if getattr(old, name) != getattr(setup.settings, name):
-                logger.warning("serve.%s changes with a restart only", name)
         self.engine.swap(router)
         self.setup = setup
         self.budget.share, self.budget.burst = setup.settings.retry_share, setup.settings.retry_burst
@@ -122,6 +118,8 @@ class Source:
         """The router and all else. Raises PoolError with every problem of the configuration, or CheckpointError."""
         problems: list[str] = []
         settings = read_settings(self.pool_file, self.flags, problems)
+        if old is not None:  # before the bind is judged: the socket stays where it is
+            settings = _with_fixed(settings, old.settings)
         router = self.load_router()
         problems = [*check_pool(self.pool_file, router.systems), *problems]
         pool = None if problems else router.pool(self.pool_file)
@@ -146,10 +144,12 @@ class Source:
         return router, Setup(pool, settings, upstreams, keys, max(int(reach), 100))
 
 
-def open_service(source: Source) -> Service:
-    """A service that is loaded and checked, not yet warm. Errors as of `Source.load`, and UsageError of its log."""
-    router, setup = source.load()
-    return Service(source, router, setup)
+def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:
+    """`settings` but for those that only a restart changes."""
+    for name in FIXED:
+        if getattr(old, name) != getattr(settings, name):
+            logger.warning("serve.%s changes with a restart only", name)
+    return replace(settings, **{name: getattr(old, name) for name in FIXED})
 
 
 def _open_log(settings: ServeSettings) -> DecisionLog | None:

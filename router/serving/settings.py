@@ -41,7 +41,7 @@ class ServeSettings:
     """Each may stand in `serve:`; a flag of `router serve` wins over it."""
 
     host: str = "127.0.0.1"  # where to listen; another than loopback needs client keys
-    port: int = 8080
+    port: int = 8080  # 0: any that is free
     hosts: tuple[str, ...] = ()  # further names that a request's Host may have
     origins: tuple[str, ...] = ()  # web pages (https://name) that may ask from a browser
     keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
@@ -55,14 +55,14 @@ class ServeSettings:
     breaker_open_s: float = 5.0  # until a probe
     load_weight: float = 0.2  # utility that a saturated upstream loses at most
     session_threshold: float = 0.03  # predicted utility given up to stay with a conversation's model
-    session_ttl_s: float = 3600.0
+    session_ttl_s: float = 3600.0  # after which an idle session is forgotten
     max_sessions: int = 10_000  # turns of conversations that are remembered; each holds a number a model
     max_queue: int = 1024  # queries that wait for their decision
-    max_body_bytes: int = 20_000_000
+    max_body_bytes: int = 20_000_000  # of a request
     max_depth: int = 64  # arrays and objects inside each other in a body
     body_timeout_s: float = 30.0  # until a request's body has arrived
     decision_log: str | None = None  # SQLite file; none is kept without
-    log_max_bytes: int = 1_000_000_000
+    log_max_bytes: int = 1_000_000_000  # of the decision log
     when_log_full: str = "drop"  # drop rows and count them, or refuse requests
     store_prompts: bool = False  # else only an HMAC of each
     drain_s: float = 30.0  # for requests under way once the server is told to stop

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 
@@ -85,17 +85,13 @@ class Upstreams:
             if candidate.upstream is None:
                 continue
             before = old.targets.get(candidate.id) if old else None
-            same = before is not None and before.upstream == candidate.upstream
             breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
             load = Load(candidate.upstream.limits)
+            if before is not None and before.upstream == candidate.upstream:
+                breaker, load = before.breaker, before.load
+                breaker.failures, breaker.open_s = settings.breaker_failures, settings.breaker_open_s
             key = environment.get(candidate.upstream.key_env or "", "").strip() or None
-            self.targets[candidate.id] = Target(
-                candidate,
-                candidate.upstream,
-                before.breaker if before and same else breaker,
-                before.load if before and same else load,
-                key,
-            )
+            self.targets[candidate.id] = Target(candidate, candidate.upstream, breaker, load, key)
         self.client: httpx.AsyncClient = old.client if old else _client()
 
     def available(self) -> set[str]:
@@ -218,19 +214,20 @@ def _client() -> httpx.AsyncClient:
 
 
 def _note(target: Target, answer: Answer, probe: bool) -> None:
-    """Let breaker and load know; the load of a stream ends with the stream."""
+    """Let breaker and load know; a stream does so itself when it ends."""
     outcome = answer.outcome
+    if answer.stream is not None:
+        answer.stream.probe = probe
+        target.load.began(answer.latency_s)
+        return
     if outcome.kind == LEFT:
         target.breaker.left(probe)
     elif outcome.against_breaker:
         target.breaker.failed(probe, outcome.retry_after_s)
     else:
         target.breaker.succeeded(probe)
-    if answer.stream is None:
-        counts = outcome.kind in (ANSWERED, "timeout")  # how long an error took says little
-        target.load.ended(answer.latency_s if counts else None)
-    else:
-        target.load.began(answer.latency_s)
+    counts = outcome.kind in (ANSWERED, "timeout")  # how long an error took says little
+    target.load.ended(answer.latency_s if counts else None)
 
 
 async def _limited(response: httpx.Response, most: int) -> tuple[bytes, bool]:
@@ -251,6 +248,8 @@ class Stream:
     def __init__(self, target: Target, response: httpx.Response, first: bytes, chunks: AsyncIterator[bytes]) -> None:
         self._target, self._response, self._first, self._chunks = target, response, first, chunks
         self._closed = False
+        self._told = False  # the breaker, how it ended: else one that always breaks would look well at each beginning
+        self.probe = False
 
     def __aiter__(self) -> Stream:
         return self
@@ -261,14 +260,23 @@ class Stream:
             return first
         try:
             return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._tell(self._target.breaker.succeeded)
+            raise
         except httpx.HTTPError as error:
-            self._target.breaker.failed()
+            self._tell(self._target.breaker.failed)
             raise StreamBrokenError(type(error).__name__) from error
+
+    def _tell(self, what: Callable[[bool], None]) -> None:
+        if not self._told:
+            self._told = True
+            what(self.probe)
 
     async def aclose(self) -> None:
         """Let the connection go, back to the pool where the answer was read to its end."""
         if not self._closed:
             self._closed = True
+            self._tell(self._target.breaker.left)
             self._target.load.ended()
             await asyncio.shield(self._response.aclose())
 
