@@ -72,7 +72,7 @@ def test_the_guides_commands_make_a_router_that_beats_the_best_single_model(
     figures = follow(tmp_path, 240, 4, monkeypatch)
     print(figures)
     assert figures["aiq"] > max(figures["best_single"], figures["zero"]) + 0.05
-    assert figures["share"] > 0.4
+    assert figures["share"] > 0.25
     out = capsys.readouterr().out
     assert "rare capabilities" in out
     assert f"model    {MEMBERS[0].name[:8]}" in out

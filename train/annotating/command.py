@@ -29,7 +29,7 @@ from train.annotating.prompt import PROMPT_VERSION, USUAL_TOKENS, annotation_for
 from train.annotating.report import Found, Report
 from train.asking.client import Client, UnansweredError
 from train.asking.form import Filled, Form, fill
-from train.asking.options import add_asking_options, cache_path, check_cap, check_output
+from train.asking.options import add_asking_options, cache_path, check_cap, check_keys, check_output
 from train.asking.sealed import clipped, seal
 from train.asking.session import closing_line, exit_code, progress, run_session, show
 from train.asking.stream import in_order
@@ -172,6 +172,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     check_cap(options, usual_usd)
     check_output(options, options.out)
+    check_keys(each.endpoint for each in task.annotators)
     cache, failed = cache_path(options, options.out), options.out.with_name(options.out.name + ".failed.jsonl")
 
     async def job(client: Client) -> Report:
