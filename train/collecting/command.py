@@ -23,10 +23,11 @@ from train.asking.client import Client
 from train.asking.options import add_asking_options, cache_path, check_cap, check_keys
 from train.asking.session import closing_line, exit_code, progress, run_session, show
 from train.asking.stream import in_order
-from train.collecting.folder import CollectedFolder, check_folder, query_record
+from train.collecting.folder import CollectedFolder, check_folder
 from train.collecting.grading import KINDS
 from train.collecting.judge import Judge
 from train.collecting.plan import USUAL_TOKENS, Plan, make_plan
+from train.collecting.records import query_record
 from train.collecting.summary import Summary
 from train.collecting.trials import Graders, Missing, Trial, run_query
 from train.query_file import QueryRow, read_queries, survey
