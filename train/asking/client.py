@@ -191,12 +191,17 @@ class Client:
             self.tally.spent_usd += usd
             await self.purse.settle(most_usd, usd)
         if usd > most_usd > 0:
-            line.dearer *= usd / most_usd
-            logger.warning(
-                "%s counted more than its question allows ($%.6f, at most $%.6f): more is set aside from now on",
-                endpoint.model, usd, most_usd,
-            )  # fmt: skip
+            self._count_dearer(endpoint, line, usd / question.most_usd(endpoint))
         return reply
+
+    def _count_dearer(self, endpoint: Endpoint, line: _Line, ratio: float) -> None:
+        """Set more aside from now on for an endpoint that counted more tokens than a question allows."""
+        if line.dearer == 1.0:
+            logger.warning(
+                "%s counted %.2f times the most that its question allows: more is set aside from now on, and what was "
+                "under way may exceed the cap", endpoint.model, ratio,
+            )  # fmt: skip
+        line.dearer = max(line.dearer, ratio)
 
     async def _recorded_try(
         self, key: str, endpoint: Endpoint, question: Question, line: _Line, most_usd: float, tries: int
