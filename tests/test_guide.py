@@ -20,7 +20,7 @@ from train.__main__ import main as train_main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GUIDE = (REPOSITORY / "docs" / "guide.md").read_text(encoding="utf-8")
-NOT_RUN = ("pip", "mkdir", "router serve")  # set-up; a server, which has tests of its own
+NOT_RUN = ("pip", "mkdir", "router serve", "python -m train check")  # set-up; what has tests of its own
 ADDRESS, KEY = "https://api.example.com/v1", "EXAMPLE_API_KEY"
 FOLDS = [8, 9]
 
