@@ -22,9 +22,9 @@ from train.planted_world import PlantedWorld, plant
 MEMBERS = MODELS[:8]
 
 
-def write_world(folder: Path, queries: int, members: Sequence[PlantedModel] = MEMBERS) -> PlantedWorld:
+def write_world(folder: Path, queries: int, members: Sequence[PlantedModel] = MEMBERS, seed: int = 0) -> PlantedWorld:
     """Write queries.jsonl and pool.yaml of a planted world, as the guide's reader would."""
-    world = plant(queries)
+    world = plant(queries, seed)
     rows = [
         {"query_id": f"planted/{row}", "query": text, "answer": reference(row)} for row, text in enumerate(world.text)
     ]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from loopback_llm import Faults, LoopbackLLM, serving
 from planted_llm import PlantedLLM
 
@@ -256,6 +257,23 @@ def test_several_annotators_are_named_and_compared(
     printed = capsys.readouterr().out
     assert f"agreement on capabilities, {len(both)} queries" in printed
     assert "rare capabilities, under 50 queries: " in printed
+
+
+def test_annotators_may_come_from_a_pool_file(world: PlantedWorld, tmp_path: Path) -> None:
+    queries = write_queries(tmp_path / "q.jsonl", world.text[:10])
+    price = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
+    with serving(LoopbackLLM(PlantedLLM(world))) as llm, serving(LoopbackLLM(PlantedLLM(world))) as other:
+        places = {"first": llm.url, "second": other.url}
+        entries = [{"id": each, **price, "upstream": {"api_base": url}} for each, url in places.items()]
+        pool = tmp_path / "annotators.yaml"
+        pool.write_text(yaml.safe_dump({"name": "annotators", "models": entries}))
+        given = ["--annotators", str(pool), "--max-usd", "1", "--out", str(tmp_path / "notes.jsonl")]
+        assert main(["annotate", str(queries), *given]) == 0
+    assert (llm.requests, other.requests) == (10, 10)
+    assert [(note["annotator"], note["model"]) for note in notes_of(queries)[:2]] == [
+        ("llm-a", "first"),
+        ("llm-b", "second"),
+    ]
 
 
 def test_alpha_is_that_of_krippendorffs_own_example() -> None:

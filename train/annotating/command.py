@@ -7,111 +7,23 @@ Asks for ranked capabilities and knowledge domains of each query and writes them
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
-
-from tqdm import tqdm
 
 from router.cli_text import usd
 from router.errors import CheckpointError, UsageError
 from router.partial_file import write_whole
 from router.taxonomy import OTHER, Taxonomy
-from train.annotating.annotators import Annotator, annotators_of
-from train.annotating.labels import Labels
-from train.annotating.prompt import PROMPT_VERSION, USUAL_TOKENS, annotation_form
-from train.annotating.report import Found, Report
-from train.asking.client import Client, UnansweredError
-from train.asking.form import Filled, Form, fill
-from train.asking.options import add_asking_options, cache_path, check_cap, check_output
-from train.asking.sealed import clipped, seal
-from train.asking.session import closing_line, exit_code, progress, run_session, show
-from train.asking.stream import in_order
-from train.query_file import QueryRow, read_queries, survey
-
-WINDOW = 4  # queries at work or waiting for an earlier one, for each request that may be under way
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is asked of whom."""
-
-    queries: Path
-    annotators: Sequence[Annotator]
-    form: Form[Labels]
-    most_chars: int  # of a query; head and tail are kept of a longer one
-
-    def estimate_usd(self) -> float:
-        """USD of the first answers at their usual length."""
-        total = 0.0
-        for row in read_queries(self.queries):
-            asked = self.form.question(seal(self.parts(row), b"")).usual_input_tokens
-            total += sum(each.endpoint.cost_usd(asked, USUAL_TOKENS) for each in self.annotators if each.reads(row))
-        return total
-
-    def parts(self, row: QueryRow) -> dict[str, str]:
-        """What annotators read of a query."""
-        return {"query": clipped(row.text, self.most_chars)}
-
-    async def found(self, client: Client, row: QueryRow) -> Found:
-        """What each annotator of the query says, or why it says nothing."""
-
-        async def one(annotator: Annotator) -> Filled[Labels] | str:
-            try:
-                return await fill(client, annotator.endpoint, self.form, self.parts(row))
-            except UnansweredError as error:
-                return str(error)
-
-        reading = [each for each in self.annotators if each.reads(row)]
-        results = await asyncio.gather(*map(one, reading))
-        return {each.name: result for each, result in zip(reading, results, strict=True)}
-
-
-async def annotate(client: Client, task: Task, notes: TextIO, failures: TextIO, bar: tqdm) -> Report:
-    """Write a line for each annotator's labels of each query to `notes`, in order, or one to `failures`."""
-    report = Report([each.name for each in task.annotators])
-    models = {each.name: each.endpoint.model for each in task.annotators}
-    window = WINDOW * sum(each.endpoint.parallel for each in task.annotators)
-    rows = in_order(read_queries(task.queries), lambda row: task.found(client, row), window)
-    async with contextlib.aclosing(rows):
-        async for row, found in rows:
-            report.add(found)
-            for name, each in found.items():
-                about = {"annotator": name, "model": models[name], "prompt_version": PROMPT_VERSION}
-                if isinstance(each, Filled):
-                    labels = {"capabilities": each.value.capabilities, "knowledge": each.value.knowledge}
-                    _write(notes, {"query_id": row.query_id, **labels, **about})
-                else:
-                    _write(failures, {"query_id": row.query_id, "problem": each, **about})
-            show(bar, client)
-    return report
-
-
-def _write(lines: TextIO, record: dict[str, object]) -> None:
-    lines.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-@contextlib.contextmanager
-def whole_file(path: Path, *, keep_empty: bool = True) -> Iterator[TextIO]:
-    """A file that takes its name when it is complete; there is none where it has no line and `keep_empty` is False."""
-    beside = path.with_name(path.name + ".new")
-    try:
-        with beside.open("w", encoding="utf-8") as lines:
-            yield lines
-            lines.flush()
-            os.fsync(lines.fileno())
-        if keep_empty or beside.stat().st_size:
-            os.replace(beside, path)
-        else:
-            path.unlink(missing_ok=True)
-    finally:
-        beside.unlink(missing_ok=True)
+from train.annotating.annotators import annotators_of
+from train.annotating.prompt import annotation_form
+from train.annotating.reading import Task, annotate
+from train.annotating.report import Report
+from train.asking.client import Client
+from train.asking.options import add_asking_options, cache_path, check_cap, check_keys, check_output
+from train.asking.session import closing_line, exit_code, progress, run_session
+from train.query_file import survey
+from train.whole_file import whole_file
 
 
 def given_domains(path: Path | None) -> list[str] | None:
@@ -172,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     check_cap(options, usual_usd)
     check_output(options, options.out)
+    check_keys(each.endpoint for each in task.annotators)
     cache, failed = cache_path(options, options.out), options.out.with_name(options.out.name + ".failed.jsonl")
 
     async def job(client: Client) -> Report:
@@ -182,18 +95,23 @@ def run(options: argparse.Namespace) -> int:
 
     with whole_file(options.out) as notes, whole_file(failed, keep_empty=False) as failures:
         report = run_session(cache, options.max_usd, job)
-    write_whole(
-        options.out.with_name(options.out.name + ".report.json"), json.dumps(report.to_json(), indent=1).encode()
-    )
-    if not options.quiet:
+    about = options.out.with_name(options.out.name + ".report.json")
+    write_whole(about, json.dumps(report.to_json(), indent=1, ensure_ascii=False).encode())
+    return _tell(report, failed, options.quiet)
+
+
+def _tell(report: Report, failed: Path, quiet: bool) -> int:
+    """Print what was found; the exit code."""
+    if not quiet:
         print("\n".join(report.lines()))
-    if report.failed:
-        print(
-            f"train: labels are missing for {report.failed:,} of the readings, see {failed}; run the same command "
-            "again to ask those that got no answer",
-            file=sys.stderr,
-        )
-    return 3 if report.failed else 0
+    if not report.failed:
+        return 0
+    print(
+        f"train: labels are missing for {report.failed:,} of the readings, see {failed}; run the same command again to "
+        "ask those that got no answer",
+        file=sys.stderr,
+    )
+    return 3
 
 
 def main(args: list[str] | None = None) -> int:

@@ -60,7 +60,7 @@ class _Line:
     refused: set[str] = field(default_factory=set)  # parameters that it does not take
     dearer: float = 1.0  # how much more than the most a question should cost one did cost
     failed_in_a_row: int = 0
-    ever_answered: bool = False
+    alive: bool = False  # it answered, or asked to wait
 
 
 class Client:
@@ -110,13 +110,13 @@ class Client:
         except UnansweredError as error:
             self.tally.unanswered += 1
             line.failed_in_a_row += 1
-            if line.failed_in_a_row >= ALL_FAIL and not line.ever_answered:
+            if line.failed_in_a_row >= ALL_FAIL and not line.alive:
                 self.stop(UsageError(f"{ALL_FAIL} questions in a row failed and none succeeded; the last: {error}"))
             raise
         except UsageError as error:  # of the key, the endpoint or the cap: it holds for every other question too
             self.stop(error)
             raise StoppedError(str(error)) from error
-        line.failed_in_a_row, line.ever_answered = 0, True
+        line.failed_in_a_row, line.alive = 0, True
         self.tally.answered += 1
         return answer
 
@@ -135,35 +135,45 @@ class Client:
         """Tries until there is an answer or the deadline has passed."""
         clock = asyncio.get_running_loop().time
         start, tries, problem = clock(), 0, "none"
-        while (patience_s := self._patience_s(endpoint, line)) > clock() - start:
+        while (left_s := self._patience_s(endpoint, line) - (clock() - start)) > 0:
             reply = await self._paid_try(key, endpoint, question, line, tries)
-            tries, problem = tries + 1, reply.problem
             if reply.answer is not None:
                 return reply.answer
-            if reply.outcome == "hopeless":
-                raise UsageError(
-                    f"{endpoint.url} does not answer for model {endpoint.model}: {problem}. Check the address, the "
-                    "model's name and the key; what was answered is kept, run the same command again"
-                )
-            if reply.outcome == "never":
-                raise UnansweredError(f"{endpoint.model} refused: {problem}")
-            if reply.outcome == "otherwise":
-                logger.warning("%s takes no %s: asked without", endpoint.model, ", ".join(reply.refused))
-                line.refused.update(reply.refused)
-            elif reply.overloaded:
-                line.pace.pause(reply.wait_s)
-            else:
-                await asyncio.sleep(reply.wait_s)
-        told = f"gave no answer within {patience_s:g} s ({tries} tries; last problem: {problem})"
-        if not line.ever_answered:
-            raise UsageError(
-                f"{endpoint.url} {told}, nor to any other question. Is it there, and is the address right?"
-            )
+            tries, problem = tries + 1, reply.problem
+            await asyncio.sleep(min(left_s, self._wait_s(reply, endpoint, line)))
+        told = f"gave no answer within {clock() - start:.1f} s ({tries} tries; last problem: {problem})"
+        if not line.alive:
+            raise UsageError(f"{endpoint.url} {told}, nor to any other question: is it there, is the address right?")
         raise UnansweredError(f"{endpoint.model} {told}")
+
+    def _wait_s(self, reply: Reply, endpoint: Endpoint, line: _Line) -> float:
+        """Seconds until the question may be asked again after a reply that is no answer; raises where it may not."""
+        if reply.outcome == "hopeless":
+            raise UsageError(
+                f"{endpoint.url} does not answer for model {endpoint.model}: {reply.problem}. Check the address, the "
+                "model's name and the key; what was answered is kept, run the same command again"
+            )
+        if reply.outcome == "never":
+            raise UnansweredError(f"{endpoint.model} refused: {reply.problem}")
+        if reply.outcome == "otherwise":
+            if not line.refused.issuperset(reply.refused):
+                logger.warning("%s takes no %s: asked without", endpoint.model, ", ".join(reply.refused))
+            line.refused.update(reply.refused)
+            return 0.0
+        if not reply.overloaded:
+            return reply.wait_s
+        if reply.wait_s > endpoint.deadline_s:
+            raise UsageError(
+                f"{endpoint.url} asks to wait {reply.wait_s:.0f} s ({reply.problem}): what was answered is kept, run "
+                "the same command again later"
+            )
+        line.alive = True
+        line.pace.pause(reply.wait_s)  # for all of the endpoint's questions
+        return 0.0
 
     def _patience_s(self, endpoint: Endpoint, line: _Line) -> float:
         """How long a question may take with all its tries."""
-        return endpoint.deadline_s if line.ever_answered else min(endpoint.deadline_s, PATIENCE_S)
+        return endpoint.deadline_s if line.alive else min(endpoint.deadline_s, PATIENCE_S)
 
     async def _paid_try(self, key: str, endpoint: Endpoint, question: Question, line: _Line, tries: int) -> Reply:
         """One try, its cost reserved before and settled after."""
@@ -181,12 +191,17 @@ class Client:
             self.tally.spent_usd += usd
             await self.purse.settle(most_usd, usd)
         if usd > most_usd > 0:
-            line.dearer *= usd / most_usd
-            logger.warning(
-                "%s counted more than its question allows ($%.6f, at most $%.6f): more is set aside from now on",
-                endpoint.model, usd, most_usd,
-            )  # fmt: skip
+            self._count_dearer(endpoint, line, usd / question.most_usd(endpoint))
         return reply
+
+    def _count_dearer(self, endpoint: Endpoint, line: _Line, ratio: float) -> None:
+        """Set more aside from now on for an endpoint that counted more tokens than a question allows."""
+        if line.dearer == 1.0:
+            logger.warning(
+                "%s counted %.2f times the most that its question allows: more is set aside from now on, and what was "
+                "under way may exceed the cap", endpoint.model, ratio,
+            )  # fmt: skip
+        line.dearer = max(line.dearer, ratio)
 
     async def _recorded_try(
         self, key: str, endpoint: Endpoint, question: Question, line: _Line, most_usd: float, tries: int

@@ -54,10 +54,11 @@ class Form(Generic[Value]):
 
     def value(self, answer: str, sealed: Sealed) -> Value:
         """What the answer says; ValueError with what is wrong with it."""
-        found = next(objects(answer), None)
-        if found is None:
+        given = list(objects(answer))
+        if not given:
             raise ValueError("it holds no JSON object")
-        if found.get(TICKET) != sealed.ticket:
+        found = next((each for each in given if str(each.get(TICKET)).strip() == sealed.ticket), None)
+        if found is None:
             raise ValueError(f"its {TICKET} is not the one of this request")
         return self.read(found)
 

@@ -6,9 +6,11 @@ Knows argparse, paths and amounts; not what is asked.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from router.errors import UsageError
+from train.asking.endpoint import Endpoint
 
 
 def add_asking_options(parser: argparse.ArgumentParser) -> None:
@@ -48,3 +50,9 @@ def check_cap(options: argparse.Namespace, usual_usd: float) -> None:
         )
     if options.max_usd is not None and not options.max_usd > 0:
         raise UsageError(f"--max-usd must be above 0, got {options.max_usd:g}")
+
+
+def check_keys(endpoints: Iterable[Endpoint]) -> None:
+    """UsageError where the variable that holds a key is not set."""
+    for endpoint in endpoints:
+        endpoint.key()

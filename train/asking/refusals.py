@@ -9,6 +9,7 @@ import datetime
 import email.utils
 import json
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}  # may be a
 MAYBE_PAID = {408, 502, 504, 520, 522, 524}  # of these, a gateway's: the model behind it may have answered
 HOPELESS = {401, 402, 403, 404, 405}  # of the endpoint, key or model: no question will be answered
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+UNSUPPORTED = re.compile(r"unsupported|not support|unrecogni[sz]ed|unknown|not permitted|not allowed|unexpected|extra ")
 # Parameters that some models refuse, and what to send in their place; asked again once without them.
 REPLACED = {"response_format": None, "temperature": None, "max_tokens": "max_completion_tokens"}
 
@@ -57,16 +59,21 @@ def _told_s(headers: Mapping[str, str], now: datetime.datetime) -> float | None:
 def without_refused(body: Mapping[str, Any], status: int, text: str) -> tuple[str, ...]:
     """Names of parameters of `body` that a 400 or 422 complains of and that can be left out or renamed.
 
+    A complaint of a value (a context that is too long names max_tokens too) is none of a parameter.
+
     >>> without_refused({"max_tokens": 9}, 400, "Unsupported parameter: 'max_tokens', use 'max_completion_tokens'")
     ('max_tokens',)
+    >>> without_refused({"max_tokens": 9}, 400, "maximum context length is 8192, you asked for 9 in max_tokens")
+    ()
     """
     if status not in (400, 422):
         return ()
     said = text.lower()
-    named = tuple(name for name in REPLACED if name in body and name in said)
-    if not named and "response_format" in body and ("schema" in said or "structured" in said):
+    if "response_format" in body and re.search("response_format|schema|structured|guided", said):
         return ("response_format",)
-    return named
+    if not UNSUPPORTED.search(said):
+        return ()
+    return tuple(name for name in REPLACED if name in body and re.search(rf"\b{name}\b", said))
 
 
 def adapted(body: Mapping[str, Any], refused: set[str]) -> dict[str, Any]:

@@ -20,13 +20,14 @@ from router.dataset import DEFAULT_PROTOCOL
 from router.errors import PoolError
 from router.strict_yaml import read_json, read_yaml
 from train.asking.client import Client
-from train.asking.options import add_asking_options, cache_path, check_cap
+from train.asking.options import add_asking_options, cache_path, check_cap, check_keys
 from train.asking.session import closing_line, exit_code, progress, run_session, show
 from train.asking.stream import in_order
-from train.collecting.folder import CollectedFolder, check_folder, query_record
+from train.collecting.folder import CollectedFolder, check_folder
 from train.collecting.grading import KINDS
 from train.collecting.judge import Judge
 from train.collecting.plan import USUAL_TOKENS, Plan, make_plan
+from train.collecting.records import query_record
 from train.collecting.summary import Summary
 from train.collecting.trials import Graders, Missing, Trial, run_query
 from train.query_file import QueryRow, read_queries, survey
@@ -103,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     check_cap(options, usual_usd)
     check_folder(options.out, options.force)
+    check_keys([*plan.settings.endpoints.values(), *([plan.judge] if plan.judge else [])])
     cache, raw = cache_path(options, options.out), plain_pool(options.pool)
     protocol = options.protocol or raw.get("protocol") or DEFAULT_PROTOCOL
 

@@ -12,8 +12,8 @@ from router.pools import read_pool
 from train.asking.endpoint import Endpoint, endpoint_of
 from train.collecting import judge
 from train.collecting.code_tests import CodeRunner
-from train.collecting.folder import query_record
 from train.collecting.grading import Task, read_task
+from train.collecting.records import query_record
 from train.collecting.trials import Settings
 from train.query_file import QueryRow, problem_list, read_queries
 
