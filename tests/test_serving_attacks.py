@@ -21,7 +21,7 @@ import pytest
 from served import Served, serving
 
 from router.checkpoint import Checkpoint
-from router.serving import keys
+from router.serving import keys, relayed
 from router.serving.json_log import JsonFormatter
 from router.serving.keys import KeyRing
 

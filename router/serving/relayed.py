@@ -129,6 +129,7 @@ class Relayed:
             gone.cancel()
             relay.cancel()
             await asyncio.wait({relay})
+            await answer.stream.aclose()  # where the relay was given up before it began
         if not relay.cancelled() and (error := relay.exception()):
             raise error
 
