@@ -286,3 +286,15 @@ def test_a_slow_upstream_loses_requests_to_its_next(tiny_checkpoint: Checkpoint,
         assert models.count(first) <= 2
         body = {"query": "0 prove"}
         assert served.client.post("/v1/route", json=body).json()["model"] == first  # the router itself still prefers it
+
+
+def test_many_that_wait_for_one_breaker_are_answered_once_its_probe_is(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    settings = {"breaker_failures": 1, "breaker_open_s": 0.5, "deadline_s": 10}
+    with serving(tiny_checkpoint, tmp_path, names=("a",), serve=settings) as served:
+        served.fail("503")
+        assert served.chat().status_code == 502
+        served.fail("slow:0.3")
+        answers = asyncio.run(ask_all(served, 8, stream=False, at_once=8))
+        assert right(answers) == 8

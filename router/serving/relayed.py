@@ -15,7 +15,7 @@ from router.decision import Alternative
 from router.serving.access import ClientLeftError
 from router.serving.forwarding import Attempt
 from router.serving.log_rows import OutcomeRow
-from router.serving.outcomes import ANSWERED, LEFT, Outcome
+from router.serving.outcomes import ANSWERED, LEFT, REFUSED, Outcome
 from router.serving.relay import Events, Tail, error_event
 from router.serving.service import Service
 from router.serving.upstreams import Answer, Stream, StreamBrokenError, Target
@@ -52,8 +52,8 @@ class Record:
         return [(name.encode(), _latin(value)) for name, value in found.items() if value]
 
     def note(self, attempt: Attempt) -> None:
-        """Log an attempt that did not answer; one that did is logged once it is known what it cost."""
-        if attempt.outcome.kind != ANSWERED:
+        """Log an attempt whose answer goes to nobody; one that does is logged once it is known what it cost."""
+        if attempt.outcome.kind not in (ANSWERED, REFUSED):
             self._log(attempt.number, attempt.model, attempt.outcome, attempt.latency_s)
 
     def ended(self, outcome: Outcome) -> None:
