@@ -219,6 +219,12 @@ def test_the_retry_budget_is_shared_by_all_requests(tiny_checkpoint: Checkpoint,
         assert sum(each.count for each in served.upstreams.values()) == 5 + 3
 
 
+def test_what_is_too_long_for_a_model_costs_no_retry(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with serving(tiny_checkpoint, tmp_path, serve={"retry_share": 0.0, "retry_burst": 0}) as served:
+        served.fail("content_filter", favourite(served))
+        assert [served.chat("0 prove").status_code for _ in range(5)] == [200] * 5
+
+
 def test_a_breaker_opens_after_failures_and_closes_with_a_probe(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     settings = {"breaker_failures": 3, "breaker_open_s": 0.4}
     with serving(tiny_checkpoint, tmp_path, serve=settings) as served:

@@ -24,9 +24,10 @@ LEAST_ATTEMPT_S = 0.05  # of the deadline that an attempt is worth beginning for
 
 
 class RetryBudget:
-    """Attempts beyond the first that all requests together may make: a share of them, and `burst` at once.
+    """Attempts after failures that all requests together may make: a share of them, and `burst` at once.
 
-    Keeps a pool that fails as a whole from being asked several times as often.
+    Keeps a pool that fails as a whole from being asked several times as often. A model that is well but cannot take a
+    request (too long for it, filtered) costs none.
     """
 
     def __init__(self, share: float, burst: int) -> None:
@@ -86,7 +87,7 @@ async def forward(
     tried: list[str] = []
     failed: list[Attempt] = []
     while len(failed) < settings.attempts:
-        if failed and not budget.take():
+        if failed and failed[-1].outcome.against_breaker and not budget.take():
             break
         chosen = await _next(order, tried, upstreams, deadline)
         if chosen is None:
