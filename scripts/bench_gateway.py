@@ -197,18 +197,24 @@ def upstream(gap_s: float = 0.0) -> Iterator[int]:
 
 
 @contextmanager
-def gateway(args: argparse.Namespace, folder: Path, upstream_port: int) -> Iterator[tuple[int, int]]:
-    """The port of our gateway before an upstream, and its process id."""
+def gateway(
+    args: argparse.Namespace, folder: Path, upstream_port: int, sdk_env: Path | None = None
+) -> Iterator[tuple[int, int]]:
+    """The port of our gateway before an upstream, and its process id; with `sdk_env` it asks by LiteLLM's SDK there."""
     port = free_port()
+    python = sys.executable if sdk_env is None else str(sdk_env / "bin" / "python")
+    asked: dict[str, Any] = {"api_base": f"http://127.0.0.1:{upstream_port}/v1"}
+    if sdk_env is not None:
+        asked |= {"provider": "hosted_vllm"}
     models = [
         {"id": name, "input_usd_per_mtok": price_in, "output_usd_per_mtok": price_out,
-         "upstream": {"api_base": f"http://127.0.0.1:{upstream_port}/v1"}}
+         "upstream": asked}
         for name, price_in, price_out in MODELS
     ]  # fmt: skip
     pool = folder / f"pool-{port}.json"
     serve = {"decision_log": str(folder / f"log-{port}.sqlite")}
     pool.write_text(json.dumps({"name": "bench", "protocol": "chat-0shot-cot", "models": models, "serve": serve}))
-    command = [sys.executable, "-m", "router.cli", "serve", str(pool), "--port", str(port)]
+    command = [python, "-m", "router.cli", "serve", str(pool), "--port", str(port)]
     with process(
         [*command, "--checkpoint", args.checkpoint, "--backend", args.backend], f"http://127.0.0.1:{port}/health"
     ) as child:
@@ -268,6 +274,9 @@ def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "our gateway, auto, repeated prompt": (ours, "auto", False),
             "our gateway, auto, fresh prompts": (ours, "auto", True),
         }
+        if args.sdk_env:
+            sdk, _ = stack.enter_context(gateway(args, folder, up, args.sdk_env))
+            ways["our gateway, auto, repeated, by LiteLLM's SDK"] = (sdk, "auto", False)
         if args.litellm_env:
             proxy = stack.enter_context(litellm_proxy(folder, args.litellm_env, up))
             ways["LiteLLM proxy, fixed model"] = (proxy, "fixed", True)
@@ -349,6 +358,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=str(REPOSITORY / "checkpoints" / "routemix"))
     parser.add_argument("--backend", default="auto", help="what computes our encoder, as for `router serve`")
     parser.add_argument("--litellm-env", type=Path, metavar="DIR", help="an environment that has litellm[proxy]")
+    parser.add_argument("--sdk-env", type=Path, metavar="DIR", help="one that has inferencedynamics[litellm]")
     parser.add_argument("--rounds", type=int, default=5, help="0: compare nothing")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way and round")
     parser.add_argument("--connections", type=int, default=16)

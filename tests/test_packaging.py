@@ -27,9 +27,11 @@ def project() -> dict[str, Any]:
 
 
 def requirements() -> list[Requirement]:
-    """Of all extras but index-gpu: it excludes the index extra, and the tests run without a GPU."""
+    """Of all extras but index-gpu and litellm: the one excludes the extra index, the other huggingface-hub 2."""
     metadata = project()["project"]
-    extras = {name: group for name, group in metadata["optional-dependencies"].items() if name != "index-gpu"}
+    extras = {
+        name: group for name, group in metadata["optional-dependencies"].items() if name not in ("index-gpu", "litellm")
+    }
     groups = [metadata["dependencies"], *extras.values()]
     return [r for group in groups for text in group if (r := Requirement(text)).name != OWN_NAME]
 

@@ -225,3 +225,13 @@ def test_nothing_phones_home(tiny_router: Path, tmp_path: Path, capsys: pytest.C
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stderr.splitlines()[-2:] == ["True 1", "[]"]
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; from router.cli import main;"
+        "import router.serving.engine; sys.exit(main(['serve', 'pool.yaml']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 2
+    assert "router serve` needs uvicorn: pip install 'inferencedynamics[serve]' installs it" in done.stderr

@@ -21,7 +21,7 @@ import pytest
 from served import Served, serving
 
 from router.checkpoint import Checkpoint
-from router.serving import gateway, keys
+from router.serving import keys, relayed
 from router.serving.json_log import JsonFormatter
 from router.serving.keys import KeyRing
 
@@ -345,7 +345,7 @@ class EndlessUpstream(LyingUpstream):
 def test_a_client_that_stops_reading_does_not_hold_the_upstream_for_ever(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "UNREAD_S", 0.3)
+    monkeypatch.setattr(relayed, "UNREAD_S", 0.3)
     upstream = EndlessUpstream()
     entry: dict[str, Any] = {"a": {"upstream": {"api_base": upstream.address}}}
     with serving(tiny_checkpoint, tmp_path, ("a",), **entry) as served, socket.socket() as client:

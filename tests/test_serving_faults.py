@@ -219,6 +219,12 @@ def test_the_retry_budget_is_shared_by_all_requests(tiny_checkpoint: Checkpoint,
         assert sum(each.count for each in served.upstreams.values()) == 5 + 3
 
 
+def test_what_is_too_long_for_a_model_costs_no_retry(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with serving(tiny_checkpoint, tmp_path, serve={"retry_share": 0.0, "retry_burst": 0}) as served:
+        served.fail("content_filter", favourite(served))
+        assert [served.chat("0 prove").status_code for _ in range(5)] == [200] * 5
+
+
 def test_a_breaker_opens_after_failures_and_closes_with_a_probe(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     settings = {"breaker_failures": 3, "breaker_open_s": 0.4}
     with serving(tiny_checkpoint, tmp_path, serve=settings) as served:
@@ -286,3 +292,15 @@ def test_a_slow_upstream_loses_requests_to_its_next(tiny_checkpoint: Checkpoint,
         assert models.count(first) <= 2
         body = {"query": "0 prove"}
         assert served.client.post("/v1/route", json=body).json()["model"] == first  # the router itself still prefers it
+
+
+def test_many_that_wait_for_one_breaker_are_answered_once_its_probe_is(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    settings = {"breaker_failures": 1, "breaker_open_s": 0.5, "deadline_s": 10}
+    with serving(tiny_checkpoint, tmp_path, names=("a",), serve=settings) as served:
+        served.fail("503")
+        assert served.chat().status_code == 502
+        served.fail("slow:0.3")
+        answers = asyncio.run(ask_all(served, 8, stream=False, at_once=8))
+        assert right(answers) == 8

@@ -12,19 +12,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from router.decision import Alternative
+from router.serving.breaker import CLOSED, OPEN
 from router.serving.failures import RequestError, retry_after
 from router.serving.outcomes import LEFT, REFUSED, Outcome
 from router.serving.plan import Plan
 from router.serving.settings import ServeSettings
 from router.serving.upstreams import Answer, Target, Upstreams
 
+LOOK_AGAIN_S = 0.25
 LEAST_ATTEMPT_S = 0.05  # of the deadline that an attempt is worth beginning for
 
 
 class RetryBudget:
-    """Attempts beyond the first that all requests together may make: a share of them, and `burst` at once.
+    """Attempts after failures that all requests together may make: a share of them, and `burst` at once.
 
-    Keeps a pool that fails as a whole from being asked several times as often.
+    Keeps a pool that fails as a whole from being asked several times as often. A model that is well but cannot take a
+    request (too long for it, filtered) costs none.
     """
 
     def __init__(self, share: float, burst: int) -> None:
@@ -84,7 +87,7 @@ async def forward(
     tried: list[str] = []
     failed: list[Attempt] = []
     while len(failed) < settings.attempts:
-        if failed and not budget.take():
+        if failed and failed[-1].outcome.against_breaker and not budget.take():
             break
         chosen = await _next(order, tried, upstreams, deadline)
         if chosen is None:
@@ -124,21 +127,23 @@ async def _next(
 ) -> Alternative | None:
     """Whom to ask now, perhaps after a wait for a breaker; None where nobody can be asked before the deadline.
 
-    Those not asked yet come first; one that was may be asked again only once its breaker lets it.
+    Those not asked yet come first; one that was may be asked again only once its breaker lets it. While another request
+    probes an upstream, this one looks again every `LOOK_AGAIN_S`.
     """
-    fresh = [each for each in order if each.model not in tried]
-    for each in fresh:
-        if upstreams.targets[each.model].breaker.admits():
-            return each
-    opened = [each for each in order if upstreams.targets[each.model].breaker.state != "closed"]
-    if not opened:
-        return None
-    soonest = min(opened, key=lambda each: upstreams.targets[each.model].breaker.wait_s)
-    wait = upstreams.targets[soonest.model].breaker.wait_s
-    if time.monotonic() + wait + LEAST_ATTEMPT_S > deadline:
-        return None
-    await asyncio.sleep(wait)
-    return soonest if upstreams.targets[soonest.model].breaker.admits() else None
+    breakers = {name: target.breaker for name, target in upstreams.targets.items()}
+    while True:
+        troubled = [each for each in order if breakers[each.model].state != CLOSED]
+        for each in [*(each for each in order if each.model not in tried), *troubled]:
+            if breakers[each.model].admits():
+                return each
+        if not troubled:
+            return None
+        waits = [breakers[each.model].wait_s for each in troubled if breakers[each.model].state == OPEN]
+        probed = [LOOK_AGAIN_S] * (len(troubled) - len(waits))
+        wait = max(min([*waits, *probed]), LEAST_ATTEMPT_S)
+        if time.monotonic() + wait + LEAST_ATTEMPT_S > deadline:
+            return None
+        await asyncio.sleep(wait)
 
 
 def _failure(failed: list[Attempt], upstreams: Upstreams) -> RequestError:

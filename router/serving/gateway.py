@@ -7,114 +7,27 @@ forwarding and the log together; each of these is a module of its own.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
 
-from router.decision import Alternative
 from router.errors import RouterError, known_names
 from router.serving.access import ClientLeftError
 from router.serving.conversation import READERS, Conversation
 from router.serving.decisions import decide, log_decision
 from router.serving.failures import RequestError, request_error, retry_after
 from router.serving.form_model import FormModel, read_form
-from router.serving.forwarding import Attempt, forward
+from router.serving.forwarding import forward
 from router.serving.json_body import JsonBody, read_body
-from router.serving.log_rows import OutcomeRow
-from router.serving.outcomes import ANSWERED, LEFT, Outcome
-from router.serving.relay import Events, Tail, error_event
+from router.serving.relayed import Record, Relayed, disconnected
 from router.serving.service import Service, Setup
 from router.serving.settings import AUTO
-from router.serving.upstreams import PASSED_ON, Answer, Ask, Stream, StreamBrokenError, Target, is_safe_path
+from router.serving.upstreams import PASSED_ON, Answer, Ask, Target, is_safe_path
 
-logger = logging.getLogger(__name__)
 ROUTED = tuple(READERS)
-UNREAD_S = 60.0  # that a client may let a part of a stream lie unread; it holds a connection of the upstream
 T = TypeVar("T")
-
-
-@dataclass
-class Record:
-    """What is known of a request while it is answered, for headers, log and metrics."""
-
-    service: Service
-    decision_id: str = ""
-    chosen: Alternative | None = None
-    target: Target | None = None
-    attempt: int = 1
-    session: str | None = None
-    latency_s: float = 0.0
-    tail: Tail = field(default_factory=Tail)
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What a client is told of the decision."""
-        found = {"x-router-decision-id": self.decision_id}
-        if self.chosen is not None:
-            found |= {
-                "x-router-model": self.chosen.model,
-                "x-router-quality": f"{self.chosen.quality:.4f}",
-                "x-router-expected-cost-usd": f"{self.chosen.cost_usd:.8f}",
-                "x-router-attempts": str(self.attempt),
-            }
-        elif self.target is not None:
-            found["x-router-model"] = self.target.id
-        return [(name.encode(), _latin(value)) for name, value in found.items() if value]
-
-    def note(self, attempt: Attempt) -> None:
-        """Log an attempt that did not answer; one that did is logged once it is known what it cost."""
-        if attempt.outcome.kind != ANSWERED:
-            self._log(attempt.number, attempt.model, attempt.outcome, attempt.latency_s)
-
-    def ended(self, outcome: Outcome) -> None:
-        """The answer was passed on, or broke on the way: log its tokens and what they cost."""
-        if self.target is None:
-            return
-        tokens = self.tail.usage()
-        facts = self.target.candidate.facts
-        cost = None
-        if tokens[0] is not None and tokens[1] is not None and facts.priced:
-            cost = (
-                tokens[0] * (facts.input_usd_per_mtok or 0.0) + tokens[1] * (facts.output_usd_per_mtok or 0.0)
-            ) / 1e6
-            self.service.metrics.billed(self.target.id, cost)
-        if self.session is not None and outcome.kind == ANSWERED:
-            self.service.sessions.answered(self.session, self.target.id, self.tail.response_id())
-        self._log(self.attempt, self.target.id, outcome, self.latency_s, tokens, cost)
-
-    def _log(
-        self,
-        number: int,
-        model: str,
-        outcome: Outcome,
-        latency_s: float,
-        tokens: tuple[int | None, int | None] = (None, None),
-        cost_usd: float | None = None,
-    ) -> None:
-        error = None if outcome.kind == ANSWERED else f"{outcome.kind} {outcome.detail}".strip()
-        if error:
-            logger.info(
-                "attempt failed", extra={"fields": {"decision": self.decision_id, "model": model, "error": error}}
-            )
-        if self.service.log is None or not self.decision_id:
-            return
-        self.service.log.outcome(
-            OutcomeRow(
-                self.decision_id,
-                number,
-                model,
-                outcome.status,
-                error,
-                *tokens,
-                cost_usd,
-                latency_s,
-                outcome.possibly_billed,
-            )
-        )
 
 
 async def routed_path(request: Request) -> Relayed:
@@ -255,14 +168,10 @@ def _key_id(request: Request) -> str | None:
     return None if key is None else str(key.id)
 
 
-def _latin(value: str) -> bytes:
-    return value.encode("ascii", "backslashreplace")
-
-
 async def _unless_left(request: Request, work: Awaitable[T], record: Record) -> T:
     """The result of `work`, given up when the client goes away. A RequestError carries the decision's headers."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.create_task(_disconnected(request.receive))
+    gone = asyncio.create_task(disconnected(request.receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -277,69 +186,3 @@ async def _unless_left(request: Request, work: Awaitable[T], record: Record) -> 
     finally:
         for each in (task, gone):
             each.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-class Relayed:
-    """An ASGI response: an upstream's answer passed on as it comes, with the decision in its headers."""
-
-    def __init__(self, answer: Answer, record: Record, path: str, *, events: bool) -> None:
-        self.answer, self.record, self.path, self.events = answer, record, path, events
-        self.status_code = answer.outcome.status or 502
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer, record = self.answer, self.record
-        headers = [*answer.headers, *record.headers()]
-        if answer.stream is None:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-            record.tail.add(answer.body)
-            record.ended(answer.outcome)
-            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-            await send({"type": "http.response.body", "body": answer.body})
-            return
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        relay = asyncio.create_task(self._relay(answer.stream, send))
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait({relay, gone}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            relay.cancel()
-            await asyncio.wait({relay})
-        if not relay.cancelled() and (error := relay.exception()):
-            raise error
-
-    async def _relay(self, stream: Stream, send: Send) -> None:
-        """Pass the stream on to its end. One that breaks ends with an error event; without events it is cut off."""
-        whole, outcome = Events(), Outcome(LEFT, self.status_code)
-        try:
-            async for chunk in stream:
-                self.record.tail.add(chunk)
-                if part := whole.whole(chunk) if self.events else chunk:
-                    async with asyncio.timeout(UNREAD_S):
-                        await send(_part(part))
-            if rest := whole.rest():
-                await send(_part(rest))
-            await send({"type": "http.response.body", "body": b""})
-            outcome = self.answer.outcome
-        except TimeoutError:
-            outcome = Outcome(LEFT, self.status_code, "the client reads no more")
-            raise ClientLeftError from None
-        except StreamBrokenError as error:
-            outcome = Outcome("broken", self.status_code, f"in the stream: {error}")
-            if not self.events:
-                raise  # the connection is cut: the client sees that something is missing
-            message = "the upstream's answer broke off; what came until here is incomplete"
-            await send(_part(error_event(self.path, "upstream_failed", message)))
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            self.record.ended(outcome)
-            await stream.aclose()
-
-
-def _part(body: bytes) -> Message:
-    return {"type": "http.response.body", "body": body, "more_body": True}

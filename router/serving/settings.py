@@ -49,7 +49,7 @@ class ServeSettings:
     guard: bool = False  # do not read an unusual end of a query that makes its route dearer
     deadline_s: float = 120.0  # until the answer to a routed request begins, all attempts together
     attempts: int = 3  # upstreams asked for one request
-    retry_share: float = 0.2  # attempts beyond the first, as a share of all requests
+    retry_share: float = 0.2  # attempts after failures, as a share of all requests
     retry_burst: int = 100  # of them that may be made at once
     breaker_failures: int = 5  # in a row that open an upstream's breaker
     breaker_open_s: float = 5.0  # until a probe
