@@ -20,7 +20,8 @@ def run_anchors(args: Namespace) -> int:
     from router.anchors import CONSIDERED, DRAWN, choose_anchors
     from router.checkpoint import load_checkpoint
     from router.onboarding import home_protocol, prior_for, query_features, read_queries
-    from router.partial_file import check_output, write_whole
+    from router.partial_file import check_output
+    from router.whole_file import write_whole
 
     output = Path(args.output)
     check_output(output, resume=False, force=args.force)

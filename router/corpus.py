@@ -7,7 +7,6 @@ each knows its number and how many there are. Knows how lines are read and recor
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.errors import UsageError
 from router.lines import QueryLine, RawLine, encode_record, parse_line, parse_object, read_lines
-from router.partial_file import write_whole
+from router.whole_file import write_whole
 
 if TYPE_CHECKING:
     import pyarrow
@@ -101,7 +100,7 @@ class PartsFolder:
         if not about.is_file():
             if strange := sorted(each.name for each in folder.iterdir() if not each.name.startswith(REQUEST)):
                 raise UsageError(f"--output {folder} holds {strange[:5]}, but no routed corpus: name another folder")
-            write_whole(about, wanted.encode(), str(os.getpid()))  # by each process that comes so early, all the same
+            write_whole(about, wanted.encode())  # by each process that comes so early, all the same
         before = json.loads(about.read_text(encoding="utf-8"))
         now = json.loads(wanted)
         if changed := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +21,7 @@ from router.arrays import Array, host
 from router.errors import CheckpointError, UsageError
 from router.index_kinds import KINDS, Floats, Ids, Mask, State, Store, find_faiss
 from router.reduction import LOST, Reduction
+from router.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -153,16 +152,13 @@ class CandidateIndex:
         }
         about = {"version": FORMAT_VERSION, "kind": self.kind, "fingerprint": fingerprint, "lost": self.reduction.lost}
         about["profile_columns"] = self.reduction.profile_columns
-        partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}.partial")
+        arrays = {name: np.ascontiguousarray(each) for name, each in parts.items()}
+        content = safetensors.save(arrays, metadata={"index": json.dumps(about)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            arrays = {name: np.ascontiguousarray(each) for name, each in parts.items()}
-            partial.write_bytes(safetensors.save(arrays, metadata={"index": json.dumps(about)}))  # with the usual mode
-            os.replace(partial, target)
+            write_whole(target, content)
         except OSError as error:
             raise CheckpointError(f"cannot write the index {target}: {error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, file: str | Path, fingerprint: str, device: str = "cpu") -> CandidateIndex:

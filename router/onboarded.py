@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from router.errors import CheckpointError, RouterError
 from router.learned_profiles import LearnedProfiles
 from router.pools import Candidate, Pool, pool_from_json, pool_to_json
 from router.profiles import ModelFacts, System
+from router.whole_file import write_whole
 
 Floats = NDArray[np.float32]
 FORMAT = 1
@@ -123,17 +123,13 @@ def marked(pool: Pool, onboarded: Onboarded) -> Pool:
 
 def write_onboarded(onboarded: Onboarded, file: Path) -> None:
     """Replace the file as a whole; with nobody to write it is removed. CheckpointError where the disk refuses."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         if onboarded.profiles:
-            draft.write_bytes(to_bytes(onboarded))
-            os.replace(draft, file)
+            write_whole(file, to_bytes(onboarded))
         else:
             file.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"cannot write {file}: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def to_bytes(onboarded: Onboarded) -> bytes:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from router.errors import UsageError
+from router.whole_file import write_whole
 
 
 class PartialFile:
@@ -137,16 +138,6 @@ def _open_locked(partial: Path) -> BinaryIO:
         file.close()
         raise UsageError(f"{partial} is being written by another run: wait for it, or name another --output") from error
     return file
-
-
-def write_whole(path: Path, content: bytes, mark: str = "new") -> None:
-    """Write the file under a name beside it, then rename: nobody finds a part of it.
-
-    `mark` ends that name; processes that may write one file at a time give marks of their own.
-    """
-    beside = path.with_name(f"{path.name}.{mark}")
-    beside.write_bytes(content)
-    os.replace(beside, path)
 
 
 def _check_settings(partial: Path, about: Path, settings: Mapping[str, Any]) -> None:

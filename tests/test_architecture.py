@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Each module imports only from those before it. A new file gets its place here, and with it says what it may know.
 LAYERS = (
     ("errors", "arrays"),
-    ("taxonomy", "profiles", "strict_yaml", "hub"),
+    ("taxonomy", "profiles", "strict_yaml", "whole_file", "hub"),
     ("sentence_folder", "spelling", "tokenization", "bert_config", "bert", "transformer", "encoder"),
     ("stored_weights", "quantization", "onnx_format", "bert_graph", "onnx_encoder", "backend"),
     ("scoring", "likeness", "query_vectors", "learned_profiles", "served_network", "prototypes", "network", "guard"),

@@ -18,8 +18,8 @@ from router.checkpoint import load_checkpoint
 from router.checkpoint_folder import LAYOUT
 from router.dataset import Dataset, data_folder, read_dataset
 from router.errors import CheckpointError, RouterError
-from router.partial_file import write_whole
 from router.profiles import System
+from router.whole_file import write_whole
 from train.selection import fold_rows, usable_rows
 
 FEWEST = 20  # answers whose mean is a score

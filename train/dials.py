@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from router.dataset import Dataset, data_folder, read_dataset
 from router.dial_table import DialTable, measure_dials, tables_to_json
 from router.errors import RouterError
 from router.routing import Router
+from router.whole_file import write_whole
 from train.held_out import folds, held_out
 
 
@@ -34,9 +34,7 @@ def dial_tables(
 
 def write_tables(tables: dict[str, DialTable], folder: Path) -> None:
     """Replace the checkpoint's `dials.json` as a whole."""
-    draft = folder / f"{LAYOUT.dials}.draft"
-    draft.write_text(tables_to_json(tables), encoding="utf-8")
-    os.replace(draft, folder / LAYOUT.dials)
+    write_whole(folder / LAYOUT.dials, tables_to_json(tables).encode())
 
 
 def main(args: list[str] | None = None) -> int:

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from router.dataset import Dataset, data_folder, read_dataset
 from router.errors import RouterError, UsageError
-from router.partial_file import write_whole
 from router.pools import Pool, read_pool
+from router.whole_file import write_whole
 from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
 from train.held_out import folds

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from router.cli_text import usd
 from router.errors import CheckpointError, UsageError
-from router.partial_file import write_whole
 from router.taxonomy import OTHER, Taxonomy
+from router.whole_file import whole_file, write_whole
 from train.annotating.annotators import annotators_of
 from train.annotating.prompt import annotation_form
 from train.annotating.reading import Task, annotate
@@ -23,7 +23,6 @@ from train.asking.client import Client
 from train.asking.options import add_asking_options, cache_path, check_cap, check_keys, check_output
 from train.asking.session import closing_line, exit_code, progress, run_session
 from train.query_file import survey
-from train.whole_file import whole_file
 
 
 def given_domains(path: Path | None) -> list[str] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from router.dataset import data_folder
 from router.errors import RouterError, UsageError
-from router.partial_file import write_whole
+from router.whole_file import write_whole
 from train.checking.artefacts import artefact_findings
 from train.checking.constants import constant_findings
 from train.checking.contradictions import contradiction_findings

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from router.errors import RouterError, UsageError
-from router.partial_file import write_whole
+from router.whole_file import write_whole
 from train.compare import plots
 from train.compare.judge import judge_pool
 from train.compare.processes import cores, run

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from router.errors import RouterError, UsageError
-from router.partial_file import write_whole
+from router.whole_file import write_whole
 from train.experiments import budget_command, domains_command, planted_command
 
 EXPERIMENTS = {"planted": planted_command, "domains": domains_command, "budget": budget_command}
