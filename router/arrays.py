@@ -31,8 +31,9 @@ def is_tensor(array: Array) -> bool:
 
 def like(values: Any, array: Array, *, dtype: Any = None) -> Array:
     """`values` (numbers, lists, an array) as an array of the library, device and, unless told, dtype of `array`."""
-    xp = namespace(array)
-    return xp.asarray(values, dtype=dtype or array.dtype, device=device(array))
+    if not is_tensor(array):
+        return np.asarray(values, dtype or array.dtype)
+    return namespace(array).asarray(values, dtype=dtype or array.dtype, device=device(array))
 
 
 def host(array: Array) -> NDArray[Any]:
@@ -115,7 +116,23 @@ def largest(values: Array, k: int) -> tuple[Array, Array]:
 
 def take_columns(values: Array, columns: Array) -> Array:
     """Of each row of `values` (B, N) the entries at `columns` (B, k)."""
-    return namespace(values).take_along_axis(values, columns, axis=1)
+    if is_tensor(values):
+        return values.gather(1, columns)
+    return values[np.arange(len(values))[:, None], columns]
+
+
+def lexsort(keys: Sequence[Array]) -> Array:
+    """Columns (B, N) in rising order of the last of `keys` (B, N each), equal ones by the key before it, and so on.
+
+    >>> lexsort([np.array([[3, 1, 2]]), np.array([[0, 0, -1]])]).tolist()
+    [[2, 1, 0]]
+    """
+    if not is_tensor(keys[0]):
+        return np.lexsort(tuple(keys), axis=1)
+    order = keys[0].argsort(dim=1, stable=True)
+    for key in keys[1:]:
+        order = order.gather(1, key.gather(1, order).argsort(dim=1, stable=True))
+    return order
 
 
 def concat(parts: Sequence[Array], axis: int = 0) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router import scoring
-from router.arrays import Array, like, namespace, take_columns
+from router.arrays import Array, lexsort, like, namespace
 from router.errors import NoCandidateError, UsageError
 from router.profiles import ModelFacts
 
@@ -131,8 +131,4 @@ def rank(quality: Array, cost: Array, weight: Array, admitted: Array, k: int) ->
     quality, cost = xp.astype(quality, xp.float64), xp.astype(cost, xp.float64)
     admitted = like(admitted, quality, dtype=xp.bool)
     value = scoring.utility(quality, cost, like(weight, quality))
-    better = xp.argsort(quality, axis=1, descending=True, stable=True)
-    by_cost = take_columns(better, xp.argsort(take_columns(cost, better), axis=1, stable=True))
-    shown = take_columns(xp.where(admitted, value, -xp.inf), by_cost)
-    ordered = xp.argsort(shown, axis=1, descending=True, stable=True)
-    return value, take_columns(by_cost, ordered)[:, :k]
+    return value, lexsort([-quality, cost, xp.where(admitted, -value, xp.inf)])[:, :k]

@@ -59,6 +59,13 @@ def test_columns_are_taken_row_by_row():
     assert arrays.take_columns(torch.from_numpy(VALUES), torch.from_numpy(columns)).tolist() == expected
 
 
+def test_equal_keys_are_told_apart_by_the_key_before_them():
+    keys = [np.array([[2, 1, 0, 3.0]]), np.array([[0, 0, 1, 1.0]]), np.array([[5, 5, 5, 4.0]])]
+    assert (
+        arrays.lexsort(keys).tolist() == arrays.lexsort([torch.from_numpy(k) for k in keys]).tolist() == [[3, 1, 0, 2]]
+    )
+
+
 def test_values_become_what_another_array_is():
     double = torch.zeros(1, dtype=torch.float64)
     made = arrays.like([1, 2], double)
