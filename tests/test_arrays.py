@@ -61,9 +61,8 @@ def test_columns_are_taken_row_by_row():
 
 def test_equal_keys_are_told_apart_by_the_key_before_them():
     keys = [np.array([[2, 1, 0, 3.0]]), np.array([[0, 0, 1, 1.0]]), np.array([[5, 5, 5, 4.0]])]
-    assert (
-        arrays.lexsort(keys).tolist() == arrays.lexsort([torch.from_numpy(k) for k in keys]).tolist() == [[3, 1, 0, 2]]
-    )
+    assert arrays.lexsort(keys).tolist() == [[3, 1, 0, 2]]
+    assert arrays.lexsort([torch.from_numpy(key) for key in keys]).tolist() == [[3, 1, 0, 2]]
 
 
 def test_values_become_what_another_array_is():
