@@ -1,8 +1,7 @@
 """How fast the encoder is when only its first layers are computed: `python scripts/bench_depth.py`.
 
 The bare forward by onnxruntime for the sets of layers of configs/sweeps/layers.yaml, in turns, on one text of each
-length.
-Prints a Markdown table: milliseconds, and how many times as fast as the last set.
+length. Prints a Markdown table: milliseconds, and how many times as fast as the last set.
 """
 
 from __future__ import annotations
