@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import wandb
 from guide_world import MEMBERS, allowed, write_world
 from loopback_llm import LoopbackLLM, serving
 from planted_llm import PlantedLLM
@@ -54,9 +55,12 @@ def follow(folder: Path, queries: int, members: int, monkeypatch: pytest.MonkeyP
     with serving(LoopbackLLM(PlantedLLM(world), key="sk-of-the-test")) as llm:
         pool = folder / "pool.yaml"
         pool.write_text(pool.read_text().replace(ADDRESS, llm.url))
-        for line in commands():
-            if not line.startswith(NOT_RUN):
-                assert run(line.replace(ADDRESS, llm.url)) == 0, line
+        try:
+            for line in commands():
+                if not line.startswith(NOT_RUN):
+                    assert run(line.replace(ADDRESS, llm.url)) == 0, line
+        finally:
+            wandb.finish()  # as the end of the process does
     assert max(llm.billed.values()) == 1
     data = read_dataset("runs/own/data")
     known = allowed(world, data, Path("runs/own/data/pool.yaml"), FOLDS)

@@ -314,7 +314,7 @@ def test_fitted_anew_a_model_keeps_an_interrupted_run_from_being_resumed(run, ro
     def settings() -> object:
         args = build_parser().parse_args(["route", "--checkpoint", "router", "--input", "answers.jsonl"])
         pool = Router.from_pretrained(router).pool()
-        return route_command._settings(args, None, "jsonl", pool, 3.0)
+        return route_command.settings_of(args, None, "jsonl", pool, 3.0)
 
     found = []
     for n in (40, 5):
