@@ -38,7 +38,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 DIAL_MAX = 10.0
 BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
 ATTITUDES = ("optimistic", "neutral", "pessimistic")
-INDEX_CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")  # router.index.CHOICES, which imports torch
+INDEX_CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")  # router.index.CHOICES, which imports numpy
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
 
 

@@ -1,6 +1,6 @@
 """What a routed query comes back as: the chosen model, the alternatives, what the query needs, and why.
 
-Plain data and its JSON and text forms. `reasons_for` splits a lead into terms that add up; nothing here chooses.
+Plain data and its JSON and text forms; `router.ranked` fills it, nothing here chooses.
 """
 
 from __future__ import annotations

@@ -94,7 +94,6 @@ class Router:
         if index not in CHOICES:
             raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
         self.checkpoint = checkpoint
-        self.index = index  # how candidates are found in large pools; a kind of its own is also used in small ones
         self.device = str(device)
         self.encoder, self.network = checkpoint.encoder, checkpoint.network
         if not isinstance(self.encoder, OnnxEncoder):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.request import check_query
+from router.request import MAX_QUERY_CHARS, check_query
 from router.serving.conversation import Conversation, read_chat, read_responses
 from router.serving.json_body import BodyError
 
@@ -60,6 +60,7 @@ def test_of_a_long_conversation_the_head_holds_task_and_last_turn_and_the_end_th
 def test_a_long_conversation_stays_routable() -> None:
     found = chat(user("a" * 900_000), {"role": "assistant", "content": "b" * 900_000}, user("c")).query(HEAD)
     check_query(found)
+    assert len(found) <= MAX_QUERY_CHARS and found.startswith("c")  # the last turn is what counts most
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,9 @@ def test_a_long_conversation_stays_routable() -> None:
     ],
 )
 def test_every_legal_shape_of_messages_has_a_text_to_route_on(messages: list[Any]) -> None:
-    check_query(chat(*messages).query(HEAD))
+    found = chat(*messages).query(HEAD)
+    check_query(found)
+    assert found.strip()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,9 @@ def test_every_legal_shape_of_messages_has_a_text_to_route_on(messages: list[Any
     ],
 )
 def test_every_legal_shape_of_input_has_a_text_to_route_on(body: dict[str, Any]) -> None:
-    check_query(read_responses(body).query(HEAD))
+    found = read_responses(body).query(HEAD)
+    check_query(found)
+    assert found.strip()
 
 
 def test_what_a_tool_was_asked_and_answered_is_part_of_the_conversation() -> None:

@@ -238,4 +238,6 @@ def test_requests_drawn_from_the_document_get_documented_answers(served: Served)
 
 @pytest.mark.full
 def test_many_requests_drawn_from_the_document_get_documented_answers(served: Served) -> None:
-    drawn(served, 200)
+    seen = drawn(served, 200)
+    assert {path for path, _ in seen} == set(document()["paths"])
+    assert sum(seen.values()) > 200
