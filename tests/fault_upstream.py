@@ -53,6 +53,7 @@ class FaultUpstream:
     count: int = 0
     answered: int = 0  # requests that got a whole answer of status 200
     port: int = 0
+    connections: int = 0  # that were ever made
     streaming: int = 0  # streams that are open
     most_streaming: int = 0
 
@@ -91,6 +92,7 @@ class FaultUpstream:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         self._tasks.add(task)
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

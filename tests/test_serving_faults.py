@@ -15,7 +15,7 @@ import pytest
 from served import Served, serving
 
 from router.checkpoint import Checkpoint
-from router.serving.connections import ShardedTransport
+from router.serving.connections import PooledTransport
 
 BEFORE = ("429:1", "500", "503", "401", "reset", "reset_in_body", "truncated", "html", "redirect", "hang",
           "context_length", "content_filter")  # fmt: skip  # ways to fail of which a client need see nothing
@@ -43,7 +43,7 @@ async def ask_all(served: Served, count: int, *, stream: bool, at_once: int = 16
         text = "".join(c["delta"].get("content", "") for each in parsed for c in each.get("choices", ()))
         return 200, text, events[-1]
 
-    async with httpx.AsyncClient(base_url=served.url, timeout=30, transport=ShardedTransport()) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30, transport=PooledTransport()) as client:
         return await asyncio.gather(*(one(client, number) for number in range(count)))
 
 

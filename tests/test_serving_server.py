@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import socket
 import subprocess
 import sys
+import weakref
+from pathlib import Path
+from typing import cast
 
 import pytest
+from served import serving
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from router.checkpoint import Checkpoint
 from router.errors import UsageError
-from router.serving.server import listen
+from router.serving import server
+from router.serving.server import listen, run_until_stopped
+from router.serving.service import Service, leave_to_stay
 from router.serving.settings import ServeSettings
 
 
@@ -27,3 +37,36 @@ def test_the_process_may_have_as_many_files_open_as_the_system_grants() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(900, 900)"
+
+
+def test_while_it_serves_numpy_multiplies_by_one_thread_and_what_was_loaded_is_left_to_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def threads() -> set[int]:
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    async def run(*_: object) -> None:
+        seen.append((threads(), gc.get_freeze_count() > 0))
+
+    seen: list[tuple[set[int], bool]] = []
+    monkeypatch.setattr(server, "run", run)
+    try:
+        with threadpool_limits(2, user_api="blas"), listen(ServeSettings(port=0)) as listening:
+            run_until_stopped(cast(Service, None), listening)
+            assert threads() == {2}
+    finally:
+        gc.unfreeze()
+    assert seen == [({1}, True)]
+
+
+def test_what_a_reload_replaces_does_not_stay(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with serving(tiny_checkpoint, tmp_path) as served:
+        served.chat()
+        before = weakref.ref(served.service.engine.router)
+        leave_to_stay()
+        try:
+            assert asyncio.run(served.service.reload())
+            assert before() is None
+            assert gc.get_freeze_count() > 0
+        finally:
+            gc.unfreeze()

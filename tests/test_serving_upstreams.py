@@ -1,4 +1,4 @@
-"""What upstreams share and keep: connections in small pools, breakers over a reload, and no key that comes back."""
+"""What upstreams share and keep: connections, breakers over a reload, and no key that comes back."""
 
 from __future__ import annotations
 
@@ -13,30 +13,83 @@ from served import serving
 from router.checkpoint import Checkpoint
 from router.pools import Candidate, Pool, Upstream
 from router.profiles import ModelFacts
-from router.serving.connections import SHARD, ShardedTransport
+from router.serving.connections import PooledTransport
 from router.serving.settings import ServeSettings
 from router.serving.upstreams import Upstreams
 
 
-def test_requests_fill_one_small_pool_after_the_other_and_leave_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ask(upstream: FaultUpstream) -> tuple[list[int], list[int], int]:
-        transport = ShardedTransport()
+BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+
+
+def test_each_request_under_way_has_its_connection_and_the_one_used_last_is_taken_first() -> None:
+    async def ask(first: FaultUpstream, other: FaultUpstream) -> None:
+        transport = PooledTransport()
         async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-            url = f"{upstream.api_base}/chat/completions"
-            body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
-            requests = [client.build_request("POST", url, json=body) for _ in range(2 * SHARD + 1)]
+            url = f"{first.api_base}/chat/completions"
+            requests = [client.build_request("POST", url, json=BODY) for _ in range(5)]
             answers = [await client.send(each, stream=True) for each in requests]
-            busy = [shard.under_way for shard in transport._shards]
+            assert (first.connections, idle(transport)) == (5, {})
             for each in answers:
                 await each.aread()
                 await each.aclose()
-            await client.post(url, json=body)
+                await each.aclose()
+            assert idle(transport) == {first.port: 5}
+            last = transport._idle[next(iter(transport._idle))][-1]
+            again = await client.send(client.build_request("POST", url, json=BODY), stream=True)
+            assert last not in transport._idle[next(iter(transport._idle))]
+            await again.aread()
+            await client.post(f"{other.api_base}/chat/completions", json=BODY)
+            assert (first.connections, other.connections) == (5, 1)
+            assert idle(transport) == {first.port: 5, other.port: 1}
             with pytest.raises(httpx.ConnectError):
-                await client.post("http://127.0.0.1:9/v1", json=body)
-            return busy, [shard.under_way for shard in transport._shards], len(transport._shards)
+                await client.post("http://127.0.0.1:9/v1", json=BODY)
+
+    with FaultUpstream("up") as first, FaultUpstream("other") as other:
+        asyncio.run(ask(first, other))
+
+
+def test_a_request_that_is_given_up_or_cut_off_leaves_no_connection_that_others_get() -> None:
+    async def ask(upstream: FaultUpstream) -> None:
+        transport = PooledTransport()
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            url = f"{upstream.api_base}/chat/completions"
+            upstream.fault = "hang"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.post(url, json=BODY)
+            upstream.fault = "reset_in_stream"
+            with pytest.raises(httpx.ReadError):
+                await client.post(url, json=BODY)
+            upstream.fault = ""
+            async with client.stream("POST", url, json=BODY):
+                pass  # not read to its end
+            answer = await client.post(url, json=BODY)
+            assert answer.text.endswith("data: [DONE]\n\n")
+            assert (upstream.connections, idle(transport)) == (4, {upstream.port: 1})
 
     with FaultUpstream("up") as upstream:
-        assert asyncio.run(ask(upstream)) == ([SHARD, SHARD, 1], [0, 0, 0], 3)
+        asyncio.run(ask(upstream))
+
+
+def test_connections_that_were_idle_for_too_long_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(first: FaultUpstream, other: FaultUpstream) -> None:
+        transport = PooledTransport(keepalive_s=0.2)
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            url = f"{first.api_base}/chat/completions"
+            await asyncio.gather(*(client.post(url, json=BODY) for _ in range(3)))
+            await asyncio.sleep(0.3)
+            await client.post(f"{other.api_base}/chat/completions", json=BODY)
+            assert idle(transport) == {other.port: 1}
+            assert len(transport._all) == 1
+
+    monkeypatch.setattr("router.serving.connections.SWEEP_S", 0.1)
+    with FaultUpstream("up", gap_s=0.01) as first, FaultUpstream("other") as other:
+        asyncio.run(ask(first, other))
+
+
+def idle(transport: PooledTransport) -> dict[int | None, int]:
+    """By port, how many connections wait for a request."""
+    return {port: len(each) for (_, _, port), each in transport._idle.items() if each}
 
 
 def pool(**bases: str) -> Pool:

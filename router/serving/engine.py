@@ -169,18 +169,23 @@ class Engine:
                     self._cache.popitem(last=False)
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if not self._jobs:
-                    return
-                jobs = self._take()
-            groups: dict[Hashable, list[_Job]] = {}
-            for job in jobs:
-                if job.future.set_running_or_notify_cancel():
-                    groups.setdefault(_kind(job), []).append(job)
-            for group in groups.values():
-                _answer(group)
+        while self._route_next():
+            pass
+
+    def _route_next(self) -> bool:
+        """Wait for jobs and answer them; False once there will be none. Holds no router while it waits for the next."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            if not self._jobs:
+                return False
+            jobs = self._take()
+        groups: dict[Hashable, list[_Job]] = {}
+        for job in jobs:
+            if job.future.set_running_or_notify_cancel():
+                groups.setdefault(_kind(job), []).append(job)
+        for group in groups.values():
+            _answer(group)
+        return True
 
     def _take(self) -> list[_Job]:
         """The first jobs in the queue, as many as make a batch; at least one."""

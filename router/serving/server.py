@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from router.errors import UsageError
 from router.serving.app import make_app
 from router.serving.guarded_protocol import GuardedProtocol
-from router.serving.service import Service
+from router.serving.service import Service, leave_to_stay
 from router.serving.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
@@ -47,10 +48,18 @@ def listen(settings: ServeSettings) -> socket.socket:
 
 
 def run_until_stopped(service: Service, listening: socket.socket) -> None:
-    """`run` in an event loop of its own: uvloop's where that is installed."""
+    """`run` in an event loop of its own: uvloop's where that is installed.
+
+    numpy multiplies by one thread meanwhile. Its products are small, and threads of OpenBLAS wait for their next one by
+    spinning: beside each batch of queries that took as much of a processor as the encoder.
+    """
     allow_connections()
+    leave_to_stay()
     config = uvicorn.Config(lambda: None, log_config=None)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with (
+        threadpool_limits(1, user_api="blas"),
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
         runner.run(run(service, listening))
 
 

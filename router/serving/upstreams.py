@@ -18,7 +18,7 @@ import httpx
 from router.pool_schema import OPENAI
 from router.pools import Candidate, Pool, Upstream
 from router.serving.breaker import Breaker
-from router.serving.connections import ShardedTransport
+from router.serving.connections import PooledTransport
 from router.serving.failures import RequestError
 from router.serving.litellm_sdk import KEY, UPSTREAM, LiteLLMTransport
 from router.serving.load import Load
@@ -204,7 +204,7 @@ def _without(key: str | None, raw: bytes) -> bytes:
 
 def _client() -> httpx.AsyncClient:
     client = httpx.AsyncClient(
-        transport=ShardedTransport(),
+        transport=PooledTransport(),
         mounts={"litellm://": LiteLLMTransport()},  # imports LiteLLM when it is first asked
         follow_redirects=False,
         trust_env=False,
