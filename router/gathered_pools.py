@@ -1,11 +1,13 @@
 """What a router computes once for every pool it is asked for: candidates as arrays, and a large pool's shortlist.
 
-Also where shortlists' indexes lie on disk, and how they follow a pool that changes. Knows no queries.
+Also where shortlists' indexes lie on disk, and how they follow a pool that changes. Knows no queries. Several threads
+may ask at the same time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +36,7 @@ class GatheredPools:
         self.index_folder = None if folder is None else folder / INDEX_FOLDER
         self.shortlists: dict[Pool, Shortlist] = {}
         self._candidates: dict[Pool, Candidates] = {}
+        self._made = threading.RLock()  # that an index is built once
 
     def candidates(self, pool: Pool) -> Candidates:
         """The pool's arrays, where the learned profiles' are."""
@@ -48,11 +51,12 @@ class GatheredPools:
         """What proposes candidates of a large pool; None for a pool of which all are scored."""
         if not is_needed(len(pool.candidates), self.index):
             return None
-        if pool not in self.shortlists:
-            file = None if self.index_folder is None else index_file(self.index_folder, pool)
-            protocols = self.roster.learned.protocols
-            self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, file)
-        return self.shortlists[pool]
+        with self._made:
+            if pool not in self.shortlists:
+                file = None if self.index_folder is None else index_file(self.index_folder, pool)
+                protocols = self.roster.learned.protocols
+                self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, file)
+            return self.shortlists[pool]
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
         """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""

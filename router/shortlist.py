@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -60,6 +61,7 @@ class Shortlist:
         """With an index of the kind `wanted`, one of `router.index.CHOICES`: that in `file` if it is of this pool."""
         self.candidates, self.protocols, self.wanted, self.device = candidates, protocols, wanted, device
         self.index: CandidateIndex | None = None  # None: all are scored exactly, a chunk at a time
+        self._looking = threading.Lock()  # at what is remembered
         if wanted != "exact":
             self.index = self._load(file) if file is not None and file.is_file() else None
             self.index = self.index or self._build()
@@ -122,9 +124,10 @@ class Shortlist:
         Said once where they are fewer than the `top` that are to be shown.
         """
         key = (demands, window)
-        if key in self._remembered:
-            self._remembered.move_to_end(key)
-            return self._remembered[key]
+        with self._looking:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
         mask = demands.admit_facts(self.candidates.facts) & (self._window >= self._windows[window])
         count = int(mask.sum())
         if not count:
@@ -140,9 +143,10 @@ class Shortlist:
             few,
             self.candidates.take(chosen),
         )
-        self._remembered[key] = admitted
-        if len(self._remembered) > REMEMBERED:
-            self._remembered.popitem(last=False)
+        with self._looking:
+            self._remembered[key] = admitted
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
         return admitted
 
     def _propose(

@@ -1,4 +1,4 @@
-"""The engine: many callers, one worker, batches, a bounded queue, cancellation, a new checkpoint under way."""
+"""The engine: many callers, workers, batches, a bounded queue, cancellation, a new checkpoint under way."""
 
 from __future__ import annotations
 
@@ -77,6 +77,39 @@ def test_what_arrives_during_a_batch_is_the_next_batch_with_dials_of_their_own(g
     assert [d.dial for d in decisions[1:]] == [0, 1, 2, 3, 1]
     alone = gated.router.route("who 2", dial=2)
     assert (decisions[3].model, decisions[3].quality) == (alone.model, pytest.approx(alone.quality, abs=1e-5))
+
+
+def test_two_workers_compute_at_the_same_time_and_share_what_waits(gated: Gated) -> None:
+    async def ask() -> list[Any]:
+        async with Engine(gated, workers=2, max_batch=4) as engine:  # type: ignore[arg-type]
+            first = [asyncio.create_task(engine.route(f"who {n}")) for n in range(2)]
+            while engine.waiting or not gated.entered.is_set():
+                await asyncio.sleep(0.001)
+            assert not gated.batches, "both wait in the router"
+            rest = [asyncio.create_task(engine.route(f"prime {n}")) for n in range(10)]
+            await asyncio.sleep(0.01)
+            assert engine.waiting == 10
+            gated.gate.set()
+            return await asyncio.gather(*first, *rest)
+
+    decisions = asyncio.run(ask())
+    assert [d.query for d in decisions] == [*(f"who {n}" for n in range(2)), *(f"prime {n}" for n in range(10))]
+    assert sorted(len(queries) for queries, _ in gated.batches) == [1, 1, 1, 2, 3, 4]
+
+
+def test_workers_decide_as_one_does(tiny_checkpoint: Checkpoint) -> None:
+    """Also where they gather the pool at the same time, and in batches of any size."""
+    queries = [f"{text} {n}" for n in range(20) for text in ("prove that two is prime", "write code")]
+
+    async def ask(workers: int) -> list[Any]:
+        async with Engine(Router(tiny_checkpoint), workers=workers) as engine:
+            return await asyncio.gather(
+                *(engine.route(query, dial=n % 11, guard=n % 2 == 0) for n, query in enumerate(queries))
+            )
+
+    several, one = asyncio.run(ask(4)), asyncio.run(ask(1))
+    assert [(d.query, d.model, d.dial) for d in several] == [(d.query, d.model, d.dial) for d in one]
+    assert [d.quality for d in several] == pytest.approx([d.quality for d in one], abs=1e-5)
 
 
 def test_the_event_loop_runs_while_the_worker_computes(gated: Gated) -> None:

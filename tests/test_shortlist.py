@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,6 +112,24 @@ def test_demands_leave_as_many_as_are_asked_for(whole, listed, demands):
     decided = listed.route(QUERIES[:8], dial=4, top=6, **demands)
     same(decided, whole.route(QUERIES[:8], dial=4, top=6, **demands))
     assert all(len(d.alternatives) == 6 for d in decided)
+
+
+def test_threads_that_ask_at_the_same_time_get_their_own_decisions(checkpoint, monkeypatch):
+    """More different demands than are remembered, of a router whose index none of them has seen."""
+    monkeypatch.setattr(shortlist, "INDEX_FROM", 100)
+    monkeypatch.setattr(shortlist, "REMEMBERED", 2)
+    demands = [{"deny": [f"*{n}"], "dial": n} for n in range(10)] * 3
+
+    def routed(router, demand):
+        return [decision.model for decision in router.route(QUERIES[:4], **demand)]
+
+    router, built = Router(checkpoint), []
+    build = shortlist.Shortlist._build
+    monkeypatch.setattr(shortlist.Shortlist, "_build", lambda self: built.append(self) or build(self))
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(partial(routed, router), demands))
+    assert found == [routed(router, demand) for demand in demands]
+    assert len(built) == 1
 
 
 def test_queries_of_different_lengths_are_held_against_their_own_windows(whole, listed):

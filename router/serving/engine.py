@@ -1,7 +1,7 @@
 """An asyncio front to a `Router`: never blocks the event loop, and routes together what arrives together.
 
-One worker thread owns the router. What arrived while it computed a batch is the next batch, so that a lone query does
-not wait and many share the encoder. Knows no HTTP. Jobs may come from several threads and event loops.
+Worker threads compute. What arrived while they were busy is the next batch, so that a lone query does not wait and many
+share the encoder. Knows no HTTP. Jobs may come from several threads and event loops.
 """
 
 from __future__ import annotations
@@ -63,12 +63,17 @@ class Engine:
         max_queue: queries that may wait; QueueFullError beyond.
         max_batch: queries routed together.
         cached: decisions kept for queries repeated with the same options, about 20 kB each; of a query its SHA-256.
+        workers: batches that are computed at the same time; with two, one is computed while the other is read and
+            written.
     """
 
-    def __init__(self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 1024) -> None:
-        for name, number, least in (("max_queue", max_queue, 1), ("max_batch", max_batch, 1), ("cached", cached, 0)):
-            if not isinstance(number, int) or number < least:
-                raise UsageError(f"{name} must be a whole number of at least {least}, got {number!r}")
+    def __init__(
+        self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 1024, workers: int = 1
+    ) -> None:
+        least = {"max_queue": 1, "max_batch": 1, "cached": 0, "workers": 1}
+        for name, number in zip(least, (max_queue, max_batch, cached, workers), strict=True):
+            if not isinstance(number, int) or number < least[name]:
+                raise UsageError(f"{name} must be a whole number of at least {least[name]}, got {number!r}")
         self.max_queue, self.max_batch, self.cached = max_queue, max_batch, cached
         self._router = router
         self._cache: OrderedDict[Hashable, Decision] = OrderedDict()
@@ -76,8 +81,9 @@ class Engine:
         self._waiting = 0
         self._closed = False
         self._changed = threading.Condition()  # guards all of the above
-        self._worker = threading.Thread(target=self._work, name="router-engine", daemon=True)
-        self._worker.start()
+        self._workers = [threading.Thread(target=self._work, name="router-engine", daemon=True) for _ in range(workers)]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def router(self) -> Router:
@@ -86,7 +92,7 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Queries that wait for the worker."""
+        """Queries that wait for a worker."""
         return self._waiting
 
     async def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision:
@@ -123,7 +129,8 @@ class Engine:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._worker.join()
+        for worker in self._workers:
+            worker.join()
 
     async def __aenter__(self) -> Engine:
         return self
@@ -188,10 +195,11 @@ class Engine:
         return True
 
     def _take(self) -> list[_Job]:
-        """The first jobs in the queue, as many as make a batch; at least one."""
+        """The first jobs in the queue, as many as make a batch and are a worker's share of it; at least one."""
+        share = min(-(-self._waiting // len(self._workers)), self.max_batch)
         taken = [self._jobs.popleft()]
         size = len(taken[0].queries)
-        while self._jobs and size + len(self._jobs[0].queries) <= self.max_batch:
+        while self._jobs and size + len(self._jobs[0].queries) <= share:
             taken.append(self._jobs.popleft())
             size += len(taken[-1].queries)
         self._waiting -= size

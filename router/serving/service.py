@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from router.routing import Router
 
 logger = logging.getLogger(__name__)
+WORKERS = 2  # batches of queries under way: with one, processors idle while it is read, or one of its threads waits
 MOST_ALTERNATIVES = 64  # of a large pool that are ranked for a request
 # What a reload does not change.
 FIXED = ("host", "port", "decision_log", "log_max_bytes", "when_log_full", "store_prompts", "max_queue",
@@ -67,7 +68,8 @@ class Service:
     def __init__(self, source: Source, router: Router, setup: Setup) -> None:
         self.source, self.setup = source, setup
         settings = setup.settings
-        self.engine = Engine(router, max_queue=settings.max_queue)
+        workers = WORKERS if router.device == "cpu" else 1  # a GPU is busy with one batch, and larger ones are better
+        self.engine = Engine(router, max_queue=settings.max_queue, workers=workers)
         self.sessions = Sessions(settings.session_threshold, settings.session_ttl_s, settings.max_sessions)
         self.budget = RetryBudget(settings.retry_share, settings.retry_burst)
         self.limits = RateLimits()
