@@ -6,7 +6,6 @@ tensors it computes wherever these lie. `Array` stands for either in annotations
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,8 @@ from array_api_compat import array_namespace, device, is_torch_array
 from array_api_compat import numpy as numpy_namespace
 from numpy.typing import NDArray
 
+SORTED_WHOLE = 64  # columns from which on it is faster to look for the first few before they are sorted
 Array = Any  # NDArray or Tensor; of one kind, and on one device, within a call
-_erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def namespace(array: Array) -> Any:
@@ -66,29 +65,6 @@ def sigmoid(logits: Array) -> Array:
     return np.where(logits >= 0, 1.0, small) / (1.0 + small)
 
 
-def softmax(logits: Array) -> Array:
-    """Shares (B, N) that sum to 1.
-
-    >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
-    if is_tensor(logits):
-        return logits.softmax(dim=-1)
-    if not logits.shape[-1]:
-        return logits
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def gelu(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x times the normal distribution function of x, exactly (no tanh approximation); numpy only.
-
-    >>> gelu(np.array([0.0, 1.0], np.float32)).round(4).tolist()
-    [0.0, 0.8413000106811523]
-    """
-    return values * (0.5 * (1.0 + _erf(values / math.sqrt(2)).astype(values.dtype)))
-
-
 def one_hot(labels: Array, count: int, array: Array) -> Array:
     """Rows (N, count) of zeros with a one at each label (N,), of the dtype of `array`."""
     xp = namespace(array)
@@ -121,18 +97,28 @@ def take_columns(values: Array, columns: Array) -> Array:
     return values[np.arange(len(values))[:, None], columns]
 
 
-def lexsort(keys: Sequence[Array]) -> Array:
-    """Columns (B, N) in rising order of the last of `keys` (B, N each), equal ones by the key before it, and so on.
+def first(keys: Sequence[Array], k: int) -> Array:
+    """The first k columns (B, k), or all (B, N) of fewer, in rising order of the last of `keys` (B, N each).
 
-    >>> lexsort([np.array([[3, 1, 2]]), np.array([[0, 0, -1]])]).tolist()
-    [[2, 1, 0]]
+    Equal ones are told apart by the key before it, and so on; those equal in all stay in their order.
+
+    >>> first([np.array([[3, 1, 2]]), np.array([[0, 0, -1]])], 2).tolist()
+    [[2, 1]]
     """
-    if not is_tensor(keys[0]):
-        return np.lexsort(tuple(keys), axis=1)
-    order = keys[0].argsort(dim=1, stable=True)
-    for key in keys[1:]:
-        order = order.gather(1, key.gather(1, order).argsort(dim=1, stable=True))
-    return order
+    last = keys[-1]
+    if is_tensor(last):
+        order = keys[0].argsort(dim=1, stable=True)
+        for key in keys[1:]:
+            order = order.gather(1, key.gather(1, order).argsort(dim=1, stable=True))
+        return order[:, :k]
+    if last.shape[1] < max(k + 1, SORTED_WHOLE):
+        return np.lexsort(tuple(keys), axis=1)[:, :k]
+    most = np.partition(last, k - 1, axis=1)[:, k - 1]
+    found = np.empty((len(last), k), np.intp)
+    for row, bound in enumerate(most):
+        at = np.flatnonzero(~(last[row] > bound))  # what is no number too: it comes last
+        found[row] = at[np.lexsort([key[row, at] for key in keys])[:k]]
+    return found
 
 
 def concat(parts: Sequence[Array], axis: int = 0) -> Array:

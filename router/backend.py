@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from router.bert_config import can_build
 from router.errors import CheckpointError, UsageError
-from router.onnx_encoder import OnnxEncoder, onnxruntime_problem, stamp_of
+from router.onnx_encoder import OnnxEncoder, stamp_of
+from router.onnx_session import onnxruntime_problem
 from router.sentence_folder import read_transformer_config
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from router import scoring
 from router.arrays import Array, concat, host, like, namespace, sigmoid
 from router.errors import PoolError
 from router.learned_profiles import LearnedProfiles
+from router.policy import context_windows
 from router.pools import Pool
 from router.profiles import ModelFacts, System
 from router.query_vectors import QueryVectors
@@ -52,6 +54,11 @@ class Candidates:
     unsure: tuple[int, ...] = ()  # (U,) candidates whose profile was fitted from few answers
     spread_of: tuple[int, ...] = ()  # (U,) which row of `spread` is theirs: several may share a profile
     spread: Array | None = None  # (Q, F, R), see `router.onboarded.OnboardedProfile`
+
+    @cached_property
+    def windows(self) -> NDArray[np.float64]:
+        """Context windows (M,), see `policy.context_windows`."""
+        return context_windows(self.facts)
 
     def quality(self, query: QueryVectors, attitude: float = 0.0) -> Array:
         """Probability (B, M) of a good answer; `attitude` standard deviations above what an unsure profile says."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
     from router.goal import Goal
@@ -27,11 +28,47 @@ class Alternative:
 
 
 class Contribution(NamedTuple):
-    """One named axis' share of the winner's lead. A tuple: there are a hundred of them to every decision."""
+    """One named axis' share of the winner's lead."""
 
     axis: str
     kind: str  # capability, knowledge or difficulty
     logit: float
+
+
+class Contributions(Sequence[Contribution]):
+    """Those of every named axis, greatest absolute share first.
+
+    Put in order when first read: most decisions are never asked why.
+    """
+
+    def __init__(self, axes: Sequence[tuple[str, str]], shares: Sequence[float]) -> None:
+        """Name and kind of each axis, and its share in logits, in the same order."""
+        self._axes, self._shares = axes, shares
+
+    @cached_property
+    def _sorted(self) -> tuple[Contribution, ...]:
+        found = [Contribution(*axis, share) for axis, share in zip(self._axes, self._shares, strict=True)]
+        return tuple(sorted(found, key=lambda each: -abs(each.logit)))
+
+    @overload
+    def __getitem__(self, index: int) -> Contribution: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Contribution, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Contribution | tuple[Contribution, ...]:
+        return self._sorted[index]
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._sorted == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._sorted)
+
+    def __repr__(self) -> str:
+        return repr(self._sorted)
 
 
 @dataclass(frozen=True)
@@ -44,7 +81,7 @@ class Reasons:
 
     runner_up: str
     lead_logit: float
-    axes: tuple[Contribution, ...]  # greatest absolute share first
+    axes: Sequence[Contribution]  # greatest absolute share first
     bias: float
     other: float  # the latent residual's share
     prototypes: float  # the share of what the models did on similar queries

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,14 +42,23 @@ class _Nothing(nn.Module):
         return hidden[:, :0]
 
 
+@dataclass(frozen=True)
+class JudgedVectors(QueryVectors):
+    """Query vectors with the logits that training judges by labels."""
+
+    capability_logits: Tensor  # (B, C)
+    knowledge_logits: Tensor  # (B, K)
+
+
 class QueryHeads(nn.Module):
-    """Embedding (B, E), centred and scaled, to `QueryVectors`, through one hidden layer shared by all heads."""
+    """Embedding (B, E), centred and scaled, to `JudgedVectors`, through one hidden layer shared by all heads."""
 
     centre: Tensor
     scale: Tensor
 
     def __init__(self, size: Dimensions, dropout: float = 0.0) -> None:
         super().__init__()
+        self.size = size
         self.register_buffer("centre", torch.zeros(size.embedding))
         self.register_buffer("scale", torch.ones(size.embedding))
         self.trunk = nn.Sequential(nn.Linear(size.embedding, size.hidden), nn.GELU(), nn.Dropout(dropout))
@@ -67,7 +77,7 @@ class QueryHeads(nn.Module):
         self.centre.copy_(centre)
         self.scale.copy_(scale)
 
-    def forward(self, embedding: Tensor) -> QueryVectors:
+    def forward(self, embedding: Tensor) -> JudgedVectors:
         return self.read(self.hidden(embedding))
 
     def hidden(self, embedding: Tensor) -> Tensor:
@@ -75,16 +85,12 @@ class QueryHeads(nn.Module):
         layer: Tensor = self.trunk((embedding - self.centre) * self.scale)
         return layer
 
-    def read(self, hidden: Tensor) -> QueryVectors:
+    def read(self, hidden: Tensor) -> JudgedVectors:
         """What every head makes of the shared layer (B, H)."""
-        return QueryVectors(
-            self.capability(hidden),
-            self.knowledge(hidden),
-            self.residual(hidden),
-            self.prototypes(hidden),
-            self.difficulty(hidden),
-            self.length(hidden),
-        )
+        capability, knowledge = self.capability(hidden), self.knowledge(hidden)
+        needs = [capability.softmax(dim=-1), knowledge.softmax(dim=-1)]
+        parts = [*needs, self.residual(hidden), self.prototypes(hidden), self.difficulty(hidden)]
+        return JudgedVectors(torch.cat(parts, dim=-1), self.length(hidden), self.size, capability, knowledge)
 
 
 class ProfileTable(nn.Module):
@@ -143,7 +149,7 @@ class RouterNetwork(nn.Module):
         self.heads = QueryHeads(size, dropout)
         self.profiles = ProfileTable(size, protocol)
 
-    def forward(self, embedding: Tensor) -> tuple[QueryVectors, Tensor]:
+    def forward(self, embedding: Tensor) -> tuple[JudgedVectors, Tensor]:
         query = self.heads(embedding)
         return query, self.profiles.logits(query.vector)
 

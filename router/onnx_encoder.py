@@ -7,9 +7,7 @@ nothing on disk. Knows nothing of heads or routing. Axes: B texts, T tokens, E e
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.bert_graph import EMBEDDING, IDS, INTEGERS, MASK, WEIGHTS, build_graph
-from router.errors import CheckpointError, UsageError
+from router.errors import CheckpointError
+from router.onnx_session import start_session
 from router.sentence_folder import SentenceFolder, pooled_layers, read_folder, read_transformer_config, weights_file
 from router.stored_weights import StoredWeights
 from router.tokenization import QueryTokenizer, ReadsTexts, batches_by_length
@@ -25,9 +24,7 @@ from router.tokenization import QueryTokenizer, ReadsTexts, batches_by_length
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-LEAST_VERSION = (1, 24, 1)  # the first that takes external data from memory in Python
 MOST_THREADS = 4  # a query is too little work for more
-INSTALL = "pip install 'onnxruntime>=1.24.1' installs it"
 
 
 class OnnxEncoder(ReadsTexts):
@@ -79,9 +76,6 @@ class OnnxEncoder(ReadsTexts):
             CheckpointError: a part of the folder is missing, broken or unknown.
             UsageError: onnxruntime is missing or too old, or a setting does not fit the encoder.
         """
-        problem = onnxruntime_problem()
-        if problem:
-            raise UsageError(problem)
         described, inner = read_folder(Path(folder))
         tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
         layers = pooled_layers(layers, int(described.config["num_hidden_layers"]))
@@ -95,7 +89,7 @@ class OnnxEncoder(ReadsTexts):
             described.config, weights, layers, described.pooling, described.normalize, int8=int8
         )
         files = {WEIGHTS: weights.content} | ({INTEGERS: integers} if int8 else {})
-        session = _start(model, files, _processors() if threads is None else threads)
+        session = start_session(model, _processors() if threads is None else threads, files)
         return cls(session, described, tokenizer, layers, int8, Path(folder), stamp)
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> NDArray[np.float32]:
@@ -123,37 +117,6 @@ def stamp_of(folder: Path) -> tuple[int, int]:
     where there are none."""
     state = weights_file(read_transformer_config(folder)[1]).stat()
     return state.st_size, state.st_mtime_ns
-
-
-def onnxruntime_problem() -> str | None:
-    """Why onnxruntime cannot be used here, and what to do; None where it can.
-
-    Looks at what is installed and imports nothing, which would take 0.3 s.
-    """
-    try:
-        found = version("onnxruntime")
-    except PackageNotFoundError:
-        return f"onnxruntime is not installed; {INSTALL}"
-    least = ".".join(map(str, LEAST_VERSION))
-    numbers = tuple(map(int, re.findall(r"\d+", found)[:3]))
-    return f"onnxruntime {found} is too old, {least} is needed; {INSTALL}" if numbers < LEAST_VERSION else None
-
-
-def _start(model: bytes, files: dict[str, bytes], threads: int) -> InferenceSession:
-    """A session of `model`, whose external data lies in `files`. From memory, never by path: onnxruntime refuses links,
-    which is what the Hub's cache is made of, and what was checked is what is used."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 3  # errors
-    # A thread that waits gives its processor away: others here need it, torch's own and those of other requests.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    names, contents = list(files), list(files.values())
-    options.add_external_initializers_from_files_in_memory(names, contents, [len(each) for each in contents])
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _processors() -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router import scoring
-from router.arrays import Array, lexsort, like, namespace
+from router.arrays import Array, first, like, namespace
 from router.errors import NoCandidateError, UsageError
 from router.profiles import ModelFacts
 
@@ -36,26 +37,33 @@ class Constraints:
             if value is not None and not value >= 0:
                 raise UsageError(f"{flag} must be a number of at least 0, got {value!r}")
 
-    def admit(self, models: Sequence[ModelFacts], needed_tokens: Sequence[float]) -> NDArray[np.bool_]:
+    def admit(
+        self,
+        models: Sequence[ModelFacts],
+        needed_tokens: Sequence[float],
+        windows: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.bool_]:
         """Mask (B, M) of the models that may answer queries that need (B,) tokens of context.
 
+        `windows` are the models' `context_windows`, where they are known already.
         Raises NoCandidateError when a query is left without any, saying which constraint removed whom.
         """
         if isinstance(self.allow, str) or isinstance(self.deny, str):
             raise UsageError("allow and deny take lists of names or wildcards, got a single string")
-        removed: dict[str, NDArray[np.bool_]] = {}
-        for name, keep in self._checks(models):
-            removed[name] = np.tile(~keep, (len(needed_tokens), 1))
+        checks = self._checks(models)
         needed = np.asarray(needed_tokens, np.float64)
         if self.context_tokens is not None:
             needed = np.full_like(needed, self.context_tokens)
-        window = np.array([np.inf if m.context_window is None else m.context_window for m in models])
-        removed["context window"] = needed[:, None] > window
-        mask = ~np.any(list(removed.values()), axis=0)
+        windows = context_windows(models) if windows is None else windows
+        too_long = needed[:, None] > windows
+        mask = ~too_long
+        for _, keep in checks:
+            mask &= keep
         empty = np.flatnonzero(~mask.any(axis=1))
         if len(empty):
             row = int(empty[0])
-            raise NoCandidateError(_who_removed_whom({k: v[row] for k, v in removed.items()}, models, needed[row]))
+            removed = {name: ~keep for name, keep in checks} | {"context window": too_long[row]}
+            raise NoCandidateError(_who_removed_whom(removed, models, needed[row]))
         return mask
 
     def admit_facts(self, models: Sequence[ModelFacts]) -> NDArray[np.bool_]:
@@ -77,6 +85,11 @@ class Constraints:
             dear = [max(m.input_usd_per_mtok or 0.0, m.output_usd_per_mtok or 0.0) for m in models]
             checks.append((f"maximum price {limit:g} USD/Mtok", [price <= limit for price in dear]))
         return [(name, np.array(keep, bool)) for name, keep in checks]
+
+
+def context_windows(models: Sequence[ModelFacts]) -> NDArray[np.float64]:
+    """Tokens (M,) that each may read and write together; one that is unknown is without end."""
+    return np.array([np.inf if m.context_window is None else m.context_window for m in models], np.float64)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -102,6 +115,8 @@ def cost_weights(
 
     Raises UsageError for a dial outside [0, 10] or a wrong number of dials.
     """
+    if isinstance(dial, int | float) and 0 <= dial <= scoring.DIAL_MAX:
+        return np.full(batch, float(dial)), np.full(batch, _cost_weight(float(dial), cost_range_usd))
     try:
         dials = np.asarray(dial, np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
@@ -113,6 +128,12 @@ def cost_weights(
     if not ((dials >= 0) & (dials <= scoring.DIAL_MAX)).all():
         raise UsageError(f"dial must lie in 0 (quality at any price) to 10 (least predicted cost), got {dial!r}")
     return dials, scoring.cost_weight(dials, cost_range_usd)
+
+
+@lru_cache(maxsize=1024)
+def _cost_weight(dial: float, cost_range_usd: float) -> float:
+    """`scoring.cost_weight` of one dial: most requests ask for the same."""
+    return float(scoring.cost_weight(np.array([dial]), cost_range_usd)[0])
 
 
 def rank(quality: Array, cost: Array, weight: Array, admitted: Array, k: int) -> tuple[Array, Array]:
@@ -131,4 +152,4 @@ def rank(quality: Array, cost: Array, weight: Array, admitted: Array, k: int) ->
     quality, cost = xp.astype(quality, xp.float64), xp.astype(cost, xp.float64)
     admitted = like(admitted, quality, dtype=xp.bool)
     value = scoring.utility(quality, cost, like(weight, quality))
-    return value, lexsort([-quality, cost, xp.where(admitted, -value, xp.inf)])[:, :k]
+    return value, first([-quality, cost, xp.where(admitted, -value, xp.inf)], k)

@@ -9,9 +9,10 @@ Fitted by `train.prototypes`. Axes: B queries, H shared layer, T prototypes, G c
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from router import likeness
+from router.heads_graph import CATEGORY_SCALE, SHARPNESS, SHORTEST
 
 
 class Prototypes(nn.Module):
@@ -33,12 +34,17 @@ class Prototypes(nn.Module):
         return found
 
     def features(self, hidden: Tensor) -> Tensor:
-        """The kernel and behind it the scaled probability of each category, (B, T + G); see `router.likeness`."""
+        """The kernel and behind it the probability of each category, (B, T + G).
+
+        Probabilities are scaled by CATEGORY_SCALE and the root of the greatest kernel value.
+        """
         near = self.kernel(hidden)
-        found: Tensor = near if self.category is None else likeness.with_categories(near, self.category(hidden))
-        return found
+        if self.category is None:
+            return near
+        scale = CATEGORY_SCALE * near.amax(dim=1, keepdim=True).sqrt()
+        return torch.cat([near, scale * self.category(hidden).softmax(dim=1)], dim=1)
 
     def kernel(self, hidden: Tensor) -> Tensor:
-        """How near each prototype is, (B, T) in (0, 1]."""
-        found: Tensor = likeness.kernel(hidden, self.centre, self.points)
-        return found
+        """How near each prototype is, (B, T) in (0, 1]: exp(SHARPNESS (cosine - 1)) as seen from the centre."""
+        direction = F.normalize(hidden - self.centre, dim=1, eps=SHORTEST)
+        return (SHARPNESS * (direction @ self.points.T - 1)).exp()

@@ -7,9 +7,8 @@ systems, D = C + K + R + L + P. The last P columns carry each protocol's difficu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
-from router.arrays import Array, concat, softmax
+from router.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -52,24 +51,35 @@ class Dimensions:
 class QueryVectors:
     """What the network reads in B queries, as numpy arrays or tensors."""
 
-    capability_logits: Array  # (B, C)
-    knowledge_logits: Array  # (B, K)
-    residual: Array  # (B, R)
-    likeness: Array  # (B, L)
-    difficulty: Array  # (B, P), in logits, one per protocol
+    vector: Array  # (B, D): capability, knowledge, residual, likeness, difficulty
     log_length: Array  # (B, P), log of the factor by which answers are longer than the system's usual
+    size: Dimensions
 
-    @cached_property
+    @property
     def capability(self) -> Array:
         """(B, C) in [0, 1], rows sum to 1: how much the query needs each capability."""
-        return softmax(self.capability_logits)
+        return self.vector[:, : self.size.capabilities]
 
-    @cached_property
+    @property
     def knowledge(self) -> Array:
         """(B, K) in [0, 1], rows sum to 1: how much the query touches each domain."""
-        return softmax(self.knowledge_logits)
+        return self.vector[:, self.size.capabilities : self.size.named]
 
-    @cached_property
-    def vector(self) -> Array:
-        """(B, D): capability, knowledge, residual, likeness, difficulty."""
-        return concat([self.capability, self.knowledge, self.residual, self.likeness, self.difficulty], axis=-1)
+    @property
+    def residual(self) -> Array:
+        """(B, R)."""
+        return self.vector[:, self.size.named : self.size.learned]
+
+    @property
+    def likeness(self) -> Array:
+        """(B, L)."""
+        return self.vector[:, self.size.learned : self.size.columns]
+
+    @property
+    def difficulty(self) -> Array:
+        """(B, P), in logits, one per protocol."""
+        return self.vector[:, self.size.columns :]
+
+    def take(self, rows: Array | slice) -> QueryVectors:
+        """Those of the queries at `rows` (N,), or in a slice."""
+        return QueryVectors(self.vector[rows], self.log_length[rows], self.size)

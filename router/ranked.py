@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Array, host
 from router.candidates import Candidates, Prediction
-from router.decision import Alternative, Contribution, Decision, Reasons, strongest
+from router.decision import Alternative, Contributions, Decision, Reasons, strongest
 from router.goal import Goal
-from router.query_vectors import Dimensions
 from router.taxonomy import Taxonomy
 
 
@@ -28,7 +26,7 @@ class Ranked:
     pool: str
     candidates: Candidates
     taxonomy: Taxonomy
-    size: Dimensions
+    axes: tuple[tuple[str, str], ...]  # `contributing` of the taxonomy
     seen: Prediction
     utility: Array  # (B, M)
     dials: NDArray[np.float64]  # (B,)
@@ -87,31 +85,22 @@ class Ranked:
             corrected=self.corrected[row],
         )
 
-    @cached_property
-    def _axes(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """Names and kinds of the contributions, in the vector's order."""
-        kinds = ["capability"] * self.size.capabilities + ["knowledge"] * self.size.domains + ["difficulty"]
-        return np.array([*self.taxonomy.axes, "difficulty"], object), np.array(kinds, object)
-
     def _explain(
         self, vector: Array, order: list[int], alternatives: tuple[Alternative, ...], weight: float
     ) -> Reasons:
         """Split the lead of the first over the second: a term per named axis, bias, residual, prototypes, cost."""
-        candidates, size = self.candidates, self.size
+        candidates, size = self.candidates, self.seen.query.size
         first, second = order[:2]
         share = host(vector * (candidates.profile[first] - candidates.profile[second]))
         bias = float(candidates.bias[first] - candidates.bias[second])
-        named = np.append(share[: size.named], share[size.columns :].sum())
-        greatest = np.argsort(-np.abs(named), kind="stable")
-        names, kinds = self._axes
-        axes = map(Contribution._make, zip(names[greatest], kinds[greatest], named[greatest].tolist(), strict=True))
+        named = [*share[: size.named].tolist(), float(share[size.columns :].sum())]
         finite = weight != float("inf")
         quality = alternatives[0].quality - alternatives[1].quality
         cost = alternatives[0].cost_usd - alternatives[1].cost_usd
         return Reasons(
             runner_up=alternatives[1].model,
             lead_logit=float(share.sum()) + bias,
-            axes=tuple(axes),
+            axes=Contributions(self.axes, named),
             bias=bias,
             other=float(share[size.named : size.learned].sum()),
             prototypes=float(share[size.learned : size.columns].sum()),
@@ -119,3 +108,10 @@ class Ranked:
             quality_term=quality if finite else 0.0,
             cost_term=-weight * cost if finite else -cost,
         )
+
+
+def contributing(taxonomy: Taxonomy) -> tuple[tuple[str, str], ...]:
+    """Name and kind of each axis whose share of a lead is told, in the vector's order, difficulty the last."""
+    capabilities = [(name, "capability") for name in taxonomy.capabilities]
+    domains = [(name, "knowledge") for name in taxonomy.domains]
+    return (*capabilities, *domains, ("difficulty", "difficulty"))

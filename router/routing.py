@@ -33,7 +33,7 @@ from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
 from router.pools import Candidate, Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
-from router.ranked import Ranked
+from router.ranked import Ranked, contributing
 from router.request import (
     Request,
     check_counts,
@@ -102,6 +102,7 @@ class Router:
             self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
+        self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
         self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
 
@@ -373,7 +374,7 @@ class Router:
             ]
             candidates = candidates.take(rows[0] if len(rows) == 1 else np.unique(np.concatenate(rows)))
         seen = candidates.predict(*read, request.attitude)
-        admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist())
+        admitted = request.constraints.admit(candidates.facts, seen.input_tokens.tolist(), candidates.windows)
         dials, weights, chosen = request.weigh(seen, admitted, candidates.cost_range_usd)
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
@@ -390,7 +391,7 @@ class Router:
             request.pool.name,
             candidates,
             self.taxonomy,
-            self.network.size,
+            self._contributing,
             seen,
             utility,
             dials,

@@ -1,34 +1,37 @@
-"""The trained network for serving, in numpy alone: the numbers of `heads.safetensors` and how queries are read by them.
+"""The trained network for serving, without torch: the numbers of `heads.safetensors` and how queries are read by them.
 
 The same maths as `router.network.RouterNetwork` in evaluation, to rounding; cannot be trained. Knows no text.
-Axes: B queries, E embedding, H shared layer, T prototypes, G categories, and those of `Dimensions`.
+Axes: B queries, E embedding, H shared layer, and those of `Dimensions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from router.arrays import gelu, linear
 from router.errors import CheckpointError
+from router.heads_graph import EMBEDDING, build_heads
 from router.learned_profiles import ARRAYS, LearnedProfiles
-from router.likeness import kernel, with_categories
+from router.onnx_session import start_session
 from router.query_vectors import Dimensions, QueryVectors
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 State = Mapping[str, NDArray[Any]]
 HEADS = "heads."
 PROFILES = "profiles."
-LINEAR = ("capability", "knowledge", "residual", "difficulty", "length", "prototypes.category")
 
 
 class ServedNetwork:
-    """Heads and profiles as numpy arrays; read one with `ServedNetwork.read`."""
+    """Profiles as numpy arrays, and heads that onnxruntime computes; read one with `ServedNetwork.read`."""
 
     def __init__(self, size: Dimensions, state: State) -> None:
         """`state` by the names of `RouterNetwork.state_dict`; CheckpointError where it does not fit `size`."""
@@ -43,14 +46,6 @@ class ServedNetwork:
         self.size, self._state = size, dict(state)
         learned = {name: state[PROFILES + name] for name in ARRAYS}
         self.learned = LearnedProfiles(**learned, protocols=size.protocols)
-        self._heads = {name.removeprefix(HEADS): each for name, each in state.items() if name.startswith(HEADS)}
-        # The heads that are one product each, side by side: one product for all.
-        self._linear = [name for name in LINEAR if f"{name}.weight" in self._heads]
-        weights = [self._heads[f"{name}.weight"] for name in self._linear]
-        self._ends = np.cumsum([len(each) for each in weights]).tolist()
-        self._weight = np.concatenate(weights)
-        none = np.zeros(size.residual, np.float32)  # the residual has no bias
-        self._bias = np.concatenate([self._heads.get(f"{name}.bias", none) for name in self._linear])
 
     @classmethod
     def read(cls, file: Path, size: Dimensions) -> ServedNetwork:
@@ -73,30 +68,15 @@ class ServedNetwork:
         return [name for name, each in self._state.items() if each.dtype.kind == "f" and not np.isfinite(each).all()]
 
     def query_vectors(self, embedding: Any) -> QueryVectors:
-        """What every head makes of embeddings (B, E)."""
-        heads = self._heads
-        scaled = (np.asarray(embedding, np.float32) - heads["centre"]) * heads["scale"]
-        hidden = gelu(linear(scaled, heads["trunk.0.weight"], heads["trunk.0.bias"]))
-        parts = np.split(linear(hidden, self._weight, self._bias), self._ends[:-1], axis=1)
-        read = dict(zip(self._linear, parts, strict=True))
-        nothing = hidden[:, :0]
-        return QueryVectors(
-            read["capability"],
-            read["knowledge"],
-            read.get("residual", nothing),
-            self._likeness(hidden, read.get("prototypes.category")) if self.size.prototypes else nothing,
-            read["difficulty"],
-            read["length"],
-        )
+        """What every head makes of embeddings (B, E); UsageError where onnxruntime cannot be used."""
+        vector, log_length = self._session.run(None, {EMBEDDING: np.asarray(embedding, np.float32)})
+        return QueryVectors(vector, log_length, self.size)
 
-    def _likeness(self, hidden: NDArray[np.float32], categories: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """(B, L) of the shared layer (B, H) and the logits (B, G) of categories, where there are any."""
-        heads = self._heads
-        features = kernel(hidden, heads["prototypes.centre"], heads["prototypes.points"])
-        if categories is not None:
-            features = with_categories(features, categories)
-        likeness: NDArray[np.float32] = features @ heads["prototypes.coordinates"]
-        return likeness
+    @cached_property
+    def _session(self) -> InferenceSession:
+        """On one thread: the products are small, and bound by reading the weights."""
+        heads = {name.removeprefix(HEADS): each for name, each in self._state.items() if name.startswith(HEADS)}
+        return start_session(build_heads(heads, self.size), threads=1)
 
 
 def shapes_of(size: Dimensions) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +89,7 @@ class Shortlist:
             mine = np.flatnonzero(windows == window)
             admitted = self._admit(demands, window, needed[int(mine[0])], top)
             at = like(mine, self.candidates.protocol)
-            part = QueryVectors(*(getattr(query, each.name)[at] for each in fields(query)))
-            asked = part, input_tokens[at], weight[mine]
+            asked = query.take(at), input_tokens[at], weight[mine]
             proposed.append(self._propose(*asked, admitted, k))
             if attitude:  # of which the index knows nothing: the best of those that it moves come too
                 proposed.append(self._propose_unsure(*asked, admitted, k, attitude))
@@ -113,8 +112,7 @@ class Shortlist:
 
     def _look_at_facts(self) -> None:
         """What masks are made of; those of the pool as it was are forgotten."""
-        windows = [np.inf if f.context_window is None else f.context_window for f in self.candidates.facts]
-        self._window = np.array(windows, np.float64)
+        self._window = self.candidates.windows
         self._windows = np.unique(np.append(self._window, np.inf))
         self._remembered: OrderedDict[tuple[Constraints, int], _Admitted] = OrderedDict()
 

@@ -18,7 +18,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -166,9 +166,8 @@ def measure_size(router: Router, query: QueryVectors, tokens: Array, args: argpa
 
 def cases_at(dial: float, query: QueryVectors, tokens: Array, candidates: Candidates) -> list[Case]:
     weights = cost_weights(dial, len(tokens), candidates.cost_range_usd)[1]
-    parts = [getattr(query, each.name) for each in fields(query)]
     each_query = [slice(row, row + 1) for row in range(len(weights))]
-    return [Case(QueryVectors(*(part[at] for part in parts)), tokens[at], weights[at]) for at in each_query]
+    return [Case(query.take(at), tokens[at], weights[at]) for at in each_query]
 
 
 def exact(candidates: Candidates, case: Case) -> tuple[list[int], float]:

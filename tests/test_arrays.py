@@ -12,23 +12,10 @@ B, N, K = 3, 7, 4
 VALUES = np.random.default_rng(0).normal(size=(B, N)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
-def test_a_function_gives_the_same_on_an_array_and_on_a_tensor(name):
-    function = getattr(arrays, name)
-    found, expected = function(10 * VALUES), function(torch.from_numpy(10 * VALUES))
+def test_a_sigmoid_is_the_same_on_an_array_and_on_a_tensor():
+    found, expected = arrays.sigmoid(10 * VALUES), arrays.sigmoid(torch.from_numpy(10 * VALUES))
     assert found.dtype == np.float32 and isinstance(expected, torch.Tensor)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
-
-
-def test_a_softmax_of_nothing_is_nothing():
-    assert arrays.softmax(VALUES[:, :0]).shape == (B, 0)
-    assert arrays.softmax(torch.zeros(B, 0)).shape == (B, 0)
-
-
-def test_gelu_is_torchs():
-    expected = torch.nn.functional.gelu(torch.from_numpy(4 * VALUES))
-    # erf is rounded before 1 is added: absolute, not relative, digits count.
-    np.testing.assert_allclose(arrays.gelu(4 * VALUES), expected, rtol=2e-6, atol=5e-7)
 
 
 def test_a_linear_layer_is_torchs():
@@ -61,8 +48,20 @@ def test_columns_are_taken_row_by_row():
 
 def test_equal_keys_are_told_apart_by_the_key_before_them():
     keys = [np.array([[2, 1, 0, 3.0]]), np.array([[0, 0, 1, 1.0]]), np.array([[5, 5, 5, 4.0]])]
-    assert arrays.lexsort(keys).tolist() == [[3, 1, 0, 2]]
-    assert arrays.lexsort([torch.from_numpy(key) for key in keys]).tolist() == [[3, 1, 0, 2]]
+    for k, expected in ((4, [[3, 1, 0, 2]]), (2, [[3, 1]]), (9, [[3, 1, 0, 2]])):
+        assert arrays.first(keys, k).tolist() == expected
+        assert arrays.first([torch.from_numpy(key) for key in keys], k).tolist() == expected
+
+
+@pytest.mark.parametrize("k", [1, 3, 63, 64, 65, 200, 300])
+def test_the_first_few_of_many_columns_are_those_of_all_in_order(k):
+    rng = np.random.default_rng(k)
+    keys = [rng.integers(0, 3, (4, 200)).astype(float) for _ in range(3)]  # with many ties
+    keys[-1][0, 5:] = np.inf
+    keys[-1][1, 2:] = np.nan
+    whole = np.lexsort(tuple(keys), axis=1)[:, :k]
+    assert np.array_equal(arrays.first(keys, k), whole)
+    assert np.array_equal(arrays.first([torch.from_numpy(key) for key in keys], k)[[0, 2, 3]], whole[[0, 2, 3]])
 
 
 def test_values_become_what_another_array_is():

@@ -1,6 +1,8 @@
+import pickle
+
 import pytest
 
-from router.decision import Alternative, Contribution, Decision, Reasons, strongest
+from router.decision import Alternative, Contribution, Contributions, Decision, Reasons, strongest
 
 REASONS = Reasons(
     runner_up="small",
@@ -28,6 +30,14 @@ def test_reasons_read_as_two_lines_with_the_remaining_axes_summed():
 def test_the_residual_is_named_other_when_there_is_one():
     assert "other +0.10" in Reasons(**{**vars(REASONS), "other": 0.1}).lines()[1]
     assert "similar queries -0.20" in Reasons(**{**vars(REASONS), "prototypes": -0.2}).lines()[1]
+
+
+def test_contributions_are_a_sequence_with_the_greatest_share_first():
+    found = Contributions([("a", "capability"), ("b", "knowledge"), ("c", "difficulty")], [0.1, -0.3, 0.2])
+    assert [each.axis for each in found] == ["b", "c", "a"] and len(found) == 3
+    assert found[:2] == (Contribution("b", "knowledge", -0.3), Contribution("c", "difficulty", 0.2))
+    assert found == tuple(found) and found != found[:2] and hash(found) == hash(tuple(found))
+    assert pickle.loads(pickle.dumps(found)) == found and repr(found) == repr(tuple(found))
 
 
 def test_json_carries_a_schema_version_and_not_the_query():

@@ -14,6 +14,7 @@ from router.evaluation import PoolOutcomes, Predictions
 from train.experiments.budget_command import within_budgets
 from train.experiments.command import main
 from train.experiments.domain_profiles import domain_means, figures
+from train.experiments.planted_bound import posterior_mean
 from train.experiments.planted_command import read_requirements
 from train.experiments.planted_profiles import (
     closed_form,
@@ -34,6 +35,18 @@ def test_planted_profiles_are_recovered_and_not_from_requirements_that_are_wrong
     assert found["closed form"]["all"] > 0.95 and found["our fit"]["all"] > 0.95
     wrong = recovery(planted, read=np.roll(planted.requirement, 1, axis=0))
     assert wrong["our fit"]["all"] < 0.8
+
+
+def test_who_is_told_how_profiles_were_drawn_is_nearest_to_them() -> None:
+    rng = np.random.default_rng(1)
+    planted = plant_profiles(draw_requirements(300, rng), 12, graded=False, rng=rng)
+    error = {
+        fit.__name__: float(np.square(fit(planted.requirement, planted.score) - planted.profile).mean())
+        for fit in (closed_form, fitted, posterior_mean)
+    }
+    assert error["posterior_mean"] < error["fitted"] < error["closed_form"]
+    untold = posterior_mean(np.zeros((1, 9)), np.ones((1, 200)))  # nothing was asked of any axis: the prior's mean
+    assert untold.mean() == pytest.approx(0.6, abs=0.02)
 
 
 def test_the_closed_form_is_the_weighted_mean_score_and_our_fit_takes_mixtures_apart() -> None:

@@ -7,15 +7,15 @@ from router import scoring
 from router.candidates import Candidates
 from router.linearised import item_vectors, search_vectors, sigmoid_slope, tangent_logit
 from router.profiles import ModelFacts
-from router.query_vectors import QueryVectors
+from router.query_vectors import Dimensions, QueryVectors
 
 B, M, P = 2, 7, 3  # D = C + K + R + L + P = 2 + 3 + 0 + 1 + 3
 
 
 def query(batch=B):
     torch.manual_seed(1)
-    parts = [torch.randn(batch, width) for width in (2, 3, 0, 1, P)]
-    return QueryVectors(*parts, log_length=torch.randn(batch, P))
+    size = Dimensions(1, 2, 3, P, M, likeness=1)
+    return QueryVectors(torch.randn(batch, size.columns + P), torch.randn(batch, P), size)
 
 
 def pool(count=M):

@@ -3,13 +3,14 @@ import math
 import pytest
 import torch
 
-from router.query_vectors import QueryVectors
+from router.network import JudgedVectors
+from router.query_vectors import Dimensions
 from train import losses
 
 
 def query(capability, knowledge):
-    empty = torch.zeros(len(capability), 1)
-    return QueryVectors(torch.tensor(capability), torch.tensor(knowledge), empty, empty, empty, empty)
+    unread, size = torch.zeros(len(capability), 0), Dimensions(1, len(capability[0]), len(knowledge[0]), 0, 1)
+    return JudgedVectors(unread, unread, size, torch.tensor(capability), torch.tensor(knowledge))
 
 
 def test_label_loss_is_the_cross_entropy_of_both_heads_over_labelled_rows():

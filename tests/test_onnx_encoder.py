@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from router import onnx_encoder
+from router import onnx_session
 from router.encoder import QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
-from router.onnx_encoder import OnnxEncoder, onnxruntime_problem
+from router.onnx_encoder import OnnxEncoder
+from router.onnx_session import onnxruntime_problem
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "checkpoints" / "routemix" / "encoder"
@@ -202,14 +203,14 @@ def test_without_onnxruntime_it_says_what_to_install(tiny_encoder: Path, monkeyp
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(onnx_encoder, "version", missing)
+    monkeypatch.setattr(onnx_session, "version", missing)
     with pytest.raises(UsageError, match=r"onnxruntime is not installed; pip install 'onnxruntime>=1\.24\.1'"):
         OnnxEncoder.from_pretrained(tiny_encoder)
 
 
 @pytest.mark.parametrize(("found", "fits"), [("1.23.2", False), ("1.24.1", True), ("1.24.1rc1", True), ("2.0", True)])
 def test_an_old_onnxruntime_is_refused(monkeypatch: pytest.MonkeyPatch, found: str, fits: bool) -> None:
-    monkeypatch.setattr(onnx_encoder, "version", lambda name: found)
+    monkeypatch.setattr(onnx_session, "version", lambda name: found)
     problem = onnxruntime_problem()
     assert problem is None if fits else f"onnxruntime {found} is too old, 1.24.1 is needed" in str(problem)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from router.likeness import CATEGORY_SCALE, SHARPNESS
+from router.heads_graph import CATEGORY_SCALE, SHARPNESS
 from router.network import RouterNetwork
 from router.prototypes import Prototypes
 from router.query_vectors import Dimensions

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from router.errors import CheckpointError
 from router.learned_profiles import ARRAYS
 from router.network import RouterNetwork
-from router.query_vectors import Dimensions, QueryVectors
+from router.query_vectors import Dimensions
 from router.served_network import ServedNetwork, shapes_of
 
 # E, C, K, P, S, R, H, T, L, G
@@ -45,11 +45,10 @@ def test_it_holds_the_tensors_that_torchs_has(network):
 def test_it_reads_queries_as_torch_does(network):
     embedding = torch.randn(6, 12)
     found, expected = served(network).query_vectors(embedding.numpy()), network.query_vectors(embedding)
-    for name in QueryVectors.__dataclass_fields__:
+    for name in ("capability", "knowledge", "residual", "likeness", "difficulty", "log_length", "vector"):
         one, other = getattr(found, name), getattr(expected, name)
         assert isinstance(one, np.ndarray) and one.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
-    np.testing.assert_allclose(found.vector, expected.vector, rtol=1e-4, atol=1e-5)
 
 
 def test_its_profiles_are_torchs(network):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from router.query_vectors import QueryVectors
+from router.network import JudgedVectors
 
 SHORTEST_TOKENS = 0.25  # one character: what the log of an answer length is clamped to
 
@@ -23,7 +23,7 @@ def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum().clamp_min(1e-9)
 
 
-def label_loss(query: QueryVectors, capability: Tensor, knowledge: Tensor, labelled: Tensor) -> Tensor:
+def label_loss(query: JudgedVectors, capability: Tensor, knowledge: Tensor, labelled: Tensor) -> Tensor:
     """Soft cross-entropy of both heads against label weights (B, C) and (B, K), rows weighted by `labelled` (B,)."""
     loss = -(capability * query.capability_logits.log_softmax(-1)).sum(-1)
     loss = loss - (knowledge * query.knowledge_logits.log_softmax(-1)).sum(-1)

@@ -256,8 +256,8 @@ class RoutingModule(L.LightningModule):
             batch["row"],
             logits.float(),
             query.log_length.float(),
-            query.capability_logits.argmax(1),
-            query.knowledge_logits.argmax(1),
+            query.capability.argmax(1),
+            query.knowledge.argmax(1),
         )
 
     def configure_optimizers(self) -> Any:

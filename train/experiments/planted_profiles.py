@@ -6,6 +6,7 @@ mixes them by their rank weights. Generated data throughout. Axes: N queries, M 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,11 +84,12 @@ def fitted(requirement: Array, score: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-np.stack(rows))), np.float64)
 
 
-FITS = {"closed form": closed_form, "our fit": fitted}
+Fit = Callable[[Array, Array], Array]  # requirements (N, C) and scores (N, M) to profiles (M, C)
+FITS: dict[str, Fit] = {"closed form": closed_form, "our fit": fitted}
 
 
-def recovery(planted: Planted, read: Array | None = None) -> dict[str, Any]:
-    """Rank correlations of planted and recovered entries on axes with ENOUGH answers, by each of FITS.
+def recovery(planted: Planted, read: Array | None = None, fits: Mapping[str, Fit] = FITS) -> dict[str, Any]:
+    """Rank correlations of planted and recovered entries on axes with ENOUGH answers, by each of `fits`.
 
     `read` (N, C) are the requirements that the fits are told, the true ones by default. `all` correlates all entries at
     once, `axis` is the mean over axes of the correlation across models, `worst` the least of those.
@@ -96,7 +98,7 @@ def recovery(planted: Planted, read: Array | None = None) -> dict[str, Any]:
     answers = (planted.requirement > 0).sum(axis=0)
     judged = np.flatnonzero(answers >= ENOUGH)
     figures: dict[str, Any] = {"answers": answers.tolist(), "judged_axes": len(judged)}
-    for name, fit in FITS.items():
+    for name, fit in fits.items():
         found, truth = fit(read, planted.score)[:, judged], planted.profile[:, judged]
         by_axis = [_rank_correlation(found[:, a], truth[:, a]) for a in range(len(judged))]
         figures[name] = {
