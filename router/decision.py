@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
@@ -126,8 +127,11 @@ class Decision:
     flagged: str | None = None  # the end of the query that the guard left out, where it did
     corrected: dict[str, str] = field(default_factory=dict)  # mistyped words of the query, and what they were read as
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; of the query, which the caller has, it holds only what was flagged or corrected."""
+    def to_json(self, least_logit: float = 0.0) -> dict[str, Any]:
+        """A JSON object; of the query, which the caller has, it holds only what was flagged or corrected.
+
+        Of the axes those whose share of the lead is at least `least_logit`, up or down.
+        """
         raw: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
@@ -147,7 +151,8 @@ class Decision:
             "corrected": self.corrected,
         }
         if self.reasons is not None:
-            raw["reasons"] = {**vars(self.reasons), "axes": [c._asdict() for c in self.reasons.axes]}
+            kept = takewhile(lambda each: abs(each.logit) >= least_logit, self.reasons.axes)
+            raw["reasons"] = {**vars(self.reasons), "axes": [each._asdict() for each in kept]}
         return raw
 
 

@@ -111,14 +111,16 @@ async def open_streams(port: int, count: int) -> tuple[int, float]:
 
 
 async def memory(port: int, pid: int, requests: int, connections: int = 16) -> list[tuple[int, float]]:
-    """Requests so far and the server's resident MiB, at ten moments; half of the prompts are fresh."""
+    """Requests so far and the server's resident MiB, after a fiftieth and each tenth; half of the prompts, of 10 words,
+    are fresh."""
     left, seen = iter(range(requests)), [(0, resident_mib(pid))]
+    moments = {requests // 50, *(tenth * requests // 10 for tenth in range(1, 10))}
 
     async def ask() -> None:
         connection = Connection(port)
         for number in left:
-            await connection.ask(body("auto", fresh=number % 2 == 0))
-            if number and number % (requests // 10) == 0:
+            await connection.ask(body("auto", fresh=number % 2 == 0, tokens=10))
+            if number in moments:
                 seen.append((number, resident_mib(pid)))
         connection.close()
 

@@ -49,6 +49,8 @@ def test_json_carries_a_schema_version_and_not_the_query():
     assert raw["schema_version"] == 1
     assert "secret" not in str(raw)
     assert raw["reasons"]["axes"][0] == {"axis": "coding", "kind": "capability", "logit": 0.7}
+    assert [each["axis"] for each in raw["reasons"]["axes"]] == ["coding", "Algebra"]
+    assert [each["axis"] for each in decision.to_json(least_logit=0.3)["reasons"]["axes"]] == ["coding"]
     assert raw["alternatives"] == [{"model": "big", "quality": 0.9, "cost_usd": 0.001, "utility": 0.87, "prior": False}]
     assert sum(c.logit for c in REASONS.axes) + REASONS.bias + REASONS.other + REASONS.prototypes == pytest.approx(
         REASONS.lead_logit

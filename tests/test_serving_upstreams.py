@@ -17,7 +17,6 @@ from router.serving.connections import PooledTransport
 from router.serving.settings import ServeSettings
 from router.serving.upstreams import Upstreams
 
-
 BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from router.errors import QueryError, RouterError, UsageError
 from router.pool_schema import Field, flag, not_negative, read_mapping, shown
 from router.serving.conversation import READERS
-from router.serving.decisions import Decided, decide, log_decision, shortened
+from router.serving.decisions import Decided, decide, log_decision
 from router.serving.failures import RequestError, retry_after
 from router.serving.json_body import read_body
 from router.serving.plan import Plan
@@ -206,7 +206,7 @@ def _has_goal(options: Mapping[str, Any]) -> bool:
 
 
 def _shown(decided: Decided, top: int) -> dict[str, Any]:
-    raw = shortened(decided.to_json())
+    raw = decided.to_json()
     reasons = decided.decision.reasons
     lines = [] if reasons is None else reasons.lines()
     return {"id": decided.id} | raw | {"alternatives": raw["alternatives"][:top], "reasons_text": lines}

@@ -16,7 +16,7 @@ from router.serving.plan import Plan, always_best, demands, make_plan
 from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id, now
 from router.serving.session_keys import kept_upstream
 
-LEAST_LOGIT = 0.001  # of an axis' share in the reasons that the log keeps
+LEAST_LOGIT = 0.001  # of an axis' share in the reasons that are told: without the rest it is an eighth as long
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Decided:
     def to_json(self) -> dict[str, Any]:
         """The whole decision: the router's, and what load and session made of it."""
         first = self.plan.order[0]
-        raw = shortened(self.decision.to_json())
+        raw = self.decision.to_json(LEAST_LOGIT)
         return raw | {
             "model": first.model,
             "quality": first.quality,
@@ -94,12 +94,3 @@ def log_decision(service: Service, decided: Decided, key_id: str | None) -> None
             key_id=key_id,
         )
     )
-
-
-def shortened(raw: dict[str, Any]) -> dict[str, Any]:
-    """A decision's JSON without shares of axes that round to nothing: an eighth of its size."""
-    reasons = raw.get("reasons")
-    if reasons:
-        kept = [axis for axis in reasons["axes"] if abs(axis["logit"]) >= LEAST_LOGIT]
-        raw = raw | {"reasons": reasons | {"axes": kept}}
-    return raw
