@@ -51,7 +51,7 @@ class Checkpoint:
     """Everything that a router is made of. All but `onboarded` is as training left it."""
 
     encoder: Encoder
-    network: Network  # to be trained or on a GPU: by torch; else in numpy
+    network: Network  # to be trained or on a GPU: by torch; else without it
     taxonomy: Taxonomy
     systems: tuple[System, ...]  # (S,) in the order of the network's rows
     protocols: tuple[str, ...]  # (P,)
@@ -84,7 +84,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: s
 def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
     """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
 
-    It is computed by `backend`, of `backend.BACKENDS`: by onnxruntime the network is in numpy. Raises CheckpointError
+    It is computed by `backend`, of `backend.BACKENDS`: by onnxruntime the network is so too. Raises CheckpointError
     for whatever is missing, altered, of an unknown version, or does not fit together; UsageError for a backend that
     cannot be used.
     """

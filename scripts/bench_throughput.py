@@ -3,7 +3,7 @@
 Side by side in one run, medians of interleaved rounds with their spread: `Router.route` on windows of some batches, and
 tokenisation and encoder alone on the same windows, the limit. Queries are generated texts: no data needed.
 
-    python scripts/bench_throughput.py [--queries 512] [--rounds 5] [--device cpu] [--backend torch]
+    python scripts/bench_throughput.py [--queries 512] [--rounds 5] [--device cpu] [--backend auto]
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--backend", default="auto")
     options = parser.parse_args()
     router = Router.from_pretrained(options.checkpoint, device=options.device, backend=options.backend)
     rows = measure(router, texts(options.queries), options.rounds)
