@@ -48,8 +48,10 @@ def start_session(model: bytes, threads: int, files: Mapping[str, bytes] = Mappi
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # errors
-    # A thread that waits gives its processor away: others here need it, torch's own and those of other requests.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads of one run wait for each other by spinning, a fifth faster than asleep, and no longer than the run: then
+    # others here need their processors, torch's threads and other requests.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     names, contents = list(files), list(files.values())
     options.add_external_initializers_from_files_in_memory(names, contents, [len(each) for each in contents])
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,3 +227,49 @@ def test_settings_and_texts_are_checked_as_by_torch(tiny_encoder: Path) -> None:
         encoder.encode("prove")
     with pytest.raises(QueryError, match="not a string of valid Unicode"):
         encoder.encode(["\ud800"])
+
+
+# Several threads
+
+
+def test_a_batch_that_comes_while_another_is_computed_has_a_session_of_its_own_once_they_are_shared(
+    folder: Path,
+) -> None:
+    encoder = OnnxEncoder.from_pretrained(folder, threads=2)
+    alone = encoder.encode(TEXTS)
+    used: list[str] = []
+
+    def seen(name: str, session: Any) -> Any:
+        def run(*given: Any) -> Any:
+            used.append(name)
+            if len(used) % 2:  # another batch comes while this one is computed
+                np.testing.assert_allclose(encoder.encode(TEXTS[::-1]), alone[::-1], **CLOSE)
+            return session.run(*given)
+
+        return SimpleNamespace(run=run)
+
+    encoder.session = seen("first", encoder.session)
+    np.testing.assert_allclose(encoder.encode(TEXTS), alone, **CLOSE)
+    assert used == ["first", "first"]
+    encoder.share()
+    assert encoder._beside is not None and encoder._beside.get_session_options().intra_op_num_threads == 1
+    encoder._beside = seen("beside", encoder._beside)
+    np.testing.assert_allclose(encoder.encode(TEXTS), alone, **CLOSE)
+    np.testing.assert_allclose(encoder.encode(TEXTS), alone, **CLOSE)
+    assert used[2:] == ["first", "beside"] * 2
+
+
+def test_an_encoder_whose_batch_failed_is_not_taken_for_busy(folder: Path) -> None:
+    encoder = OnnxEncoder.from_pretrained(folder)
+    encoder.share()
+    with pytest.raises(Exception, match="Unexpected input data type"):
+        encoder.forward(np.zeros((1, 2), np.float32), np.ones((1, 2), np.int64))  # type: ignore[arg-type]
+    encoder._beside = SimpleNamespace(run=None)
+    assert encoder.encode(TEXTS).shape == (6, encoder.dimension)
+
+
+def test_weights_that_changed_are_not_shared(folder: Path) -> None:
+    encoder = OnnxEncoder.from_pretrained(folder)
+    rewrite(folder, lambda state: {name: value * 2 for name, value in state.items()})
+    with pytest.raises(CheckpointError, match="changed since the encoder was read from it: load it again"):
+        encoder.share()

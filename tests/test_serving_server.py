@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from served import serving
+from fault_upstream import FaultUpstream
+from served import pool_file, serving
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from router.checkpoint import Checkpoint
 from router.errors import UsageError
+from router.onnx_encoder import OnnxEncoder
+from router.routing import Router
 from router.serving import server
 from router.serving.server import listen, run_until_stopped
-from router.serving.service import Service, leave_to_stay
+from router.serving.service import Service, Source, leave_to_stay
 from router.serving.settings import ServeSettings
 
 
@@ -70,3 +73,18 @@ def test_what_a_reload_replaces_does_not_stay(tiny_checkpoint: Checkpoint, tmp_p
             assert gc.get_freeze_count() > 0
         finally:
             gc.unfreeze()
+
+
+def test_two_batches_are_under_way_and_share_the_encoder_on_a_cpu(tiny_router: Path, tmp_path: Path) -> None:
+    source = Source(
+        pool_file(tmp_path, [FaultUpstream("a", port=9)]), lambda: Router.from_pretrained(tiny_router), {"port": 0}
+    )
+    router, setup = source.load()
+    service = Service(source, router, setup)
+    assert isinstance(router.encoder, OnnxEncoder) and router.encoder._beside is not None
+    assert len(service.engine._workers) == 2
+    service.engine.close()
+    router.device = "cuda"
+    service = Service(source, router, setup)
+    assert len(service.engine._workers) == 1, "a GPU takes one batch at a time"
+    service.engine.close()

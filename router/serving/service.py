@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RouterError
+from router.onnx_encoder import OnnxEncoder
 from router.pools import Pool, check_pool
 from router.serving.decision_log import DecisionLog
 from router.serving.engine import Engine
@@ -144,6 +145,8 @@ class Source:
             problems.append(f"serve.decision_log: there is no folder {folder}; make it first")
         if problems or pool is None:
             raise configuration_error(self.pool_file, problems)
+        if isinstance(router.encoder, OnnxEncoder):
+            router.encoder.share()
         reach = router.encoder.max_tokens * router.encoder.head_share * 4
         upstreams = Upstreams(pool, settings, os.environ, old.upstreams if old else None)
         return router, Setup(pool, settings, upstreams, keys, max(int(reach), 100))
