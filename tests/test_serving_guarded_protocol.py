@@ -59,7 +59,8 @@ def test_a_request_is_answered_and_another_one_on_the_same_connection(connect: C
         connection.sendall(HEAD + b"\r\n")
         answer = b""
         while not answer.endswith(b"0\r\n\r\n"):  # it may come in parts
-            assert (part := connection.recv(1000))
+            part = connection.recv(1000)
+            assert part, "the connection stays"
             answer += part
         assert answer.startswith(b"HTTP/1.1 200")
         time.sleep(0.4)  # longer than a head may take
