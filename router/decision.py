@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
@@ -48,7 +47,12 @@ class Contributions(Sequence[Contribution]):
 
     @cached_property
     def _sorted(self) -> tuple[Contribution, ...]:
-        found = [Contribution(*axis, share) for axis, share in zip(self._axes, self._shares, strict=True)]
+        return self.at_least(0.0)
+
+    def at_least(self, logit: float) -> tuple[Contribution, ...]:
+        """Those whose share is at least `logit`, up or down, greatest absolute share first."""
+        pairs = zip(self._axes, self._shares, strict=True)
+        found = [Contribution(*axis, share) for axis, share in pairs if abs(share) >= logit]
         return tuple(sorted(found, key=lambda each: -abs(each.logit)))
 
     @overload
@@ -82,7 +86,7 @@ class Reasons:
 
     runner_up: str
     lead_logit: float
-    axes: Sequence[Contribution]  # greatest absolute share first
+    axes: Contributions  # greatest absolute share first
     bias: float
     other: float  # the latent residual's share
     prototypes: float  # the share of what the models did on similar queries
@@ -151,7 +155,7 @@ class Decision:
             "corrected": self.corrected,
         }
         if self.reasons is not None:
-            kept = takewhile(lambda each: abs(each.logit) >= least_logit, self.reasons.axes)
+            kept = self.reasons.axes.at_least(least_logit)
             raw["reasons"] = {**vars(self.reasons), "axes": [each._asdict() for each in kept]}
         return raw
 

@@ -7,7 +7,7 @@ from router.decision import Alternative, Contribution, Contributions, Decision, 
 REASONS = Reasons(
     runner_up="small",
     lead_logit=1.0,
-    axes=(Contribution("coding", "capability", 0.7), Contribution("Algebra", "knowledge", -0.2)),
+    axes=Contributions([("Algebra", "knowledge"), ("coding", "capability")], [-0.2, 0.7]),
     bias=0.5,
     other=0.0,
     prototypes=0.0,
@@ -37,6 +37,7 @@ def test_contributions_are_a_sequence_with_the_greatest_share_first():
     assert [each.axis for each in found] == ["b", "c", "a"] and len(found) == 3
     assert found[:2] == (Contribution("b", "knowledge", -0.3), Contribution("c", "difficulty", 0.2))
     assert found == tuple(found) and found != found[:2] and hash(found) == hash(tuple(found))
+    assert found.at_least(0.2) == found[:2] and found.at_least(0.0) == tuple(found)
     assert pickle.loads(pickle.dumps(found)) == found and repr(found) == repr(tuple(found))
 
 

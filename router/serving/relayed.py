@@ -115,10 +115,12 @@ class Relayed:
         headers = [*answer.headers, *record.headers()]
         if answer.stream is None:
             headers.append((b"content-length", str(len(answer.body)).encode()))
-            record.tail.add(answer.body)
-            record.ended(answer.outcome)
-            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-            await send({"type": "http.response.body", "body": answer.body})
+            try:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+                await send({"type": "http.response.body", "body": answer.body})
+            finally:
+                record.tail.add(answer.body)
+                record.ended(answer.outcome)
             return
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         relay = asyncio.create_task(self._relay(answer.stream, send))

@@ -11,7 +11,9 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import httpx
 
@@ -31,6 +33,7 @@ LARGEST_ANSWER = 64 << 20  # bytes of an answer that is not streamed
 LARGEST_ERROR = 1 << 20
 JSON_TYPE = (b"content-type", b"application/json")
 ODD_REQUEST = RequestError("invalid_request", "the path or query is too long, or has signs that are not passed on")
+OWN_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "inferencedynamics"}
 PASSED_ON = ("content-type", "accept", "openai-beta")  # of a client's headers
 
 
@@ -155,21 +158,20 @@ class Upstreams:
             if not opened:
                 await response.aclose()
 
-    def _request(self, target: Target, ask: Ask, body: bytes) -> httpx.Request:
-        headers = {name: value for name, value in ask.headers.items() if name in PASSED_ON}
-        headers |= {"accept-encoding": "identity", "user-agent": "inferencedynamics"}
+    @staticmethod
+    def _request(target: Target, ask: Ask, body: bytes) -> httpx.Request:
+        headers = dict(OWN_HEADERS) | {name: value for name, value in ask.headers.items() if name in PASSED_ON}
         if target.key is not None:
             headers["authorization"] = f"Bearer {target.key}"
         seconds = target.upstream.timeout_s
         base = target.upstream.api_base or f"litellm://{target.upstream.provider}"
-        return self.client.build_request(
-            ask.method,
-            base.rstrip("/") + ask.path + (f"?{ask.query}" if ask.query else ""),
-            content=body,
-            headers=headers,
-            timeout=httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)),
-            extensions={UPSTREAM: target.upstream, KEY: target.key} if target.upstream.provider != OPENAI else None,
-        )
+        url = _url(base.rstrip("/") + ask.path + (f"?{ask.query}" if ask.query else ""))
+        limits = httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)).as_dict()
+        extensions: dict[str, Any] = {"timeout": limits}
+        if target.upstream.provider != OPENAI:
+            extensions |= {UPSTREAM: target.upstream, KEY: target.key}
+        # Not by the client, which would put its own headers, cookies and address before those of each request.
+        return httpx.Request(ask.method, url, content=body, headers=headers, extensions=extensions)
 
     async def _read(self, target: Target, ask: Ask, response: httpx.Response) -> Answer:
         """The answer as far as it has to be seen before a byte of it is passed on."""
@@ -195,6 +197,12 @@ class Upstreams:
         if plain and (wrong := check_answer(kind, body, ask.streams)):
             return Answer(Outcome("broken", status, wrong))
         return Answer(Outcome(ANSWERED, status), headers, body)
+
+
+@lru_cache(maxsize=1024)
+def _url(text: str) -> httpx.URL:
+    """Parsed once: most requests go to few addresses."""
+    return httpx.URL(text)
 
 
 def _without(key: str | None, raw: bytes) -> bytes:
