@@ -91,6 +91,16 @@ def test_the_sdk_is_asked_by_its_name_for_the_provider_and_streams(
         assert refused.status_code == 404
 
 
+def test_the_sdk_makes_the_address_of_a_provider_that_has_one(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, sdk: StandIn
+) -> None:
+    entry = other()
+    entry["a"]["upstream"] |= {"provider": "azure", "api_base": "http://127.0.0.1:9/v1"}
+    with serving(tiny_checkpoint, tmp_path, names=("a",), **entry) as served:
+        assert ask(served, model="auto").choices[0].message.content == "sdk: prove it"
+    assert [call["api_base"] for call in sdk.calls] == ["http://127.0.0.1:9/v1"]
+
+
 @pytest.mark.parametrize("error", [RateLimitError("x"), Timeout("x"), APIConnectionError("x"), ValueError("x")])
 def test_its_errors_are_those_of_any_upstream(
     tiny_checkpoint: Checkpoint, tmp_path: Path, sdk: StandIn, error: Exception

@@ -164,11 +164,12 @@ class Upstreams:
         if target.key is not None:
             headers["authorization"] = f"Bearer {target.key}"
         seconds = target.upstream.timeout_s
-        base = target.upstream.api_base or f"litellm://{target.upstream.provider}"
-        url = _url(base.rstrip("/") + ask.path + (f"?{ask.query}" if ask.query else ""))
+        by_sdk = target.upstream.provider != OPENAI  # which is told `api_base` and makes the address of it
+        base = f"litellm://{target.upstream.provider}" if by_sdk else target.upstream.api_base.rstrip("/")
+        url = _url(base + ask.path + (f"?{ask.query}" if ask.query else ""))
         limits = httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)).as_dict()
         extensions: dict[str, Any] = {"timeout": limits}
-        if target.upstream.provider != OPENAI:
+        if by_sdk:
             extensions |= {UPSTREAM: target.upstream, KEY: target.key}
         # Not by the client, which would put its own headers, cookies and address before those of each request.
         return httpx.Request(ask.method, url, content=body, headers=headers, extensions=extensions)
