@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from router.cli import main
-from router.decision import Alternative, Contribution, Decision, Reasons
+from router.decision import Alternative, Contributions, Decision, Reasons
 from router.dial_table import DialPoint
 from router.errors import NoCandidateError, PoolError, QueryError, UsageError, known_names
 from router.goal import BATCH, VALIDATION, Goal
@@ -116,7 +116,7 @@ def _decision(query: str, dial: float, pool: str) -> Decision:
     alternatives = tuple(
         Alternative(name, 0.75 - 0.25 * rank, 0.0012 * rank, 0.5, False) for rank, name in enumerate(names)
     )
-    axes = (Contribution("coding", "capability", 0.5),)
+    axes = Contributions([("coding", "capability")], [0.5])
     return Decision(
         query=query,
         model=names[0],

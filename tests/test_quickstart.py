@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.decision import Contribution, Decision, Reasons
+from router.decision import Contributions, Decision, Reasons
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = ("small", "large")
@@ -67,7 +67,7 @@ def test_the_summary_gives_the_predicted_saving_and_its_price_in_quality(quickst
 
 
 def test_a_decision_shows_what_the_query_needs_and_why_the_model_won(quickstart: ModuleType) -> None:
-    axes = (Contribution("coding", "capability", 0.4),)
+    axes = Contributions([("coding", "capability")], [0.4])
     shown = quickstart.describe(1, decision(0, 1, Reasons("small", 0.5, axes, 0.1, 0.0, 0.0, 0.02, 0.03, -0.01)))
     assert "-> large  (predicted quality 0.700, cost 0.001000 USD)" in shown
     assert "needs coding 0.75, reasoning 0.25; about Algorithms 0.90" in shown
