@@ -134,6 +134,17 @@ def test_a_rate_presses_and_passes(clock: Clock) -> None:
     assert load.pressure() < 0.05
 
 
+def test_tokens_press_and_pass_where_they_are_limited(clock: Clock) -> None:
+    load, unlimited = Load({"tokens_per_minute": 1000}, clock), Load({}, clock)
+    for each in (load, unlimited):
+        each.spent(600)
+        each.spent(400)
+    assert load.pressure() == pytest.approx(0.5)
+    assert unlimited.pressure() == 0
+    clock.now += 120
+    assert load.pressure() < 0.05
+
+
 def test_load_takes_at_most_its_weight_and_at_dial_10_makes_dearer() -> None:
     assert loaded_utility(0.5, 0.01, 1.0, 0.2, 3) == pytest.approx(0.3)
     assert loaded_utility(0.5, 0.01, 0.0, 0.2, 3) == 0.5

@@ -294,6 +294,15 @@ def test_a_slow_upstream_loses_requests_to_its_next(tiny_checkpoint: Checkpoint,
         assert served.client.post("/v1/route", json=body).json()["model"] == first  # the router itself still prefers it
 
 
+def test_an_upstream_near_its_tokens_per_minute_loses_requests_to_its_next(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    entry = {name: {"upstream": {"limits": {"tokens_per_minute": 1}}} for name in "abc"}
+    with serving(tiny_checkpoint, tmp_path, serve={"load_weight": 1.0}, **entry) as served:
+        models = [served.chat("0 prove").headers["x-router-model"] for _ in range(2)]
+        assert len(set(models)) == 2
+
+
 def test_many_that_wait_for_one_breaker_are_answered_once_its_probe_is(
     tiny_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

@@ -8,17 +8,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-LIMITS = ("concurrency", "requests_per_minute", "latency_s")  # what a pool's upstream.limits may name
+LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute", "latency_s")  # what upstream.limits may name
 USUAL_LIMITS = {"concurrency": 100.0, "latency_s": 30.0}
 HALF_LIFE_ANSWERS = 8.0  # after so many answers an old latency counts half
 FORGET_S = 60.0  # and after so many seconds without any
 
 
 @dataclass
+class Rate:
+    """How much came in the last minute, older amounts fading."""
+
+    _amount: float = 0.0
+    _at: float = -math.inf
+
+    def add(self, amount: float, now: float) -> None:
+        """`amount` comes at `now`, in seconds that never go back."""
+        self._amount, self._at = self.at(now) + amount, now
+
+    def at(self, now: float) -> float:
+        """The amount a minute as of `now`."""
+        return self._amount * math.exp((self._at - now) / 60.0) if self._amount else 0.0
+
+
+@dataclass
 class Load:
-    """One upstream's requests in flight, their rate and how long answers took to begin.
+    """One upstream's requests in flight, their rate and their tokens', and how long answers took to begin.
 
     `limits` say what is much: each counts x² / (1 + x²), x being the share of the limit that is used.
     """
@@ -28,15 +44,17 @@ class Load:
     in_flight: int = 0
     latency_s: float = 0.0  # a mean, the latest answers counting most
     _answered: float = -math.inf
-    _rate: float = 0.0  # requests in the last minute, decaying
-    _asked: float = -math.inf
+    _requests: Rate = field(default_factory=Rate)
+    _tokens: Rate = field(default_factory=Rate)
 
     def started(self) -> None:
         """A request is sent."""
-        now = self.clock()
-        self._rate = self._rate * math.exp(-(now - self._asked) / 60.0) + 1.0
-        self._asked = now
+        self._requests.add(1.0, self.clock())
         self.in_flight += 1
+
+    def spent(self, tokens: int) -> None:
+        """An answer turned out to count so many tokens, its prompt's included."""
+        self._tokens.add(tokens, self.clock())
 
     def ended(self, latency_s: float | None = None) -> None:
         """It is over; `latency_s` until its answer began, None where there was none."""
@@ -58,8 +76,9 @@ class Load:
         """From 0, idle and quick, towards 1."""
         limits = {**USUAL_LIMITS, **self.limits}
         used = [self.in_flight / limits["concurrency"], self.latency() / limits["latency_s"]]
-        if "requests_per_minute" in limits:
-            used.append(self._rate * math.exp(-(self.clock() - self._asked) / 60.0) / limits["requests_per_minute"])
+        for name, rate in (("requests_per_minute", self._requests), ("tokens_per_minute", self._tokens)):
+            if name in limits:
+                used.append(rate.at(self.clock()) / limits[name])
         square = sum(x * x for x in used)
         return square / (1.0 + square)
 

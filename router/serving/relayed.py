@@ -61,6 +61,7 @@ class Record:
         if self.target is None:
             return
         tokens = self.tail.usage()
+        self.target.load.spent(sum(filter(None, tokens)))
         facts = self.target.candidate.facts
         cost = None
         if tokens[0] is not None and tokens[1] is not None and facts.priced:

@@ -15,7 +15,7 @@ from router.errors import UsageError
 from router.pool_schema import not_negative, positive, variable, web_address
 from router.pools import Candidate
 
-LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")  # the last one the server does not know
+LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 USUAL_PARALLEL = 16
 
 
