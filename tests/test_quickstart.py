@@ -59,11 +59,11 @@ def test_the_best_single_model_has_the_highest_mean_predicted_quality(quickstart
 
 
 def test_the_summary_gives_the_predicted_saving_and_its_price_in_quality(quickstart: ModuleType) -> None:
-    text = quickstart.summarise(FakeRouter().route(["a", "b", "c"], dial=4), ("large", 0.8, 0.004))
+    text = quickstart.summarise(FakeRouter().route(["a", "b", "c"], dial=4), ("large", 0.8, 0.005))
     assert "3 queries went to 2 models: large 2x, small 1x" in text
     assert "predicted quality 0.767, cost 1.033 USD per 1,000 queries" in text  # 3.1e-3 USD over three
-    assert "predicted quality 0.800, cost 1.333 USD per 1,000 queries (large)" in text
-    assert "Predicted saving against always using the best model: 22%, at -0.033 predicted quality." in text
+    assert "predicted quality 0.800, cost 1.667 USD per 1,000 queries (large)" in text
+    assert "Predicted saving against always using the best model: 38%, at -0.033 predicted quality." in text
 
 
 def test_a_decision_shows_what_the_query_needs_and_why_the_model_won(quickstart: ModuleType) -> None:
