@@ -44,7 +44,7 @@ class Upstream:
     model: str  # what the upstream calls the model
     key_env: str | None = None
     timeout_s: float = 60.0
-    limits: Mapping[str, float] = field(default_factory=dict, hash=False)  # name -> number above 0, read by the server
+    limits: Mapping[str, float] = field(default_factory=dict, hash=False)  # name -> number above 0, read by who asks
     provider: str = OPENAI  # whose protocol it speaks; another than OPENAI by LiteLLM's name for it
     retry_after_send: bool = True  # whether another model may answer what this one may have run already
     json_schema: bool | None = None  # whether answers can be held to a schema; None: unknown

@@ -57,7 +57,7 @@ class Record:
             self._log(attempt.number, attempt.model, attempt.outcome, attempt.latency_s)
 
     def ended(self, outcome: Outcome) -> None:
-        """The answer was passed on, or broke on the way: log its tokens and what they cost."""
+        """The answer was passed on, or broke on the way: count its tokens as load, log them and what they cost."""
         if self.target is None:
             return
         tokens = self.tail.usage()
