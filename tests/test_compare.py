@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from router.encoder import QueryEncoder
 from train.__main__ import main
 from train.compare import tasks
 from train.compare.predictions import Cell, read_cell
@@ -105,6 +106,31 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
 
 def out_cell(out: Path) -> Path:
     return Cell("in-distribution", "0", "planted", "constant", 0).file(out)
+
+
+def test_a_tuned_encoder_is_made_of_each_parts_training_rows_and_its_share_is_part_of_the_key(
+    comparison, world, tiny_encoder, tmp_path, monkeypatch
+):
+    heads = train_config(world, tiny_encoder, tmp_path)
+    end_to_end = tmp_path / "encoder.yaml"
+    raw = yaml.safe_load(heads.read_text())
+    raw["model"] |= {"freeze_encoder": False, "encoder_lr": 1e-3}
+    end_to_end.write_text(yaml.safe_dump(raw))
+    monkeypatch.chdir(tmp_path)
+
+    def encoders(share):
+        tuned = {str(heads): {"config": str(end_to_end), "share": share}}
+        file, out = comparison(ours={str(heads): [0]}, baselines={}, tuned=tuned)
+        assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
+        runs = [out / "fits" / "one" / "in-distribution" / part / "0" for part in ("0", "1")]
+        assert not list((out / "fits").rglob("data-*"))
+        return [QueryEncoder.from_pretrained(run / "encoder").encode(["prove that"]) for run in runs]
+
+    start = QueryEncoder.from_pretrained(tiny_encoder).encode(["prove that"])
+    first, second = encoders(0.5)
+    assert not np.allclose(first, start) and not np.allclose(first, second)  # of other rows
+    whole, _ = encoders(1.0)
+    assert np.linalg.norm(whole - start) > np.linalg.norm(first - start) > 0
 
 
 def test_a_second_run_skips_finished_cells_and_a_changed_setting_makes_them_anew(comparison, monkeypatch):

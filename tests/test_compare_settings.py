@@ -71,6 +71,11 @@ def test_every_problem_is_listed_at_once(read):
         ({"baselines": ["knn"]}, r"write a mapping of names to lists of seeds"),
         ({"baselines": {"knn": [0, 0]}}, "an entry is given twice"),
         ({"ours": {"missing.yaml": [0]}}, r"ours: no file missing\.yaml"),
+        ({"tuned": {"other.yaml": {"config": "missing.yaml", "share": 0.4}}}, r"other\.yaml is not among ours"),
+        ({"tuned": {"other.yaml": {"config": "missing.yaml", "share": 0.4}}}, r"tuned: no file missing\.yaml"),
+        ({"tuned": {"other.yaml": {"config": "missing.yaml", "share": 0}}}, "above 0 and is at most 1"),
+        ({"tuned": {"other.yaml": "missing.yaml"}}, "write config: PATH and share: NUMBER"),
+        ({"tuned": ["other.yaml"]}, "write a mapping of configurations of ours"),
         ({"planted_queries": 100}, "data: missing; planted_queries needs the folder"),
     ],
 )

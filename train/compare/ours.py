@@ -26,7 +26,9 @@ from router.dataset import Dataset
 from router.encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import UsageError
 from router.routing import Router
+from train.average import average
 from train.compare.regimes import Rows
+from train.compare.settings import Tuning
 from train.data import cached_embeddings
 
 TRAIN_FOLD, VAL_FOLD, UNSEEN_FOLD = 0, 7, 9  # of a view
@@ -130,10 +132,12 @@ def fit(
     key: str,
     cache: str,
     without: Collection[str] = (),
+    tuning: Tuning | None = None,
 ) -> Path:
     """The checkpoint folder of a configuration trained on `rows` with a seed, in `run`; kept if made under `key`.
 
-    Models in `without` are left out of its data and its pools.
+    Models in `without` are left out of its data and its pools. With `tuning`, its encoder is fine-tuned first, on the
+    same rows with the same seed.
 
     A killed training goes on from its last checkpoint. Raises UsageError with the end of the log where it fails.
     """
@@ -144,6 +148,10 @@ def fit(
         return router
     copy = moved(config, run)
     marker.write_text(key)
+    encoder = {}
+    if tuning:
+        tuned = fit(tuning.config, seed, dataset, rows, run / "tuning", key, cache, without) / "encoder"
+        encoder["model.encoder"] = str(_averaged(tuning, tuned, run / "encoder"))
     with tempfile.TemporaryDirectory(dir=run, prefix="data-") as view:
         write_view(dataset, rows, Path(view), without)
         changes: dict[str, Any] = {
@@ -155,6 +163,7 @@ def fit(
             "data.ood_benchmarks": "[]",
             "data.cache": cache,
             "trainer.enable_progress_bar": "false",
+            **encoder,
         }
         if without:
             pools = read_config(config)["data"]["pools"]
@@ -163,6 +172,13 @@ def fit(
             changes["ckpt_path"] = "last"
         _train(["fit", "--config", str(copy), *(part for k, v in changes.items() for part in (f"--{k}", str(v)))], run)
     return router
+
+
+def _averaged(tuning: Tuning, tuned: Path, folder: Path) -> Path:
+    """`folder`, with the encoder that lies `tuning.share` of the way from the start of `tuning` to `tuned`."""
+    start = QueryEncoder.from_pretrained(read_config(tuning.config)["model"].get("encoder", DEFAULT_ENCODER))
+    average(start, QueryEncoder.from_pretrained(tuned), tuning.share).save_pretrained(folder)
+    return folder
 
 
 def _train(arguments: list[str], run: Path) -> None:

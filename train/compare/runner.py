@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -74,7 +75,10 @@ def _embed(place: Workplace, pending: list[Job]) -> None:
     for config in dict.fromkeys(job.config for job in pending):
         if config is None:
             _ = place.embedding
-        elif ours.is_frozen(settings := ours.read_config(config)):
+            continue
+        tuning = place.settings.tuned.get(config)
+        settings = ours.read_config(tuning.config if tuning else config)
+        if ours.is_frozen(settings) or settings["data"].get("weak_label_weight"):
             ours.cached_encoder(settings, place.texts, place.settings.cache)
 
 
@@ -82,13 +86,16 @@ def _our_jobs(place: Workplace) -> Iterator[Job]:
     """One fit and its predictions for every pool."""
     data = _data_digest(place)
     for config, seeds in place.settings.ours.items():
-        settings = ours.read_config(config)
-        made_of = {
+        settings, tuning = ours.read_config(config), place.settings.tuned.get(config)
+        start = ours.read_config(tuning.config) if tuning else settings
+        made_of: dict[str, Any] = {
             "data": data,
             "config": settings,
             "pools": digest_of(*(Path(file) for file in settings["data"].get("pools", ()))),
-            "encoder": digest_of(Path(settings["model"].get("encoder", DEFAULT_ENCODER))),
+            "encoder": digest_of(Path(start["model"].get("encoder", DEFAULT_ENCODER))),
         }
+        if tuning:
+            made_of |= {"tuning": start, "share": tuning.share}
         for regime in place.regimes:
             for part in regime.parts:
                 for seed in seeds:
@@ -107,8 +114,9 @@ def _our_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPre
     assert job.config is not None
     rows = place.rows(job.regime, job.part, job.seed)
     run_folder = place.out / "fits" / method_name(job.config) / job.regime.name / job.part / str(job.seed)
-    checkpoint = ours.fit(job.config, job.seed, place.dataset, rows, run_folder, job.fit_key, place.settings.cache)
-    router = ours.load(checkpoint, place.texts, place.settings.cache)
+    tuning, cache = place.settings.tuned.get(job.config), place.settings.cache
+    checkpoint = ours.fit(job.config, job.seed, place.dataset, rows, run_folder, job.fit_key, cache, tuning=tuning)
+    router = ours.load(checkpoint, place.texts, cache)
     for cell in job.cells:
         pool = read_pool(place.files[cell.pool], router.systems)
         test, val = (place.outcomes[cell.pool].take(mask).rows for mask in (rows.test, rows.val))

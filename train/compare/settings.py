@@ -23,6 +23,16 @@ FEWEST_BOOTSTRAPS = 100
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How the frozen encoder of one of our configurations is made anew from each part's training rows."""
+
+    config: str
+    """An end-to-end training configuration."""
+    share: float
+    """How far, in (0, 1], its encoder's weights are moved from where they started (`train.average`)."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """One comparison."""
 
@@ -38,6 +48,8 @@ class Settings:
     """Folder of predictions, fits, the Parquet, the report and the figures."""
     ours: Seeds = dataclasses.field(default_factory=dict)
     """Training configurations by path and the seeds of each; the first is what the others are tested against."""
+    tuned: dict[str, Tuning] = dataclasses.field(default_factory=dict)
+    """Those of `ours` whose encoder is fine-tuned first; the others take it as their configuration names it."""
     data: str | None = None
     """Data folder; None: ROUTEMIX_DIR, else data/routemix-open."""
     planted_queries: int | None = None
@@ -109,6 +121,10 @@ def _problems(values: dict[str, Any]) -> list[str]:
                  for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
     if not names and "baselines" in values:
         problems.append("ours, baselines: nothing to compare; name a training configuration or a baseline")
+    tuned = values.get("tuned", {})
+    problems += [f"tuned: {config} is not among ours; name one that is" for config in tuned if config not in ours]
+    problems += [f"tuned: no file {tuning.config}; give the path of a training configuration"
+                 for tuning in tuned.values() if not Path(tuning.config).is_file()]  # fmt: skip
     if "few-rows" in regimes and not values.get("shares"):
         problems.append("shares: missing; regime few-rows needs shares of the training rows, such as [0.02, 0.1]")
     if "planted_queries" in values and "data" not in values:
@@ -157,6 +173,21 @@ def _seeds(judge_name: Callable[[Any], str]) -> Callable[[Any], Seeds]:
     return judge
 
 
+def _tuned(value: object) -> dict[str, Tuning]:
+    if not isinstance(value, dict):
+        raise ValueError(f"got {shown(value)}; write a mapping of configurations of ours to a config and a share")
+    return {text(name): _tuning(given) for name, given in value.items()}
+
+
+def _tuning(value: object) -> Tuning:
+    if not isinstance(value, dict) or set(value) != {"config", "share"}:
+        raise ValueError(f"got {shown(value)}; write config: PATH and share: NUMBER")
+    share = value["share"]
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
+        raise ValueError(f"got {shown(share)}; a share of the tuned weights lies above 0 and is at most 1")
+    return Tuning(text(value["config"]), float(share))
+
+
 def _rotation(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < ROTATIONS:
         return value
@@ -176,6 +207,7 @@ SCHEMA = {
     "baselines": Field(_seeds(_one_of(tuple(METHODS))), "name baselines and their seeds; {} for none"),
     "out": Field(text, "name the folder to write to"),
     "ours": Field(_seeds(text)),
+    "tuned": Field(_tuned),
     "data": Field(text),
     "planted_queries": Field(_whole(1, "how many queries")),
     "rotations": Field(_list(_rotation)),

@@ -92,6 +92,8 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     frame["seed"] = frame.get("seed", pd.Series(np.nan, frame.index)).astype("Int64")
     frame["p_holm"] = np.nan
+    if "p" not in frame:  # one method alone is tested against nothing
+        frame["p"] = np.nan
     for _, tested in frame[frame["p"].notna()].groupby(GROUP):
         frame.loc[tested.index, "p_holm"] = holm(tested["p"].to_numpy())
     return frame
