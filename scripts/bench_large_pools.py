@@ -3,6 +3,8 @@
     python scripts/bench_large_pools.py --write docs/performance.md      # two CPU cores: about ten minutes, 5 GB
     python scripts/bench_large_pools.py --device cuda                    # FAISS on the GPU where it has one, and torch
 
+Many queries at once: scripts/bench_topk.py.
+
 Pools are drawn by `train.large_pools`; queries are RouteMix-open's test folds where ROUTEMIX_DIR is set, else pairs of
 the quickstart's. Every kind is timed in turn with the exact product on the same queries, one query at a time, from the
 query vector to the ranked best. Axes: B queries, M models, k results.
@@ -32,12 +34,10 @@ from router import Router, scoring
 from router.arrays import Array, concat, host, largest, like
 from router.candidates import Candidates
 from router.index_kinds import find_faiss
-from router.linearised import search_vectors, tangent_logit
 from router.policy import Constraints, cost_weights, rank
 from router.query_vectors import QueryVectors
 from router.scoring import CHARS_PER_TOKEN
 from router.shortlist import Shortlist
-from router.topk import inner_product_top_k
 from train.large_pools import large_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,8 +85,6 @@ def main() -> None:
         results += measure_size(router, query, tokens, args)
         if args.device == "cpu" and "auto" in args.kinds:
             results.append(measure_route(router, queries, embedding, args))
-        if args.device.startswith("cuda"):
-            results += measure_batch(router, query, tokens, args)
         del router
         gc.collect()
     report = {"environment": environment(args), "results": results}
@@ -256,39 +254,6 @@ def measure_route(router: Router, queries: list[str], embedding: Array, args: ar
             if number >= WARM_UP:
                 times.append(1e3 * (time.perf_counter() - start))
     return {"models": len(router.pool().candidates), "kind": "Router.route", **spread(times)}
-
-
-def measure_batch(router: Router, query: QueryVectors, tokens: Array, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """1,024 queries at once on a GPU: torch's product in chunks, and FAISS where it has a GPU."""
-    candidates, count = router.candidates(), 1024
-    shortlist = Shortlist(candidates, router.network.size.protocols, "auto", router.device)
-    weight = cost_weights(args.dials[1], len(tokens), candidates.cost_range_usd)[1]
-    sample = candidates.take(np.arange(min(1024, len(candidates.facts))))
-    search = search_vectors(query, tokens, weight, tangent_logit(sample, query, tokens, weight))
-    assert shortlist.index is not None
-    short = shortlist.index.reduction.searches(search)[torch.arange(count, device=tokens.device) % len(search)]
-    items = shortlist.index._store.items  # type: ignore[attr-defined]
-    ways: dict[str, Callable[[], Any]] = {
-        "torch product, 1,024 queries": lambda: inner_product_top_k(short, items, TOP)
-    }
-    faiss = find_faiss()
-    if faiss is not None and hasattr(faiss, "StandardGpuResources"):
-        for kind in ("flat", "ivf"):
-            index = Shortlist(candidates, router.network.size.protocols, kind, router.device).index
-            wide = search[torch.arange(count, device=tokens.device) % len(search)]
-            ways[f"FAISS {kind}, 1,024 queries"] = lambda index=index, wide=wide: index.search(wide, TOP)  # type: ignore
-    rows = []
-    for name, run in ways.items():
-        times = []
-        for number in range(30):
-            torch.cuda.synchronize(router.device)
-            start = time.perf_counter()
-            run()
-            torch.cuda.synchronize(router.device)
-            if number >= 10:
-                times.append(1e3 * (time.perf_counter() - start))
-        rows.append({"models": len(candidates.facts), "kind": name, **spread(times)})
-    return rows
 
 
 def environment(args: argparse.Namespace) -> dict[str, Any]:

@@ -119,6 +119,10 @@ class RoutingModule(L.LightningModule):
         """Build the network to the data's sizes, profiles starting from the closed form."""
         if hasattr(self, "network"):
             return
+        with torch.device("cpu"):  # Lightning asks for new tensors on the GPU, but the data lies here; it moves all later
+            self._build()
+
+    def _build(self) -> None:
         data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         if not self.options.freeze_encoder:
             self.encoder = data.encoder
