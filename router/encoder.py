@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from router import hub
 from router.errors import CheckpointError
+from router.packed_bert import PackedBert, fits, moved, pack
 from router.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
 from router.tokenization import QueryTokenizer, ReadsTexts, batches_by_length
 from router.transformer import load_transformer
@@ -43,6 +44,7 @@ class QueryEncoder(ReadsTexts, nn.Module):
         self.tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
         self.layers = pooled_layers(layers, self.depth)
         self.bf16 = False  # multiply in bfloat16 when encoding: for GPUs, and processors that have it
+        self._packed: tuple[object, PackedBert] | None = None  # and of which weights it was made; no part of the state
 
     @property
     def depth(self) -> int:
@@ -110,16 +112,16 @@ class QueryEncoder(ReadsTexts, nn.Module):
 
     def collate(self, ids: Sequence[Sequence[int]], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
         """`input_ids` and `attention_mask`, (B, T) int64 each, padded on the right to the longest."""
-        tensors = [torch.from_numpy(each) for each in self.tokenizer.pad(ids)]
-        if torch.device(device).type == "cuda":  # from pinned memory a copy does not wait for the kernels before it
-            tensors = [each.pin_memory() for each in tensors]
-        input_ids, mask = (each.to(device, non_blocking=True) for each in tensors)
+        input_ids, mask = (moved(torch.from_numpy(each), device) for each in self.tokenizer.pad(ids))
         return input_ids, mask
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        parts = [self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers]
+        return self.joined([self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers])
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Embeddings (B, E) of the pooled layers (B, H) each, of length 1 where the encoder normalises."""
         return torch.cat([F.normalize(part, dim=-1) if self.described.normalize else part for part in parts], dim=-1)
 
     def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
@@ -133,10 +135,13 @@ class QueryEncoder(ReadsTexts, nn.Module):
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
         """Embeddings (B, E) on the encoder's device, in the order of `texts`; dropout is off.
 
-        Batches hold texts of like length, so the last digits may depend on which texts are encoded together.
+        Batches hold texts of like length, so the last digits may depend on which texts are encoded together. With
+        `bf16` a BERT on a GPU is computed by `router.packed_bert`.
         """
         ids = self.tokenize(texts)
         device = next(self.parameters()).device
+        if self.bf16 and fits(self.transformer, device):
+            return self._encode_packed(ids, batch_size, device)
         embeddings = torch.empty(len(ids), self.dimension, device=device)
         training = self.training
         self.eval()
@@ -148,6 +153,23 @@ class QueryEncoder(ReadsTexts, nn.Module):
             if training:
                 self.train()
         return embeddings
+
+    def _encode_packed(self, ids: Sequence[Sequence[int]], batch_size: int, device: torch.device) -> Tensor:
+        """Embeddings (B, E) of token ids by `router.packed_bert`; waits for no batch before it sends the next."""
+        network = self._packed_network()
+        embeddings = torch.empty(len(ids), self.dimension, device=device)
+        with torch.autocast(device.type, enabled=False):  # a caller's would mix float32 in
+            for rows in batches_by_length(ids, batch_size):
+                pooled = network(pack([ids[row] for row in rows], device), self.layers, self.described.pooling)
+                embeddings[moved(torch.tensor(rows), device)] = self.joined(pooled)
+        return embeddings
+
+    def _packed_network(self) -> PackedBert:
+        """The transformer's copy in bfloat16, made anew where a weight was moved, replaced or written to since."""
+        stamp = [(weight.data_ptr(), weight._version, weight.device) for weight in self.transformer.parameters()]
+        if self._packed is None or self._packed[0] != stamp:
+            self._packed = stamp, PackedBert(self.transformer)  # type: ignore[arg-type]  # of a Bert alone, see `fits`
+        return self._packed[1]
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""`scripts/bench_peers.py`, `bench_training.py` and `bench_encoder.py` once as commands; no time is judged."""
+"""Four of `scripts/bench_*.py` once as commands: peers, training, encoder, throughput; no time is judged."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import bench_encoder  # noqa: E402
 import bench_peers  # noqa: E402
 
 
@@ -39,10 +40,40 @@ def test_training_steps_are_timed_after_those_that_warm_up(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir() if each.suffix != ".npy") == ["data"]
 
 
-def test_the_encoder_is_measured_in_each_precision_with_its_share_of_the_peak(tiny_router):
+def test_the_encoder_is_measured_in_each_way_with_its_shares_of_peak_and_roofline(tiny_router):
     command = [sys.executable, SCRIPTS / "bench_encoder.py", "--checkpoint", tiny_router, "--tokens", "5"]
     command += ["--batches", "2", "3", "--repeats", "1", "--peak-tflops", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = json.loads(done.stdout)["rows"]
-    assert [(row["batch"], row["precision"]) for row in rows] == [(2, "bf16"), (2, "fp32"), (3, "bf16"), (3, "fp32")]
-    assert all(row["of_peak"] == row["tflops"] > 0 for row in rows)
+    runs = [("bf16", "eager"), ("bf16", "packed"), ("bf16", "packed, fused gelu"), ("fp32", "eager")]
+    assert [(row["batch"], row["precision"], row["run"]) for row in rows] == [(b, *run) for b in (2, 3) for run in runs]
+    assert all(row["of_peak"] == row["tflops"] > 0 and row["cosine"] > 0.999 for row in rows)
+    assert all(("of_roofline" in row) == (row["precision"] == "bf16") for row in rows)
+    assert len(done.stderr.strip().splitlines()) == 2 + 2 + len(rows)
+
+
+def test_ways_that_give_other_embeddings_or_fail_keep_their_rows_and_end_with_one(tiny_router, monkeypatch, capsys):
+    def failing(network, packed, wanted, pooling):
+        if network.fused_gelu:
+            raise RuntimeError("no such kernel")
+        return [-each for each in computing(network, packed, wanted, pooling)]
+
+    computing = bench_encoder.PackedBert.__call__
+    monkeypatch.setattr(bench_encoder.PackedBert, "__call__", failing)
+    arguments = ["--checkpoint", str(tiny_router), "--tokens", "5", "--batches", "2", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", ["bench_encoder.py", *arguments, "--precisions", "bf16"])
+    assert bench_encoder.main() == 1
+    eager, wrong, failed = json.loads(capsys.readouterr().out)["rows"]
+    assert not eager["wrong"] and wrong["wrong"] and wrong["ms"] > 0
+    assert failed["error"] == "RuntimeError: no such kernel"
+
+
+def test_throughput_is_measured_at_the_settings_asked_for_beside_its_limits(tiny_router):
+    command = [sys.executable, SCRIPTS / "bench_throughput.py", "--checkpoint", tiny_router, "--queries", "9"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--settings", "2x3", "4x1"], capture_output=True, text=True, check=True
+    )
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["batch_size"], row["together"]) for row in rows] == [(2, 6), (4, 4)]
+    assert all(row["per_second"] > 0 and row["share_of_tokenisation"] > 0 for row in rows)
+    assert len(done.stderr.splitlines()) == 4
