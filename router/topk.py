@@ -1,7 +1,7 @@
 """The k greatest scores of every query over many candidates, without ever holding all scores of a batch.
 
-Candidates are scored a chunk at a time, on any device; of each chunk only the best survive. Inner products on a GPU
-take two passes: the maxima of groups of neighbours, then the members of the best groups. Ties go to either.
+Candidates are scored a chunk at a time, on any device; of each chunk only the best survive. Inner products on a GPU go
+by `router.gpu_topk`. Ties go to either.
 Axes: B queries, M candidates, k results.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 from router.arrays import Array, concat, is_tensor, largest, like, namespace, take_columns
 
 SCORES_AT_ONCE = 1 << 23  # 32 MiB of float32: stays in the cache of a large GPU; on a CPU no smaller chunk was faster
-SLACK = 8  # groups read besides the k best, since a GPU's first pass rounds: close ones may change places
 GROUP = 32  # neighbours that are compared by their greatest first: the k best lie in the k best groups
 
 
@@ -51,33 +50,15 @@ def inner_product_top_k(query: Array, items: Array, k: int, admitted: Array | No
     `admitted` (M,) masks the items that may be named.
     """
     if is_tensor(query) and query.device.type == "cuda" and len(items):
-        return in_two_passes(query, items, k, admitted)
+        from router.gpu_topk import best_products  # of torch, which is loaded: a tensor was given
+
+        return best_products(query, items, k, admitted)
 
     def score(start: int, stop: int) -> Array:
         product = query @ items[start:stop].T
         return product if admitted is None else only(product, admitted[start:stop])
 
     return top_k(score, len(items), k, len(query))
-
-
-def in_two_passes(query: Array, items: Array, k: int, admitted: Array | None = None) -> tuple[Array, Array]:
-    """What `inner_product_top_k` gives, for tensors: a rounded look at all items, an exact one at the best groups."""
-    from router import group_maxima  # of torch, which is loaded: a tensor was given
-
-    size, count = group_maxima.GROUP, len(items)
-    maxima = group_maxima.group_maxima(query, items, admitted)
-    groups = largest(maxima, min(k + SLACK, maxima.shape[1]))[1]
-    rows = (groups[:, :, None] * size + like(np.arange(size), groups)).reshape(len(query), -1)
-    held = rows.clamp(max=count - 1)
-    scores = (items[held] @ query[:, :, None])[:, :, 0]
-    missing = rows >= count if admitted is None else (rows >= count) | ~admitted[held]
-    values, rows = _keep(scores.masked_fill(missing, -np.inf), rows, k)
-    rows = rows.masked_fill(values == -np.inf, -1)
-    short = k - values.shape[1]
-    if short > 0:
-        values = concat([values, values.new_full((len(query), short), -np.inf)], axis=1)
-        rows = concat([rows, rows.new_full((len(query), short), -1)], axis=1)
-    return values, rows
 
 
 def only(scores: Array, admitted: Array) -> Array:

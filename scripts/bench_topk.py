@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from router import Router, group_maxima
+from router import Router, gpu_topk
 from router.arrays import like
 from router.index import CandidateIndex
 from router.index_kinds import find_faiss
 from router.linearised import item_vectors, search_vectors, tangent_logit
 from router.policy import cost_weights
 from router.scoring import CHARS_PER_TOKEN
-from router.topk import in_two_passes, top_k
+from router.topk import top_k
 from train.large_pools import large_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,14 +80,14 @@ def chunked(query: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
 
 def two_passes(query: Tensor, items: Tensor, group: int, precision: str | None) -> tuple[Tensor, Tensor]:
     """With groups of so many; without a precision by torch alone."""
-    before = group_maxima.GROUP, group_maxima.PRECISION, group_maxima.HAS_TRITON
-    group_maxima.GROUP, group_maxima.HAS_TRITON = group, precision is not None
-    group_maxima.PRECISION = precision or before[1]
+    before = gpu_topk.GROUP, gpu_topk.PRECISION, gpu_topk.HAS_TRITON
+    gpu_topk.GROUP, gpu_topk.HAS_TRITON = group, precision is not None
+    gpu_topk.PRECISION = precision or before[1]
     try:
-        found: tuple[Tensor, Tensor] = in_two_passes(query, items, TOP)
+        found: tuple[Tensor, Tensor] = gpu_topk.best_products(query, items, TOP)
         return found
     finally:
-        group_maxima.GROUP, group_maxima.PRECISION, group_maxima.HAS_TRITON = before
+        gpu_topk.GROUP, gpu_topk.PRECISION, gpu_topk.HAS_TRITON = before
 
 
 def faiss_way(query: Tensor, items: Tensor, device: torch.device) -> Callable[[], Any] | None:
@@ -109,7 +109,7 @@ def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     ways: dict[str, Callable[[], Any]] = {"chunks, float32": partial(chunked, query, items)}
     for group in args.groups:
         ways[f"two passes, torch, groups of {group}"] = partial(two_passes, query, items, group, None)
-        if group_maxima.HAS_TRITON and device.type == "cuda":
+        if gpu_topk.HAS_TRITON and device.type == "cuda":
             for precision in ("tf32", "tf32x3"):
                 name = f"two passes, {precision} kernel, groups of {group}"
                 ways[name] = partial(two_passes, query, items, group, precision)

@@ -25,7 +25,7 @@ LAYERS = (
     ("scoring", "query_vectors", "heads_graph", "learned_profiles", "served_network", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
-    ("topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
+    ("gpu_topk", "topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
     ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
     ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
     ("gathered_pools", "request", "routing"),

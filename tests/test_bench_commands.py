@@ -77,3 +77,12 @@ def test_throughput_is_measured_at_the_settings_asked_for_beside_its_limits(tiny
     assert [(row["batch_size"], row["together"]) for row in rows] == [(2, 6), (4, 4)]
     assert all(row["per_second"] > 0 and row["share_of_tokenisation"] > 0 for row in rows)
     assert len(done.stderr.splitlines()) == 4
+
+
+def test_the_best_of_a_large_pool_are_held_against_the_exact_ones(planted_checkpoint):
+    command = [sys.executable, SCRIPTS / "bench_topk.py", "--checkpoint", planted_checkpoint[1], "--sizes", "700"]
+    command += ["--queries", "9", "--groups", "16", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["way"] for row in rows] == ["chunks, float32", "two passes, torch, groups of 16"]
+    assert all(row["right"] and row["same_rows"] == 1 and row["ms"] > 0 for row in rows)

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import Strategy
 from safetensors.torch import load_file
 
 from router import Router
@@ -195,6 +196,13 @@ def test_another_seed_ends_elsewhere(config):
         )
         ends.append(weights(run)["heads.trunk.0.weight"])
     assert not torch.equal(*ends)
+
+
+def test_a_network_is_built_beside_its_data_wherever_lightning_wants_new_tensors(config, monkeypatch):
+    """As on a GPU, where data and a network half built there did not go together."""
+    monkeypatch.setattr(Strategy, "tensor_init_context", lambda self, empty_init=None: torch.device("meta"))
+    file, _ = config()
+    assert cli.main(["fit", "--config", str(file), "--trainer.max_epochs", "1"]) == 0
 
 
 def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):

@@ -1,21 +1,25 @@
-"""The greatest inner product of each group of neighbouring items, for every query, on a GPU: one kernel (Triton).
+"""The k greatest inner products of each query on a GPU, in two passes.
 
-A product and its maxima in one go: of B x M scores only one in GROUP ever leaves the chip. Scores are rounded as the
-tensor cores round (TF32, about three decimal digits), so they tell where to look, not who is best. Without Triton the
-same in torch, a chunk at a time. Axes: B queries, M items, J columns, G groups.
+The first gives the greatest product of each group of neighbouring items: by one kernel (Triton), so that of B x M
+products only one in GROUP leaves the chip; without Triton by torch, a chunk at a time. Its products are rounded as the
+tensor cores round (TF32, about three decimal digits): they tell where to look, not who is best. The second pass scores
+the members of the best groups in full precision. Axes: B queries, M items, J columns, G groups, k results.
 """
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-GROUP = 64  # items of a group: fewer would leave more maxima to sort, more would leave more items to score again
-SCORES_AT_ONCE = 1 << 25  # of a chunk, without Triton: 128 MiB
+GROUP = 64  # items of a group: of fewer there are more maxima to sort, of more there is more to score again
+SLACK = 8  # groups read besides the k best: the first pass rounds, so that close ones may change places
+NUMBERS_AT_ONCE = 1 << 28  # of items gathered in the second pass: 1 GiB
+SCORES_AT_ONCE = 1 << 25  # of a chunk of the first, without Triton: 128 MiB
 BLOCK_QUERIES, BLOCK_ITEMS, BLOCK_COLUMNS = 128, 128, 64  # of a tile of the product
+MOST_ITEMS = 65535 * BLOCK_ITEMS  # that the kernel's grid has room for
 WARPS = 8
 PRECISION = "tf32"  # of the kernel's products: "tf32", or "tf32x3", which is nearly float32's
 HAS_TRITON = find_spec("triton") is not None
@@ -62,12 +66,38 @@ if HAS_TRITON:
         tl.store(maxima + place, best, (row < queries)[:, None] & (group < groups)[None, :])
 
 
+def best_products(query: Tensor, items: Tensor, k: int, admitted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Values and rows (B, k), best first, of the greatest products of `query` (B, J) with `items` (M, J), M >= 1.
+
+    `admitted` (M,) masks the items that may be named. Where fewer than k may, the value is -inf and the row -1.
+    """
+    maxima = group_maxima(query, items, admitted)
+    groups = maxima.topk(min(k + SLACK, maxima.shape[1]), dim=1).indices
+    members = torch.arange(GROUP, device=groups.device)
+    rows = (groups[:, :, None] * GROUP + members).flatten(1)
+    at_once = max(NUMBERS_AT_ONCE // max(rows.shape[1] * items.shape[1], 1), 1)
+    parts = zip(query.split(at_once), rows.split(at_once), strict=True)
+    found = [_best_of(part, items, its_rows, k, admitted) for part, its_rows in parts]
+    return torch.cat([values for values, _ in found]), torch.cat([rows for _, rows in found])
+
+
+def _best_of(query: Tensor, items: Tensor, rows: Tensor, k: int, admitted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The k best (B, k) of the items at `rows` (B, N); a row beyond the last item is none."""
+    held = rows.clamp(max=len(items) - 1)
+    scores = (items[held] @ query[:, :, None])[:, :, 0]
+    missing = rows >= len(items) if admitted is None else (rows >= len(items)) | ~admitted[held]
+    values, at = scores.masked_fill(missing, -torch.inf).topk(min(k, scores.shape[1]), dim=1)
+    chosen = rows.gather(1, at).masked_fill(values == -torch.inf, -1)
+    short = (0, k - values.shape[1])
+    return F.pad(values, short, value=-torch.inf), F.pad(chosen, short, value=-1)
+
+
 def group_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -> Tensor:
     """The greatest product (B, G) of each query (B, J) with each GROUP of `items` (M, J) in a row; -inf for none.
 
-    `admitted` (M,) masks items. In float32 on a GPU scores are rounded to TF32.
+    `admitted` (M,) masks items. In float32 on a GPU products are rounded to TF32.
     """
-    fused = HAS_TRITON and query.dtype == torch.float32
+    fused = HAS_TRITON and query.dtype == torch.float32 and len(items) <= MOST_ITEMS
     return (fused_maxima if fused else chunked_maxima)(query, items, admitted)
 
 
