@@ -119,7 +119,7 @@ class RoutingModule(L.LightningModule):
         """Build the network to the data's sizes, profiles starting from the closed form."""
         if hasattr(self, "network"):
             return
-        with torch.device("cpu"):  # where the data lies; Lightning, which asks for new tensors on the GPU, moves all later
+        with torch.device("cpu"):  # beside the data; Lightning asks for the GPU, and moves all there later
             self._build()
 
     def _build(self) -> None:
