@@ -140,9 +140,9 @@ def chunked_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None)
             if admitted is not None:
                 scores.masked_fill_(~admitted[start : start + chunk], -torch.inf)
             whole, first = scores.shape[1] // GROUP, start // GROUP
-            part = scores[:, : whole * GROUP].unflatten(1, (whole, GROUP)) if whole else None
-            if part is not None:
-                maxima[:, first : first + whole] = part.amax(2)
+            if whole:
+                groups_of = scores[:, : whole * GROUP].unflatten(1, (whole, GROUP))
+                maxima[:, first : first + whole] = groups_of.amax(2)
             if whole * GROUP < scores.shape[1]:
                 maxima[:, first + whole] = scores[:, whole * GROUP :].amax(1)
     finally:
