@@ -25,8 +25,8 @@ PRECISION = "tf32"  # of the kernel's products: "tf32", or "tf32x3", which is ne
 HAS_TRITON = find_spec("triton") is not None
 
 if HAS_TRITON:
-    import triton  # type: ignore[import-not-found, unused-ignore]
-    import triton.language as tl  # type: ignore[import-not-found, unused-ignore]
+    import triton
+    import triton.language as tl
 
     @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
     def _kernel(  # type: ignore[no-untyped-def]
