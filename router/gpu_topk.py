@@ -1,9 +1,11 @@
 """The k greatest inner products of each query on a GPU, in two passes.
 
 The first gives the greatest product of each group of neighbouring items: by one kernel (Triton), so that of B x M
-products only one in GROUP leaves the chip; without Triton by torch, a chunk at a time. Its products are rounded as the
-tensor cores round (TF32, about three decimal digits): they tell where to look, not who is best. The second pass scores
-the members of the best groups in full precision. Axes: B queries, M items, J columns, G groups, k results.
+products only one in GROUP leaves the chip; without Triton by torch, a chunk at a time. The kernel's products are
+rounded as the tensor cores round (TF32, about three decimal digits): they tell where to look, not who is best. The
+second pass scores the members of the best groups in float32, as torch is set to multiply it. Where more than SLACK
+groups hold items that differ by less than TF32 can tell, items as good as the best to within that rounding may be named
+in their place. Axes: B queries, M items, J columns, G groups, k results.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def _best_of(query: Tensor, items: Tensor, rows: Tensor, k: int, admitted: Tenso
 def group_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -> Tensor:
     """The greatest product (B, G) of each query (B, J) with each GROUP of `items` (M, J) in a row; -inf for none.
 
-    `admitted` (M,) masks items. In float32 on a GPU products are rounded to TF32.
+    `admitted` (M,) masks items.
     """
     fused = HAS_TRITON and query.dtype == torch.float32 and len(items) <= MOST_ITEMS
     return (fused_maxima if fused else chunked_maxima)(query, items, admitted)
@@ -106,7 +108,7 @@ def fused_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -
     groups = -(-len(items) // GROUP)
     maxima = query.new_empty(len(query), groups)
     grid = -(-len(query) // BLOCK_QUERIES), -(-len(items) // BLOCK_ITEMS)
-    mask = items if admitted is None else admitted.to(torch.int8)
+    mask = items if admitted is None else admitted.to(torch.int8)  # without a mask any pointer, which is not read
     _kernel[grid](
         query.contiguous(),
         items.contiguous(),
@@ -128,23 +130,14 @@ def fused_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -
 
 
 def chunked_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -> Tensor:
-    """See `group_maxima`; by torch alone, a chunk of products at a time."""
-    groups = -(-len(items) // GROUP)
-    maxima = query.new_full((len(query), groups), -torch.inf)
+    """See `group_maxima`; by torch alone, a chunk of products at a time, in the precision that torch is set to."""
     chunk = max(SCORES_AT_ONCE // max(len(query), 1) // GROUP, 1) * GROUP
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        for start in range(0, len(items), chunk):
-            scores = query @ items[start : start + chunk].T
-            if admitted is not None:
-                scores.masked_fill_(~admitted[start : start + chunk], -torch.inf)
-            whole, first = scores.shape[1] // GROUP, start // GROUP
-            if whole:
-                groups_of = scores[:, : whole * GROUP].unflatten(1, (whole, GROUP))
-                maxima[:, first : first + whole] = groups_of.amax(2)
-            if whole * GROUP < scores.shape[1]:
-                maxima[:, first + whole] = scores[:, whole * GROUP :].amax(1)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-    return maxima
+    maxima = []
+    for start in range(0, len(items), chunk):
+        scores = query @ items[start : start + chunk].T
+        if admitted is not None:
+            scores.masked_fill_(~admitted[start : start + chunk], -torch.inf)
+        if rest := -scores.shape[1] % GROUP:  # the last group is not full
+            scores = F.pad(scores, (0, rest), value=-torch.inf)
+        maxima.append(scores.unflatten(1, (-1, GROUP)).amax(2))
+    return torch.cat(maxima, dim=1)

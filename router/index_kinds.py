@@ -60,7 +60,7 @@ class Store(Protocol):
 
 
 class Product:
-    """All inner products, a chunk at a time: in numpy on the CPU, in torch on any other device."""
+    """All inner products (`router.topk`): in numpy on the CPU, in torch on any other device."""
 
     def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
         self.items, self.ids = _on(short, device), _on(ids, device)

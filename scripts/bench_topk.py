@@ -12,7 +12,6 @@ import argparse
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_encoder import seconds
 from torch import Tensor
 
 from router import Router, gpu_topk
@@ -36,7 +36,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TOP = 8
 DIALS = (0.0, 3.0, 5.0, 8.0)
 TOLERANCE = 1e-5  # of the greatest score: what float32 may differ by
-WARM_UP = 5
 
 
 def vectors(size: int, queries: int, checkpoint: str) -> tuple[Tensor, Tensor]:
@@ -140,16 +139,9 @@ def judged(seen: Tensor, at: Tensor, values: Tensor, rows: Tensor) -> dict[str, 
 
 def timed(run: Callable[[], Any], device: torch.device, repeats: int) -> dict[str, float]:
     """Milliseconds of a run."""
-    times = []
-    for number in range(WARM_UP + repeats):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if number >= WARM_UP:
-            times.append(1e3 * (time.perf_counter() - start))
+    times = seconds(run, device, repeats)
     low, middle, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
-    return {"ms": middle, "p10": low, "p90": high}
+    return {"ms": 1e3 * middle, "p10": 1e3 * low, "p90": 1e3 * high}
 
 
 def main() -> int:

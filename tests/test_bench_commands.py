@@ -1,4 +1,4 @@
-"""Four of `scripts/bench_*.py` once as commands: peers, training, encoder, throughput; no time is judged."""
+"""`scripts/bench_*.py` once as commands: peers, training, encoder, throughput, topk; no time is judged."""
 
 import json
 import subprocess

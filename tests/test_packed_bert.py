@@ -1,3 +1,5 @@
+"""A packed text must be read as the padded network reads it alone, whatever stands beside it."""
+
 from __future__ import annotations
 
 import copy

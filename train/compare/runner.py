@@ -72,13 +72,12 @@ def _unfinished(job: Job, place: Workplace) -> Job:
 
 def _embed(place: Workplace, pending: list[Job]) -> None:
     """Compute what several processes would else compute at once; it stays in the cache of embeddings."""
-    for config in dict.fromkeys(job.config for job in pending):
-        if config is None:
-            _ = place.embedding
-            continue
+    if any(job.config is None for job in pending):
+        _ = place.embedding
+    for config in dict.fromkeys(job.config for job in pending if job.config):
         tuning = place.settings.tuned.get(config)
         settings = ours.read_config(tuning.config if tuning else config)
-        if ours.is_frozen(settings) or settings["data"].get("weak_label_weight"):
+        if ours.is_frozen(settings) or settings["data"].get("weak_label_weight"):  # whose teacher reads them
             ours.cached_encoder(settings, place.texts, place.settings.cache)
 
 
