@@ -2,10 +2,11 @@
 
 The bare forward of the checkpoint's encoder, token ids to embeddings, on batches of texts of one length: padded under
 autocast (`eager`), packed in bfloat16 (`packed`, see `router.packed_bert`), with GELU within the product before it
-(`packed, fused gelu`), replayed as a CUDA graph (`graph`) and compiled (--compile). Each way is first checked against
-the float32 module; one that errs or differs keeps its row, and the command ends with 1. Operations are those of the
-matrix products. 989 TFLOP/s and 4.8 TB/s are the H200's by its datasheet; what the machine gives is measured beside.
-Prints JSON, and on stderr a Markdown table.
+(`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU), replayed as a
+CUDA graph (`graph`) and compiled (--compile). Each way is first checked against the float32 module; one that errs or
+differs keeps its row, and the command ends with 1. Operations are those of the matrix products. 989 TFLOP/s and 4.8
+TB/s are the H200's by its datasheet; what the machine gives is measured beside. Prints JSON, and on stderr a Markdown
+table.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from router.encoder import QueryEncoder
+from router.gpu_norm import torch_layer_norm
 from router.packed_bert import Packed, PackedBert, pack
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -139,6 +141,8 @@ def ways(
     embeds: dict[str, Callable[[Packed], Tensor]] = {}
     if precision == "bf16":
         embeds = {"packed": packed_embedding(encoder), "packed, fused gelu": packed_embedding(encoder, fused_gelu=True)}
+        if device.type == "cuda":
+            embeds["packed, torch norm"] = packed_embedding(encoder, norm=torch_layer_norm)
     found |= {name: partial(packed, embed) for name, embed in embeds.items()}
     if device.type == "cuda":
         found |= {f"{name}, graph": partial(replayed, embed) for name, embed in embeds.items()}
@@ -150,9 +154,9 @@ def ways(
     return found
 
 
-def packed_embedding(encoder: QueryEncoder, fused_gelu: bool = False) -> Callable[[Packed], Tensor]:
-    """Texts laid end to end to embeddings (B, E), by a copy of the encoder's transformer."""
-    network = PackedBert(encoder.transformer, fused_gelu=fused_gelu)  # type: ignore[arg-type]  # a Bert, as shipped
+def packed_embedding(encoder: QueryEncoder, **options: Any) -> Callable[[Packed], Tensor]:
+    """Texts laid end to end to embeddings (B, E), by a `PackedBert` of the encoder's transformer with these options."""
+    network = PackedBert(encoder.transformer, **options)  # type: ignore[arg-type]  # a Bert, as shipped
     return lambda packed: encoder.joined(network(packed, encoder.layers, encoder.described.pooling))
 
 

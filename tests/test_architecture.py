@@ -20,7 +20,8 @@ REPOSITORY = Path(__file__).parents[1]
 LAYERS = (
     ("errors", "arrays"),
     ("taxonomy", "profiles", "strict_yaml", "whole_file", "hub"),
-    ("sentence_folder", "spelling", "tokenization", "bert_config", "bert", "packed_bert", "transformer", "encoder"),
+    ("sentence_folder", "spelling", "tokenization", "bert_config"),
+    ("bert", "gpu_norm", "packed_bert", "transformer", "encoder"),
     ("stored_weights", "quantization", "onnx_format", "onnx_session", "bert_graph", "onnx_encoder", "backend"),
     ("scoring", "query_vectors", "heads_graph", "learned_profiles", "served_network", "prototypes", "network", "guard"),
     ("calibration", "closed_form", "budget"),

@@ -1,0 +1,60 @@
+"""LayerNorm of short rows on a GPU: a Triton kernel in which one warp holds several whole rows in its registers.
+
+Torch's takes a block of threads for each row, which on MiniLM's rows of 384 numbers costs four times what their bytes
+do (docs/performance.md). Where Triton is missing torch's is used. Axes: N rows, E numbers of a row.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+HELD = 2048  # numbers, 64 of each thread: four rows of 384, which are padded to 512. Compiled for sm_90: 96 registers
+HAS_TRITON = find_spec("triton") is not None
+
+if HAS_TRITON:
+    import triton
+    import triton.language as tl
+
+    @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
+    def _kernel(  # type: ignore[no-untyped-def]
+        hidden, weight, bias, result, rows, eps, SIZE: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr
+    ):
+        """One tile of ROWS whole rows, computed in float32."""
+        row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+        column = tl.arange(0, PADDED)
+        known = column < SIZE
+        held = (row < rows)[:, None] & known[None, :]
+        place = row[:, None] * SIZE + column[None, :]
+        value = tl.load(hidden + place, held, 0.0).to(tl.float32)
+        centred = tl.where(held, value - tl.sum(value, axis=1)[:, None] / SIZE, 0.0)
+        scale = tl.rsqrt(tl.sum(centred * centred, axis=1) / SIZE + eps)
+        slope = tl.load(weight + column, known, 0.0).to(tl.float32)
+        shift = tl.load(bias + column, known, 0.0).to(tl.float32)
+        normalised = centred * scale[:, None] * slope[None, :] + shift[None, :]
+        tl.store(result + place, normalised.to(result.dtype.element_ty), held)
+
+
+def layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm (1607.06450) of the rows of `hidden` (N, E), by `weight` and `bias` (E,), in the dtype of `hidden`."""
+    fused = HAS_TRITON and hidden.device.type == "cuda" and hidden.shape[1] <= HELD
+    return (fused_layer_norm if fused else torch_layer_norm)(hidden, weight, bias, eps)
+
+
+def torch_layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """See `layer_norm`; by torch."""
+    return F.layer_norm(hidden, hidden.shape[1:], weight, bias, eps)
+
+
+def fused_layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """See `layer_norm`; by the kernel, for E of at most HELD."""
+    rows, size = hidden.shape
+    result = torch.empty_like(hidden, memory_format=torch.contiguous_format)
+    padded = triton.next_power_of_2(size)
+    at_once = HELD // padded
+    grid = (-(-rows // at_once),)
+    _kernel[grid](hidden.contiguous(), weight, bias, result, rows, eps, size, padded, at_once, num_warps=1)
+    return result
