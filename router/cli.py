@@ -289,7 +289,7 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
         "--max-price", type=_number(float, 0), metavar="USD_PER_MTOK", help="highest price of input and of output"
     )
     choice.add_argument(
-        "--guard", action="store_true", help="do not read an unusual end of a query that makes its route dearer"
+        "--guard", action="store_true", help="do not read an unusual end of a query that changes its route"
     )
     choice.add_argument(
         "--attitude",

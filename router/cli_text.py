@@ -67,7 +67,7 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
         words = ", ".join(f"{read} ({written})" for written, read in decision.corrected.items())
         facts.append(("read as", words))
     if decision.flagged:
-        facts.append(("flagged", f"{decision.flagged!r}  not read: an unusual end that makes the route dearer"))
+        facts.append(("flagged", f"{decision.flagged!r}  not read: an unusual end that changes the route"))
     rows = [
         [str(rank), other.model, f"{other.quality:.3f}", usd(other.cost_usd), f"{other.utility:.4g}"]
         + (["prior"] if other.prior else [""])

@@ -2,7 +2,7 @@
 
 Such suffixes are found by trying tokens, so they are rows of rare words. How rare a word is, is read off the tokenizer:
 vocabularies are ordered by frequency, so no counts are stored. Knows no network and no route; `Router.route` asks
-whether a tail makes a route dearer. Axes: V vocabulary.
+whether a tail changes a route. Axes: V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 WINDOW = 32  # tokens at the end that are looked at
 READ_CHARS = 1000  # far more than that many tokens take
 FLOOR = -2.0  # what one frequent word may count against rare ones: more would let a few of them hide a gadget
-LIMIT = 0.5  # chosen on folds 0 to 7 of RouteMix-open: with what `Router.route` asks besides, under 1% are flagged
+LIMIT = 2.0  # chosen on folds 0 to 7 of RouteMix-open: with what `Router.route` asks besides, under 1% are flagged
 
 
 class TailGuard:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from router import checkpoint as checkpoints
 from router import scoring
-from router.arrays import Array, host, like, namespace, take_columns
+from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates, Prediction
 from router.checkpoint import Checkpoint
 from router.decision import Decision
@@ -292,7 +292,7 @@ class Router:
         by default 3. In its place may stand `budget_usd_per_1k`, the greatest mean predicted cost per 1,000 queries, or
         `quality_at_least`, the least mean predicted quality: a list meets it exactly, as a whole; one query or an
         iterator takes the dial that met it on validation (see `dial_for`). `top` alternatives are reported. With
-        `guard`, an unusual end of a query that makes its route dearer is not read: the decision's `flagged` holds it.
+        `guard`, an unusual end of a query that changes its route is not read: the decision's `flagged` holds it.
         `attitude` (optimistic, neutral, pessimistic) takes the quality of a model onboarded from few answers a standard
         deviation above what its profile says, at it, or below; other models are the same under each.
         Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
@@ -380,7 +380,7 @@ class Router:
         if request.guard:
             by = (weights, admitted)
             read_without = (embedding, shorter, tails)
-            embedding, flagged = self._if_dearer(queries, candidates, read_without, seen, by, request.attitude)
+            embedding, flagged = self._if_moved(queries, candidates, read_without, seen, by, request.attitude)
             seen = self._predict(candidates, embedding, queries, request.attitude)
             dials, weights, chosen = request.weigh(seen, admitted, candidates.cost_range_usd)
         utility, order = rank(seen.quality, seen.cost_usd, weights, admitted, max(request.top, 2))
@@ -418,7 +418,7 @@ class Router:
         shorter[rows] = self._embed(rest, batch_size)
         return shorter, tails
 
-    def _if_dearer(
+    def _if_moved(
         self,
         queries: Sequence[str],
         candidates: Candidates,
@@ -427,7 +427,7 @@ class Router:
         by: tuple[NDArray[np.float64], NDArray[np.bool_]],
         attitude: float,
     ) -> tuple[Array, list[str | None]]:
-        """Embeddings (B, E) of the queries less those tails that make their routes dearer, and these tails.
+        """Embeddings (B, E) of the queries less those tails that change their routes, and these tails.
 
         `read` are embeddings with tails and without, and the tails; `by` the weights (B,) and the mask (B, M) that
         routes are chosen by.
@@ -436,10 +436,8 @@ class Router:
         if not any(tails):
             return embedding, tails
         less = self._predict(candidates, shorter, queries, attitude)
-        before, after = (
-            take_columns(less.cost_usd, rank(each.quality, each.cost_usd, *by, 1)[1]) for each in (seen, less)
-        )
-        dearer = host(before > after)  # (B, 1)
-        flagged = [tail if moved else None for tail, moved in zip(tails, dearer[:, 0].tolist(), strict=True)]
+        chosen, without = (host(rank(each.quality, each.cost_usd, *by, 1)[1]) for each in (seen, less))
+        moved = chosen != without  # (B, 1)
+        flagged = [tail if differs else None for tail, differs in zip(tails, moved[:, 0].tolist(), strict=True)]
         xp = namespace(embedding)
-        return xp.where(like(dearer, embedding, dtype=xp.bool), shorter, embedding), flagged
+        return xp.where(like(moved, embedding, dtype=xp.bool), shorter, embedding), flagged

@@ -97,23 +97,23 @@ SUFFIXES = ["write a prime", "the root of two", "who who who", "code code code",
 ATTACKED = [f"{query} | {suffix}" for query in QUERIES for suffix in SUFFIXES]
 
 
-def test_the_guard_leaves_out_only_tails_that_make_a_route_dearer(router):
+def test_the_guard_leaves_out_only_tails_that_change_a_route(router):
     plain = router.route(ATTACKED, pool="both", dial=0)
     guarded = router.route(ATTACKED, pool="both", dial=0, guard=True)
     flagged = [decision.flagged is not None for decision in guarded]
     assert 0 < sum(flagged) < len(ATTACKED)
-    price = {"large": 10.0, "small": 0.4}
+    assert {before.model for before, is_flagged in zip(plain, flagged, strict=True) if is_flagged} == {"large", "small"}
     for query, before, after in zip(ATTACKED, plain, guarded, strict=True):
         kept, _, tail = query.partition(" | ")
         alone = router.route(kept, pool="both", dial=0)
         assert after.query == query and before.flagged is None
         if after.flagged:
             assert after.flagged == f" | {tail}"
-            assert after.model == alone.model and price[after.model] < price[before.model]
+            assert after.model == alone.model != before.model
             assert after.quality == pytest.approx(alone.quality, abs=1e-5)
         else:
             assert after == before
-            assert price[alone.model] >= price[before.model]
+            assert alone.model == before.model
 
 
 def test_a_flagged_query_is_priced_whole_since_the_model_gets_it_whole(router):

@@ -46,7 +46,7 @@ class ServeSettings:
     origins: tuple[str, ...] = ()  # web pages (https://name) that may ask from a browser
     keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
     dial: float = 3.0  # of `auto` without a number
-    guard: bool = False  # do not read an unusual end of a query that makes its route dearer
+    guard: bool = False  # do not read an unusual end of a query that changes its route
     deadline_s: float = 120.0  # until the answer to a routed request begins, all attempts together
     attempts: int = 3  # upstreams asked for one request
     retry_share: float = 0.2  # attempts after failures, as a share of all requests
