@@ -16,17 +16,16 @@ Knows nothing of what the files mean.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from router import hub
 from router.errors import CheckpointError
 from router.sentence_folder import TOKENIZER, WEIGHTS, read_json
+from router.whole_folder import whole_folder
 
 FORMAT_VERSION = 4
 READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories: one may do without
@@ -128,20 +127,15 @@ def list_files(folder: Path) -> list[str]:
 def replacing(target: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of `target` when the block ends without an error.
 
-    It lies beside `target` under a hidden name. A checkpoint or an empty folder is replaced as a whole; CheckpointError
-    for anything else, which is left alone, and where the disk refuses.
+    A checkpoint or an empty folder is replaced as a whole; CheckpointError for anything else, which is left alone, and
+    where the disk refuses.
     """
-    target = target.resolve()
     _check_replaceable(target)
-    partial = target.with_name(f".{target.name}.{uuid4().hex[:8]}.partial")
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        _swap(target, partial)
+        with whole_folder(target) as partial:
+            yield partial
     except OSError as error:
         raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_replaceable(target: Path) -> None:
@@ -158,20 +152,6 @@ def _check_replaceable(target: Path) -> None:
             f"refusing to replace {target}: it is not empty and is no router checkpoint; choose another folder or "
             f"empty it; {_listing(target)}"
         )
-
-
-def _swap(target: Path, partial: Path) -> None:
-    """Put `partial` where `target` is; a reader finds the old folder, then for an instant none, then the new one."""
-    retired = partial.with_suffix(".replaced")
-    if target.exists():
-        target.rename(retired)
-    try:
-        partial.rename(target)
-    except OSError:
-        if retired.exists():
-            retired.rename(target)
-        raise
-    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _sha256(file: Path) -> str:

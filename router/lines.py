@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from router.decision import SCHEMA_VERSION, Decision
 from router.errors import NoCandidateError, QueryError, RouterError, UsageError
+from router.goal import GOALS
 
 if TYPE_CHECKING:
     from router.routing import Router
@@ -24,7 +25,6 @@ FORMATS = ("txt", "jsonl")
 QUERY_KEYS = ("query", "text")
 MAX_LINE_BYTES = 8_000_000  # no query that may be routed needs more, even with every character escaped
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-GOALS = ("budget_usd_per_1k", "quality_at_least")  # options of `Router.route` that stand in place of a dial
 PER_QUERY = (QueryError, NoCandidateError)  # what `Router.route` may raise about one query of several
 
 

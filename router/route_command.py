@@ -20,7 +20,8 @@ import router as package
 from router.cli_text import decision_lines
 from router.commands import find_checkpoint, load_router, show_progress
 from router.errors import UsageError
-from router.lines import FORMATS, GOALS, RawLine, encode_record, parse_line, read_lines, route_lines
+from router.goal import GOALS
+from router.lines import FORMATS, RawLine, encode_record, parse_line, read_lines, route_lines
 from router.partial_file import PartialFile, check_output, partial_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Each module imports only from those before it. A new file gets its place here, and with it says what it may know.
 LAYERS = (
     ("errors", "arrays"),
-    ("taxonomy", "profiles", "strict_yaml", "whole_file", "hub"),
+    ("taxonomy", "profiles", "strict_yaml", "whole_file", "whole_folder", "hub"),
     ("sentence_folder", "spelling", "tokenization", "bert_config"),
     ("bert", "gpu_norm", "packed_bert", "transformer", "encoder"),
     ("stored_weights", "quantization", "onnx_format", "onnx_session", "bert_graph", "onnx_encoder", "backend"),

@@ -18,9 +18,9 @@ import pandas as pd
 import yaml
 
 from router.errors import RouterError, UsageError
+from train.data_folder import whole_data_folder
 from train.planted_models import MODELS
 from train.planted_world import PlantedWorld, plant
-from train.whole_folder import whole_folder
 
 PROTOCOL = POOL = "planted"
 MARKER = "planted.json"  # tells a planted folder from one that must not be replaced
@@ -40,7 +40,7 @@ def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int
     if target.exists() and not (target / MARKER).is_file() and not (target.is_dir() and not any(target.iterdir())):
         raise UsageError(f"{target} exists and is no planted folder: name a new one, or delete it")
     world = plant(queries, seed)
-    with whole_folder(target) as fresh:
+    with whole_data_folder(target) as fresh:
         _write_files(fresh, world, seed)
     return world
 

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from router.decision import Decision
 from router.errors import RouterError, UsageError
+from router.goal import GOALS
 
 if TYPE_CHECKING:
     from router.routing import RouteOptions, Router
-
-GOALS = ("budget_usd_per_1k", "quality_at_least")  # met by a list as a whole: such a job is never joined with another
 
 
 class QueueFullError(RouterError):

@@ -14,7 +14,7 @@ from router.dataset import read_dataset
 from router.errors import DataError, UsageError
 from train.building.groups import with_folds
 from train.building.part import OUTCOME_COLUMNS, Part
-from train.whole_folder import whole_folder
+from train.data_folder import whole_data_folder
 
 MANIFEST = "manifest.json"  # tells a folder that was built from one that must not be replaced
 PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
@@ -41,7 +41,7 @@ def write_folder(target: Path, parts: list[Part], prices: pd.DataFrame | None, f
     names = [part.name for part in parts]
     if len(set(names)) < len(names):
         raise UsageError(f"two sources are named alike: {sorted({n for n in names if names.count(n) > 1})}")
-    with whole_folder(target) as fresh:
+    with whole_data_folder(target) as fresh:
         manifest = _write_files(fresh, parts, prices)
         read_dataset(fresh)
     return manifest

@@ -23,7 +23,7 @@ from train.asking.client import Client
 from train.asking.options import add_asking_options, cache_path, check_cap, check_keys
 from train.asking.session import closing_line, exit_code, progress, run_session, show
 from train.asking.stream import in_order
-from train.collecting.folder import CollectedFolder, check_folder
+from train.collecting.folder import CollectedFolder, check_folder, collected_folder
 from train.collecting.grading import KINDS
 from train.collecting.judge import Judge
 from train.collecting.plan import USUAL_TOKENS, Plan, make_plan
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         print(closing_line(client, cache), file=sys.stderr)
         return summary
 
-    with CollectedFolder(options.out, raw, protocol, options.annotations) as folder:
+    with collected_folder(options.out, raw, protocol, options.annotations) as folder:
         summary = run_session(cache, options.max_usd, job)
     if not options.quiet:
         print("\n".join(summary.lines(models)))

@@ -6,12 +6,11 @@ Knows the format; neither models nor grades come from here. Memory does not grow
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,6 +20,7 @@ import yaml
 from router.errors import UsageError
 from train.collecting.records import OUTCOMES, QUERIES, TRIALS, outcome_records, own_pool, trial_record
 from train.collecting.trials import Missing, Trial
+from train.data_folder import whole_data_folder
 
 MARKER = "collected.json"  # tells a collected folder from one that must not be replaced
 ROWS = 2_000  # written at a time
@@ -34,25 +34,33 @@ def check_folder(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out}: there is no folder {out.absolute().parent}")
 
 
+@contextmanager
+def collected_folder(
+    out: Path, pool: Mapping[str, Any], protocol: str, annotations: Path | None
+) -> Iterator[CollectedFolder]:
+    """What takes queries one after the other; leaving without an exception makes the folder `out`.
+
+    `pool`: the plain values of a pool file, whose entries' ids are the models' names here.
+    """
+    with whole_data_folder(out) as fresh:
+        folder = CollectedFolder(fresh, pool, protocol, annotations)
+        with closing(folder):
+            yield folder
+        folder.write_rest()
+
+
 class CollectedFolder:
-    """Context manager: write queries one after the other; leaving it without an exception makes the folder."""
+    """The files of a data folder while it is filled; made by `collected_folder`."""
 
-    def __init__(self, out: Path, pool: Mapping[str, Any], protocol: str, annotations: Path | None) -> None:
-        """`pool`: the plain values of a pool file, whose entries' ids are the models' names here."""
-        self.out, self.pool, self.protocol, self.annotations = out.absolute(), pool, protocol, annotations
-        self.fresh = self.out.with_name(f".{self.out.name}.new")
+    def __init__(self, fresh: Path, pool: Mapping[str, Any], protocol: str, annotations: Path | None) -> None:
+        self.fresh, self.pool, self.protocol, self.annotations = fresh, pool, protocol, annotations
         self.missing = 0
-
-    def __enter__(self) -> Self:
-        shutil.rmtree(self.fresh, ignore_errors=True)
-        self.fresh.mkdir(parents=True)
         self.tables = {
-            "queries": _Table(self.fresh / "queries.parquet", QUERIES),
-            "outcomes": _Table(self.fresh / "outcomes.parquet", OUTCOMES),
-            "trials": _Table(self.fresh / "trials.parquet", TRIALS),
+            "queries": _Table(fresh / "queries.parquet", QUERIES),
+            "outcomes": _Table(fresh / "outcomes.parquet", OUTCOMES),
+            "trials": _Table(fresh / "trials.parquet", TRIALS),
         }
-        self.failures = (self.fresh / "missing.jsonl").open("w", encoding="utf-8")
-        return self
+        self.failures = (fresh / "missing.jsonl").open("w", encoding="utf-8")
 
     def write(self, query: Mapping[str, Any], results: Sequence[Trial | Missing]) -> None:
         """One query with all that was got on it."""
@@ -66,20 +74,14 @@ class CollectedFolder:
                 about = {"query_id": query_id, "model": each.model, "trial": each.number, "problem": each.problem}
                 self.failures.write(json.dumps(about, ensure_ascii=False) + "\n")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            for table in self.tables.values():
-                table.close()
-            self.failures.close()
-            if kind is None:
-                self._write_rest()
-                self._put_in_place()
-        finally:
-            shutil.rmtree(self.fresh, ignore_errors=True)
+    def close(self) -> None:
+        """End the files that grew with the queries."""
+        for table in self.tables.values():
+            table.close()
+        self.failures.close()
 
-    def _write_rest(self) -> None:
+    def write_rest(self) -> None:
+        """The other files, when all queries are written."""
         prices = ("input_usd_per_mtok", "output_usd_per_mtok")
         models = [{"model": entry["id"]} | {name: entry[name] for name in prices} for entry in self.pool["models"]]
         pd.DataFrame(models).to_csv(self.fresh / "models.csv", index=False)
@@ -90,14 +92,6 @@ class CollectedFolder:
             (self.fresh / "missing.jsonl").unlink()
         about = {"pool": self.pool["name"], "protocol": self.protocol, "missing": self.missing}
         (self.fresh / MARKER).write_text(json.dumps(about) + "\n", encoding="utf-8")
-
-    def _put_in_place(self) -> None:
-        old = self.out.with_name(f".{self.out.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.out.exists():
-            os.replace(self.out, old)
-        os.replace(self.fresh, self.out)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 class _Table:

@@ -1,0 +1,20 @@
+"""A data folder (docs/data.md) that appears whole or not at all, for all commands that write one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from router.errors import UsageError
+from router.whole_folder import whole_folder
+
+
+@contextmanager
+def whole_data_folder(target: Path) -> Iterator[Path]:
+    """See `whole_folder`; UsageError where `target` cannot be written."""
+    try:
+        with whole_folder(target) as fresh:
+            yield fresh
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error}; name a folder that can be written") from error
