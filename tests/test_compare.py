@@ -1,5 +1,6 @@
 """A tiny planted comparison from its YAML to its report, resumed, and with a training of ours."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from train.compare.settings import read_settings
 from train.compare.tally import select
 from train.compare.tracking import summary
 from train.compare.workplace import open_workplace
+from train.experiments.told_answers import TOLD
 from train.planted import write_planted
 
 QUERIES = 260
@@ -102,6 +104,22 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
     assert len(list((out / "figures").glob("*.png"))) == 5
     assert all(picture.stat().st_size > 5000 for picture in (out / "figures").glob("*.png"))
     assert not (tmp_path / "runs").exists()  # ours wrote under OUT alone
+
+
+def test_the_ceiling_is_told_of_a_finished_comparison(comparison, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    file, _ = comparison()
+    asked = ["experiment", "ceiling", "--config", str(file), "--splits", "2", "--json", "ceiling.json"]
+    assert main(asked) == 2 and "run `python -m train compare` with the same --config first" in capsys.readouterr().err
+    assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert main(asked) == 0
+    told = json.loads((tmp_path / "ceiling.json").read_text())["pools"]["planted"]
+    assert list(told) == list(TOLD) and all(len(row["by_part"]) == 2 for row in told.values())
+    assert all(row["oracle"] > row["quality"] for row in told.values())
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(TOLD)
+    file, _ = comparison(rotations=[0])
+    assert main(asked) == 2 and "needs two rotations or more" in capsys.readouterr().err
 
 
 def out_cell(out: Path) -> Path:

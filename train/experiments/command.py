@@ -1,4 +1,4 @@
-"""The project's first experiments: `python -m train experiment planted|domains|budget`; see each one's --help.
+"""The project's first experiments: `python -m train experiment planted|domains|budget|ceiling`; see each one's --help.
 
 Prints a table in Markdown; `--json FILE` keeps every figure.
 """
@@ -12,9 +12,14 @@ from pathlib import Path
 
 from router.errors import RouterError, UsageError
 from router.whole_file import write_whole
-from train.experiments import budget_command, domains_command, planted_command
+from train.experiments import budget_command, ceiling_command, domains_command, planted_command
 
-EXPERIMENTS = {"planted": planted_command, "domains": domains_command, "budget": budget_command}
+EXPERIMENTS = {
+    "planted": planted_command,
+    "domains": domains_command,
+    "budget": budget_command,
+    "ceiling": ceiling_command,
+}
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,0 +1,65 @@
+"""What a router could know of a query beyond its text: its category, and how other models answered this very query.
+
+Half of a pool's models are told about, the other half is routed among, so that no model's own outcome counts for it:
+how much better the choice becomes says how much of what parts models on a query can be known at all, and how much of
+that the text tells. Pure numpy. Axes: B queries, M models routed among, T numbers told of a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.profile_fit import ProfilePrior, fit_profile
+
+Array = NDArray[np.float64]
+
+DEVIATION = 0.3  # of the weight of a number told, before anything is seen
+TRUSTED = 1.0  # of the weight of the router's own logit, about 1, and of the bias, about 0
+
+
+def told_quality(logit: Array, told: Array, score: Array, judged: NDArray[np.bool_]) -> Array:
+    """Quality (J, M) on the `judged` queries (B,), from the router's logits (B, M) and what is `told` (B, T).
+
+    Of each model a logistic regression on its logit and what is told, fitted on the scores (B, M) of the others.
+    """
+    size = told.shape[1] + 2
+    mean, deviation = np.zeros(size), np.full(size, DEVIATION)
+    mean[0], deviation[0], deviation[-1] = 1.0, TRUSTED, TRUSTED
+    prior = ProfilePrior(mean, np.diag(deviation), np.zeros((0, size)))
+    columns = []
+    for own, scored in zip(logit.T, score.T, strict=True):
+        features = np.column_stack([own, told, np.ones(len(own))])
+        row = fit_profile(features[~judged], scored[~judged], prior).row
+        columns.append(1 / (1 + np.exp(-np.clip(features[judged] @ row, -30, 30))))
+    return np.column_stack(columns)
+
+
+def nothing(category: NDArray[np.intp], others: Array) -> Array:
+    """The text alone: no number (B, 0) besides."""
+    return np.zeros((len(others), 0))
+
+
+def the_category(category: NDArray[np.intp], others: Array) -> Array:
+    """One column a category (B, G)."""
+    return np.eye(category.max() + 1)[category]
+
+
+def how_many_answer(category: NDArray[np.intp], others: Array) -> Array:
+    """The mean score (B, 1) of the other models, less a half."""
+    return others.mean(axis=1, keepdims=True) - 0.5
+
+
+def each_answer(category: NDArray[np.intp], others: Array) -> Array:
+    """The score of each other model (B, O), less a half."""
+    return others - 0.5
+
+
+TOLD: dict[str, Callable[[NDArray[np.intp], Array], Array]] = {
+    "the text": nothing,
+    "and the true category": the_category,
+    "and how many others answer": how_many_answer,
+    "and what each other answers": each_answer,
+}
