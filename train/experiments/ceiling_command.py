@@ -1,7 +1,7 @@
 """`python -m train experiment ceiling`: what could be known of a query beyond its text, and what that is worth.
 
-Starts from the first method of a finished comparison (`python -m train compare`, configs/compare/ceiling.yaml),
-whose rotations predict every query once. Each pool is split in halves at random, some times over: told how the models of one half
+Starts from the first method of a finished comparison (`train compare`, configs/compare/ceiling.yaml), whose rotations
+predict every query once. Each pool is split in halves at random, some times over: told how the models of one half
 answered a query, the router chooses within the other (`train.experiments.told_answers`).
 Axes: N queries of a pool, M models of it.
 """
