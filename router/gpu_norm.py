@@ -56,5 +56,6 @@ def fused_layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -
     padded = triton.next_power_of_2(size)
     at_once = HELD // padded
     grid = (-(-rows // at_once),)
-    _kernel[grid](hidden.contiguous(), weight, bias, result, rows, eps, size, padded, at_once, num_warps=1)
+    with torch.cuda.device_of(hidden):  # Triton launches on the current one
+        _kernel[grid](hidden.contiguous(), weight, bias, result, rows, eps, size, padded, at_once, num_warps=1)
     return result

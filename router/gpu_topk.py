@@ -109,23 +109,24 @@ def fused_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -
     maxima = query.new_empty(len(query), groups)
     grid = -(-len(query) // BLOCK_QUERIES), -(-len(items) // BLOCK_ITEMS)
     mask = items if admitted is None else admitted.to(torch.int8)  # without a mask any pointer, which is not read
-    _kernel[grid](
-        query.contiguous(),
-        items.contiguous(),
-        mask,
-        maxima,
-        len(query),
-        len(items),
-        groups,
-        items.shape[1],
-        admitted is not None,
-        PRECISION,
-        GROUP,
-        BLOCK_QUERIES,
-        BLOCK_ITEMS,
-        BLOCK_COLUMNS,
-        num_warps=WARPS,
-    )
+    with torch.cuda.device_of(query):  # Triton launches on the current one
+        _kernel[grid](
+            query.contiguous(),
+            items.contiguous(),
+            mask,
+            maxima,
+            len(query),
+            len(items),
+            groups,
+            items.shape[1],
+            admitted is not None,
+            PRECISION,
+            GROUP,
+            BLOCK_QUERIES,
+            BLOCK_ITEMS,
+            BLOCK_COLUMNS,
+            num_warps=WARPS,
+        )
     return maxima
 
 
