@@ -2,7 +2,8 @@
 
 Each backend runs in a process of its own, since threads of one that wait would slow the other down; the processes take
 turns, one round each after the other, so that whatever else the machine does hits all alike. A fresh process per
-backend also tells the cold start. Prints Markdown, or JSON with --json. Times are in milliseconds.
+backend also tells the cold start. With --drawn, queries of the data folder are measured besides, one after the other,
+whatever their lengths: what a user sees. Prints Markdown, or JSON with --json. Times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -26,6 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BACKENDS = ("torch", "onnx", "onnx-int8")
 LENGTHS = (8, 32, 64, 128)  # tokens, special ones included
 QUANTILES = (50, 95, 99)
+DRAWN, DRAWN_FOLD = "drawn", 7  # the row of queries as they come, and the fold they are drawn from
 # Parts of a decision: all of it, tokenisation alone, the bare forward of the encoder, and all but reading (heads,
 # candidates, policy, what is reported).
 PARTS = ("decision", "tokenisation", "forward", "the rest")
@@ -41,7 +44,16 @@ def query_of(tokens: int, tokenize: Callable[[list[str]], list[list[int]]]) -> s
     return text
 
 
-def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int | None) -> None:
+def drawn_queries(count: int) -> list[str]:
+    """So many queries of the data folder's fold `DRAWN_FOLD`, drawn with seed 0; they need not be known to a pool."""
+    from router.dataset import data_folder, read_dataset
+
+    queries = read_dataset(data_folder(None)).queries
+    texts: list[str] = queries[queries["fold"] == DRAWN_FOLD]["text"].sample(count, random_state=0).tolist()
+    return texts
+
+
+def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int | None, drawn: str | None) -> None:
     """What one process does: load, decide once, then for each line on stdin a round of measurements, to stdout."""
     if processors is not None:  # before torch is imported: like onnxruntime here it starts a thread for each
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processors])
@@ -59,11 +71,14 @@ def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int 
         "resident_mib": _resident_mib(),
     }
     print(json.dumps(once), flush=True)
-    steps = {length: _steps(router, query_of(length, router.encoder.tokenize)) for length in lengths}
+    texts = {str(length): [query_of(length, router.encoder.tokenize)] for length in lengths}
+    if drawn:
+        texts[DRAWN] = json.loads(Path(drawn).read_text(encoding="utf-8"))
+    steps = {name: [_steps(router, text) for text in each] for name, each in texts.items()}
     for line in sys.stdin:
         times = {
-            str(length): {part: _times(step, int(line)) for part, step in parts.items()}
-            for length, parts in steps.items()
+            name: {part: _times([parts[part] for parts in each], int(line)) for part in PARTS}
+            for name, each in steps.items()
         }
         print(json.dumps(times), flush=True)
 
@@ -110,12 +125,14 @@ def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
     return dict(zip(PARTS, steps, strict=True))
 
 
-def _times(step: Callable[[], object], repeats: int) -> list[float]:
+def _times(steps: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Of each step in turn, each at least once and `repeats` in all."""
     times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
+    for _ in range(-(-repeats // len(steps))):
+        for step in steps:
+            start = time.perf_counter()
+            step()
+            times.append(1e3 * (time.perf_counter() - start))
     return times
 
 
@@ -128,8 +145,10 @@ def _resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def start(options: argparse.Namespace, backend: str) -> tuple[subprocess.Popen[str], dict[str, float]]:
-    """A process of `backend` that has decided once, and what that took."""
+def start(
+    options: argparse.Namespace, backend: str, drawn: str | None
+) -> tuple[subprocess.Popen[str], dict[str, float]]:
+    """A process of `backend` that has decided once, and what that took; `drawn` is a file of queries."""
     command = [
         sys.executable,
         __file__,
@@ -140,6 +159,7 @@ def start(options: argparse.Namespace, backend: str) -> tuple[subprocess.Popen[s
         *map(str, options.lengths),
     ]
     command += [] if options.processors is None else ["--processors", str(options.processors)]
+    command += [] if drawn is None else ["--texts", drawn]
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     begin = time.perf_counter()
     process = subprocess.Popen(
@@ -160,11 +180,19 @@ def _read(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Times of every backend, length and part over all rounds but the first, which warms up; and cold starts."""
+    with tempfile.TemporaryDirectory() as scratch:
+        drawn = Path(scratch) / "drawn.json"
+        if options.drawn:
+            drawn.write_text(json.dumps(drawn_queries(options.drawn)), encoding="utf-8")
+        return _measure(options, str(drawn) if options.drawn else None)
+
+
+def _measure(options: argparse.Namespace, drawn: str | None) -> dict[str, Any]:
     cold: dict[str, list[dict[str, float]]] = {backend: [] for backend in BACKENDS}
     for last in (False,) * (options.starts - 1) + (True,):
         processes = {}
         for backend in BACKENDS:
-            processes[backend], once = start(options, backend)
+            processes[backend], once = start(options, backend, drawn)
             cold[backend].append(once)
             if not last:
                 processes[backend].communicate()
@@ -198,7 +226,7 @@ def _figures(times: Sequence[float], rounds: int) -> dict[str, float]:
     """Quantiles of all times, and the lowest and highest median of a round."""
     medians = np.median(np.reshape(times, (rounds, -1)), axis=1)
     quantiles = dict(zip([f"p{each}" for each in QUANTILES], np.percentile(times, QUANTILES).tolist(), strict=True))
-    return quantiles | {"least": medians.min().item(), "most": medians.max().item()}
+    return quantiles | {"least": medians.min().item(), "most": medians.max().item(), "mean": float(np.mean(times))}
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:
@@ -237,7 +265,8 @@ def markdown(figures: dict[str, Any]) -> str:
     for length in times["torch"]:
         for backend in BACKENDS:
             whole, reading, forward, rest = (times[backend][length][part] for part in PARTS)
-            ratio = whole["p50"] / (reading["p50"] + forward["p50"])
+            typical = "mean" if length == DRAWN else "p50"  # medians of parts that differ by query do not add up
+            ratio = whole[typical] / (reading[typical] + forward[typical])
             faster = times["torch"][length]["decision"]["p50"] / whole["p50"]
             lines.append(
                 f"| {length} | {backend} | {whole['p50']:.2f} ({whole['least']:.2f} to {whole['most']:.2f}) | "
@@ -266,11 +295,13 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=20, help="in each round (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="fresh processes of each backend (default: %(default)s)")
     parser.add_argument("--processors", type=int, help="that a process may use (default: all)")
+    parser.add_argument("--drawn", type=int, default=0, help="queries of the data folder, as they come (default: none)")
     parser.add_argument("--json", action="store_true", help="print JSON, not Markdown")
     parser.add_argument("--worker", choices=BACKENDS, help=argparse.SUPPRESS)
+    parser.add_argument("--texts", help=argparse.SUPPRESS)
     options = parser.parse_args(args)
     if options.worker:
-        work(options.checkpoint, options.worker, options.lengths, options.processors)
+        work(options.checkpoint, options.worker, options.lengths, options.processors, options.texts)
         return 0
     figures = measure(options)
     print(json.dumps(figures, indent=1) if options.json else markdown(figures))

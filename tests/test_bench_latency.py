@@ -1,6 +1,7 @@
 """`python scripts/bench_latency.py`: its arithmetic, and once as a command; no time is judged."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 import bench_latency  # noqa: E402
+
+from train.planted import write_planted  # noqa: E402
 
 
 def test_a_query_has_exactly_the_tokens_asked_for():
@@ -37,3 +40,22 @@ def test_every_backend_and_part_is_measured_in_processes_of_their_own(tiny_route
         assert figures["starts"][backend]["resident_mib"] > 10
     rows = bench_latency.markdown(figures).splitlines()
     assert [row.split(" | ")[1] for row in rows if row.startswith("| 30 |")] == list(bench_latency.BACKENDS)
+
+
+def test_drawn_queries_are_measured_each_in_turn_and_their_ratio_is_of_means(tiny_router, tmp_path):
+    write_planted(tmp_path / "data", 200)
+    command = [sys.executable, REPOSITORY / "scripts" / "bench_latency.py", tiny_router, "--json", "--drawn", "3"]
+    command += ["--lengths", "30", "--rounds", "2", "--repeats", "1", "--starts", "1"]
+    data = os.environ | {"ROUTEMIX_DIR": str(tmp_path / "data")}
+    figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=data).stdout)
+    assert all(list(each) == ["30", "drawn"] for each in figures["times_ms"].values())
+    for part, mean in zip(bench_latency.PARTS, (3.0, 0.5, 1.5, 0.1), strict=True):
+        figures["times_ms"]["onnx"]["drawn"][part] |= {"mean": mean, "p50": 1.0}
+    row = next(each for each in bench_latency.markdown(figures).splitlines() if each.startswith("| drawn | onnx |"))
+    assert row.split(" | ")[-2] == "1.50"
+
+
+def test_steps_are_timed_in_turn_each_at_least_once():
+    seen = []
+    assert len(bench_latency._times([lambda: seen.append(0), lambda: seen.append(1)], 3)) == len(seen) == 4
+    assert seen == [0, 1, 0, 1]
