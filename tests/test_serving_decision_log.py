@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -220,6 +221,29 @@ def test_with_the_other_policy_requests_are_refused_before_rows_would_be_lost(pa
         assert log.dropped == 0
         assert log.full
     assert rows(path, "SELECT count(*) FROM decisions WHERE id = 'under way'") == [(1,)]
+
+
+def test_a_log_is_full_as_soon_as_the_rows_that_fill_it_wait_no_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    class Watched(deque[Any]):
+        def popleft(self) -> Any:
+            seen.append((log.full, log._file.used_bytes()))
+            return super().popleft()
+
+    log = DecisionLog(path, max_bytes=LEAST_MAX_BYTES, when_full="refuse")
+    log._rows = Watched()
+    log.start()
+    try:
+        fill(log, LEAST_MAX_BYTES)
+        until(lambda: log.waiting == 0)
+    finally:
+        log.close()
+    limit = decision_log.REFUSE_FROM * log._room
+    assert {used >= limit for _, used in seen} == {True, False}
+    assert all(full == (used >= limit) for full, used in seen)
 
 
 def test_a_log_that_has_reached_the_limit_is_full_from_the_start(path: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -181,6 +182,9 @@ class DecisionLog:
             self._recovered()
         else:
             self._failed(f"{self._used_bytes:,} bytes are used of max_bytes {self.max_bytes:,}; rows are dropped")
+        if room:
+            with suppress(sqlite3.Error, OSError):  # rows are written; the next round tells of it
+                self._used_bytes = self._file.used_bytes()  # now: `full` may not lag behind rows that wait no more
         if bad:
             logger.error("decision log %s: %d rows hold what cannot be written; they are dropped", self.path, bad)
         with self._lock:
