@@ -223,10 +223,12 @@ def _measure(options: argparse.Namespace, drawn: str | None) -> dict[str, Any]:
 
 
 def _figures(times: Sequence[float], rounds: int) -> dict[str, float]:
-    """Quantiles of all times, and the lowest and highest median of a round."""
-    medians = np.median(np.reshape(times, (rounds, -1)), axis=1)
+    """Quantiles of all times, the extreme medians of a round, and the mean of each step's median over rounds."""
+    by_round = np.reshape(times, (rounds, -1))
+    medians = np.median(by_round, axis=1)
     quantiles = dict(zip([f"p{each}" for each in QUANTILES], np.percentile(times, QUANTILES).tolist(), strict=True))
-    return quantiles | {"least": medians.min().item(), "most": medians.max().item(), "mean": float(np.mean(times))}
+    typical = float(np.median(by_round, axis=0).mean())
+    return quantiles | {"least": medians.min().item(), "most": medians.max().item(), "typical": typical}
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:
@@ -265,8 +267,8 @@ def markdown(figures: dict[str, Any]) -> str:
     for length in times["torch"]:
         for backend in BACKENDS:
             whole, reading, forward, rest = (times[backend][length][part] for part in PARTS)
-            typical = "mean" if length == DRAWN else "p50"  # medians of parts that differ by query do not add up
-            ratio = whole[typical] / (reading[typical] + forward[typical])
+            figure = "typical" if length == DRAWN else "p50"  # medians over different queries do not add up
+            ratio = whole[figure] / (reading[figure] + forward[figure])
             faster = times["torch"][length]["decision"]["p50"] / whole["p50"]
             lines.append(
                 f"| {length} | {backend} | {whole['p50']:.2f} ({whole['least']:.2f} to {whole['most']:.2f}) | "

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ def test_a_query_has_exactly_the_tokens_asked_for():
 def test_quantiles_are_of_all_times_and_the_spread_is_of_the_medians_of_rounds():
     figures = bench_latency._figures([1.0, 2.0, 9.0, 5.0, 6.0, 7.0], rounds=2)
     assert (figures["p50"], figures["least"], figures["most"]) == (5.5, 2.0, 6.0)
+    assert figures["typical"] == np.mean([3.0, 4.0, 8.0])  # of the first step 1 and 5, of the second 2 and 6, ...
 
 
 def test_every_backend_and_part_is_measured_in_processes_of_their_own(tiny_router):
@@ -42,15 +44,15 @@ def test_every_backend_and_part_is_measured_in_processes_of_their_own(tiny_route
     assert [row.split(" | ")[1] for row in rows if row.startswith("| 30 |")] == list(bench_latency.BACKENDS)
 
 
-def test_drawn_queries_are_measured_each_in_turn_and_their_ratio_is_of_means(tiny_router, tmp_path):
+def test_drawn_queries_are_measured_each_in_turn_and_their_ratio_is_of_their_means(tiny_router, tmp_path):
     write_planted(tmp_path / "data", 200)
     command = [sys.executable, REPOSITORY / "scripts" / "bench_latency.py", tiny_router, "--json", "--drawn", "3"]
     command += ["--lengths", "30", "--rounds", "2", "--repeats", "1", "--starts", "1"]
     data = os.environ | {"ROUTEMIX_DIR": str(tmp_path / "data")}
     figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=data).stdout)
     assert all(list(each) == ["30", "drawn"] for each in figures["times_ms"].values())
-    for part, mean in zip(bench_latency.PARTS, (3.0, 0.5, 1.5, 0.1), strict=True):
-        figures["times_ms"]["onnx"]["drawn"][part] |= {"mean": mean, "p50": 1.0}
+    for part, typical in zip(bench_latency.PARTS, (3.0, 0.5, 1.5, 0.1), strict=True):
+        figures["times_ms"]["onnx"]["drawn"][part] |= {"typical": typical, "p50": 1.0}
     row = next(each for each in bench_latency.markdown(figures).splitlines() if each.startswith("| drawn | onnx |"))
     assert row.split(" | ")[-2] == "1.50"
 

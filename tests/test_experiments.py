@@ -118,18 +118,17 @@ def test_budgets_are_met_on_predicted_cost_and_compared_at_the_cost_that_came_ou
 
 def test_what_is_told_counts_as_far_as_it_tells_something() -> None:
     rng = np.random.default_rng(0)
-    category, kind = rng.integers(0, 4, 4000), rng.random((4000, 1)) < 0.5  # the text knows neither
+    kind = rng.random((4000, 1)) < 0.5  # the text does not know it
     truth = np.where(kind, [0.9, 0.2], [0.3, 0.8])
     score, others = ((rng.random((4000, 2)) < truth).astype(float) for _ in range(2))
     logit, judged = np.full((4000, 2), 0.2), np.arange(4000) < 1000
 
     def error(name: str) -> float:
-        quality = told_quality(logit, TOLD[name](category, others), score, judged)
+        quality = told_quality(logit, TOLD[name](others), score, judged)
         return float(np.square(quality - truth[judged]).mean())
 
     assert error("and what each other answers") < 0.6 * error("the text")
-    assert error("and the true category") == pytest.approx(error("the text"), rel=0.05)  # it tells nothing here
-    assert error("and how many others answer") == pytest.approx(error("the text"), rel=0.05)  # nor who they are
+    assert error("and how many others answer") == pytest.approx(error("the text"), rel=0.05)  # but not who they are
 
 
 @pytest.mark.parametrize("name", ["domains", "budget"])

@@ -9,7 +9,7 @@ Axes: N queries of a pool, M models of it.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,13 @@ FIGURES = ("aiq", "quality", "oracle")  # margins: AIQ over the Zero router, sco
 
 @dataclass(frozen=True)
 class Seen:
-    """A pool's queries as routers that had not seen them predict them."""
+    """The validation and test queries of one rotation, as a router predicts them that learned from neither."""
 
-    outcomes: PoolOutcomes  # of the N queries that are judged
+    outcomes: PoolOutcomes  # of N queries, validation's first
     logit: Array  # (N, M)
     cost: Array  # (N, M) predicted, USD
-    part: NDArray[np.intp]  # (N,) the rotation that judges each
+    judged: NDArray[np.bool_]  # (N,) those of the test folds
+    training: PoolOutcomes  # on which best single and cheapest model are chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,48 +48,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=int, default=6, help="of each pool in halves (default: %(default)s)")
 
 
-def gathered(place: Workplace, regime: Regime, pool: str, method: str, seed: int) -> Seen:
-    """The predictions of all rotations together; UsageError where one is missing."""
-    outcomes = place.outcomes[pool]
-    logit, cost = (np.full(outcomes.score.shape, np.nan) for _ in range(2))
-    part = np.full(len(outcomes.rows), -1)
-    for number, name in enumerate(regime.parts):
-        file = Cell(regime.name, name, pool, method, seed).file(place.out)
-        if not file.is_file():
-            raise UsageError(f"{file} is missing: run `python -m train compare` with the same --config first")
-        cell = read_cell(file)
-        at = np.searchsorted(outcomes.rows, cell.test_rows)
-        quality = np.clip(cell.quality, 1e-6, 1 - 1e-6)
-        logit[at], cost[at], part[at] = np.log(quality / (1 - quality)), cell.cost_usd, number
-    judged = np.isin(np.arange(len(place.texts)), outcomes.rows[part >= 0])
-    return Seen(outcomes.take(judged), *(each[part >= 0] for each in (logit, cost, part)))
+def seen_by(place: Workplace, regime: Regime, part: str, pool: str, method: str, seed: int) -> Seen:
+    """The predictions in one cell of the comparison; UsageError where it is missing."""
+    file = Cell(regime.name, part, pool, method, seed).file(place.out)
+    if not file.is_file():
+        raise UsageError(f"{file} is missing: run `python -m train compare` with the same --config first")
+    cell, rows, outcomes = read_cell(file), place.rows(regime, part, seed), place.outcomes[pool]
+    val, test = outcomes.take(rows.val), outcomes.take(rows.test)
+    both = (np.concatenate(pair) for pair in zip(astuple(val), astuple(test), strict=True))
+    quality = np.clip(np.concatenate([cell.val_quality, cell.quality]), 1e-6, 1 - 1e-6)
+    return Seen(
+        PoolOutcomes(*both),
+        np.log(quality / (1 - quality)),
+        np.concatenate([cell.val_cost_usd, cell.cost_usd]),
+        np.arange(len(quality)) >= len(val.rows),
+        outcomes.take(rows.yardstick),
+    )
 
 
-def half_figures(seen: Seen, category: NDArray[np.intp], split: int) -> list[tuple[str, int, list[float]]]:
-    """FIGURES by what is told and the part judged, with the models in one half told about and in the other routed to.
+def half_figures(seen: Seen, split: int) -> dict[str, list[float]]:
+    """FIGURES by what is told, with the models in one half told about and those in the other routed to.
 
-    A part in which the best single model is the cheapest is left out.
+    What is told is weighed by the validation queries and judged on the others. Empty where the best single model is the
+    cheapest.
     """
     order = np.random.default_rng(split).permutation(seen.logit.shape[1])
     others, ours = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
-    score, realised = seen.outcomes.score[:, ours], seen.outcomes.realised_usd[:, ours]
-    found = []
-    for part in np.unique(seen.part):
-        judged = seen.part == part
-        best, cheapest = int(score[~judged].mean(0).argmax()), int(realised[~judged].mean(0).argmin())
-        if best == cheapest:
-            continue
-        for name, told_of in TOLD.items():
-            told = told_of(category, seen.outcomes.score[:, others])
-            quality = told_quality(seen.logit[:, ours], told, score, judged)
-            report = evaluate(quality, seen.cost[judged][:, ours], score[judged], realised[judged], best, cheapest)
-            over_best = [each - report.best_single for each in (report.quality, report.oracle)]
-            found.append((name, int(part), [report.aiq - report.aiq_zero, *over_best]))
+    training, judged = seen.training, seen.judged
+    best, cheapest = int(training.score[:, ours].mean(0).argmax()), int(training.realised_usd[:, ours].mean(0).argmin())
+    if best == cheapest:
+        return {}
+    score, realised = seen.outcomes.score[:, ours], seen.outcomes.realised_usd[judged][:, ours]
+    found = {}
+    for name, told_of in TOLD.items():
+        quality = told_quality(seen.logit[:, ours], told_of(seen.outcomes.score[:, others]), score, judged)
+        report = evaluate(quality, seen.cost[judged][:, ours], score[judged], realised, best, cheapest)
+        over_best = [each - report.best_single for each in (report.quality, report.oracle)]
+        found[name] = [report.aiq - report.aiq_zero, *over_best]
     return found
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Of each pool, by what is told, the mean of FIGURES, and by rotation what telling adds."""
+    """Of each pool, by what is told, the mean of FIGURES over rotations, and by rotation the AIQ margin."""
     if options.splits < 1:
         raise UsageError(f"--splits must be at least 1, got {options.splits}")
     settings = read_settings(options.config)
@@ -96,25 +97,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     regime = next((each for each in place.regimes if each.kind == "in-distribution"), None)
     if regime is None or len(regime.parts) < 2:
         raise UsageError(f"{options.config}: needs two rotations or more of the regime in-distribution")
-    queries = place.dataset.queries
-    labels = queries["benchmark"].astype(str) + "/" + queries["category"].astype(str)
-    category = np.unique(labels, return_inverse=True)[1]
     method, seeds = next(iter(settings.methods.items()))
-    pools: dict[str, Any] = {}
+    pools = {}
     for pool in place.pools:
-        figures: dict[str, list[list[float]]] = {}
-        by_part: dict[str, dict[int, list[float]]] = {}
-        for seed in seeds:
-            seen = gathered(place, regime, pool, method, seed)
-            own = np.unique(category[seen.outcomes.rows], return_inverse=True)[1]
-            for split in tqdm(range(options.splits), desc=f"{pool}, seed {seed}", unit="split"):
-                for name, part, margins in half_figures(seen, own, split):
-                    figures.setdefault(name, []).append(margins)
-                    by_part.setdefault(name, {}).setdefault(part, []).append(margins[0])
+        by_part = []  # (what is told, figure)
+        for part in tqdm(regime.parts, desc=pool, unit="rotation"):
+            cells = [seen_by(place, regime, part, pool, method, seed) for seed in seeds]
+            halves = [half_figures(seen, split) for seen in cells for split in range(options.splits)]
+            if any(halves):
+                by_part.append(np.mean([list(half.values()) for half in halves if half], axis=0))
+        if len(by_part) < 2:
+            raise UsageError(f"pool {pool}: the best single model is the cheapest in nearly all of its halves")
+        told = zip(TOLD, np.stack(by_part, axis=1), strict=True)  # (rotation, figure)
         pools[pool] = {
-            name: dict(zip(FIGURES, np.mean(each, axis=0).tolist(), strict=True))
-            | {"by_part": [float(np.mean(by_part[name][part])) for part in sorted(by_part[name])]}
-            for name, each in figures.items()
+            name: {**dict(zip(FIGURES, each.mean(0).tolist(), strict=True)), "by_part": each[:, 0].tolist()}
+            for name, each in told
         }
     return {"config": options.config, "method": method, "seeds": list(seeds), "splits": options.splits, "pools": pools}
 

@@ -1,8 +1,8 @@
-"""What a router could know of a query beyond its text: its category, and how other models answered this very query.
+"""What a router could know of a query beyond its text: how other models answered this very query.
 
 Half of a pool's models are told about, the other half is routed among, so that no model's own outcome counts for it:
 how much better the choice becomes says how much of what parts models on a query can be known at all, and how much of
-that the text tells. Pure numpy. Axes: B queries, M models routed among, T numbers told of a query.
+that the text tells. Pure numpy. Axes: B queries, M models routed among, O others, T numbers told of a query.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRUSTED = 1.0  # of the weight of the router's own logit, about 1, and of the bi
 def told_quality(logit: Array, told: Array, score: Array, judged: NDArray[np.bool_]) -> Array:
     """Quality (J, M) on the `judged` queries (B,), from the router's logits (B, M) and what is `told` (B, T).
 
-    Of each model a logistic regression on its logit and what is told, fitted on the scores (B, M) of the others.
+    Of each model a logistic regression on its logit and what is told, fitted on the scores (B, M) of the other queries.
     """
     size = told.shape[1] + 2
     mean, deviation = np.zeros(size), np.full(size, DEVIATION)
@@ -37,29 +37,23 @@ def told_quality(logit: Array, told: Array, score: Array, judged: NDArray[np.boo
     return np.column_stack(columns)
 
 
-def nothing(category: NDArray[np.intp], others: Array) -> Array:
+def nothing(others: Array) -> Array:
     """The text alone: no number (B, 0) besides."""
     return np.zeros((len(others), 0))
 
 
-def the_category(category: NDArray[np.intp], others: Array) -> Array:
-    """One column a category (B, G)."""
-    return np.eye(category.max() + 1)[category]
-
-
-def how_many_answer(category: NDArray[np.intp], others: Array) -> Array:
-    """The mean score (B, 1) of the other models, less a half."""
+def how_many_answer(others: Array) -> Array:
+    """The mean (B, 1) of the others' scores (B, O), less a half."""
     return others.mean(axis=1, keepdims=True) - 0.5
 
 
-def each_answer(category: NDArray[np.intp], others: Array) -> Array:
+def each_answer(others: Array) -> Array:
     """The score of each other model (B, O), less a half."""
     return others - 0.5
 
 
-TOLD: dict[str, Callable[[NDArray[np.intp], Array], Array]] = {
+TOLD: dict[str, Callable[[Array], Array]] = {
     "the text": nothing,
-    "and the true category": the_category,
     "and how many others answer": how_many_answer,
     "and what each other answers": each_answer,
 }
