@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from router.decision import SCHEMA_VERSION, Decision
 from router.errors import NoCandidateError, QueryError, RouterError, UsageError
-from router.goal import GOALS
 
 if TYPE_CHECKING:
     from router.routing import Router
@@ -179,6 +178,8 @@ def _route_together(
     router: Router, lines: Sequence[QueryLine], options: Mapping[str, Any]
 ) -> list[Decision | RouterError]:
     """As `_route`, but lines meet a goal as a whole: those at fault are found by a dial, the others routed again."""
+    from router.goal import GOALS  # here: it loads numpy, which the command line does not before a command runs
+
     if not lines:
         return []
     try:
