@@ -14,8 +14,8 @@ from typing import Any
 
 from router.commands import load_router, needing_evaluate, show_progress
 from router.corpus import PART_LINES, PartsFolder, Share, read_parts
+from router.decision import GOALS
 from router.errors import UsageError
-from router.goal import GOALS
 from router.lines import FORMATS, QueryLine, route_lines
 from router.route_command import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 if TYPE_CHECKING:
     from router.goal import Goal
 
+GOALS = ("budget_usd_per_1k", "quality_at_least")  # of a request, in place of a dial; a list meets one as a whole
 SCHEMA_VERSION = 1
 
 

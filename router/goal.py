@@ -17,7 +17,6 @@ from router.budget import Assignment, best_within, cheapest_reaching
 from router.dial_table import DialPoint, DialTable
 from router.errors import UsageError
 
-GOALS = ("budget_usd_per_1k", "quality_at_least")  # options of `Router.route`, met by a list as a whole
 BATCH, VALIDATION = "batch", "validation"
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from router.decision import SCHEMA_VERSION, Decision
+from router.decision import GOALS, SCHEMA_VERSION, Decision
 from router.errors import NoCandidateError, QueryError, RouterError, UsageError
 
 if TYPE_CHECKING:
@@ -178,8 +178,6 @@ def _route_together(
     router: Router, lines: Sequence[QueryLine], options: Mapping[str, Any]
 ) -> list[Decision | RouterError]:
     """As `_route`, but lines meet a goal as a whole: those at fault are found by a dial, the others routed again."""
-    from router.goal import GOALS  # here: it loads numpy, which the command line does not before a command runs
-
     if not lines:
         return []
     try:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import router as package
 from router.cli_text import decision_lines
 from router.commands import find_checkpoint, load_router, show_progress
+from router.decision import GOALS
 from router.errors import UsageError
-from router.goal import GOALS
 from router.lines import FORMATS, RawLine, encode_record, parse_line, read_lines, route_lines
 from router.partial_file import PartialFile, check_output, partial_of
 

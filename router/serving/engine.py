@@ -15,9 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from router.decision import Decision
+from router.decision import GOALS, Decision
 from router.errors import RouterError, UsageError
-from router.goal import GOALS
 
 if TYPE_CHECKING:
     from router.routing import RouteOptions, Router
