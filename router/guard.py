@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 WINDOW = 32  # tokens at the end that are looked at
 READ_CHARS = 1000  # far more than that many tokens take
-FLOOR = -1.0  # what one frequent word may count against rare ones: more would let a few of them hide a gadget, or a part
+FLOOR = -1.0  # what one frequent word may count against rare ones: more would let a few hide a gadget or a part of it
 LIMIT = 3.0  # chosen on folds 0 to 7 of RouteMix-open: with what `Router.route` asks besides, under 1% are flagged
 
 
