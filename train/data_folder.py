@@ -1,4 +1,4 @@
-"""A data folder (docs/data.md) that appears whole or not at all, for all commands that write one."""
+"""A data folder (docs/data.md) that appears whole or not at all, for what writes one in one go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.whole_folder import whole_folder
 
 @contextmanager
 def whole_data_folder(target: Path) -> Iterator[Path]:
-    """See `whole_folder`; UsageError where `target` cannot be written."""
+    """See `whole_folder`; an OSError, also of the block, becomes a UsageError that names `target`."""
     try:
         with whole_folder(target) as fresh:
             yield fresh

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from router.errors import UsageError
+from router.whole_folder import whole_folder
 from train.collecting.records import OUTCOMES, QUERIES, TRIALS, outcome_records, own_pool, trial_record
 from train.collecting.trials import Missing, Trial
-from train.data_folder import whole_data_folder
 
 MARKER = "collected.json"  # tells a collected folder from one that must not be replaced
 ROWS = 2_000  # written at a time
@@ -42,7 +42,7 @@ def collected_folder(
 
     `pool`: the plain values of a pool file, whose entries' ids are the models' names here.
     """
-    with whole_data_folder(out) as fresh:
+    with whole_folder(out) as fresh:  # an OSError of whoever fills it stays what it is
         folder = CollectedFolder(fresh, pool, protocol, annotations)
         with closing(folder):
             yield folder

@@ -42,9 +42,7 @@ class Seen:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument(
-        "--config", default="configs/compare/ceiling.yaml", help="the comparison (default: %(default)s)"
-    )
+    parser.add_argument("--config", default=CONFIG, help="the comparison (default: %(default)s)")
     parser.add_argument("--splits", type=int, default=6, help="of each pool in halves (default: %(default)s)")
 
 
