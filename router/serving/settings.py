@@ -63,7 +63,8 @@ class ServeSettings:
     body_timeout_s: float = 30.0  # until a request's body has arrived
     decision_log: str | None = None  # SQLite file; none is kept without
     log_max_bytes: int = 1_000_000_000  # of the decision log
-    when_log_full: str = "drop"  # drop rows and count them, or refuse requests
+    log_max_age_days: float | None = None  # after which a logged decision is deleted; never without
+    when_log_full: str = "delete_oldest"  # delete_oldest decisions, drop new rows and count them, or refuse requests
     store_prompts: bool = False  # else only an HMAC of each
     drain_s: float = 30.0  # for requests under way once the server is told to stop
 
@@ -111,9 +112,9 @@ def _dial(value: Any) -> float:
 
 
 def _when_full(value: Any) -> str:
-    if value in ("drop", "refuse"):
+    if value in ("delete_oldest", "drop", "refuse"):
         return str(value)
-    raise ValueError(f"got {shown(value)}; write drop or refuse")
+    raise ValueError(f"got {shown(value)}; write delete_oldest, drop or refuse")
 
 
 def _origins(value: Any) -> tuple[str, ...]:
@@ -148,6 +149,7 @@ SERVE = {
     "body_timeout_s": Field(positive),
     "decision_log": Field(text),
     "log_max_bytes": _whole(16 * 2**20, 10**15),
+    "log_max_age_days": Field(positive),
     "when_log_full": Field(_when_full),
     "store_prompts": Field(flag),
     "drain_s": Field(not_negative),
