@@ -36,6 +36,7 @@ LAYERS = (
     ("serving.keys", "serving.rate_limits", "serving.metrics", "serving.session_keys", "serving.sessions"),
     ("serving.failures", "serving.breaker", "serving.load", "serving.outcomes", "serving.relay", "serving.plan"),
     (
+        "serving.upstream_keys",
         "serving.settings",
         "serving.connections",
         "serving.litellm_request",

@@ -352,6 +352,26 @@ def test_an_endpoint_comes_from_a_pools_entry(tmp_path: Path) -> None:
         endpoint_of(second)
 
 
+def test_the_key_of_a_pools_entry_may_lie_in_a_file_beside_the_pool(tmp_path: Path) -> None:
+    file, key = tmp_path / "pool.yaml", tmp_path / "a.key"
+    file.write_text(
+        "name: p\nmodels:\n- {id: a, input_usd_per_mtok: 1, output_usd_per_mtok: 2, "
+        "upstream: {api_base: 'https://x.example/v1', key_file: a.key}}\n"
+    )
+    made = endpoint_of(read_pool(file, None).candidates[0], "OTHER_KEY")
+    assert made.key_env is None
+    with pytest.raises(UsageError, match=f"the key of a cannot be read from {key}: No such file"):
+        made.key()
+    key.write_text("sk-hush\n")
+    key.chmod(0o644)
+    with pytest.raises(UsageError, match="other users may read") as caught:
+        made.key()
+    assert "hush" not in str(caught.value)
+    key.chmod(0o600)
+    assert made.key() == "sk-hush"
+    assert "hush" not in repr(made)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

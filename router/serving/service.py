@@ -43,8 +43,8 @@ logger = logging.getLogger(__name__)
 WORKERS = 2  # batches of queries under way: with one, processors idle while it is read, or one of its threads waits
 MOST_ALTERNATIVES = 64  # of a large pool that are ranked for a request
 # What a reload does not change.
-FIXED = ("host", "port", "decision_log", "log_max_bytes", "when_log_full", "store_prompts", "max_queue",
-         "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
+FIXED = ("host", "port", "decision_log", "log_max_bytes", "log_max_age_days", "when_log_full", "store_prompts",
+         "max_queue", "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Service:
             lambda: self.engine.waiting,
             lambda: self.setup.upstreams.breaker_states(),
             lambda: self.log.dropped if self.log else 0,
+            lambda: self.log.deleted if self.log else 0,
         )
         self.ready = self.stopping = False
 
@@ -163,11 +164,11 @@ def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:
 def _open_log(settings: ServeSettings) -> DecisionLog | None:
     if settings.decision_log is None:
         return None
-    when_full = "refuse" if settings.when_log_full == "refuse" else "drop"
     log = DecisionLog(
         settings.decision_log,
         max_bytes=settings.log_max_bytes,
-        when_full=when_full,  # type: ignore[arg-type]  # one of two literals
+        max_age_s=None if settings.log_max_age_days is None else settings.log_max_age_days * 86_400,
+        when_full=settings.when_log_full,  # type: ignore[arg-type]  # one of its literals
         store_prompts=settings.store_prompts,
     )
     log.start()

@@ -2,7 +2,7 @@
 
     serve: {port: 8080, attempts: 3, deadline_s: 120, decision_log: decisions.sqlite, keys: keys.json}
 
-Knows files and environment variables by name only; opens nothing but the pool file. Units stand in the names.
+Opens nothing but the pool file, and to judge them the files of upstream keys. Units stand in the names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from router.errors import PoolError, known_names
+from router.errors import PoolError, UsageError, known_names
 from router.pool_schema import (
     OPENAI,
     Field,
@@ -27,10 +27,10 @@ from router.pool_schema import (
     read_mapping,
     shown,
     text,
-    variable,
 )
 from router.pools import Pool
 from router.serving.load import LIMITS
+from router.serving.upstream_keys import upstream_key
 from router.strict_yaml import read_json, read_yaml
 
 AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10
@@ -63,7 +63,8 @@ class ServeSettings:
     body_timeout_s: float = 30.0  # until a request's body has arrived
     decision_log: str | None = None  # SQLite file; none is kept without
     log_max_bytes: int = 1_000_000_000  # of the decision log
-    when_log_full: str = "drop"  # drop rows and count them, or refuse requests
+    log_max_age_days: float | None = None  # after which a logged decision is deleted; never without
+    when_log_full: str = "delete_oldest"  # delete_oldest decisions, drop new rows and count them, or refuse requests
     store_prompts: bool = False  # else only an HMAC of each
     drain_s: float = 30.0  # for requests under way once the server is told to stop
 
@@ -111,9 +112,9 @@ def _dial(value: Any) -> float:
 
 
 def _when_full(value: Any) -> str:
-    if value in ("drop", "refuse"):
+    if value in ("delete_oldest", "drop", "refuse"):
         return str(value)
-    raise ValueError(f"got {shown(value)}; write drop or refuse")
+    raise ValueError(f"got {shown(value)}; write delete_oldest, drop or refuse")
 
 
 def _origins(value: Any) -> tuple[str, ...]:
@@ -148,6 +149,7 @@ SERVE = {
     "body_timeout_s": Field(positive),
     "decision_log": Field(text),
     "log_max_bytes": _whole(16 * 2**20, 10**15),
+    "log_max_age_days": Field(positive),
     "when_log_full": Field(_when_full),
     "store_prompts": Field(flag),
     "drain_s": Field(not_negative),
@@ -179,8 +181,10 @@ def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
             if having:
                 problems.append(f"{where}: missing; give every model one, or none to decide without forwarding")
             continue
-        if upstream.key_env is not None:
-            problems += _key_problems(f"{where}.key_env", upstream.key_env, environment)
+        try:
+            upstream_key(upstream, environment)
+        except UsageError as error:
+            problems.append(f"{where}.{error}")
         for name in upstream.limits:
             if name not in LIMITS:
                 problems.append(f"{where}.limits: unknown limit {name!r}; {known_names(name, LIMITS)}")
@@ -190,16 +194,6 @@ def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
                 "pip install 'inferencedynamics[litellm]', or leave provider out where it speaks OpenAI's protocol"
             )
     return problems
-
-
-def _key_problems(where: str, name: str, environment: Mapping[str, str]) -> list[str]:
-    variable(name)
-    value = environment.get(name, "")
-    if not value.strip():
-        return [f"{where}: the environment variable {name} is not set; set it to the upstream's key"]
-    if not (value.isascii() and value.isprintable()):
-        return [f"{where}: what {name} holds (not shown) has characters that no header can carry"]
-    return []
 
 
 def check_bind(settings: ServeSettings, keys: int) -> list[str]:
