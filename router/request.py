@@ -20,6 +20,10 @@ ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard
 SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
 
 
+class InPieces(list[str]):
+    """Queries that `Router.route` is to route as a list, piece by piece, so that others may compute in between."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked of all queries routed together."""
@@ -90,6 +94,12 @@ def check_queries(queries: object) -> None:
     """QueryError for anything that is neither a query nor an iterable of them."""
     if not isinstance(queries, Iterable) or isinstance(queries, bytes | Mapping):
         raise QueryError(f"give a query, a list or an iterator of queries, got {type(queries).__name__}")
+
+
+def check_each(queries: Iterable[object]) -> None:
+    """QueryError for the first of several queries that cannot be routed."""
+    for query in queries:
+        check_query(query)
 
 
 def check_query(query: object) -> None:

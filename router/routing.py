@@ -6,7 +6,7 @@ Ties encoder, network, pool and policy together and owns no maths of its own. Ax
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -35,11 +35,12 @@ from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
 from router.ranked import Ranked, contributing
 from router.request import (
+    InPieces,
     Request,
     check_counts,
+    check_each,
     check_fits,
     check_queries,
-    check_query,
     check_unconstrained,
     read_attitude,
     read_names,
@@ -50,7 +51,22 @@ from router.shortlist import Shortlist
 from router.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
+Pieces = Generator[None, int, list[Decision]]  # is sent how many queries to go on by
 LISTED_TOGETHER = 32  # queries for whom a large pool is narrowed to one shortlist
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What the encoder makes of B queries."""
+
+    whole: Array  # (B, E)
+    shorter: Array  # (B, E), of the queries less their tails
+    tails: list[str | None]  # (B,) unusual ends, where a guard is asked for them
+
+    def rows(self, at: slice | list[int]) -> Embedded:
+        """The same of some of the queries."""
+        rows = range(len(self.tails))[at] if isinstance(at, slice) else at
+        return Embedded(self.whole[at], self.shorter[at], [self.tails[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -240,8 +256,7 @@ class Router:
         self, queries: Sequence[str], pool: str | Path | Pool | None = None, batch_size: int = 32
     ) -> Prediction:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
-        for query in queries:
-            check_query(query)
+        check_each(queries)
         embedding = self._embed(list(queries), batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
 
@@ -262,6 +277,8 @@ class Router:
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
+    @overload
+    def route(self, query: InPieces, **options: Unpack[RouteOptions]) -> Pieces: ...  # type: ignore[overload-overlap]
     @overload
     def route(self, query: Sequence[str], **options: Unpack[RouteOptions]) -> list[Decision]: ...
     @overload
@@ -285,8 +302,11 @@ class Router:
         batch_size: int = 32,
         guard: bool = False,
         attitude: str = "neutral",
-    ) -> Decision | list[Decision] | Iterator[Decision]:
+    ) -> Decision | list[Decision] | Iterator[Decision] | Pieces:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
+
+        `InPieces` of a list give a generator: after `next`, each `send` of a number goes on by as many queries, and it
+        returns what the list would have given. Only the assignment of a list to its budget or quality is one piece.
 
         `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list;
         by default 3. In its place may stand `budget_usd_per_1k`, the greatest mean predicted cost per 1,000 queries, or
@@ -312,6 +332,8 @@ class Router:
             request = replace(request, dial=point.dial, goal=replace(goal, met_on=VALIDATION))
         if isinstance(query, str):
             return self._route([query], request, batch_size)[0]
+        if isinstance(query, InPieces):
+            return self._pieces(query, request, batch_size)
         if isinstance(query, Sequence):
             return self._route(query, request, batch_size)
         if not isinstance(request.dial, int | float):
@@ -332,43 +354,64 @@ class Router:
             yield from self._route(batch, request, batch_size)
 
     def _route(self, queries: Sequence[str], request: Request, batch_size: int) -> list[Decision]:
+        """All of a list in as few pieces as there can be."""
+        pieces = self._pieces(queries, request, batch_size)
+        try:
+            next(pieces)
+            while True:
+                pieces.send(len(queries))
+        except StopIteration as end:
+            return list(end.value)
+
+    def _pieces(self, queries: Sequence[str], request: Request, batch_size: int) -> Pieces:
+        """First the queries are encoded, texts of like length together; then decisions are made in their order."""
         if not queries:
             return []
-        for query in queries:
-            check_query(query)
-        embedding = self._embed(queries, batch_size)
-        shortlist = self.gathered.shortlist(request.pool)
-        if shortlist is None:
-            return self._decide(queries, embedding, request, None, batch_size)
-        if request.goal is not None and request.goal.met_on == BATCH:
+        check_each(queries)
+        shortlist, dials = self.gathered.shortlist(request.pool), None
+        if request.goal is None or request.goal.met_on != BATCH:
+            dials, _ = cost_weights(request.dial, len(queries), self.candidates(request.pool).cost_range_usd)
+        elif shortlist is not None:
             check_fits(len(queries), len(request.pool.candidates))
-            return self._decide(queries, embedding, request, None, batch_size)
-        dials, _ = cost_weights(request.dial, len(queries), shortlist.candidates.cost_range_usd)
-        decisions = []
-        for start in range(0, len(queries), LISTED_TOGETHER):
-            at = slice(start, start + LISTED_TOGETHER)
-            part = replace(request, dial=dials[at].tolist())
-            decisions += self._decide(queries[at], embedding[at], part, shortlist, batch_size)
-        return decisions
+        count = yield
+        if count >= len(queries):
+            embedded = self._embedded(queries, request.guard, batch_size)
+            count = yield
+        else:
+            order = sorted(range(len(queries)), key=lambda row: -len(queries[row]))
+            parts, start = [], 0
+            while start < len(order):
+                texts = [queries[row] for row in order[start : start + count]]
+                parts.append(self._embedded(texts, request.guard, batch_size))
+                start, count = start + count, (yield)
+            embedded = _joined(parts).rows(np.argsort(order).tolist())
+        together = self._rank(queries, embedded, request, None) if dials is None else None
+        if together is not None:
+            count = yield
+        decisions: list[Decision] = []
+        while True:
+            at = slice(len(decisions), len(decisions) + (count if shortlist is None else LISTED_TOGETHER))
+            if together is not None:
+                decisions += together.decisions(queries, request.top, at)
+            else:
+                assert dials is not None
+                part = replace(request, dial=dials[at].tolist())
+                ranked = self._rank(queries[at], embedded.rows(at), part, shortlist)
+                decisions += ranked.decisions(queries[at], request.top)
+            if len(decisions) == len(queries):
+                return decisions
+            count = yield
 
-    def _decide(
-        self,
-        queries: Sequence[str],
-        embedding: Array,
-        request: Request,
-        shortlist: Shortlist | None,
-        batch_size: int,
-    ) -> list[Decision]:
-        """Decisions on `queries` by their embeddings (B, E), among the candidates of the pool or of its shortlist."""
+    def _rank(
+        self, queries: Sequence[str], embedded: Embedded, request: Request, shortlist: Shortlist | None
+    ) -> Ranked:
+        """What the decisions on `queries` are written from, among the candidates of the pool or of its shortlist."""
         candidates = self.candidates(request.pool)
-        shorter = embedding
-        tails: list[str | None] = [None] * len(queries)
-        if request.guard:
-            shorter, tails = self._without_tails(queries, embedding, batch_size)
+        embedding, tails = embedded.whole, embedded.tails
         read = self._read(embedding, queries)
         if shortlist is not None:
             _, weights = cost_weights(request.dial, len(queries), candidates.cost_range_usd)
-            both = [read, self._read(shorter, queries)] if any(tails) else [read]
+            both = [read, self._read(embedded.shorter, queries)] if any(tails) else [read]
             rows = [
                 shortlist.narrow(*each, weights, request.constraints, request.top, request.attitude) for each in both
             ]
@@ -379,15 +422,14 @@ class Router:
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
             by = (weights, admitted)
-            read_without = (embedding, shorter, tails)
-            embedding, flagged = self._if_moved(queries, candidates, read_without, seen, by, request.attitude)
+            embedding, flagged = self._if_moved(queries, candidates, embedded, seen, by, request.attitude)
             seen = self._predict(candidates, embedding, queries, request.attitude)
             dials, weights, chosen = request.weigh(seen, admitted, candidates.cost_range_usd)
         utility, order = rank(seen.quality, seen.cost_usd, weights, admitted, max(request.top, 2))
         orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         if chosen is not None:  # each is its query's best, at the edge of its weights as good as another
             orders = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(chosen, orders, strict=True)]
-        ranked = Ranked(
+        return Ranked(
             request.pool.name,
             candidates,
             self.taxonomy,
@@ -401,38 +443,37 @@ class Router:
             flagged,
             [self.encoder.corrections(query) for query in queries],
         )
-        return ranked.decisions(queries, request.top)
 
-    def _without_tails(
-        self, queries: Sequence[str], embedding: Array, batch_size: int
-    ) -> tuple[Array, list[str | None]]:
-        """Embeddings (B, E) of the queries less their unusual tails, and these tails."""
+    def _embedded(self, queries: Sequence[str], guard: bool, batch_size: int) -> Embedded:
+        """The encoder's part of the work, also for the queries less their unusual tails."""
+        embedding = self._embed(queries, batch_size)
+        if not guard:
+            return Embedded(embedding, embedding, [None] * len(queries))
         if self._guard is None:
             self._guard = TailGuard(self.encoder.described.tokenizer)
         tails = [self._guard.tail(query) for query in queries]
         rows = [row for row, tail in enumerate(tails) if tail]
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
         if not rows:
-            return embedding, tails
+            return Embedded(embedding, embedding, tails)
         shorter = namespace(embedding).asarray(embedding, copy=True)
         shorter[rows] = self._embed(rest, batch_size)
-        return shorter, tails
+        return Embedded(embedding, shorter, tails)
 
     def _if_moved(
         self,
         queries: Sequence[str],
         candidates: Candidates,
-        read: tuple[Array, Array, list[str | None]],
+        embedded: Embedded,
         seen: Prediction,
         by: tuple[NDArray[np.float64], NDArray[np.bool_]],
         attitude: float,
     ) -> tuple[Array, list[str | None]]:
         """Embeddings (B, E) of the queries less those tails that change their routes, and these tails.
 
-        `read` are embeddings with tails and without, and the tails; `by` the weights (B,) and the mask (B, M) that
-        routes are chosen by.
+        `by` are the weights (B,) and the mask (B, M) that routes are chosen by.
         """
-        embedding, shorter, tails = read
+        embedding, shorter, tails = embedded.whole, embedded.shorter, embedded.tails
         if not any(tails):
             return embedding, tails
         less = self._predict(candidates, shorter, queries, attitude)
@@ -441,3 +482,10 @@ class Router:
         flagged = [tail if differs else None for tail, differs in zip(tails, moved[:, 0].tolist(), strict=True)]
         xp = namespace(embedding)
         return xp.where(like(moved, embedding, dtype=xp.bool), shorter, embedding), flagged
+
+
+def _joined(parts: list[Embedded]) -> Embedded:
+    """All parts, one after the other."""
+    xp = namespace(parts[0].whole)
+    whole, shorter = (xp.concat([getattr(each, name) for each in parts]) for name in ("whole", "shorter"))
+    return Embedded(whole, shorter, [tail for each in parts for tail in each.tails])

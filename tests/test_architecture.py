@@ -31,7 +31,7 @@ LAYERS = (
     ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
     ("gathered_pools", "request", "routing"),
     ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
-    ("serving.json_body", "serving.form_model", "serving.conversation", "serving.engine"),
+    ("serving.json_body", "serving.form_model", "serving.conversation", "serving.lanes", "serving.engine"),
     ("serving.private_file", "serving.log_rows", "serving.log_file", "serving.decision_log"),
     ("serving.keys", "serving.rate_limits", "serving.metrics", "serving.session_keys", "serving.sessions"),
     ("serving.failures", "serving.breaker", "serving.load", "serving.outcomes", "serving.relay", "serving.plan"),

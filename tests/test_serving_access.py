@@ -20,6 +20,7 @@ from router.checkpoint import Checkpoint
 from router.errors import PoolError
 from router.routing import Router
 from router.serving.keys import KeyRing
+from router.serving.rate_limits import RateLimits
 from router.serving.service import Source
 from router.serving.settings import ServeSettings, check_bind, read_settings
 
@@ -132,6 +133,29 @@ def test_keys_guard_all_but_health(tiny_checkpoint: Checkpoint, tmp_path: Path) 
         assert "authorization" not in seen.headers  # ours is no business of the upstream
         ring.revoke(secret.split("-")[1])
         assert ask.get("/v1/models", headers=mine).status_code == 401
+
+
+def test_a_batch_counts_its_queries_in_the_rate_limit(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    secret = ring.create("lab", 20)
+    with serving(tiny_checkpoint, tmp_path, serve={"keys": str(ring.file)}) as served:
+        served.service.limits = RateLimits(lambda: 1000.0)
+
+        def batch(queries: int) -> httpx.Response:
+            headers = {"authorization": f"Bearer {secret}"}
+            return served.client.post("/v1/route/batch", json={"queries": ["prime"] * queries}, headers=headers)
+
+        too_many = batch(21)
+        assert code(too_many) == (400, "invalid_request")
+        assert too_many.json()["error"]["message"] == (
+            f"each of the 21 queries counts as a request, and key {secret.split('-')[1]} has 20 requests a minute: "
+            "send at most 20 queries at a time"
+        )
+        assert batch(15).status_code == 200
+        refused = batch(15)  # 16 are spent, the batch of 21 as one; of 11 that lack each third second brings one
+        assert code(refused) == (429, "rate_limit_exceeded")
+        assert refused.headers["retry-after"] == "33"
+        assert batch(4).status_code == 200, "what was refused costs nothing"
 
 
 def test_the_upstreams_key_goes_there_and_nowhere_else(

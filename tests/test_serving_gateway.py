@@ -228,6 +228,8 @@ def test_route_tells_the_decision_and_sends_nothing(served: Served) -> None:
     assert chat["quality"] == pytest.approx(found["quality"], abs=1e-4)
     batch = served.client.post("/v1/route/batch", json={"queries": ["a", "b"], "dial": [0, 10]}).json()["decisions"]
     assert [each["dial"] for each in batch] == [0, 10]
+    many = served.client.post("/v1/route/batch", json={"queries": [f"a {n}" for n in range(20)]}).json()["decisions"]
+    assert len({each["id"] for each in many}) == 20 and served.client.get(f"/v1/decisions/{many[19]['id']}").is_success
     goal = served.client.post("/v1/route/batch", json={"queries": ["a", "b"], "budget_usd_per_1k": 1000}).json()
     assert goal["decisions"][0]["goal"]["budget_usd_per_1k"] == 1000
     assert served.client.get(f"/v1/decisions/{found['id']}").json()["route"]["model"] == found["model"]

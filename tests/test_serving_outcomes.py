@@ -9,8 +9,8 @@ from email.utils import format_datetime
 import pytest
 
 from router.errors import NoCandidateError, PoolError
-from router.serving.engine import QueueFullError
 from router.serving.failures import FAILURES, RequestError, request_error
+from router.serving.lanes import QueueFullError
 from router.serving.outcomes import Outcome, check_answer, of_status
 from router.serving.relay import LARGEST_EVENT, Events, Tail, error_event, passed_headers, usage_of
 

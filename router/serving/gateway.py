@@ -57,7 +57,8 @@ async def _routed(
         )
     conversation: Conversation = READERS[_path(request)](body.values)
     headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
-    decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request))
+    deadline = started + setup.settings.deadline_s
+    decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request), deadline)
     record = Record(service, decided.id, decided.plan.order[0], session=decided.session)
     log_decision(service, decided, _key_id(request))
     service.metrics.overhead(time.monotonic() - started)
@@ -66,9 +67,8 @@ async def _routed(
     async def send(target: Target, within_s: float) -> Answer:
         return await setup.upstreams.ask(target, ask, body.with_value("model", target.upstream.model), within_s)
 
-    answered = await _unless_left(
-        request, forward(decided.plan, setup.upstreams, setup.settings, service.budget, send, record.note), record
-    )
+    asked = forward(decided.plan, setup.upstreams, setup.settings, service.budget, send, record.note, deadline)
+    answered = await _unless_left(request, asked, record)
     record.chosen, record.target, record.attempt = answered.chosen, answered.target, answered.attempts
     record.latency_s = answered.answer.latency_s
     return Relayed(answered.answer, record, _path(request), events=conversation.stream)

@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 WORKERS = 2  # batches of queries under way: with one, processors idle while it is read, or one of its threads waits
+WARM_UP = 5  # queries
 MOST_ALTERNATIVES = 64  # of a large pool that are ranked for a request
 # What a reload does not change.
 FIXED = ("host", "port", "decision_log", "log_max_bytes", "log_max_age_days", "when_log_full", "store_prompts",
-         "max_queue", "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
+         "max_queue", "max_batch_queue", "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Service:
         self.source, self.setup = source, setup
         settings = setup.settings
         workers = WORKERS if router.device == "cpu" else 1  # a GPU is busy with one batch, and larger ones are better
-        self.engine = Engine(router, max_queue=settings.max_queue, workers=workers)
+        most, most_listed = settings.max_queue, settings.max_batch_queue
+        self.engine = Engine(router, max_queue=most, max_list_queue=most_listed, workers=workers)
         self.sessions = Sessions(settings.session_threshold, settings.session_ttl_s, settings.max_sessions)
         self.budget = RetryBudget(settings.retry_share, settings.retry_burst)
         self.limits = RateLimits()
@@ -84,8 +86,9 @@ class Service:
         self.ready = self.stopping = False
 
     async def warm(self) -> None:
-        """Route a first query, which gathers what is made once; from then on the server is ready."""
-        await self.engine.route("warm up", pool=self.setup.pool, dial=self.setup.settings.dial)
+        """Route first queries: what is made once is gathered, and the engine learns how long one takes. Then ready."""
+        for number in range(WARM_UP):
+            await self.engine.route(f"warm up {number}", pool=self.setup.pool, dial=self.setup.settings.dial)
         self.ready = True
 
     async def reload(self) -> bool:

@@ -47,7 +47,7 @@ class ServeSettings:
     keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
     dial: float = 3.0  # of `auto` without a number
     guard: bool = False  # do not read an unusual end of a query that changes its route
-    deadline_s: float = 120.0  # until the answer to a routed request begins, all attempts together
+    deadline_s: float = 120.0  # from a request's arrival until its decision or answer begins, all attempts together
     attempts: int = 3  # upstreams asked for one request
     retry_share: float = 0.2  # attempts after failures, as a share of all requests
     retry_burst: int = 100  # of them that may be made at once
@@ -57,7 +57,8 @@ class ServeSettings:
     session_threshold: float = 0.03  # predicted utility given up to stay with a conversation's model
     session_ttl_s: float = 3600.0  # after which an idle session is forgotten
     max_sessions: int = 10_000  # turns of conversations that are remembered; each holds a number a model
-    max_queue: int = 1024  # queries that wait for their decision
+    max_queue: int = 1024  # single queries that wait for their decision
+    max_batch_queue: int = 10_000  # queries of batches that wait for theirs
     max_body_bytes: int = 20_000_000  # of a request
     max_depth: int = 64  # arrays and objects inside each other in a body
     body_timeout_s: float = 30.0  # until a request's body has arrived
@@ -144,6 +145,7 @@ SERVE = {
     "session_ttl_s": Field(positive),
     "max_sessions": _whole(1, 100_000_000),
     "max_queue": _whole(1, 10_000_000),
+    "max_batch_queue": _whole(1, 10_000_000),
     "max_body_bytes": _whole(1, 1_000_000_000),
     "max_depth": _whole(1, 200),
     "body_timeout_s": Field(positive),
