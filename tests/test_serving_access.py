@@ -225,15 +225,16 @@ def test_every_problem_of_the_configuration_is_told_at_once(
 
 def test_wrong_settings_are_told_with_those_of_the_pool(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "pool.json"
-    serve = {"prot": 3, "port": 70000, "when_log_full": "panic", "origins": ["chat.example.com"], "dial": 11}
-    path.write_text(json.dumps({"name": "p", "models": [], "serve": serve | {"load_weight": 2}}))
+    serve = {"prot": 3, "port": 70000, "when_log_full": "panic", "origins": ["chat.example.com"], "dial": 11,
+             "load_weight": 2, "passed_paths": ["files"]}  # fmt: skip
+    path.write_text(json.dumps({"name": "p", "models": [], "serve": serve}))
     with pytest.raises(PoolError) as raised:
         Source(path, lambda: Router(tiny_checkpoint), {}).load()
     told = str(raised.value)
     for part in (
-        "7 problems", "models: got []", "serve.'prot': unknown key; did you mean port?", "serve.port: got 70000",
+        "8 problems", "models: got []", "serve.'prot': unknown key; did you mean port?", "serve.port: got 70000",
         "serve.when_log_full: got 'panic'", "serve.origins: got 'chat.example.com'", "serve.dial: got 11",
-        "serve.load_weight: got 2",
+        "serve.load_weight: got 2", "serve.passed_paths: got 'files'; write paths such as /v1/files",
     ):  # fmt: skip
         assert part in told
 

@@ -47,6 +47,21 @@ def test_half_of_the_last_twenty_open_it(clock: Clock) -> None:
     assert breaker.state == "open"
 
 
+def test_what_was_passed_on_is_counted_apart(clock: Clock) -> None:
+    breaker = Breaker(failures=3, clock=clock)
+    fail(breaker, 2)
+    breaker.failed(passed_on=True)
+    breaker.succeeded(passed_on=True)
+    assert breaker.state == "closed"
+    fail(breaker, 1)
+    assert breaker.state == "open", "a success of what was passed on made up for a routed failure"
+    breaker = Breaker(failures=3, clock=clock)
+    for _ in range(3):
+        breaker.succeeded()
+        breaker.failed(passed_on=True)
+    assert breaker.state == "open"
+
+
 def test_one_probe_passes_and_decides(clock: Clock) -> None:
     breaker = Breaker(failures=1, open_s=5, clock=clock)
     fail(breaker, 1)

@@ -230,5 +230,6 @@ def _note(scope: MutableMapping[str, Any], service: Service, status: int, second
         "status": status,
         "ms": round(seconds * 1000, 1),
         "key": key.id if key else None,
+        **scope.get("router.decided", {}),  # of a routed request
     }
     logger.info("request", extra={"fields": {name: value for name, value in fields.items() if value is not None}})

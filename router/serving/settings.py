@@ -33,6 +33,7 @@ from router.serving.load import LIMITS
 from router.serving.upstream_keys import upstream_key
 from router.strict_yaml import read_json, read_yaml
 
+PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # by POST, whatever the settings
 AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10
 
 
@@ -45,6 +46,7 @@ class ServeSettings:
     hosts: tuple[str, ...] = ()  # further names that a request's Host may have
     origins: tuple[str, ...] = ()  # web pages (https://name) that may ask from a browser
     keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
+    passed_paths: tuple[str, ...] = ()  # further paths (/v1/files), and all below, passed on with the upstream's key
     dial: float = 3.0  # of `auto` without a number
     guard: bool = False  # do not read an unusual end of a query that changes its route
     deadline_s: float = 120.0  # from a request's arrival until its decision or answer begins, all attempts together
@@ -126,12 +128,21 @@ def _origins(value: Any) -> tuple[str, ...]:
     return found
 
 
+def _paths(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for each in found:
+        if not re.fullmatch(r"/v1(/[A-Za-z0-9_-]+)+", each):
+            raise ValueError(f"got {quoted(each)}; write paths such as /v1/files, without a / at the end")
+    return found
+
+
 SERVE = {
     "host": Field(text),
     "port": _whole(0, 65535),
     "hosts": Field(names),
     "origins": Field(_origins),
     "keys": Field(text),
+    "passed_paths": Field(_paths),
     "dial": Field(_dial),
     "guard": Field(flag),
     "deadline_s": Field(positive),
