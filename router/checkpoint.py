@@ -242,6 +242,13 @@ def _check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32")
             if system.protocol != row
         ][:10]
     problems += _onboarding_problems(checkpoint)
+    problems += [
+        f"pool {pool.name!r} says where {each.id} answers (upstream), which only a pool file of the operator may: it "
+        "would be sent the operator's keys"
+        for pool in [*checkpoint.pools.values(), *checkpoint.onboarded.pools]
+        for each in pool.candidates
+        if each.upstream is not None
+    ][:10]
     problems += [f"protocol {name!r} must not contain @" for name in checkpoint.protocols if "@" in name]
     if checkpoint.default_pool not in checkpoint.pools:
         known = known_names(checkpoint.default_pool, checkpoint.pools)

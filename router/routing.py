@@ -27,10 +27,10 @@ from router.gathered_pools import GatheredPools, index_file
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
 from router.index import CHOICES
-from router.onboarded import marked
 from router.onnx_encoder import OnnxEncoder
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
-from router.pools import Candidate, Pool, read_pool
+from router.pool_files import PoolFiles, is_pool_path
+from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
 from router.ranked import Ranked, contributing
@@ -101,6 +101,7 @@ class Router:
         if not isinstance(self.network, ServedNetwork):
             self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
+        self._files = PoolFiles(self.roster.systems, checkpoint.onboarded)
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
@@ -191,15 +192,23 @@ class Router:
         return self.checkpoint.default_pool
 
     def pool(self, pool: str | Path | Pool | None = None) -> Pool:
-        """A pool by name, by YAML or JSON file, or as it is; the default for None. PoolError says what is known."""
+        """A pool by name, by the path of a YAML or JSON file, or as it is; the default for None.
+
+        Whatever has a / or ends in .yaml, .yml or .json is a path and never a name, and so is a `Path`. A file is read
+        again once it changes. PoolError says what is known.
+        """
         if isinstance(pool, Pool):
             return pool
-        name = self.default_pool if pool is None else str(pool)
+        if pool is None:
+            return self.pools[self.default_pool]
+        if is_pool_path(pool):
+            return self._files.read(pool)
+        name = str(pool)
         if name in self.pools:
             return self.pools[name]
-        if name.endswith((".yaml", ".yml", ".json")) or Path(name).is_file():
-            return marked(read_pool(Path(name), self.systems), self.checkpoint.onboarded)
-        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML, JSON)")
+        raise PoolError(
+            f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file by its path: ./{name}"
+        )
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's arrays on this router's device, gathered once per pool."""

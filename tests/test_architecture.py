@@ -27,7 +27,7 @@ LAYERS = (
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("gpu_topk", "topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
-    ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
+    ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded", "pool_files"),
     ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
     ("gathered_pools", "request", "routing"),
     ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
