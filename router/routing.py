@@ -20,12 +20,15 @@ from router import scoring
 from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates, Prediction
 from router.checkpoint import Checkpoint
+from router.checkpoint_folder import find_folder
 from router.decision import Decision
+from router.default_checkpoint import default_checkpoint
 from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, UsageError, known_names
-from router.gathered_pools import GatheredPools, index_file
+from router.gathered_pools import GatheredPools
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
+from router.hub import read_hub_id
 from router.index import CHOICES
 from router.onnx_encoder import OnnxEncoder
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
@@ -85,7 +88,7 @@ class RouteOptions(TypedDict, total=False):
 
 
 class Router:
-    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder or hub id)`."""
+    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder)`."""
 
     def __init__(
         self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto", folder: Path | None = None
@@ -109,18 +112,30 @@ class Router:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, device: str = "cpu", index: str = "auto", backend: str = "auto"
+        cls,
+        path: str | Path | None = None,
+        device: str = "cpu",
+        index: str = "auto",
+        backend: str = "auto",
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> Router:
-        """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
+        """Load and verify a checkpoint; CheckpointError says what is wrong with it.
 
+        `path` is a folder, or `hub:owner/name` or `hub:owner/name@revision` of the Hugging Face Hub, whose branch, tag
+        or commit `revision` may name too; with `local_files_only` its cache alone is asked. None: ROUTER_CHECKPOINT,
+        else the clone's checkpoint, else that of the package inferencedynamics-checkpoint.
         `index` is how candidates are found in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw.
         `backend` is what computes the encoder: `torch`, `torch-bf16` (for GPUs), `onnx` (onnxruntime on the CPU: the
         same decisions but for near ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be
         used, torch elsewhere.
         UsageError for one that is unknown or cannot be used.
         """
-        folder = Path(path) if Path(path).is_dir() else None
-        return cls(checkpoints.load_checkpoint(path, device, backend), device, index, folder)
+        path = default_checkpoint() if path is None else path
+        folder = find_folder(path, revision, local_files_only)
+        own = None if read_hub_id(path) else folder  # nothing is written into the Hub's cache
+        return cls(checkpoints.load_checkpoint(folder, device, backend), device, index, own)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint folder, whole or not at all, then the indexes that were made."""
@@ -132,16 +147,10 @@ class Router:
 
         UsageError where the checkpoint is not a folder.
         """
-        folder = self.gathered.index_folder
+        folder = self.gathered.folder
         if folder is None:
             raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
-        found = self.pool(pool)
-        shortlist = self.gathered.shortlist(found)
-        if shortlist is None or shortlist.index is None:
-            return None
-        file = index_file(folder, found)
-        shortlist.save(file)
-        return file
+        return self.gathered.save_index(folder, self.pool(pool))
 
     def change_pool(
         self, pool: str | Path | Pool, *, add: Iterable[Candidate] = (), remove: Iterable[str] = ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -299,6 +300,29 @@ def test_another_architecture_is_loaded_by_transformers(folder: Path, tmp_path: 
     torch.testing.assert_close(again.encode(TEXTS), encoder.encode(TEXTS), rtol=0, atol=5e-3)
 
 
+def test_code_that_a_folder_brings_along_is_never_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    marker = folder / "was-run"
+    (folder / "theirs.py").write_text(f"open({str(marker)!r}, 'w')\nclass Theirs: pass\n")
+    edit(folder / "config.json", model_type="theirs", auto_map={"AutoConfig": "theirs.Theirs", "AutoModel": "theirs.T"})
+    monkeypatch.setattr("builtins.input", lambda *prompt: pytest.fail("nobody is asked whether to run it"))
+    with pytest.raises(CheckpointError, match="trust_remote_code"):
+        QueryEncoder.from_pretrained(folder)
+    assert not marker.exists()
+
+
+def test_whatever_loads_by_transformers_states_that_no_code_comes_along() -> None:
+    names = ("AutoModel", "AutoTokenizer", "AutoConfig", "SentenceTransformer")
+    calls = [
+        (path.name, ast.unparse(node))
+        for package in ("router", "train")
+        for path in (Path(__file__).parents[1] / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(names)
+    ]
+    assert calls and not [call for call in calls if "trust_remote_code=False" not in call[1]]
+
+
 # Mistakes
 
 
@@ -325,8 +349,10 @@ def test_a_folder_that_does_not_exist_says_what_is_allowed(tmp_path: Path) -> No
 
 
 def test_a_hub_id_is_downloaded(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "download", {"owner/name": tiny_encoder}.__getitem__)
-    assert QueryEncoder.from_pretrained("owner/name").dimension == 12
+    monkeypatch.setattr(hub, "download", {hub.HubId("owner/name", "v1"): tiny_encoder}.__getitem__)
+    assert QueryEncoder.from_pretrained("hub:owner/name@v1").dimension == 12
+    with pytest.raises(CheckpointError, match=r"no encoder folder 'owner/name' \(what is on the Hub is spelt hub:"):
+        QueryEncoder.from_pretrained("owner/name")
 
 
 def test_the_default_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
