@@ -223,7 +223,9 @@ def test_an_index_that_is_not_as_the_checkpoints_seal_has_it_is_built_anew_and_b
     router.save_pretrained(tmp_path / "router")
     file = index_file(tmp_path / "router", router.pool())
     config = tmp_path / "router" / "config.json"
-    assert json.loads(config.read_text())["sha256"][f"index/{file.name}"] == digest(file)
+    assert (
+        json.loads(config.read_text())["sha256"][f"index/{file.name}"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    )
     if how == "altered":
         file.write_bytes(file.read_bytes()[:-1] + b"?")
     elif how == "planted":
@@ -239,10 +241,6 @@ def test_an_index_that_is_not_as_the_checkpoints_seal_has_it_is_built_anew_and_b
     caplog.clear()
     Router.from_pretrained(tmp_path / "router", index="flat").route(QUERIES[0])
     assert "building" not in caplog.text
-
-
-def digest(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_small_pools_have_no_index_and_a_checkpoint_without_a_folder_cannot_keep_one(checkpoint, tmp_path):
