@@ -94,7 +94,7 @@ class Pool:
 
 def check_pool(path: str | Path, systems: Collection[System] | None) -> list[str]:
     """Every problem of a pool file, one line each; empty when `read_pool` would accept it. See `read_pool`."""
-    return _read(Path(path), systems)[1]
+    return examine_pool(path, systems)[1]
 
 
 def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
@@ -105,7 +105,7 @@ def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
 
     Raises PoolError that lists every problem of the file.
     """
-    pool, problems = _read(Path(path), systems)
+    pool, problems = examine_pool(path, systems)
     if pool is None:
         raise _pool_error(str(path), problems)
     return pool
@@ -146,8 +146,9 @@ def _pool_error(what: str, problems: list[str]) -> PoolError:
     return PoolError("\n  ".join([f"{what}: {len(problems)} problems", *problems]))
 
 
-def _read(path: Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
-    """The pool, or None and why not."""
+def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
+    """The pool in a file, or None and every problem of it, one line each. See `read_pool`."""
+    path = Path(path)
     try:
         raw, problems = read_json(path) if path.suffix == ".json" else read_yaml(path)
     except ValueError as error:

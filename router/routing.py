@@ -20,17 +20,20 @@ from router import scoring
 from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates, Prediction
 from router.checkpoint import Checkpoint
+from router.checkpoint_folder import find_folder
 from router.decision import Decision
+from router.default_checkpoint import default_checkpoint
 from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, UsageError, known_names
-from router.gathered_pools import GatheredPools, index_file
+from router.gathered_pools import GatheredPools
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
+from router.hub import read_hub_id
 from router.index import CHOICES
-from router.onboarded import marked
 from router.onnx_encoder import OnnxEncoder
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
-from router.pools import Candidate, Pool, read_pool
+from router.pool_files import PoolFiles, is_pool_path
+from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
 from router.ranked import Ranked, contributing
@@ -101,7 +104,7 @@ class RouteOptions(TypedDict, total=False):
 
 
 class Router:
-    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder or hub id)`."""
+    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder)`."""
 
     def __init__(
         self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto", folder: Path | None = None
@@ -117,6 +120,7 @@ class Router:
         if not isinstance(self.network, ServedNetwork):
             self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
+        self._files = PoolFiles(self.roster.systems, checkpoint.onboarded)
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
@@ -124,18 +128,30 @@ class Router:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, device: str = "cpu", index: str = "auto", backend: str = "auto"
+        cls,
+        path: str | Path | None = None,
+        device: str = "cpu",
+        index: str = "auto",
+        backend: str = "auto",
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> Router:
-        """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
+        """Load and verify a checkpoint; CheckpointError says what is wrong with it.
 
+        `path` is a folder, or `hub:owner/name` or `hub:owner/name@revision` of the Hugging Face Hub, whose branch, tag
+        or commit `revision` may name too; with `local_files_only` its cache alone is asked. None: ROUTER_CHECKPOINT,
+        else the clone's checkpoint, else that of the package inferencedynamics-checkpoint.
         `index` is how candidates are found in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw.
         `backend` is what computes the encoder: `torch`, `torch-bf16` (for GPUs), `onnx` (onnxruntime on the CPU: the
         same decisions but for near ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be
         used, torch elsewhere.
         UsageError for one that is unknown or cannot be used.
         """
-        folder = Path(path) if Path(path).is_dir() else None
-        return cls(checkpoints.load_checkpoint(path, device, backend), device, index, folder)
+        path = default_checkpoint() if path is None else path
+        folder = find_folder(path, revision, local_files_only)
+        own = None if read_hub_id(path) else folder  # nothing is written into the Hub's cache
+        return cls(checkpoints.load_checkpoint(folder, device, backend), device, index, own)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint folder, whole or not at all, then the indexes that were made."""
@@ -147,16 +163,10 @@ class Router:
 
         UsageError where the checkpoint is not a folder.
         """
-        folder = self.gathered.index_folder
+        folder = self.gathered.folder
         if folder is None:
             raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
-        found = self.pool(pool)
-        shortlist = self.gathered.shortlist(found)
-        if shortlist is None or shortlist.index is None:
-            return None
-        file = index_file(folder, found)
-        shortlist.save(file)
-        return file
+        return self.gathered.save_index(folder, self.pool(pool))
 
     def change_pool(
         self, pool: str | Path | Pool, *, add: Iterable[Candidate] = (), remove: Iterable[str] = ()
@@ -207,15 +217,23 @@ class Router:
         return self.checkpoint.default_pool
 
     def pool(self, pool: str | Path | Pool | None = None) -> Pool:
-        """A pool by name, by YAML or JSON file, or as it is; the default for None. PoolError says what is known."""
+        """A pool by name, by the path of a YAML or JSON file, or as it is; the default for None.
+
+        Whatever has a / or ends in .yaml, .yml or .json is a path and never a name, and so is a `Path`. A file is read
+        again once it changes. PoolError says what is known.
+        """
         if isinstance(pool, Pool):
             return pool
-        name = self.default_pool if pool is None else str(pool)
+        if pool is None:
+            return self.pools[self.default_pool]
+        if is_pool_path(pool):
+            return self._files.read(pool)
+        name = str(pool)
         if name in self.pools:
             return self.pools[name]
-        if name.endswith((".yaml", ".yml", ".json")) or Path(name).is_file():
-            return marked(read_pool(Path(name), self.systems), self.checkpoint.onboarded)
-        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML, JSON)")
+        raise PoolError(
+            f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file by its path: ./{name}"
+        )
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's arrays on this router's device, gathered once per pool."""

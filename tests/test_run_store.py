@@ -112,7 +112,7 @@ def test_without_wandb_exported_runs_still_read_and_the_others_say_what_to_insta
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     name, *errors = done.stdout.splitlines()
     assert name == "frozen" and len(errors) == 2
-    assert all("wandb: pip install 'inferencedynamics[train]'" in error for error in errors)
+    assert all("wandb: pip install -e '.[train]'" in error for error in errors)
 
 
 asked = []  # of the fake

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RouterError
+from router.onboarded import marked
 from router.onnx_encoder import OnnxEncoder
-from router.pools import Pool, check_pool
+from router.pools import Pool, examine_pool
 from router.serving.decision_log import DecisionLog
 from router.serving.engine import Engine
 from router.serving.forwarding import RetryBudget
@@ -131,9 +132,10 @@ class Source:
         if old is not None:  # before the bind is judged: the socket stays where it is
             settings = _with_fixed(settings, old.settings)
         router = self.load_router()
-        problems = [*check_pool(self.pool_file, router.systems), *problems]
-        pool = None if problems else router.pool(self.pool_file)
-        if pool is not None:
+        pool, wrong = examine_pool(self.pool_file, router.systems)  # the file itself, whatever the checkpoint holds
+        problems = [*wrong, *problems]
+        if pool is not None and not problems:
+            pool = marked(pool, router.checkpoint.onboarded)
             problems += upstream_problems(pool, os.environ)
         keys = None
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import PoolError, UsageError, known_names
+from router.installation import how_to_install
 from router.pool_schema import (
     OPENAI,
     Field,
@@ -204,7 +205,7 @@ def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
         if upstream.provider != OPENAI and find_spec("litellm") is None:
             problems.append(
                 f"{where}.provider: {quoted(upstream.provider)} is asked by LiteLLM, which is not installed: "
-                "pip install 'inferencedynamics[litellm]', or leave provider out where it speaks OpenAI's protocol"
+                f"{how_to_install('litellm')}, or leave provider out where it speaks OpenAI's protocol"
             )
     return problems
 
