@@ -2,8 +2,8 @@
 
 The sides exchange JSON lines. Plain data is copied. Any other object stays where it is, and the other side holds a
 `StandIn`, which asks for calls, attributes and operators. All that the program can send is what it returns, raises and
-prints: no message says that a test passed, so there is nothing to forge. The program never compares, subtracts or divides
-by a value of the tests, which would show what is expected, and reaches only what the tests handed over.
+prints: no message says that a test passed, so there is nothing to forge. The program never compares, subtracts or
+divides by a value of the tests, which would show what is expected, and reaches only what the tests handed over.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ class Link:
             return ["dict", [[self._pack(key), self._pack(value)] for key, value in x.items()]]
         if kind is StandIn:
             return ["yours", x._place]
-        if isinstance(x, type) and NAMED.get(x.__name__) is x:
+        if kind is type and NAMED.get(x.__name__) is x:
             return ["named", x.__name__]
         if isinstance(x, type) and issubclass(x, Exception):
             if "_place" in vars(x):
