@@ -59,8 +59,8 @@ AFTER_BARE = (
 )
 OPTION = re.compile(rf"(?:{LABELLED}|([A-Z]){AFTER_BARE}|([b-hj-z])(?=\s*[.]?\s*$))", re.MULTILINE)
 LEAD = re.compile(
-    r"\W*(?:(?:most |very )?(?:likely|probably|clearly|definitely|certainly|therefore|thus|indeed|still|simply|obviously"
-    r"|the|letter|option|choice|answer|la|opción|opzione|die|l'option|選択肢|选项)\b[:\s]*)*[\s*\"'“]*",
+    r"\W*(?:(?:most |very )?(?:likely|probably|clearly|definitely|certainly|therefore|thus|indeed|still|simply"
+    r"|obviously|the|letter|option|choice|answer|la|opción|opzione|die|l'option|選択肢|选项)\b[:\s]*)*[\s*\"'“]*",
     re.IGNORECASE,
 )
 CHOSEN = re.compile(
@@ -128,16 +128,15 @@ def chosen_letter(text: str) -> str | None:
     for match in CHOSEN.finditer(plain):
         if not SUPPOSED.search(_before(plain, match.start())):
             said = next(group for group in match.groups() if group is not None)
-            found.append(
-                (match.start(), _option(said if match.end() == match.end(match.lastindex or 0) else f"{said}."))
-            )
+            more = "" if match.end() == match.end(match.lastindex or 0) else "."  # "B is right" settles on B
+            found.append((match.start(), _option(said + more)))
     settled = [letter for _, letter in sorted(found, key=lambda each: each[0]) if letter is not None]
     if settled:
         return settled[-1] or None
     lines = _lines(plain)
     if not lines or (REFUSAL.search(plain) and len(lines[0]) > 3):
         return None
-    labels = [match[1] or match[2] for line in lines if (match := LINE_LABEL.match(line))]
+    labels = [found_label[1] or found_label[2] for line in lines if (found_label := LINE_LABEL.match(line))]
     alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
     if alone:
         return alone[1].upper()
