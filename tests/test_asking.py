@@ -120,7 +120,7 @@ def test_retry_after_holds_all_requests_to_the_endpoint_for_so_long(cache: Path)
 
     with serving(llm):
         waited, _ = run(cache, work)
-    assert 0.3 < waited < 2.0
+    assert waited > 0.3
 
 
 def test_an_endpoint_that_asks_to_wait_for_hours_stops_the_run(cache: Path) -> None:
@@ -317,13 +317,27 @@ def test_results_come_in_order_with_a_bounded_window_and_an_error_waits_for_thos
     assert sorted(done) == [0, *range(1, 20), *(each for each in begun if each > 20)]
 
 
-def test_requests_are_spread_over_the_minute() -> None:
-    async def main() -> float:
-        pace, start = Pace({"requests_per_minute": 60 / 0.05}), time.perf_counter()
-        await asyncio.gather(*(pace.turn(1) for _ in range(5)))
-        return time.perf_counter() - start
+def test_requests_are_spread_over_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(asyncio.SelectorEventLoop):
+        now = 0.0
 
-    assert 0.2 <= asyncio.run(main()) < 0.5
+        def time(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def main() -> None:
+        pace = Pace({"requests_per_minute": 60 / 0.05})
+        await asyncio.gather(*(pace.turn(1) for _ in range(5)))
+
+    with asyncio.Runner(loop_factory=lambda: clock) as runner:
+        runner.run(main())
+    assert clock.now == pytest.approx(0.2)
 
 
 def test_the_parallel_requests_are_no_more_than_the_limit(cache: Path) -> None:
