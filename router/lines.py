@@ -176,6 +176,7 @@ def _route(
         return list(router.route(queries, dial=[dial if line.dial is None else line.dial for line in lines], **options))
     except PER_QUERY as error:
         if len(lines) == 1:
+            error.index = None  # the record names the line
             return [error]
     half = len(lines) // 2
     return _route(router, lines[:half], dial, options) + _route(router, lines[half:], dial, options)
