@@ -66,3 +66,10 @@ def test_embeddings_of_several_layers_are_trained_on_with_noise_at_the_length_th
     seen = torch.cat([embedding for embedding, _ in module.seen[0]])
     lengths = seen.unflatten(1, (3, -1)).norm(dim=2)
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
+
+
+def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    module = trained(world, tiny_encoder, tmp_path, label_only_epochs=2, decision_weight=0.5)
+    counted = {epoch: set.union(*(names for _, names in seen)) for epoch, seen in module.seen.items()}
+    first, whole = {"label", "length"}, {"label", "length", "outcome", "decision"}
+    assert counted == {0: first, 1: first, 2: whole}
