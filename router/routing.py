@@ -24,14 +24,14 @@ from router.checkpoint_folder import find_folder
 from router.decision import Decision
 from router.default_checkpoint import default_checkpoint
 from router.dial_table import DialPoint, find_table
-from router.errors import PoolError, UsageError, known_names
+from router.errors import PoolError, UsageError, counted_from, known_names
 from router.gathered_pools import GatheredPools
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
 from router.hub import read_hub_id
 from router.index import CHOICES
 from router.onnx_encoder import OnnxEncoder
-from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
+from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
 from router.pool_files import PoolFiles, is_pool_path
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System, resolve_system
@@ -40,13 +40,14 @@ from router.ranked import Ranked, contributing
 from router.request import (
     InPieces,
     Request,
+    UnmatchedNames,
     check_counts,
-    check_each,
     check_fits,
     check_queries,
     check_unconstrained,
     read_attitude,
     read_names,
+    read_queries,
 )
 from router.roster import Roster
 from router.served_network import ServedNetwork
@@ -124,7 +125,7 @@ class Router:
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
-        self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
+        self.unmatched: UnmatchedNames | None = UnmatchedNames()  # None: `deny` is a stranger's, the log is not
 
     @classmethod
     def from_pretrained(
@@ -274,7 +275,7 @@ class Router:
         self, queries: Sequence[str], pool: str | Path | Pool | None = None, batch_size: int = 32
     ) -> Prediction:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
-        check_each(queries)
+        check_queries(queries)
         embedding = self._embed(list(queries), batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
 
@@ -323,6 +324,7 @@ class Router:
     ) -> Decision | list[Decision] | Iterator[Decision] | Pieces:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
+        An array of texts and a column of a table (numpy, pandas) count as a list.
         `InPieces` of a list give a generator: after `next`, each `send` of a number goes on by as many queries, and it
         returns what the list would have given. Only the assignment of a list to its budget or quality is one piece.
 
@@ -333,43 +335,41 @@ class Router:
         `guard`, an unusual end of a query that changes its route is not read: the decision's `flagged` holds it.
         `attitude` (optimistic, neutral, pessimistic) takes the quality of a model onboarded from few answers a standard
         deviation above what its profile says, at it, or below; other models are the same under each.
-        Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
+        Raises QueryError, NoCandidateError (of one of several queries both name it by its `index`), PoolError,
+        CheckpointError or UsageError.
         """
         check_counts(top=top, batch_size=batch_size)
-        check_queries(query)
+        queries = query if isinstance(query, InPieces) else read_queries(query)
         demands = (tools, images, context_tokens, max_price_usd_per_mtok)
         constraints = Constraints(read_names("allow", allow), read_names("deny", deny), *demands)
         deviations = read_attitude(attitude)
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
         found_pool = self.pool(pool)
-        self._warn_of_unmatched(constraints.deny, found_pool)
+        if self.unmatched is not None:
+            self.unmatched.warn(constraints.deny, found_pool)
         request = Request(found_pool, DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, deviations)
-        if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
+        if goal and not isinstance(queries, list):
             check_unconstrained(constraints)
             point = self._point(goal, request.pool)
             request = replace(request, dial=point.dial, goal=replace(goal, met_on=VALIDATION))
-        if isinstance(query, str):
-            return self._route([query], request, batch_size)[0]
-        if isinstance(query, InPieces):
-            return self._pieces(query, request, batch_size)
-        if isinstance(query, Sequence):
-            return self._route(query, request, batch_size)
+        if isinstance(queries, str):
+            with counted_from(None):
+                return self._route([queries], request, batch_size)[0]
+        if isinstance(queries, InPieces):
+            return self._pieces(queries, request, batch_size)
+        if isinstance(queries, list):
+            return self._route(queries, request, batch_size)
         if not isinstance(request.dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(iter(query), request, batch_size)
-
-    def _warn_of_unmatched(self, deny: Sequence[str], pool: Pool) -> None:
-        """Once for each: a misspelt name would else let pass whom it means to keep out."""
-        for name in deny:
-            if (name, pool) in self._looked_up:
-                continue
-            self._looked_up.add((name, pool))
-            if not any(matches(model, [name]) for model in pool.ids):
-                logger.warning("deny %s matches no model of pool %s; %s", name, pool.name, known_names(name, pool.ids))
+        return self._stream(queries, request, batch_size)
 
     def _stream(self, queries: Iterator[str], request: Request, batch_size: int) -> Iterator[Decision]:
+        start = 0
         while batch := list(islice(queries, batch_size)):
-            yield from self._route(batch, request, batch_size)
+            with counted_from(start):
+                decisions = self._route(batch, request, batch_size)
+            yield from decisions
+            start += len(batch)
 
     def _route(self, queries: Sequence[str], request: Request, batch_size: int) -> list[Decision]:
         """All of a list in as few pieces as there can be."""
@@ -385,7 +385,7 @@ class Router:
         """First the queries are encoded, texts of like length together; then decisions are made in their order."""
         if not queries:
             return []
-        check_each(queries)
+        check_queries(queries)
         shortlist, dials = self.gathered.shortlist(request.pool), None
         if request.goal is None or request.goal.met_on != BATCH:
             dials, _ = cost_weights(request.dial, len(queries), self.candidates(request.pool).cost_range_usd)
@@ -414,7 +414,8 @@ class Router:
             else:
                 assert dials is not None
                 part = replace(request, dial=dials[at].tolist())
-                ranked = self._rank(queries[at], embedded.rows(at), part, shortlist)
+                with counted_from(len(decisions)):
+                    ranked = self._rank(queries[at], embedded.rows(at), part, shortlist)
                 decisions += ranked.decisions(queries[at], request.top)
             if len(decisions) == len(queries):
                 return decisions

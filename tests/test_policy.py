@@ -35,6 +35,12 @@ def test_the_highest_price_counts_input_and_output():
     assert admitted((1.0,), max_price_usd_per_mtok=6.0) == [[False, True, True]]
 
 
+def test_an_input_that_is_dearer_than_the_output_counts_alike():
+    models = (ModelFacts("reads-dear", 10.0, 1.0), ModelFacts("writes-dear", 1.0, 10.0), ModelFacts("cheap", 1.0, 1.0))
+    found = Constraints(max_price_usd_per_mtok=6.0).admit(models, [1.0])
+    assert found.tolist() == [[False, False, True]]
+
+
 def test_a_given_context_need_replaces_the_estimate():
     assert admitted((1.0, 1.0), context_tokens=5000) == [[False, True, True]] * 2
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -430,3 +431,19 @@ def test_a_wrong_query_of_a_list_is_told_before_anything_is_computed(tiny_checkp
 
     with pytest.raises(QueryError, match="empty"):
         asyncio.run(ask())
+
+
+def test_a_caller_that_changes_its_decision_changes_nobody_elses(tiny_checkpoint: Checkpoint) -> None:
+    async def ask() -> list[dict[str, Any]]:
+        found = []
+        async with Engine(Router(tiny_checkpoint)) as engine:
+            for _ in range(3):  # computed, and twice from what is remembered
+                decision = await engine.route("prvoe that two is prime")
+                found.append(deepcopy(decision.to_json()))
+                for part in (decision.capabilities, decision.domains, decision.corrected):
+                    part.clear()
+                decision.to_json()["alternatives"][0]["model"] = "nobody"
+        return found
+
+    first, *others = asyncio.run(ask())
+    assert others == [first] * 2 and first["capabilities"] and first["corrected"]

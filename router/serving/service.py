@@ -132,6 +132,7 @@ class Source:
         if old is not None:  # before the bind is judged: the socket stays where it is
             settings = _with_fixed(settings, old.settings)
         router = self.load_router()
+        router.unmatched = None  # clients say whom to deny, and this log is not theirs
         pool, wrong = examine_pool(self.pool_file, router.systems)  # the file itself, whatever the checkpoint holds
         problems = [*wrong, *problems]
         if pool is not None and not problems:
