@@ -13,7 +13,7 @@ other's sessions.
 
 from __future__ import annotations
 
-import os
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -74,7 +74,7 @@ class Sessions:
             )
         self.threshold, self.ttl_s, self.max_sessions, self.decay = threshold, ttl_s, max_sessions, decay
         self._clock = clock
-        self._secret = os.urandom(32) if secret is None else secret
+        self._secret = secrets.token_bytes() if secret is None else secret
         self._lock = threading.Lock()
         self._states: OrderedDict[str, _State] = OrderedDict()  # by digest, the longest unused first
 
@@ -166,7 +166,7 @@ class Sessions:
                 best, f"switched from {current}: it loses {loss:.4f} utility, {self.threshold:g} are allowed", False
             )
         rival = min(possible, key=regret.__getitem__)
-        if regret[current] == 0 or rival == current:
+        if not regret[current]:
             reason = "kept: also the best of this turn"
         elif regret[current] < self.threshold:
             reason = f"kept: {rival} gains {regret[current]:.4f} utility, below the threshold of {self.threshold:g}"
