@@ -52,6 +52,7 @@ def key(sessions: Sessions, *messages: dict[str, str], owner: str = "k") -> str:
 
 def test_without_a_session_the_best_model_is_chosen_each_time(sessions: Sessions) -> None:
     assert [choose(sessions, None, each).model for each in (HARD, EASY, HARD)] == ["large", "small", "large"]
+    assert not choose(sessions, None, HARD).kept
     assert len(sessions) == 0
     assert sessions.key({}, {"input": 3}) is None
 
@@ -185,7 +186,7 @@ def test_a_response_kept_upstream_can_only_go_on_where_it_lies(sessions: Session
     assert after is not None
     assert after.partition(".")[0] == first.partition(".")[0]
     bound = choose(sessions, after, {"large": 0.0, "small": 1.0}, kept_upstream=True, wish="another")
-    assert (bound.model, bound.reason) == ("large", "kept: the conversation lies with this model's provider")
+    assert bound == Choice("large", "kept: the conversation lies with this model's provider", True)
     unknown = sessions.key({}, {**body, "previous_response_id": "resp_2"}, "k")
     assert choose(sessions, unknown, EASY, kept_upstream=True).model == "small"
 
@@ -216,7 +217,7 @@ def test_no_more_turns_are_kept_than_allowed_and_the_longest_unused_go_first(clo
     assert len(sessions) == 3
 
 
-@pytest.mark.parametrize("wrong", [(-1, 1, 1), (0, 0, 1), (0, 1, 0), (float("nan"), 1, 1)], ids=str)
+@pytest.mark.parametrize("wrong", [(-1, 1, 1), (0, 0, 1), (0, -1, 1), (0, 1, 0), (float("nan"), 1, 1)], ids=str)
 def test_settings_that_are_not_allowed_are_refused(wrong: tuple[float, float, int]) -> None:
     with pytest.raises(UsageError, match="allowed are a threshold from 0"):
         Sessions(*wrong)
@@ -268,6 +269,12 @@ def test_a_session_idle_for_exactly_its_time_is_still_known(sessions: Sessions, 
     choose(sessions, "other", HARD)
     assert len(sessions) == 2
     assert choose(sessions, "idle", EASY).model == "large"
+
+
+def test_a_session_idle_for_longer_begins_anew_though_nobody_else_came(sessions: Sessions, clock: Clock) -> None:
+    choose(sessions, "idle", HARD)
+    clock.now += 3601
+    assert choose(sessions, "idle", EASY).model == "small"
 
 
 def test_a_turn_whose_session_was_forgotten_keeps_the_name_of_its_conversation(sessions: Sessions) -> None:

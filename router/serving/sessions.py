@@ -43,7 +43,7 @@ class _State:
     conversation: str
     seen_s: float
     model: str | None = None
-    need: dict[str, float] = field(default_factory=dict)  # by model, from 0
+    need: dict[str, float] = field(default_factory=dict)  # by model
     wish: Hashable = None
     next: str | None = None  # digest of the turn that went on from here
 
@@ -118,7 +118,7 @@ class Sessions:
         if not possible:
             raise NoCandidateError(f"none of the {len(utilities)} models is admitted for this request")
         greatest = max(utilities[model] for model in possible)
-        regret = {model: max(0.0, greatest - utility) for model, utility in utilities.items()}
+        regret = {model: greatest - utility for model, utility in utilities.items()}
         if session is None:
             return Choice(
                 min(possible, key=regret.__getitem__), "the best of this request, which names no session", False
@@ -128,7 +128,7 @@ class Sessions:
             state = self._find(digest) or _State(session.partition(".")[0], self._clock())
             before = state.need if state.wish == wish else {}
             current = state.model if state.wish == wish or kept_upstream else None
-            need = {model: max(lost, self.decay * before.get(model, 0.0)) for model, lost in regret.items()}
+            need = {model: max(lost, self.decay * before.get(model, lost)) for model, lost in regret.items()}
             choice = self._decide(current, need, regret, possible, kept_upstream)
             state.model, state.need, state.wish = choice.model, need, wish
             self._keep(digest, state)
