@@ -27,6 +27,7 @@ from router import (
     route_command,
     serve_command,
 )
+from router.cli_parser import Parser
 from router.corpus import OUTPUTS
 from router.errors import RouterError, UsageError
 from router.lines import FORMATS
@@ -99,7 +100,7 @@ class _Version(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; `run` in its result is the command's function."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "router",
         description="Routes each query to the language model that answers it best for the money, and says why.",
         epilog=EXIT_CODES,

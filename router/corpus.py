@@ -79,8 +79,17 @@ def _parquet_parts(path: Path, wanted: Callable[[int], bool]) -> Iterator[tuple[
     with file:
         for part, batch in enumerate(file.iter_batches(PART_LINES, columns=names)):
             if wanted(part):
-                rows = enumerate(batch.to_pylist(), part * PART_LINES + 1)
-                yield part, [_parquet_line(number, row) for number, row in rows]
+                columns = [_values(column) for column in batch.columns]
+                rows = enumerate(zip(*columns, strict=True), part * PART_LINES + 1)
+                yield part, [_parquet_line(number, dict(zip(names, row, strict=True))) for number, row in rows]
+
+
+def _values(column: pyarrow.Array) -> list[Any]:
+    """A column's values; of texts that are not UTF-8, which Parquet does not check, the strange bytes as surrogates."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [each and each.decode("utf-8", "surrogateescape") for each in column.cast("large_binary").to_pylist()]
 
 
 def _parquet_line(number: int, row: Mapping[str, Any]) -> QueryLine:
@@ -93,7 +102,8 @@ class PartsFolder:
     def __init__(self, folder: Path, output_format: str, request: Mapping[str, Any]) -> None:
         """Made where there is none. UsageError where it holds anything else, or parts of another request."""
         self.folder, self.output_format = folder, output_format
-        about, wanted = folder / REQUEST, json.dumps(request, indent=1, sort_keys=True)
+        about, settings = folder / REQUEST, {**request, "output_format": output_format}
+        wanted = json.dumps(settings, indent=1, sort_keys=True)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"cannot write --output {folder}: it is a file; name a folder")
         folder.mkdir(parents=True, exist_ok=True)

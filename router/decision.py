@@ -6,7 +6,7 @@ Plain data and its JSON and text forms; `router.ranked` fills it, nothing here c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -132,10 +132,20 @@ class Decision:
     flagged: str | None = None  # the end of the query that the guard left out, where it did
     corrected: dict[str, str] = field(default_factory=dict)  # mistyped words of the query, and what they were read as
 
+    def of(self, query: str) -> Decision:
+        """The same decision on `query`, with dictionaries of its own: who changes one changes nobody else's."""
+        return replace(
+            self,
+            query=query,
+            capabilities=dict(self.capabilities),
+            domains=dict(self.domains),
+            corrected=dict(self.corrected),
+        )
+
     def to_json(self, least_logit: float = 0.0) -> dict[str, Any]:
         """A JSON object; of the query, which the caller has, it holds only what was flagged or corrected.
 
-        Of the axes those whose share of the lead is at least `least_logit`, up or down.
+        Of the axes those whose share of the lead is at least `least_logit`, up or down. The object is the caller's own.
         """
         raw: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -146,14 +156,14 @@ class Decision:
             "cost_usd": self.cost_usd,
             "utility": self.utility,
             "prior": self.prior,
-            "alternatives": [vars(a) for a in self.alternatives],
-            "capabilities": self.capabilities,
-            "domains": self.domains,
+            "alternatives": [dict(vars(a)) for a in self.alternatives],
+            "capabilities": dict(self.capabilities),
+            "domains": dict(self.domains),
             "difficulty": self.difficulty,
-            "goal": None if self.goal is None else vars(self.goal),
+            "goal": None if self.goal is None else dict(vars(self.goal)),
             "reasons": None,
             "flagged": self.flagged,
-            "corrected": self.corrected,
+            "corrected": dict(self.corrected),
         }
         if self.reasons is not None:
             kept = self.reasons.axes.at_least(least_logit)

@@ -3,10 +3,10 @@
     RouterError
     ├── CheckpointError      a checkpoint folder is missing, incomplete, altered or of an unknown version
     ├── PoolError            a pool file or pool name is wrong, or names a model the checkpoint does not know
-    ├── QueryError           a query cannot be routed (empty, too long, not UTF-8)
+    ├── QueryError           a query cannot be routed (empty, too long, not UTF-8); also a ValueError
     ├── NoCandidateError     the constraints of a request left no model to choose from
     ├── DataError            a data folder breaks the RouteMix-open format; names file, row and column
-    └── UsageError           an argument, flag or setting has a value that is not allowed
+    └── UsageError           an argument, flag or setting has a value that is not allowed; also a ValueError
 
 A message says what was got, what is allowed and what to do next. Third-party errors are caught where they enter
 and re-raised `from` as one of these.
@@ -15,11 +15,18 @@ and re-raised `from` as one of these.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class RouterError(Exception):
     """Root of the tree: catch this to catch everything this project raises on purpose."""
+
+    index: int | None = None  # which of several queries it is about, from 0; None: the only one, or all
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.index is None else f"queries[{self.index}]: {text}"
 
 
 class CheckpointError(RouterError):
@@ -30,7 +37,7 @@ class PoolError(RouterError):
     """A pool file breaks the schema, or a pool or model name is unknown or ambiguous."""
 
 
-class QueryError(RouterError):
+class QueryError(RouterError, ValueError):
     """A query cannot be routed: it is empty, too long, or not text."""
 
 
@@ -42,8 +49,24 @@ class DataError(RouterError):
     """A data folder breaks the RouteMix-open format; the message names file, row and column."""
 
 
-class UsageError(RouterError):
+class UsageError(RouterError, ValueError):
     """An argument, flag or setting has a value that is not allowed."""
+
+
+@contextmanager
+def counted_from(first: int | None) -> Iterator[None]:
+    """Errors about one of several queries name it by its place from `first` on; None: by none, there is only one.
+
+    >>> with counted_from(4):
+    ...     raise QueryError("it is empty")
+    Traceback (most recent call last):
+    router.errors.QueryError: queries[4]: it is empty
+    """
+    try:
+        yield
+    except (QueryError, NoCandidateError) as error:
+        error.index = None if first is None else first + (error.index or 0)
+        raise
 
 
 COMPARED = 10_000  # names that are compared with a misspelt one: it takes seconds for more

@@ -102,9 +102,11 @@ def parse_object(raw: RawLine, found: object) -> QueryLine:
     line_id = found.get("id")
     if line_id is not None and not (isinstance(line_id, str) or _is_number(line_id)):
         return _bad(raw, f"id must be a string or a number, got {reprlib.repr(line_id)}")
+    if isinstance(line_id, str) and _encodable(line_id) != line_id:  # no Parquet file could hold the record
+        return _bad(raw, f"id is not valid Unicode, got {reprlib.repr(line_id)}: give another")
     keys = [key for key in QUERY_KEYS if key in found]
     if not keys:
-        have = ", ".join(list(found)[:10])[:200] or "none"
+        have = _encodable(", ".join(list(found)[:10])[:200]) or "none"
         return _bad(raw, f"the object has no key 'query' (or 'text'); its keys: {have}", line_id)
     query = found[keys[0]]
     if not isinstance(query, str):
@@ -114,6 +116,11 @@ def parse_object(raw: RawLine, found: object) -> QueryLine:
         error = UsageError(f"dial must be a number from 0 to 10, got {reprlib.repr(dial)}")
         return QueryLine(raw.number, id=line_id, error=error)
     return QueryLine(raw.number, query, line_id, dial)
+
+
+def _encodable(text: str) -> str:
+    """`text` with what UTF-8 cannot say, halves of surrogate pairs, spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_number(value: object) -> bool:
@@ -169,6 +176,7 @@ def _route(
         return list(router.route(queries, dial=[dial if line.dial is None else line.dial for line in lines], **options))
     except PER_QUERY as error:
         if len(lines) == 1:
+            error.index = None  # the record names the line
             return [error]
     half = len(lines) // 2
     return _route(router, lines[:half], dial, options) + _route(router, lines[half:], dial, options)

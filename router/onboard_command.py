@@ -122,7 +122,7 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
-        yield folder, load_checkpoint(folder)
+        yield folder, load_checkpoint(folder, backend="auto")
     finally:
         os.close(opened)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from router import scoring
 from router.arrays import Array, first, like, namespace
-from router.errors import NoCandidateError, UsageError
+from router.errors import NoCandidateError, UsageError, counted_from
 from router.profiles import ModelFacts
 
 DEFAULT_DIAL = 3.0
@@ -63,7 +63,8 @@ class Constraints:
         if len(empty):
             row = int(empty[0])
             removed = {name: ~keep for name, keep in checks} | {"context window": too_long[row]}
-            raise NoCandidateError(_who_removed_whom(removed, models, needed[row]))
+            with counted_from(row):
+                raise NoCandidateError(_who_removed_whom(removed, models, needed[row]))
         return mask
 
     def admit_facts(self, models: Sequence[ModelFacts]) -> NDArray[np.bool_]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router import scoring
 from router.candidates import Prediction
-from router.errors import QueryError, UsageError
+from router.errors import QueryError, UsageError, counted_from, known_names
 from router.goal import BATCH, Goal
-from router.policy import Constraints, cost_weights
+from router.policy import Constraints, cost_weights, matches
 from router.pools import Pool
 
+logger = logging.getLogger(__name__)
 MAX_QUERY_CHARS = 500_000
 ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
+MOST_LOOKED_UP, SHOWN_CHARS = 100, 80  # denied names, and characters of each that are logged
 SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
 
 
@@ -59,6 +63,29 @@ def read_names(flag: str, names: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
+class UnmatchedNames:
+    """Warns of denied names that no model of a pool has: a misspelt one would let pass the model that it means.
+
+    Each name is looked up once, and MOST_LOOKED_UP of them at most: what is kept and what is logged has a bound.
+    """
+
+    def __init__(self) -> None:
+        self.looked_up: set[tuple[str, Pool]] = set()
+
+    def warn(self, deny: Sequence[str], pool: Pool) -> None:
+        """Look up what was not looked up before."""
+        for name in deny:
+            key = (name[:SHOWN_CHARS], pool)
+            if len(self.looked_up) == MOST_LOOKED_UP or key in self.looked_up:
+                continue
+            self.looked_up.add(key)
+            if not any(matches(model, [name]) for model in pool.ids):
+                known = known_names(key[0], pool.ids)
+                logger.warning("deny %r matches no model of pool %s; %s", key[0], pool.name, known)
+            if len(self.looked_up) == MOST_LOOKED_UP:
+                logger.warning("further denied names are not looked up: there were %d", MOST_LOOKED_UP)
+
+
 def check_counts(**counts: object) -> None:
     """UsageError for a number, by its name, that is not a whole one of at least 1."""
     for name, number in counts.items():
@@ -86,10 +113,28 @@ def check_fits(queries: int, models: int) -> None:
         )
 
 
-def check_queries(queries: object) -> None:
-    """QueryError for anything that is neither a query nor an iterable of them."""
+def read_queries(queries: object) -> str | list[Any] | Iterator[Any]:
+    """A query as it is; sequences, arrays and columns of tables as a list; all else that holds queries as an iterator.
+
+    QueryError for anything else. The queries themselves are not looked at.
+    """
+    if isinstance(queries, str):
+        return queries
+    shape = getattr(queries, "shape", None)  # of arrays and of columns, which are no `Sequence`
+    if isinstance(shape, tuple) and len(shape) != 1:
+        raise QueryError(
+            f"give a list of queries, got {type(queries).__name__} of shape {shape}: give one column of it"
+        )
     if not isinstance(queries, Iterable) or isinstance(queries, bytes | Mapping):
         raise QueryError(f"give a query, a list or an iterator of queries, got {type(queries).__name__}")
+    return list(queries) if shape is not None or isinstance(queries, Sequence) else iter(queries)
+
+
+def check_queries(queries: Iterable[object]) -> None:
+    """QueryError, with its index, for the first of several that cannot be routed."""
+    for index, query in enumerate(queries):
+        with counted_from(index):
+            check_query(query)
 
 
 def check_query(query: object) -> None:

@@ -22,27 +22,28 @@ from router.candidates import Candidates, Prediction
 from router.checkpoint import Checkpoint
 from router.decision import Decision
 from router.dial_table import DialPoint, find_table
-from router.errors import PoolError, UsageError, known_names
+from router.errors import PoolError, UsageError, counted_from, known_names
 from router.gathered_pools import GatheredPools, index_file
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
 from router.index import CHOICES
 from router.onboarded import marked
 from router.onnx_encoder import OnnxEncoder
-from router.policy import DEFAULT_DIAL, Constraints, cost_weights, matches, rank
+from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
 from router.pools import Candidate, Pool, read_pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
 from router.ranked import Ranked, contributing
 from router.request import (
     Request,
+    UnmatchedNames,
     check_counts,
     check_fits,
     check_queries,
-    check_query,
     check_unconstrained,
     read_attitude,
     read_names,
+    read_queries,
 )
 from router.roster import Roster
 from router.served_network import ServedNetwork
@@ -104,7 +105,7 @@ class Router:
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
-        self._looked_up: set[tuple[str, Pool]] = set()  # denied names, warned of where no model of the pool has them
+        self.unmatched: UnmatchedNames | None = UnmatchedNames()  # None: `deny` is a stranger's, the log is not
 
     @classmethod
     def from_pretrained(
@@ -240,8 +241,7 @@ class Router:
         self, queries: Sequence[str], pool: str | Path | Pool | None = None, batch_size: int = 32
     ) -> Prediction:
         """Quality and expected cost (B, M) of every candidate; QueryError for a query that cannot be routed."""
-        for query in queries:
-            check_query(query)
+        check_queries(queries)
         embedding = self._embed(list(queries), batch_size)
         return self._predict(self.candidates(pool), embedding, queries)
 
@@ -288,6 +288,7 @@ class Router:
     ) -> Decision | list[Decision] | Iterator[Decision]:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
+        An array of texts and a column of a table (numpy, pandas) count as a list.
         `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list;
         by default 3. In its place may stand `budget_usd_per_1k`, the greatest mean predicted cost per 1,000 queries, or
         `quality_at_least`, the least mean predicted quality: a list meets it exactly, as a whole; one query or an
@@ -295,47 +296,44 @@ class Router:
         `guard`, an unusual end of a query that changes its route is not read: the decision's `flagged` holds it.
         `attitude` (optimistic, neutral, pessimistic) takes the quality of a model onboarded from few answers a standard
         deviation above what its profile says, at it, or below; other models are the same under each.
-        Raises QueryError, NoCandidateError, PoolError, CheckpointError or UsageError.
+        Raises QueryError, NoCandidateError (of one of several queries both name it by its `index`), PoolError,
+        CheckpointError or UsageError.
         """
         check_counts(top=top, batch_size=batch_size)
-        check_queries(query)
+        queries = read_queries(query)
         demands = (tools, images, context_tokens, max_price_usd_per_mtok)
         constraints = Constraints(read_names("allow", allow), read_names("deny", deny), *demands)
         deviations = read_attitude(attitude)
         goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
         found_pool = self.pool(pool)
-        self._warn_of_unmatched(constraints.deny, found_pool)
+        if self.unmatched is not None:
+            self.unmatched.warn(constraints.deny, found_pool)
         request = Request(found_pool, DEFAULT_DIAL if dial is None else dial, goal, constraints, top, guard, deviations)
-        if goal and (isinstance(query, str) or not isinstance(query, Sequence)):
+        if goal and not isinstance(queries, list):
             check_unconstrained(constraints)
             point = self._point(goal, request.pool)
             request = replace(request, dial=point.dial, goal=replace(goal, met_on=VALIDATION))
-        if isinstance(query, str):
-            return self._route([query], request, batch_size)[0]
-        if isinstance(query, Sequence):
-            return self._route(query, request, batch_size)
+        if isinstance(queries, str):
+            with counted_from(None):
+                return self._route([queries], request, batch_size)[0]
+        if isinstance(queries, list):
+            return self._route(queries, request, batch_size)
         if not isinstance(request.dial, int | float):
             raise UsageError("an iterator of queries takes one dial; give a list of queries for one dial each")
-        return self._stream(iter(query), request, batch_size)
-
-    def _warn_of_unmatched(self, deny: Sequence[str], pool: Pool) -> None:
-        """Once for each: a misspelt name would else let pass whom it means to keep out."""
-        for name in deny:
-            if (name, pool) in self._looked_up:
-                continue
-            self._looked_up.add((name, pool))
-            if not any(matches(model, [name]) for model in pool.ids):
-                logger.warning("deny %s matches no model of pool %s; %s", name, pool.name, known_names(name, pool.ids))
+        return self._stream(queries, request, batch_size)
 
     def _stream(self, queries: Iterator[str], request: Request, batch_size: int) -> Iterator[Decision]:
+        start = 0
         while batch := list(islice(queries, batch_size)):
-            yield from self._route(batch, request, batch_size)
+            with counted_from(start):
+                decisions = self._route(batch, request, batch_size)
+            yield from decisions
+            start += len(batch)
 
     def _route(self, queries: Sequence[str], request: Request, batch_size: int) -> list[Decision]:
         if not queries:
             return []
-        for query in queries:
-            check_query(query)
+        check_queries(queries)
         embedding = self._embed(queries, batch_size)
         shortlist = self.gathered.shortlist(request.pool)
         if shortlist is None:
@@ -348,7 +346,8 @@ class Router:
         for start in range(0, len(queries), LISTED_TOGETHER):
             at = slice(start, start + LISTED_TOGETHER)
             part = replace(request, dial=dials[at].tolist())
-            decisions += self._decide(queries[at], embedding[at], part, shortlist, batch_size)
+            with counted_from(start):
+                decisions += self._decide(queries[at], embedding[at], part, shortlist, batch_size)
         return decisions
 
     def _decide(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from router import scoring
 from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates
-from router.errors import CheckpointError
+from router.errors import CheckpointError, counted_from
 from router.index import CandidateIndex, choose_kind
 from router.linearised import LEAST_WEIGHT, item_vectors, search_vectors, tangent_logit
 from router.policy import Constraints
@@ -87,7 +87,9 @@ class Shortlist:
         proposed = [np.zeros(0, np.int64)]
         for window in np.unique(windows).tolist():
             mine = np.flatnonzero(windows == window)
-            admitted = self._admit(demands, window, needed[int(mine[0])], top)
+            first = int(mine[0])
+            with counted_from(first):
+                admitted = self._admit(demands, window, needed[first], top)
             at = like(mine, self.candidates.protocol)
             asked = query.take(at), input_tokens[at], weight[mine]
             proposed.append(self._propose(*asked, admitted, k))

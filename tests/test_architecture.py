@@ -53,7 +53,7 @@ LAYERS = (
         "serving.openapi",
     ),
     ("serving.app", "serving.json_log", "serving.guarded_protocol", "serving.server"),
-    ("lines", "partial_file", "corpus", "cli_text", "commands", "route_command", "batch_command"),
+    ("lines", "partial_file", "corpus", "cli_text", "cli_parser", "commands", "route_command", "batch_command"),
     ("anchors_command", "onboard_command", "keys_command", "serve_command", "cli", "batch"),
 )
 ORDER = [module for layer in LAYERS for module in layer]

@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_router import QUERIES, Session
 
@@ -97,6 +98,25 @@ def test_what_cannot_work_is_one_line_and_leaves_nothing(batch: Session, argv: l
     assert code in (1, 2) and out == "" and err.count("\n") == 1
     assert err.startswith("router: error: ") and message in err
     assert not (batch.folder / "out").exists()
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "parquet"])
+def test_an_id_that_is_no_unicode_is_one_error_record_and_the_part_goes_on(batch: Session, output_format: str) -> None:
+    content = b'{"query": "one", "id": "a"}\n{"query": "two", "id": "\\ud800"}\n{"query": "three", "id": "c"}\n'
+    (batch.folder / "in.jsonl").write_bytes(content)
+    code, _, err = batch("in.jsonl", "--output", "out", "--output-format", output_format)
+    assert code == 3 and "3 lines routed by this process, 1 failed" in err
+    part = batch.folder / "out" / f"part-000000.{output_format}"
+    records = (pd.read_json(part, lines=True) if output_format == "jsonl" else pd.read_parquet(part)).to_dict("records")
+    assert [record["id"] for record in records if isinstance(record["id"], str)] == ["a", "c"]
+    assert "id is not valid Unicode" in records[1]["error"]["message"]
+
+
+def test_one_folder_takes_parts_of_one_format(batch: Session) -> None:
+    batch("in.jsonl", "--output", "out")
+    code, out, err = batch("in.jsonl", "--output", "out", "--output-format", "parquet")
+    assert (code, out) == (2, "") and "output_format was 'jsonl', now 'parquet'" in err and err.count("\n") == 1
+    assert not list((batch.folder / "out").glob("*.parquet"))
 
 
 def test_a_budget_holds_for_the_lines_of_a_part_together(batch: Session) -> None:

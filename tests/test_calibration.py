@@ -74,6 +74,15 @@ def test_a_system_is_drawn_to_its_protocols_map_as_by_five_thousand_rows_of_it()
     assert (scale[2], shift[2]) == pytest.approx(tuple(alone), abs=1e-3)  # of a protocol of its own
 
 
+def test_a_slope_is_drawn_to_its_prior_four_times_as_hard_as_a_shift():
+    logit, prior, shrinkage = np.linspace(-2, 2, 41), np.array([1.0, 0.0]), 40.0
+    score = sigmoid(0.4 * logit - 0.8)
+    found = fit_affine(logit, score, prior, shrinkage)
+    # Where the posterior is greatest, what the rows pull equals what the prior holds: its precision times the way.
+    pull = np.array([logit, np.ones(41)]) @ (score - sigmoid(found[0] * logit + found[1]))
+    assert pull / (found - prior) == pytest.approx(0.25 * shrinkage * np.array([4.0, 1.0]), rel=1e-4)
+
+
 def test_systems_without_rows_take_their_protocols_map():
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(3000, 5))

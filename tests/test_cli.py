@@ -63,8 +63,8 @@ def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
         (("route", "q", "--context-tokens", "-1"), "got '-1'"),
         (("route", "q", "--max-price", "free"), "got 'free', allowed is a number of at least 0"),
         (("route", "q", "--allow", " ,"), "allowed are names or wildcards"),
-        (("route", "q", "--expl"), "unrecognized arguments: --expl"),
-        (("route", "two", "queries"), "unrecognized arguments: queries"),
+        (("route", "q", "--expl"), "there is no flag --expl: did you mean --explain?"),
+        (("show", "big", "small"), "unrecognized arguments: small"),
         (("route", "q", "-v", "-q"), "not allowed with argument"),
         (("show",), "required: MODEL"),
         (("evaluate",), "one of the arguments --split --folds is required"),
@@ -78,6 +78,45 @@ def test_wrong_usage_is_exit_code_2_with_the_reason_on_stderr(
     code, out, err = session(*argv)
     assert (code, out) == (2, "")
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "flag"),
+    [
+        (("route", "q", "--dail", "3"), "--dail: did you mean --dial?"),
+        (("route", "q", "--dail=3"), "--dail: did you mean --dial?"),
+        (("batch", "in.txt", "--ouptut", "out"), "--ouptut: did you mean --output?"),
+        (("--verson",), "--verson: did you mean --version?"),
+        (("keys", "create", "me", "--fil", "keys.json"), "--fil: did you mean --file?"),
+        (("route", "What", "is", "--buget", "3", "this"), "--buget: did you mean --budget?"),
+    ],
+)
+def test_a_misspelt_flag_is_one_line_with_the_one_that_may_be_meant(
+    session: Session, argv: tuple[str, ...], flag: str
+) -> None:
+    assert session(*argv) == (2, "", f"router: error: there is no flag {flag}\n")
+
+
+def test_a_flag_like_no_other_is_one_line_that_says_where_they_are_listed(session: Session) -> None:
+    line = "router: error: there is no flag --zzz: `router route --help` lists those there are\n"
+    assert session("route", "q", "--zzz") == (2, "", line)
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (("two", "queries"), "router route 'two queries'"),
+        (("What", "is", "this"), "router route 'What is this'"),
+        (("--dial", "3", "What", "is", "$x"), "router route 'What is $x'"),
+        (("What", "--dial", "3", "is", "it's"), """router route 'What is it'"'"'s'"""),
+    ],
+)
+def test_words_without_quotes_are_one_line_that_says_to_quote_them(
+    session: Session, argv: tuple[str, ...], command: str
+) -> None:
+    code, out, err = session("route", *argv)
+    assert (code, out) == (2, "") and not session.router.routed
+    assert err == f"router: error: a query is one argument: quote the query, {command}\n"
 
 
 def test_folds_are_whole_numbers_each_once() -> None:

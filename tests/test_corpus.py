@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from router import corpus
 from router.corpus import REQUEST, PartsFolder, Share, read_parts
-from router.errors import UsageError
+from router.errors import QueryError, UsageError
+from router.request import check_query
 
 RECORD = {"schema_version": 1, "line": 1, "id": 7, "model": "a", "quality": 0.5, "domains": {"Law": 0.75}}
 ERROR = {"schema_version": 1, "line": 2, "error": {"type": "QueryError", "message": "the query is empty"}}
@@ -84,6 +87,21 @@ def test_parquet_without_queries_names_its_columns(tmp_path: Path) -> None:
         list(read_parts(tmp_path / "in.parquet", "parquet", every))
 
 
+def test_parquet_that_is_not_utf8_is_an_error_of_its_own_lines_only(tmp_path: Path) -> None:
+    def column(*values: bytes) -> pa.Array:
+        return pa.array(values, pa.binary()).view(pa.string())  # as other writers do, unchecked
+
+    surrogate = "\ud800".encode("utf-8", "surrogatepass")
+    table = pa.table({"query": column(b"a", b"b \xff", b"c"), "id": column(b"x", b"y", surrogate)})
+    pq.write_table(table, tmp_path / "in.parquet")
+    lines = [line for _, part in read_parts(tmp_path / "in.parquet", "parquet", every) for line in part]
+    assert [(line.number, line.id) for line in lines] == [(1, "x"), (2, "y"), (3, None)]
+    assert lines[0].query == "a" and lines[0].error is None
+    with pytest.raises(QueryError, match="not valid Unicode"):
+        check_query(lines[1].query)
+    assert "id is not valid Unicode" in str(lines[2].error)
+
+
 # Writing
 
 
@@ -120,6 +138,13 @@ def test_a_folder_of_another_request_is_refused_with_what_differs(tmp_path: Path
     PartsFolder(tmp_path, "jsonl", {"dial": 3, "pool": "a"})
     with pytest.raises(UsageError, match="holds parts of another run: dial was 3, now 4"):
         PartsFolder(tmp_path, "jsonl", {"dial": 4, "pool": "a"})
+
+
+@pytest.mark.parametrize(("first", "second"), [("jsonl", "parquet"), ("parquet", "jsonl")])
+def test_a_folder_takes_parts_of_one_format_only(tmp_path: Path, first: str, second: str) -> None:
+    PartsFolder(tmp_path, first, {"dial": 3}).write(0, [RECORD])
+    with pytest.raises(UsageError, match=f"output_format was '{first}', now '{second}'. Repeat that run's input and"):
+        PartsFolder(tmp_path, second, {"dial": 3})
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_objects_give_query_or_text_an_id_that_is_returned_and_a_dial_of_their_o
         (b'{"query": "\xff"}', "QueryError", "not valid UTF-8 (byte 0xff at 11)"),
         (b'{"query": "a", "id": ["x"]}', "QueryError", "id must be a string or a number, got ['x']"),
         (b'{"query": "a", "id": true}', "QueryError", "id must be a string or a number, got True"),
+        (b'{"query": "a", "id": "x\\ud800"}', "QueryError", r"id is not valid Unicode, got 'x\ud800': give"),
+        (b'{"prompt\\udfff": "a"}', "QueryError", r"no key 'query' (or 'text'); its keys: prompt\udfff"),
         (b'{"query": "a", "dial": 10.5}', "UsageError", "dial must be a number from 0 to 10, got 10.5"),
         (b'{"query": "a", "dial": "3"}', "UsageError", "dial must be a number from 0 to 10, got '3'"),
         (b'{"query": "a", "dial": 1e999}', "UsageError", "got inf"),

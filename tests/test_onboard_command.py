@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from onboarding_world import CHAT, TEXTS, World, write_folder
 
-from router import onboarding, route_command
+from router import backend, onboarding, route_command
 from router.anchors import CONSIDERED
 from router.checkpoint import load_checkpoint, save_checkpoint
 from router.checkpoint_folder import LAYOUT, list_files
@@ -93,6 +94,38 @@ def test_a_model_is_onboarded_from_answers_routed_to_and_forgotten_and_the_folde
     code, out, err = run("forget", "new", "--from", "router")
     assert (code, out, err) == (0, "new is gone; no onboarded model left in router\n", "")
     assert digests(router) == before
+
+
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from router.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ("new", "--answers", "answers.jsonl", *PRICED),
+        ("new", "--no-pool", "--benchmarks", "arena_hard=0.7"),
+        ("--data", "data", "--split", "train"),
+    ],
+    ids=["answers", "benchmarks", "folder"],
+)
+def test_onboarding_works_without_torch(router, onboarding_world, what):
+    if "--data" in what:
+        write_folder(router.parent / "data", onboarding_world, {"first": onboarding_world.row(0, 0)})
+    command = [sys.executable, "-c", WITHOUT_TORCH, "onboard", *what, "--into", "router"]
+    paths = {"PYTHONPATH": str(Path(onboarding.__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | paths)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert onboarded(router)
+
+
+def test_without_torch_and_onnxruntime_onboarding_says_what_to_install(run, router, monkeypatch):
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(backend, "onnxruntime_problem", lambda: "onnxruntime is not installed; pip install it")
+    before = digests(router)
+    code, out, err = run("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "pip install 'inferencedynamics[torch]' installs it, and onnxruntime cannot be used: " in err
+    assert "take another backend" not in err and digests(router) == before
 
 
 def test_json_says_what_was_fitted_and_how_sure_it_is(run, router, onboarding_world):

@@ -59,6 +59,12 @@ def test_constraints_are_values_that_nobody_changes_and_that_may_key_a_cache():
     assert {Constraints(tools=True): 1}[Constraints(tools=True)] == 1
 
 
+def test_an_input_that_is_dearer_than_the_output_counts_alike():
+    models = (ModelFacts("reads-dear", 10.0, 1.0), ModelFacts("writes-dear", 1.0, 10.0), ModelFacts("cheap", 1.0, 1.0))
+    found = Constraints(max_price_usd_per_mtok=6.0).admit(models, [1.0])
+    assert found.tolist() == [[False, False, True]]
+
+
 def test_a_given_context_need_replaces_the_estimate():
     assert admitted((1.0, 1.0), context_tokens=5000) == [[False, True, True]] * 2
 

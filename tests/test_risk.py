@@ -38,6 +38,17 @@ def test_the_capital_is_the_product_of_what_the_bets_return(count: int, limit: f
     assert p_value(loss, limit, level) == pytest.approx(bet_by_bet(loss, limit, level))
 
 
+def test_the_bet_on_a_query_never_hangs_on_its_own_outcome() -> None:
+    """A bet that did could shrink before each loss, and nothing would be guaranteed.
+
+    The last capital is the one before times 1 + bet x gain: where the bet was made before, a straight line in the gain.
+    """
+    before = np.tile([0.5, -0.5, 0.2, -1.0], 12)  # wins: the last capital is the greatest, which the p-value tells
+    all_, half, none = (1 / p_value(np.append(before, last), 0.05, 0.2) for last in (-1.0, -0.5, 0.0))
+    assert all_ > half > none > 1
+    assert all_ - half == pytest.approx(half - none, rel=1e-9)
+
+
 @pytest.mark.parametrize(("limit", "differing"), [(0.0, 0.3), (0.01, 0.05), (0.01, 0.4), (0.1, 1.0)])
 def test_a_loss_at_the_limit_is_rejected_no_more_often_than_the_level_allows(limit: float, differing: float) -> None:
     generator = np.random.default_rng(0)

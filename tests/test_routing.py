@@ -270,9 +270,8 @@ def test_a_saved_router_decides_alike(router, tmp_path):
         assert before == after
 
 
-def test_what_is_no_sequence_is_routed_once_and_lazily(router):
-    names = [decision.model for decision in router.route(QUERIES)]
-    assert [decision.model for decision in router.route(np.array(QUERIES))] == names
+def test_what_is_in_no_order_is_routed_once_and_lazily(router):
+    assert not isinstance(router.route(set(QUERIES)), list)
     assert len(list(router.route(set(QUERIES)))) == len(QUERIES)
 
 
@@ -294,7 +293,7 @@ def test_a_denied_name_that_nobody_has_is_warned_of(router, caplog):
     for _ in range(2):  # told once
         router.route(QUERIES, deny=["smal", "l*"])
     assert [record.getMessage() for record in caplog.records] == [
-        "deny smal matches no model of pool chat; known: small, large, mid"
+        "deny 'smal' matches no model of pool chat; known: small, large, mid"
     ]
 
 

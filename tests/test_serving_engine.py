@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,19 @@ def test_a_wrong_dial_is_a_usage_error(tiny_checkpoint: Checkpoint, dial: Any, m
 
     with pytest.raises(UsageError, match=message):
         asyncio.run(ask())
+
+
+def test_a_caller_that_changes_its_decision_changes_nobody_elses(tiny_checkpoint: Checkpoint) -> None:
+    async def ask() -> list[dict[str, Any]]:
+        found = []
+        async with Engine(Router(tiny_checkpoint)) as engine:
+            for _ in range(3):  # computed, and twice from what is remembered
+                decision = await engine.route("prvoe that two is prime")
+                found.append(deepcopy(decision.to_json()))
+                for part in (decision.capabilities, decision.domains, decision.corrected):
+                    part.clear()
+                decision.to_json()["alternatives"][0]["model"] = "nobody"
+        return found
+
+    first, *others = asyncio.run(ask())
+    assert others == [first] * 2 and first["capabilities"] and first["corrected"]

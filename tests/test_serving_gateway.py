@@ -258,6 +258,17 @@ def test_a_wrong_request_for_a_decision_is_told_what_is_wrong(served: Served, pa
     assert told in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"), [("/v1/route", {"query": "who"}), ("/v1/route/batch", {"queries": ["who"]})]
+)
+def test_names_that_a_client_denies_are_not_written_to_the_operators_log(
+    served: Served, caplog: pytest.LogCaptureFixture, path: str, asked: dict[str, Any]
+) -> None:
+    answer = served.client.post(path, json={**asked, "deny": [f"nobody{path}\nrouter: forged"]})
+    assert answer.status_code == 200
+    assert not [record for record in caplog.records if "nobody" in record.getMessage()]
+
+
 def test_metrics_and_the_document_can_be_read(served: Served) -> None:
     served.chat()
     text = served.client.get("/metrics").text

@@ -45,7 +45,8 @@ class RoutingModule(L.LightningModule):
             most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
         likeness: coordinates that nearness to the prototypes is reduced to.
         dropout: on the heads' shared layer.
-        embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM).
+        embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
+            keeps its length.
         label_weight: weight of the capability and knowledge loss.
         outcome_weight: weight of the outcome loss.
         length_weight: weight of the answer-length loss.
@@ -161,8 +162,8 @@ class RoutingModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         embedding = self.embed(batch)
         if self.options.embedding_noise:
-            noise = torch.randn_like(embedding) * self.options.embedding_noise
-            embedding = torch.nn.functional.normalize(embedding + noise, dim=1)
+            data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+            embedding = noisy(embedding, self.options.embedding_noise, len(data.encoder.layers))
         terms = self.terms(batch, embedding)
         options = self.options
         total = torch.stack([options[f"{name}_weight"] * value for name, value in terms.items()]).sum()
@@ -280,6 +281,18 @@ class RoutingModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step" if per_batch else "epoch"},
         }
+
+
+def noisy(embedding: Tensor, deviation: float, parts: int) -> Tensor:
+    """Embeddings (B, E) with normal noise of standard deviation `deviation`, each of their `parts` at its own length.
+
+    >>> noisy(torch.tensor([[3.0, 4.0]]), 0.1, parts=2).round()
+    tensor([[3., 4.]])
+    """
+    before = embedding.unflatten(1, (parts, -1))
+    after = before + torch.randn_like(before) * deviation
+    length = before.norm(dim=2, keepdim=True)
+    return (torch.nn.functional.normalize(after, dim=2) * length).flatten(1)
 
 
 def _range_per_protocol(usual_cost: Tensor, world: World) -> Tensor:

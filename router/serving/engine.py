@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from router.decision import GOALS, Decision
@@ -100,7 +100,7 @@ class Engine:
             found = self._cache.get(key) if key is not None else None
             if found is not None:
                 self._cache.move_to_end(key)
-                return replace(found, query=query)
+                return found.of(query)
             router = self._router
         decision = (await self._submit([query], options, one=True))[0]
         if key is not None:
@@ -169,7 +169,7 @@ class Engine:
     def _remember(self, router: Router, key: Hashable, decision: Decision) -> None:
         with self._changed:
             if router is self._router:  # else it is the decision of one that is gone
-                self._cache[key] = replace(decision, query="")
+                self._cache[key] = decision.of("")
                 while len(self._cache) > self.cached:
                     self._cache.popitem(last=False)
 

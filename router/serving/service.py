@@ -127,6 +127,7 @@ class Source:
         if old is not None:  # before the bind is judged: the socket stays where it is
             settings = _with_fixed(settings, old.settings)
         router = self.load_router()
+        router.unmatched = None  # clients say whom to deny, and this log is not theirs
         problems = [*check_pool(self.pool_file, router.systems), *problems]
         pool = None if problems else router.pool(self.pool_file)
         if pool is not None:

@@ -1,0 +1,75 @@
+"""The Lightning module on a few batches: what noise does to an embedding, and which losses count when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+
+from train.data import RoutingDataModule
+from train.module import RoutingModule, noisy
+from train.planted import write_planted
+
+QUERIES, EPOCHS = 60, 3
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planted") / "data"
+    write_planted(folder, QUERIES)
+    return folder
+
+
+class Noted(RoutingModule):
+    """Keeps by epoch what the losses of training were given and gave."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.seen: dict[int, list[tuple[Tensor, set[str]]]] = {}
+
+    def terms(self, batch: dict[str, Tensor], embedding: Tensor) -> dict[str, Tensor]:
+        found = super().terms(batch, embedding)
+        self.seen.setdefault(self.current_epoch, []).append((embedding.detach().clone(), set(found)))
+        return found
+
+
+def trained(world: Path, encoder: Path, cache: Path, layers: tuple[int, ...] = (), **options: object) -> Noted:
+    """A module after EPOCHS epochs on the planted world."""
+    data = RoutingDataModule(
+        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1
+    )
+    module = Noted(hidden=8, **options)
+    L.Trainer(
+        max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, num_sanity_val_steps=0, limit_val_batches=0, log_every_n_steps=1,
+    ).fit(module, data)  # fmt: skip
+    return module
+
+
+def test_noise_leaves_each_pooled_layer_its_own_length() -> None:
+    embedding = torch.tensor([[3.0, 0.0, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 2.0, 0.5, 0.0, 0.0]])
+    torch.manual_seed(0)
+    found = noisy(embedding, 0.1, parts=2)
+    assert not torch.isclose(found, embedding, atol=1e-3).all(dim=1).any()
+    lengths = found.unflatten(1, (2, 3)).norm(dim=2)
+    torch.testing.assert_close(lengths, torch.tensor([[3.0, 1.0], [2.0, 0.5]]))
+    torch.testing.assert_close(noisy(embedding, 1e-6, parts=2), embedding, atol=1e-4, rtol=0)
+
+
+def test_embeddings_of_several_layers_are_trained_on_with_noise_at_the_length_that_is_served(
+    world: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    module = trained(world, tiny_encoder, tmp_path, layers=(0, 1, 2), embedding_noise=0.01)
+    seen = torch.cat([embedding for embedding, _ in module.seen[0]])
+    lengths = seen.unflatten(1, (3, -1)).norm(dim=2)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+
+
+def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    module = trained(world, tiny_encoder, tmp_path, label_only_epochs=2, decision_weight=0.5)
+    counted = {epoch: set.union(*(names for _, names in seen)) for epoch, seen in module.seen.items()}
+    first, whole = {"label", "length"}, {"label", "length", "outcome", "decision"}
+    assert counted == {0: first, 1: first, 2: whole}
