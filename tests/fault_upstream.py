@@ -7,6 +7,7 @@
     reset_in_body    in the answer     truncated    JSON cut short                html            a wrong content type
     reset_in_stream  after two events  context_length, content_filter             redirect        to elsewhere
     echo             a 400 with the request's authorization in body and header
+    unknown_model    a 404 that says so
 
 An answer repeats the last message's text, so that a test can tell whose answer it got.
 """
@@ -134,6 +135,9 @@ class FaultUpstream:
         if kind in ("context_length", "content_filter"):
             code = "context_length_exceeded" if kind == "context_length" else kind
             _write(writer, 400, error("told so", code))
+            return True
+        if kind == "unknown_model":
+            _write(writer, 404, error(f"The model `{seen.json['model']}` does not exist", "model_not_found"))
             return True
         if kind == "echo":
             key = seen.headers.get("authorization", "")

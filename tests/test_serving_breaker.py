@@ -134,6 +134,15 @@ def test_a_short_retry_after_does_not_shorten_the_wait(clock: Clock) -> None:
     assert breaker.wait_s == 300.0  # however long
 
 
+def test_a_first_wait_that_is_set_anew_holds_from_the_next_opening(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    fail(breaker, 1)
+    clock.now += 5
+    breaker.open_s = 8
+    fail(breaker, 1)
+    assert breaker.wait_s == 16.0
+
+
 def test_a_thousand_probes_that_fail_wait_a_minute_each(clock: Clock) -> None:
     breaker = Breaker(failures=1, open_s=5, clock=clock)
     for _ in range(1100):
@@ -141,6 +150,21 @@ def test_a_thousand_probes_that_fail_wait_a_minute_each(clock: Clock) -> None:
         clock.now += breaker.wait_s
     fail(breaker, 1)
     assert breaker.wait_s == 60.0
+
+
+def test_what_was_passed_on_is_counted_apart(clock: Clock) -> None:
+    breaker = Breaker(failures=3, clock=clock)
+    fail(breaker, 2)
+    breaker.failed(passed_on=True)
+    breaker.succeeded(passed_on=True)
+    assert breaker.state == "closed"
+    fail(breaker, 1)
+    assert breaker.state == "open", "a success of what was passed on made up for a routed failure"
+    breaker = Breaker(failures=3, clock=clock)
+    for _ in range(3):
+        breaker.succeeded()
+        breaker.failed(passed_on=True)
+    assert breaker.state == "open"
 
 
 def test_one_probe_passes_and_decides(clock: Clock) -> None:

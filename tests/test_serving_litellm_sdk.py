@@ -28,6 +28,10 @@ class RateLimitError(Exception):
     status_code = 429
 
 
+class NotFoundError(Exception):
+    status_code = 404
+
+
 class StandIn:
     """What of the SDK is used."""
 
@@ -110,6 +114,16 @@ def test_its_errors_are_those_of_any_upstream(
         for dial in (0, 5, 10):
             assert ask(served, model=f"auto:{dial}").choices[0].message.content[0] in "bc"
         assert served.chat(model="a").status_code in (429, 500, 502, 504)
+
+
+@pytest.mark.parametrize(("told", "state"), [("The model claude does not exist", "open"), ("no such file", "closed")])
+def test_its_404_counts_only_where_the_model_is_unknown(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, sdk: StandIn, told: str, state: str
+) -> None:
+    sdk.error = NotFoundError(f"litellm.NotFoundError: AnthropicException - {told}")
+    with serving(tiny_checkpoint, tmp_path, names=("a",), serve={"breaker_failures": 1}, **other("a")) as served:
+        assert served.chat().status_code == 502
+        assert served.service.setup.upstreams.breaker_states() == {"a": state}
 
 
 def test_it_is_not_imported_for_upstreams_that_speak_openais_protocol(

@@ -32,7 +32,17 @@ def body(message: str = "", code: object = None) -> bytes:
         (400, body("triggered Azure OpenAI's content management policy"), "content_filter"),
         (401, body("the content filter"), "misconfigured"),
         (403, body(), "misconfigured"),
-        (404, b"<html>", "misconfigured"),
+        (404, b"<html>", "not_found"),
+        (404, body("no such file", "model_not_found"), "misconfigured"),
+        (404, body("x", "DeploymentNotFound"), "misconfigured"),
+        (404, body("The model `gpt-9` does not exist.", 404), "misconfigured"),
+        (404, body('model "llama9" not found, try pulling it first'), "misconfigured"),
+        (404, body("The requested model 'x' is not available"), "misconfigured"),
+        (404, body("litellm.NotFoundError: OpenAIException - The model x does not exist"), "misconfigured"),
+        (404, body("model: claude-9", "not_found_error"), "misconfigured"),
+        (404, b'{"detail": "Not Found"}', "not_found"),
+        (404, body("No such File object: the model x does not exist"), "not_found"),
+        (404, body("model x does not exist", "file_not_found"), "not_found"),
         (408, b"", "timeout"),
         (422, b'{"error": "text"}', "refused"),
         (429, b"", "rate_limited"),
@@ -56,6 +66,7 @@ def test_the_kind_of_an_answer(status: int, raw: bytes, kind: str) -> None:
         ("left", False, False, False, True),
         ("context_length", False, True, True, False),
         ("content_filter", False, True, True, False),
+        ("not_found", False, True, True, False),
         ("rate_limited", True, True, True, False),
         ("misconfigured", True, True, True, False),
         ("unreachable", True, True, True, False),
@@ -69,6 +80,13 @@ def test_what_follows_from_each_kind(kind: str, against: bool, falls: bool, fall
     outcome = Outcome(kind)
     found = (outcome.against_breaker, outcome.falls_back(True), outcome.falls_back(False), outcome.possibly_billed)
     assert found == (against, falls, falls_if_sure, billed)
+
+
+def test_of_a_request_passed_on_only_what_no_client_can_bring_about_counts() -> None:
+    kinds = ["answered", "refused", "left", "context_length", "content_filter", "not_found", "rate_limited",
+             "misconfigured", "unreachable", "overloaded", "server_error", "timeout", "broken"]  # fmt: skip
+    counting = {kind for kind in kinds if Outcome(kind).against_breaker_passed_on}
+    assert counting == {"unreachable", "overloaded", "server_error", "timeout"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@
                an upstream asked with Retry-After
     half_open  the time is over: one request passes as a probe. Its success closes, its failure opens again
 
-Knows no upstream; a stream counts when it has ended. A breaker is one process' own: replicas learn each for itself.
+Requests that a client had passed on are counted apart, so that they neither make up for failures of routed ones nor
+hide among them; none is a probe. A stream counts when it has ended. Knows no upstream. A breaker is one process' own:
+replicas learn each for itself.
 """
 
 from __future__ import annotations
@@ -13,10 +15,27 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 MAX_OPEN_S = 60.0
 WINDOW = 20  # the latest answers that are looked at
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
+
+
+@dataclass
+class _Tally:
+    """How the latest requests of one kind ended."""
+
+    in_row: int = 0  # failures
+    window: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    def add(self, well: bool) -> None:
+        self.in_row = 0 if well else self.in_row + 1
+        self.window.append(well)
+
+    def opens(self, failures: int) -> bool:
+        lost = self.window.count(False) * 2 >= WINDOW and len(self.window) == WINDOW
+        return self.in_row >= failures or lost
 
 
 class Breaker:
@@ -30,9 +49,8 @@ class Breaker:
 
     def __init__(self, failures: int = 5, open_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures, self.open_s, self.clock = failures, open_s, clock
-        self._in_row = 0
-        self._window: deque[bool] = deque(maxlen=WINDOW)
-        self._opened = 0  # times in a row that a probe failed, and one
+        self._tallies = (_Tally(), _Tally())  # of routed requests, of those passed on
+        self._growth = 1.0  # of the wait: doubled each time it opens, until a probe succeeds
         self._until: float | None = None  # open until then; None: closed
         self._probing = False
 
@@ -53,7 +71,7 @@ class Breaker:
 
     def admits(self) -> bool:
         """Whether a request may be sent now; of a half open breaker only until somebody has `entered`."""
-        return self.state == CLOSED or (self.state == HALF_OPEN and not self._probing)
+        return not self.wait_s
 
     def enter(self) -> bool:
         """To be called as a request is sent, and followed by one of the three below; whether it is a probe."""
@@ -61,33 +79,29 @@ class Breaker:
         self._probing = self._probing or probe
         return probe
 
-    def succeeded(self, probe: bool = False) -> None:
+    def succeeded(self, probe: bool = False, *, passed_on: bool = False) -> None:
         """It answered, if only with an error that is the client's."""
-        self._in_row = 0
-        self._window.append(True)
+        self._tallies[passed_on].add(True)
         if probe:
-            self._until, self._opened, self._probing = None, 0, False
-            self._window.clear()
+            self._until, self._growth, self._probing = None, 1.0, False
+            self._tallies = (_Tally(), _Tally())
 
-    def failed(self, probe: bool = False, retry_after_s: float | None = None) -> None:
+    def failed(self, probe: bool = False, retry_after_s: float | None = None, *, passed_on: bool = False) -> None:
         """It did not answer as it should; `retry_after_s` where it said when to come again."""
-        self._in_row += 1
-        self._window.append(False)
-        lost = self._window.count(False) * 2 >= WINDOW and len(self._window) == WINDOW
+        self._tallies[passed_on].add(False)
         if retry_after_s is not None:
             self._open(retry_after_s)
-        elif probe or (self._until is None and (self._in_row >= self.failures or lost)):
-            self._open(min(self.open_s * 2**self._opened, MAX_OPEN_S))
+        elif probe or (self._until is None and self._tallies[passed_on].opens(self.failures)):
+            self._open(min(self.open_s * self._growth, MAX_OPEN_S))
         if probe:
             self._probing = False
 
     def left(self, probe: bool = False) -> None:
-        """Whoever asked went away before it answered: nothing is learnt."""
+        """Nothing is learnt: whoever asked went away, or what was passed on may be at fault."""
         if probe:
             self._probing = False
 
     def _open(self, seconds: float) -> None:
-        self._until = max(self._until or 0.0, self.clock() + seconds)
-        self._opened = min(self._opened + 1, 16)
-        self._window.clear()
-        self._in_row = 0
+        until = self.clock() + seconds
+        self._until = until if self._until is None else max(self._until, until)
+        self._growth *= 2

@@ -61,7 +61,7 @@ async def _routed(
     record = Record(service, decided.id, decided.plan.order[0], session=decided.session)
     log_decision(service, decided, _key_id(request))
     service.metrics.overhead(time.monotonic() - started)
-    ask = _ask(request, routed=True, streams=conversation.stream)
+    ask = _ask(request, checked=True, streams=conversation.stream, passed_on=False)
 
     async def send(target: Target, within_s: float) -> Answer:
         return await setup.upstreams.ask(target, ask, body.with_value("model", target.upstream.model), within_s)
@@ -106,7 +106,7 @@ async def _passed(
     target = setup.upstreams.targets[model]
     record = Record(service, target=target)
     streams = values.get("stream") is True
-    ask = _ask(request, routed=_path(request) in ROUTED, streams=streams)
+    ask = _ask(request, checked=_path(request) in ROUTED, streams=streams, passed_on=True)
     answer = await _unless_left(request, setup.upstreams.ask(target, ask, raw, setup.settings.deadline_s), record)
     record.latency_s = answer.latency_s
     kind = answer.outcome.kind
@@ -119,7 +119,7 @@ async def _passed(
     return Relayed(answer, record, _path(request), events=streams)
 
 
-def _ask(request: Request, *, routed: bool, streams: bool) -> Ask:
+def _ask(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> Ask:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     query = request.scope["query_string"].decode("latin-1")
     for name, value in [*headers.items(), ("query", query)]:
@@ -127,7 +127,7 @@ def _ask(request: Request, *, routed: bool, streams: bool) -> Ask:
             raise RequestError(
                 "invalid_request", f"{name} has signs that are not passed on; allowed is printable ASCII"
             )
-    return Ask(request.method, _path(request).removeprefix("/v1"), query, headers, routed, streams)
+    return Ask(request.method, _path(request).removeprefix("/v1"), query, headers, checked, streams, passed_on)
 
 
 def _path(request: Request) -> str:

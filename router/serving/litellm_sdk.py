@@ -16,6 +16,7 @@ import httpx
 from router.pools import Upstream
 from router.serving.json_body import BodyError
 from router.serving.litellm_request import sdk_parameters
+from router.serving.outcomes import model_unknown
 
 CALLS = {"/chat/completions": "acompletion", "/responses": "aresponses"}
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}  # read at import
@@ -51,7 +52,9 @@ class LiteLLMTransport(httpx.AsyncBaseTransport):
             kind = httpx.ReadTimeout if isinstance(error, litellm.exceptions.Timeout) else httpx.ReadError
             raise kind(type(error).__name__) from error
         except Exception as error:  # the SDK wraps providers' errors in dozens of classes with a status each
-            return _error(int(getattr(error, "status_code", None) or 500), type(error).__name__)
+            status = int(getattr(error, "status_code", None) or 500)
+            code = "model_not_found" if status == 404 and model_unknown("", str(error)) else None
+            return _error(status, type(error).__name__, code)
         if options.get("stream"):
             return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Events(answer))
         return _json(200, answer.model_dump_json().encode())
@@ -80,8 +83,8 @@ def _litellm() -> Any:
     return litellm
 
 
-def _error(status: int, message: str) -> httpx.Response:
-    return _json(status, json.dumps({"error": {"message": message, "type": "provider_error", "code": None}}).encode())
+def _error(status: int, message: str, code: str | None = None) -> httpx.Response:
+    return _json(status, json.dumps({"error": {"message": message, "type": "provider_error", "code": code}}).encode())
 
 
 def _json(status: int, content: bytes) -> httpx.Response:

@@ -6,6 +6,7 @@ refused         no                           no                         no      
 context_length  no                           yes                        no
 content_filter  no                           yes                        no
 rate_limited    yes                          yes                        no
+not_found       no                           yes                        no      404 of anything but the model
 misconfigured   yes                          yes                        no      401, 403, 404: our key, our model
 unreachable     yes                          yes                        no      nothing was sent
 overloaded      yes                          yes                        no      503
@@ -13,6 +14,9 @@ server_error    yes                          yes                        yes     
 timeout         yes                          yes                        yes
 broken          yes                          yes                        yes     reset, cut off, no JSON, redirect
 left            no                           no                         yes     the client went away
+
+Of a request for a model that its client named only `unreachable`, `overloaded`, `server_error` and `timeout` count
+against the breaker: all else the client may have brought about.
 """
 
 from __future__ import annotations
@@ -26,18 +30,27 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 ANSWERED, REFUSED, LEFT = "answered", "refused", "left"
-NOT_AGAINST_BREAKER = {ANSWERED, REFUSED, LEFT, "context_length", "content_filter"}
+NOT_AGAINST_BREAKER = {ANSWERED, REFUSED, LEFT, "context_length", "content_filter", "not_found"}
+PASSED_ON_AGAINST_BREAKER = {"unreachable", "overloaded", "server_error", "timeout"}
 FINAL = {ANSWERED, REFUSED, LEFT}
 POSSIBLY_BILLED = {"server_error", "timeout", "broken", LEFT}
 TOO_LONG, FILTERED = (
     {"context_length_exceeded", "string_above_max_length"},
     {"content_filter", "content_policy_violation"},
 )
+UNKNOWN_MODEL = {"model_not_found", "model_not_available", "DeploymentNotFound"}
 MAX_RETRY_AFTER_S = 3600.0
 _CONTEXT = re.compile(
     r"maximum context length|context[ _]length|context[ _]window|prompt is too long|too many (input )?tokens", re.I
 )
 _FILTER = re.compile(r"content[ _-](management|filter|policy)|responsible ai policy|safety system", re.I)
+# At the beginning of a message, where no words of a client stand.
+_MODEL = re.compile(
+    r"(litellm\.\w+: (\w+ - )?)?(the |this )?(requested |specified |publisher )?(api )?(models?|deployment)\b"
+    r"(: \S+$|.*(not found|not exist|not available|unknown))",
+    re.I,
+)
+_GENERAL = re.compile(r"\d*|not_?found(_?error)?", re.I)  # codes that say no more than the status does
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,11 @@ class Outcome:
     def against_breaker(self) -> bool:
         """Whether the upstream is at fault."""
         return self.kind not in NOT_AGAINST_BREAKER
+
+    @property
+    def against_breaker_passed_on(self) -> bool:
+        """Whether the upstream is at fault, and no client can have brought that about by what it had passed on."""
+        return self.kind in PASSED_ON_AGAINST_BREAKER
 
     @property
     def possibly_billed(self) -> bool:
@@ -77,6 +95,8 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
         return Outcome("context_length", status, detail)
     if status in (400, 403, 422) and (code in FILTERED or _FILTER.search(message)):
         return Outcome("content_filter", status, code[:100])  # the message may quote the prompt, which is not logged
+    if status == 404 and not model_unknown(code, message):
+        return Outcome("not_found", status, code[:100])  # likewise
     if status in (401, 403, 404):
         return Outcome("misconfigured", status, detail)
     if status in (408, 504):
@@ -101,6 +121,17 @@ def check_answer(content_type: str, body: bytes | None, streamed: bool) -> str:
         except (ValueError, RecursionError) as error:
             return f"not JSON: {str(error)[:100]}"
     return ""
+
+
+def model_unknown(code: str, message: str) -> bool:
+    """Whether the error of a 404 says that there is no such model; its code decides where it says more.
+
+    >>> model_unknown("model_not_found", ""), model_unknown("404", "The model `m` does not exist.")
+    (True, True)
+    """
+    if _GENERAL.fullmatch(code):
+        return _MODEL.match(message) is not None
+    return code in UNKNOWN_MODEL
 
 
 def _error(body: bytes) -> tuple[str, str]:

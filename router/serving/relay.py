@@ -22,6 +22,7 @@ DROPPED = {
 TAIL_BYTES = 1 << 16
 LARGEST_EVENT = 1 << 22  # bytes held back until an event is whole; a larger one is passed on in parts
 _END = re.compile(rb"\r?\n\r?\n")
+LONGEST_END = 4  # bytes
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
 _RESPONSE_ID = re.compile(rb'"id"\s*:\s*"(resp[^"\\]{1,200})"')
 
@@ -89,23 +90,27 @@ class Events:
     """Passes a stream on in whole events, so that one which breaks can end with a clear one."""
 
     def __init__(self) -> None:
-        self._part = b""
+        self._held = bytearray()
 
     def whole(self, chunk: bytes) -> bytes:
-        """What may be passed on now that `chunk` came."""
-        self._part += chunk
+        """What may be passed on now that `chunk` came. Scans that alone, not what is held already."""
+        start = max(len(self._held) - LONGEST_END + 1, 0)  # an end may have begun before it
+        self._held += chunk
         cut = 0
-        for end in _END.finditer(self._part):
+        for end in _END.finditer(self._held, start):
             cut = end.end()
-        if not cut and len(self._part) > LARGEST_EVENT:
-            cut = len(self._part)
-        ready, self._part = self._part[:cut], self._part[cut:]
-        return ready
+        if not cut and len(self._held) > LARGEST_EVENT:
+            cut = len(self._held)
+        return self._taken(cut) if cut else b""
 
     def rest(self) -> bytes:
         """What is left at the end of a stream that ended well."""
-        rest, self._part = self._part, b""
-        return rest
+        return self._taken(len(self._held))
+
+    def _taken(self, size: int) -> bytes:
+        taken = bytes(self._held[:size])
+        del self._held[:size]
+        return taken
 
 
 def error_event(path: str, code: str, message: str) -> bytes:

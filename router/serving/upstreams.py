@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -72,8 +72,9 @@ class Ask:
     path: str  # from behind /v1, such as /chat/completions
     query: str
     headers: Mapping[str, str]  # of those in PASSED_ON
-    routed: bool  # its answer has to be JSON or a stream of events, and is looked at
+    checked: bool  # its answer has to be JSON or a stream of events, and is looked at
     streams: bool
+    passed_on: bool  # the client named the model: no probe, and errors that it may have brought about do not count
 
 
 class Upstreams:
@@ -118,18 +119,18 @@ class Upstreams:
 
         Every failure is an `Outcome`; only cancellation raises. Breaker and load take note of all.
         """
-        probe = target.breaker.enter()
+        probe = not ask.passed_on and target.breaker.enter()
         target.load.started()
         started = time.monotonic()
         answer = Answer(Outcome(LEFT))
         try:
-            async with asyncio.timeout(min(within_s, target.upstream.timeout_s) if ask.routed else within_s):
+            async with asyncio.timeout(min(within_s, target.upstream.timeout_s) if ask.checked else within_s):
                 answer = await self._exchange(target, ask, body)
         except TimeoutError:
             answer = Answer(Outcome("timeout", detail="no answer in time"))
         finally:
             answer.latency_s = time.monotonic() - started
-            _note(target, answer, probe)
+            _note(target, answer, probe, ask.passed_on)
         return answer
 
     async def _exchange(self, target: Target, ask: Ask, body: bytes) -> Answer:
@@ -183,12 +184,12 @@ class Upstreams:
             body, _ = await _limited(response, LARGEST_ERROR)
             body = _without(target.key, body)  # which upstreams repeat when they do not accept it
             return Answer(of_status(status, response.headers, body), headers, body)
-        if ask.routed and (wrong := check_answer(kind, None, ask.streams)):
+        if ask.checked and (wrong := check_answer(kind, None, ask.streams)):
             return Answer(Outcome("broken", status, wrong))
-        if ask.streams or not ask.routed:
+        if ask.streams or not ask.checked:
             chunks = response.aiter_raw()
             first = await anext(chunks, b"")
-            if not first and ask.routed:
+            if not first and ask.checked:
                 return Answer(Outcome("broken", status, "an empty stream"))
             stream = Stream(target, response, first, chunks)
             return Answer(Outcome(ANSWERED, status), headers, stream=stream)
@@ -222,19 +223,20 @@ def _client() -> httpx.AsyncClient:
     return client
 
 
-def _note(target: Target, answer: Answer, probe: bool) -> None:
+def _note(target: Target, answer: Answer, probe: bool, passed_on: bool) -> None:
     """Let breaker and load know; a stream does so itself when it ends."""
     outcome = answer.outcome
     if answer.stream is not None:
-        answer.stream.probe = probe
+        answer.stream.probe, answer.stream.passed_on = probe, passed_on
         target.load.began(answer.latency_s)
         return
-    if outcome.kind == LEFT:
+    if outcome.against_breaker_passed_on if passed_on else outcome.against_breaker:
+        # One path's Retry-After, which a client chose to ask for, does not stop what is routed.
+        target.breaker.failed(probe, None if passed_on else outcome.retry_after_s, passed_on=passed_on)
+    elif outcome.kind == LEFT or (passed_on and outcome.kind != ANSWERED):
         target.breaker.left(probe)
-    elif outcome.against_breaker:
-        target.breaker.failed(probe, outcome.retry_after_s)
     else:
-        target.breaker.succeeded(probe)
+        target.breaker.succeeded(probe, passed_on=passed_on)
     counts = outcome.kind in (ANSWERED, "timeout")  # how long an error took says little
     target.load.ended(answer.latency_s if counts else None)
 
@@ -258,7 +260,7 @@ class Stream:
         self._target, self._response, self._first, self._chunks = target, response, first, chunks
         self._closed = False
         self._told = False  # the breaker, how it ended: else one that always breaks would look well at each beginning
-        self.probe = False
+        self.probe = self.passed_on = False
 
     def __aiter__(self) -> Stream:
         return self
@@ -270,10 +272,12 @@ class Stream:
         try:
             return await anext(self._chunks)
         except StopAsyncIteration:
-            self._tell(self._target.breaker.succeeded)
+            self._tell(partial(self._target.breaker.succeeded, passed_on=self.passed_on))
             raise
         except httpx.HTTPError as error:
-            self._tell(self._target.breaker.failed)
+            breaker = self._target.breaker
+            counts = not self.passed_on or isinstance(error, httpx.TimeoutException)
+            self._tell(partial(breaker.failed, passed_on=self.passed_on) if counts else breaker.left)
             raise StreamBrokenError(type(error).__name__) from error
 
     def _tell(self, what: Callable[[bool], None]) -> None:
