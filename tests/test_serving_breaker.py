@@ -146,7 +146,7 @@ def test_a_first_wait_that_is_set_anew_holds_from_the_next_opening(clock: Clock)
 def test_a_thousand_probes_that_fail_wait_a_minute_each(clock: Clock) -> None:
     breaker = Breaker(failures=1, open_s=5, clock=clock)
     for _ in range(1100):
-        fail(breaker, 1)
+        breaker.failed(probe=breaker.enter())
         clock.now += breaker.wait_s
     fail(breaker, 1)
     assert breaker.wait_s == 60.0
@@ -177,7 +177,7 @@ def test_one_probe_passes_and_decides(clock: Clock) -> None:
     assert not breaker.admits()
     assert breaker.wait_s > 0
     assert not breaker.enter()  # somebody who asks all the same is no probe
-    breaker.succeeded(probe)
+    breaker.succeeded(probe=probe)
     assert (breaker.state, breaker.admits(), breaker.wait_s) == ("closed", True, 0.0)
 
 
