@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from tiny_checkpoint import FACTS, SYSTEMS, edit
 
-from router.checkpoint import load_checkpoint
+from router.checkpoint import Checkpoint, load_checkpoint
 from router.errors import CheckpointError
 from router.pools import Candidate
+from router.profiles import System
+from router.profiles_file import profiles_from_json, profiles_to_json
 
 
 def test_a_price_edited_under_models_takes_effect_in_the_pools_that_state_no_other(tiny_router: Path) -> None:
@@ -70,6 +73,37 @@ def test_a_mistake_in_the_profiles_is_one_clear_error(
     with pytest.raises(CheckpointError, match=message) as caught:
         load_checkpoint(tiny_router)
     assert str(tiny_router / "profiles.json") in str(caught.value)
+
+
+def test_problems_are_counted_and_each_stands_on_a_line_of_its_own(tiny_router: Path) -> None:
+    text = (tiny_router / "profiles.json").read_text()
+    raw = json.loads(text)
+    raw["models"][0]["price"] = 1
+    with pytest.raises(CheckpointError, match=r"^1 problem:\n  models, entry 1 \('large'\): .*$"):
+        profiles_from_json(json.dumps(raw), SYSTEMS)
+    raw["models"][1]["price"] = 1
+    with pytest.raises(CheckpointError, match=r"^2 problems:\n  models, entry 1 .*\n  models, entry 2 .*$"):
+        profiles_from_json(json.dumps(raw), SYSTEMS)
+
+
+def test_what_is_written_can_be_read_and_edited_by_people(tiny_checkpoint: Checkpoint) -> None:
+    facts = {"große": replace(FACTS["large"], id="große"), **FACTS}
+    systems = (*SYSTEMS, System("große", "chat"))
+    text = profiles_to_json(facts, tiny_checkpoint.pools)
+    assert '\n   "id": "große",\n' in text
+    assert text.endswith("\n}\n")
+    models, pools = profiles_from_json(text, systems)
+    assert (models, pools) == (facts, tiny_checkpoint.pools)
+    assert list(models) == sorted(models)
+
+
+def test_a_pool_says_of_its_models_only_what_differs(tiny_checkpoint: Checkpoint) -> None:
+    written = json.loads(profiles_to_json(FACTS, tiny_checkpoint.pools))
+    both, odd = written["pools"]
+    assert [set(entry) - {"profile"} for entry in both["models"]] == [{"id"}, {"id"}]
+    small = odd["models"][1]
+    assert (small["output_usd_per_mtok"], small["tags"]) == (0.5, None)  # null: the model has tags, the entry none
+    assert "input_usd_per_mtok" not in small
 
 
 @pytest.mark.parametrize(
