@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +20,6 @@ from router.dataset import read_dataset
 from router.evaluation import pool_outcomes
 from router.pools import read_pool
 from train.__main__ import main
-from train.collecting.code_tests import CodeRunner, can_isolate, program_in
 from train.collecting.final_answer import chosen_letter, final_answer, final_number
 from train.collecting.grading import GradingError, Task, grade, read_task
 from train.planted_models import MODELS
@@ -327,80 +323,6 @@ def test_pairwise_compares_with_a_reference_where_no_model_is_named(tmp_path: Pa
     rows = [{"id": "a", "query": "q", "grade": "pairwise", "answer": "the reference"}]
     judged(tmp_path, rows, lambda parts: {"better": "second" if "reference" in parts["second answer"] else "first"})
     assert scores(tmp_path) == {("a", "m"): 0.0, ("a", "n"): 0.0}
-
-
-needs_isolation = pytest.mark.skipif(not can_isolate(), reason="no unshare, setpriv or user namespaces on this machine")
-WAYS = [pytest.param(True, marks=needs_isolation, id="isolated"), pytest.param(False, id="plain")]
-TESTS = "assert double(4) == 8"
-
-
-def code_score(answer: str, tests: str = TESTS, *, isolated: bool, timeout_s: float = 5.0) -> float:
-    return asyncio.run(CodeRunner(isolated, timeout_s, 256).grade(answer, tests))
-
-
-@pytest.mark.parametrize("isolated", WAYS)
-def test_a_program_scores_by_its_tests(isolated: bool) -> None:
-    good = "Here it is:\n```python\ndef double(x):\n    print('x' * 1000)\n    return 2 * x\n```\nDone."
-    assert code_score(good, isolated=isolated) == 1
-    assert code_score(good.replace("2 *", "3 *"), isolated=isolated) == 0
-    assert code_score("no code at all", isolated=isolated) == 0
-    assert code_score("import os\ndouble = lambda x: os._exit(0)", isolated=isolated) == 0
-    assert code_score("raise SystemExit(0)", isolated=isolated) == 0
-
-
-@pytest.mark.parametrize("isolated", WAYS)
-def test_a_program_cannot_run_on_or_take_all_memory(isolated: bool) -> None:
-    start = time.perf_counter()
-    assert code_score("while True: pass", isolated=isolated, timeout_s=1.0) == 0
-    assert time.perf_counter() - start < 4
-    assert code_score("double = lambda x: len(bytearray(10**9)) and 2 * x", isolated=isolated) == 0
-
-
-@pytest.mark.parametrize("isolated", WAYS)
-def test_a_program_sees_no_environment(isolated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_KEY", "secret")
-    assert code_score("import os", "assert 'SOME_KEY' not in os.environ", isolated=isolated) == 1
-
-
-@needs_isolation
-def test_an_isolated_program_has_no_network_and_writes_nowhere_but_to_its_own_folder(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    (tmp_path / "there").write_text("x")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        tries = {
-            "connect": f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=2)",
-            "write": f"open({str(outside)!r}, 'w').write('x')",
-            "see a temporary file": f"open({str(tmp_path / 'there')!r}).read()",
-            "see a process": f"import os; os.kill({os.getpid()}, 0)",
-        }
-        for what, source in tries.items():
-            assert code_score(source, "", isolated=True) == 0, what
-            assert code_score(source, "", isolated=False) == 1, what  # else the line above would show nothing
-    for path in (REPOSITORY / "written", Path("/dev/shm/written")):
-        assert code_score(f"open({str(path)!r}, 'w').write('x')", "", isolated=True) == 0
-        assert not path.exists()
-    mount = "import ctypes; assert ctypes.CDLL(None).mount(b'none', b'/', None, 32 | 4096, None) == 0"
-    assert code_score(mount, "", isolated=True) == 0
-    assert code_score("open('mine', 'w').write('x')", "assert open('mine').read() == 'x'", isolated=True) == 1
-
-
-def test_where_programs_cannot_be_isolated_that_is_an_error_and_not_done_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("train.collecting.code_tests.can_isolate", lambda: False)
-    rows = [{"id": "a", "query": "double", "grade": "code", "tests": TESTS}]
-    with serving(LoopbackLLM(lambda body: "def double(x): return 2 * x")) as llm:
-        assert collect(tmp_path, rows, llm, ["m"], "--run-code", "isolated") == 1
-        assert "this machine cannot isolate programs" in capsys.readouterr().err
-        assert llm.requests == 0
-        assert collect(tmp_path, rows, llm, ["m"], "--run-code", "plain") == 0
-    assert scores(tmp_path) == {("a", "m"): 1.0}
-
-
-def test_the_last_fenced_block_is_the_program() -> None:
-    assert program_in("```\nold\n```\nBetter:\n```py\nnew\n```") == "new\n"
-    assert program_in("```python\ncut short") == "cut short"
-    assert program_in("x = 1") == "x = 1"
 
 
 def test_a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice(world: PlantedWorld, tmp_path: Path) -> None:

@@ -1,55 +1,38 @@
-"""Runs a program that a model wrote against tests, in a process of its own that can do little.
+"""Grades a program that a model wrote, by tests that run in another process.
 
-Isolated: without network, on a read-only file system with a small temporary folder, without other processes in sight
-(Linux namespaces by `unshare`). Always: limits on time, memory, files and processes, an empty environment. That keeps
-careless programs from doing harm; against a malicious one use a machine of its own.
+Threat model: the program is written to score 1, knows this code, and may do anything in its own process. The verdict is
+the exit code of the tests' process, which asks the program for values (`program_link`). The program sees no test, no
+expected value and no stream that a verdict travels on: it can only return what the tests accept. Tests bring their own
+helpers, since a name that they take from the program is the program's word.
+
+Isolated (`sandbox`): both processes see no network, no socket, no file but the interpreter's, no other process, and a
+program cannot start one. Plain: they run as the user who collects, so a program may do what this user may, and could
+attack the collector. Always: limits on time, memory, files and processes, an empty environment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import json
 import os
 import re
-import secrets
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from router.errors import UsageError
+from train.collecting import program_link
+from train.collecting.grading import GradingError
+from train.collecting.program_link import PASSED, UNFIT
+from train.collecting.sandbox import check_isolation, descriptor_of, isolated, one_process, packages, python
 
 TIMEOUT_S = 10.0
 MEMORY_MIB = 1024
 AT_ONCE = max(1, (os.cpu_count() or 2) // 2)
 FENCE = re.compile(r"```[ \t]*(?:python|py|python3)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 
-# Every mount read-only, a small /tmp, no capabilities left: so nothing can be mounted writable again.
-SET_UP = """
-cut -d' ' -f2 /proc/mounts | while read -r place; do mount -o remount,bind,ro "$place" 2>/dev/null; done
-mount -t tmpfs -o size=64m tmpfs /tmp && cd /tmp || exit 70
-touch / 2>/dev/null && exit 71
-exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all -- "$@"
-"""
-ISOLATED = (
-    *"unshare --user --map-root-user --net --mount --ipc --pid --fork --kill-child --mount-proc sh -c".split(),
-    SET_UP,
-    "sh",
-)
-# Limits first, then the program, which comes through a pipe and lies in no file.
-START = """
-import resource, sys
-seconds, memory = int(sys.argv[1]), int(sys.argv[2]) << 20
-limits = {"CPU": seconds, "AS": memory, "DATA": memory, "FSIZE": 1 << 24, "NOFILE": 64, "NPROC": 32, "CORE": 0}
-for name, most in limits.items():
-    resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
-source = sys.stdin.read()
-del sys.argv[1:]
-exec(compile(source, "<answer>", "exec"), {"__name__": "__main__"})
-"""
+LINK = Path(program_link.__file__)
 
 
 def program_in(answer: str) -> str:
@@ -67,52 +50,58 @@ class CodeRunner:
 
     def __init__(self, isolated: bool, timeout_s: float = TIMEOUT_S, memory_mib: int = MEMORY_MIB) -> None:
         """Raises UsageError where programs should be isolated and this machine cannot do that."""
-        if isolated and not can_isolate():
-            raise UsageError(
-                "this machine cannot isolate programs (Linux with unshare, setpriv and user namespaces is needed): "
-                "run on one that can, or give --run-code plain, which leaves them network and files"
-            )
-        self.prefix: Sequence[str] = ISOLATED if isolated else ()
-        self.timeout_s, self.memory_mib = timeout_s, memory_mib
+        if isolated:
+            check_isolation()
+        self.isolated, self.timeout_s, self.memory_mib = isolated, timeout_s, memory_mib
         self.free = asyncio.Semaphore(AT_ONCE)
 
     async def grade(self, answer: str, tests: str) -> float:
-        """1 where the program in `answer`, and `tests` after it, run to their end; else 0."""
-        done = f"tests passed {secrets.token_hex(16)}"  # a program that ends early cannot print it
-        source = f"{program_in(answer)}\n\n{tests}\n\nprint({done!r}, flush=True)\n"
+        """1 where the program in `answer` runs to its end and then passes `tests`, else 0.
+
+        Raises GradingError where the tests hand over what a program in another process cannot get.
+        """
+        job = json.dumps([program_in(answer), tests]).encode()
         async with self.free:
             with tempfile.TemporaryDirectory(prefix="code-") as folder:
-                return float(done in await self._output(source, Path(folder)))
+                code = await self._exit_code(job, folder)
+        if code == UNFIT:
+            raise GradingError("its tests hand the program an object that is neither plain data nor can be called")
+        return float(code == PASSED)
 
-    async def _output(self, source: str, folder: Path) -> str:
-        limits = (str(int(self.timeout_s) + 1), str(self.memory_mib))
-        output = folder / "output"
-        with output.open("wb") as stream:
-            process = await asyncio.create_subprocess_exec(
-                *self.prefix, sys.executable, "-I", "-c", START, *limits,
-                stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.DEVNULL,
-                cwd=folder, env={"PATH": os.defpath, "HOME": str(folder)}, start_new_session=True,
-            )  # fmt: skip
+    async def _exit_code(self, job: bytes, folder: str) -> int | None:
+        """Of the process of the tests; None where it ran out of time."""
+        calls, answers = os.pipe(), os.pipe()
+        started: list[asyncio.subprocess.Process] = []
+        try:
             try:
-                async with asyncio.timeout(self.timeout_s):
-                    await process.communicate(source.encode("utf-8", "replace"))
-            except TimeoutError:
-                pass
+                started.append(await self._start(calls[0], answers[1], folder, None))
+                with descriptor_of(job) as sources:
+                    started.append(await self._start(answers[0], calls[1], folder, sources))
             finally:
+                for each in (*calls, *answers):
+                    os.close(each)
+            async with asyncio.timeout(self.timeout_s):
+                return await started[1].wait()
+        except TimeoutError:
+            return None
+        finally:
+            for process in started:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        with output.open("rb") as read:
-            read.seek(max(0, output.stat().st_size - 10_000))
-            return read.read().decode("utf-8", "replace")
 
-
-@functools.cache
-def can_isolate() -> bool:
-    """Whether this machine runs an isolated Python."""
-    command = [*ISOLATED, sys.executable, "-I", "-c", "print('inside')"]
-    try:
-        tried = subprocess.run(command, capture_output=True, timeout=20, check=False, env={"PATH": os.defpath})
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return tried.stdout == b"inside\n"
+    async def _start(self, reading: int, writing: int, folder: str, job: int | None) -> asyncio.subprocess.Process:
+        settings = {
+            "cpu_s": int(self.timeout_s) + 1,
+            "memory": self.memory_mib << 20,
+            "packages": packages(),
+            "job": job,
+        }
+        with descriptor_of(one_process()) if self.isolated else contextlib.nullcontext(-1) as rules:
+            prefix = isolated(rules) if self.isolated else []
+            return await asyncio.create_subprocess_exec(
+                *prefix, python(), "-I", "-c", LINK.read_text(), json.dumps(settings),
+                stdin=reading, stdout=writing, stderr=subprocess.DEVNULL, cwd=folder,
+                env={"PATH": os.defpath, "HOME": folder}, start_new_session=True,
+                pass_fds=[each for each in (job, rules) if each not in (None, -1)],
+            )  # fmt: skip

@@ -5,6 +5,7 @@ The kinds that run code or ask a judge are told apart here and graded in `code_t
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ KINDS = {
     "choice": "the letter it settles on is `answer`",
     "number": "the last number of its final answer is `answer`, but for `tolerance` (relative, default 1e-4)",
     "regex": "the pattern `answer` is found in it",
-    "code": "the program in it passes `tests` (Python); needs --run-code",
+    "code": "the program in it passes `tests` (Python, in another process); needs --run-code",
     "judge": "an LLM gives points, by `rubric` and `answer` where there are any; needs --judge",
     "pairwise": "an LLM prefers it to `answer`, or to --against MODEL's answer; needs --judge",
 }
@@ -50,7 +51,7 @@ def read_task(fields: Mapping[str, Any], default_kind: str, against: str | None 
         raise ValueError(f"grade must be one of {', '.join(KINDS)}, got {kind!r}")
     right = fields.get("answer")
     if kind == "code":
-        return Task(kind, tests=_text("tests", fields.get("tests")))
+        return Task(kind, tests=checked_tests(_text("tests", fields.get("tests"))))
     if kind == "judge":
         answer = () if right is None else (_text("answer", right),)
         return Task(kind, answer, rubric=str(fields.get("rubric", "")))
@@ -90,6 +91,21 @@ def _compared(kind: str, right: object, fields: Mapping[str, Any]) -> Task:
     if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is a part of the number, from 0 to below 1, got {tolerance!r:.40}")
     return Task(kind, (), number, float(tolerance))
+
+
+def checked_tests(tests: str) -> str:
+    """`tests`; ValueError where they cannot judge a program that runs in another process."""
+    try:
+        nodes = [*ast.walk(ast.parse(tests))]
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"`tests` is no Python: {error}") from error
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {f"{getattr(node, 'module', None) or ''}.{each.name}".strip(".") for node in imports for each in node.names}
+    if any(each.startswith("unittest.mock") for each in names):
+        raise ValueError(
+            "`tests` use unittest.mock, whose patches do not reach the program, which runs in another process"
+        )
+    return tests
 
 
 def _text(name: str, value: object) -> str:

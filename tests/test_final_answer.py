@@ -1,0 +1,201 @@
+"""What chat models write, in their ways, and what they answered by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from train.collecting.final_answer import chosen_letter, final_answer, final_number, normalised
+
+LETTERS = [
+    ("B", "B"),
+    ("b", "B"),
+    ("(B)", "B"),
+    ("B.", "B"),
+    ("**B**", "B"),
+    ("**C) Mitochondria**", "C"),
+    ("C. Mitochondria", "C"),
+    ("(c) because A is wrong", "C"),
+    ("B) because A is wrong", "B"),
+    ("B - carbon dioxide", "B"),
+    ("$\\boxed{B}$", "B"),
+    ("So the result is \\boxed{\\text{D}}.", "D"),
+    ("\\boxed{(A)}", "A"),
+    ("Answer: A", "A"),
+    ("Answer: (A)", "A"),
+    ("**Answer:** B", "B"),
+    ("**Answer: B**", "B"),
+    ("**Final Answer:** (C) Newton's second law", "C"),
+    ("### Answer\n\nD", "D"),
+    ("## Final Answer\n**D) All of the above**", "D"),
+    ("The answer is (B).", "B"),
+    ("The answer is B.", "B"),
+    ("The answer is A.", "A"),
+    ("The answer is I.", "I"),
+    ("The answer is A because heat rises.", "A"),
+    ("The correct answer is **A**.", "A"),
+    ("The correct answer is: A", "A"),
+    ("The correct answer is:\n\n**B) Photosynthesis**", "B"),
+    ("The correct answer is a covalent bond (C).", "C"),
+    ("The correct answer is a covalent bond.", None),
+    ("The answer is I believe (D)", "D"),
+    ("The answer is I believe the second one.", None),
+    ("A common mistake is to choose B. The answer is (C).", "C"),
+    ("A good way to see this is to draw it.", None),
+    ("I think it is the mitochondria.", None),
+    ("I would go with option C.", "C"),
+    ("I'd go with B, as it has the lowest cost.", "B"),
+    ("I choose (D).", "D"),
+    ("Option B is correct.", "B"),
+    ("Option A is incorrect, option B is correct, and option C is irrelevant.", "B"),
+    ("(A) is wrong. (B) is wrong. Therefore (C) is the correct answer.", "C"),
+    ("The best choice is (A) to wait.", "A"),
+    ("It must be carbon dioxide (B).", "B"),
+    ("A looks right, but the answer is (B).", "B"),
+    ("The answer is B. Wait, actually it's C.", "C"),
+    ("Answer: B\n\nWait, let me check again. The field points down.\n\nAnswer: D", "D"),
+    ("I first thought the answer is A, but the answer is D.", "D"),
+    ("The answer is A or B.", None),
+    ("The answer is either A or B.", None),
+    ("Both A and C are correct.", None),
+    ("The answer is not A.", None),
+    ("The answer is T cells.", None),
+    ("The answer is vitamin C (B).", "B"),
+    ("The answer is vitamin C.", None),
+    ("I'm sorry, but I can't answer that question.", None),
+    ("I do not know", None),
+    ("As an AI, I cannot choose between (A) and (B).", None),
+    ("A) is about heat.\nB) is about light.\nC) is about sound.", None),
+    ("A) Heat: wrong.\nB) Light: right.\nC) Sound: wrong.\n\nThe correct answer is B.", "B"),
+    ("Let's think.\n1. Heat rises.\n2. So B.\n\nB", "B"),
+    ("<think>Surely A.</think>The answer is B.", "B"),
+    ("La respuesta correcta es (B).", "B"),
+    ("La réponse est C.", "C"),
+    ("Die richtige Antwort ist D.", "D"),
+    ("Die Antwort lautet: B", "B"),
+    ("答案是B。", "B"),
+    ("正确答案：C", "C"),
+    ("答えはDです。", "D"),
+    ("정답은 B입니다.", "B"),
+    ("Правильный ответ: B", "B"),
+    ("A resposta correta é a opção (C).", "C"),
+    ("The answer is B) 12 m/s. Let me know if you want the steps!", "B"),
+    ("Answer: B\n\nI hope this answer helps!", "B"),
+    ("The correct option is (D), since a plane has 3 points.", "D"),
+    ("If it were summer, the answer would be A. The answer is B.", "B"),
+    ("Some people might say the answer is A.", None),
+    ("The answer to the question is therefore option B.", "B"),
+    ("The answer is (B), not (A).", "B"),
+    ("The correct choice is D.", "D"),
+    ("The solution is B.", "B"),
+    ("Heat rises. Therefore, C.", "C"),
+    ("Therefore, C.", "C"),
+    ("So it's C.", "C"),
+    ("I am confident that it's B.", "B"),
+    ('The answer is "B".', "B"),
+    ("**Option B**", "B"),
+    ("Answer - B", "B"),
+    ("It is a trap to say B is correct. C is correct.", "C"),
+    ("Answer: A company that sells bonds (D)", "D"),
+    ("C\n\nExplanation: A is wrong because I said so.", "C"),
+    ("The answer is B.\n\nOption A is a common mistake; option C is wrong.", "B"),
+    ("So I think it depends on a lot.", None),
+    ("Therefore, a longer wire has more resistance.", None),
+    ("", None),
+]
+TEXTS = [
+    ("Paris", "paris"),
+    ("Paris.", "paris"),
+    ("**Paris**", "paris"),
+    ("The answer is Paris.", "paris"),
+    ("The answer is **Paris**.", "paris"),
+    ("Answer: Paris", "paris"),
+    ("**Answer:** Paris", "paris"),
+    ("Final answer: Paris. It has been the capital since 987.", "paris"),
+    ("The capital moved often.\n\nAnswer: Paris\n\nI hope this answer helps!", "paris"),
+    ("Paris\n\nI hope this answer helps!", "paris"),
+    ("Paris\n\nLet me know if you have other questions.", "paris"),
+    ("### Answer\n\nParis", "paris"),
+    ("\\boxed{\\text{Paris}}", "paris"),
+    ("Thus \\boxed{a{b}c} and more", "a{b}c"),
+    ("The answer is Lyon. Wait, actually it's Paris.", "paris"),
+    ("Answer: Lyon\nCorrection: it should be Paris", "paris"),
+    ("The answer is Dr. Watson.", "dr. watson"),
+    ("The answer is Washington D.C.", "washington d.c"),
+    ("The answer is 3.5 kg.", "3.5 kg"),
+    ("I cannot answer that.", ""),
+    ("I'm sorry, but I don't know.", ""),
+    ("La respuesta es París.", "parís"),
+    ("Die Antwort lautet: Paris", "paris"),
+    ("答案是巴黎。", "巴黎"),
+    ("#### Paris", "paris"),
+    ("<think>Answer: Lyon</think>Answer: Paris", "paris"),
+    ("The answer is: “Paris”.", "paris"),
+    ("The answers differ by source.\nParis", "paris"),
+    ("", ""),
+]
+NUMBERS = [
+    ("42", 42),
+    ("**42**", 42),
+    ("The answer is 42.", 42),
+    ("The answer is 42 (see step 3).", 42),
+    ("The answer is 42, as shown in step 3.", 42),
+    ("The answer is **$1,234.50**.", 1234.5),
+    ("The total is 1,234,567.", 1234567),
+    ("\\boxed{42}", 42),
+    ("\\boxed{\\frac{1}{3}}", 1 / 3),
+    ("\\boxed{1{,}234}", 1234),
+    ("#### 18", 18),
+    ("Step 1: 3 + 4 = 7.\nStep 2: 7 * 6 = 42.\n#### 42", 42),
+    ("The answer is 6 * 7 = 42.", 42),
+    ("Answer: 42 km/h", 42),
+    ("Answer: 45%", 45),
+    ("Answer: -3", -3),
+    ("Answer: −3", -3),
+    ("x = -2", -2),
+    ("It costs -$5.", -5),
+    ("Answer: 3.2e5", 3.2e5),
+    ("The speed is 3 × 10^8 m/s.", 3e8),
+    ("The answer is $3 \\times 10^{8}$ m/s.", 3e8),
+    ("Answer: 12 m^2", 12),
+    ("The answer is 42. Let me know if you need 3 more examples!", 42),
+    ("So we get 42.\n\nI hope the 3 steps help!", 42),
+    ("The answer is 12. Wait, actually it's 14.", 14),
+    ("The answer is 5 or 6.", None),
+    ("The answer is between 3 and 5.", None),
+    ("I'm sorry, I can't determine that from 3 values.", None),
+    ("Die Antwort ist 3,5 kg.", 3.5),
+    ("La respuesta es 1.234,56 euros.", 1234.56),
+    ("答案是42。", 42),
+    ("We emit 12 kg of CO2", 12),
+    ("The answer is 7 according to the source [2].", 7),
+    ("<think>5</think>4", 4),
+    ("### Answer\n42", 42),
+    ("Answer: 1 234 567", 1234567),
+    ("The final answer is $\\boxed{12}$.", 12),
+    ("none", None),
+]
+
+
+def test_the_table_is_long() -> None:
+    assert len(LETTERS) + len(TEXTS) + len(NUMBERS) >= 120
+
+
+@pytest.mark.parametrize(("text", "letter"), LETTERS)
+def test_the_option_that_an_answer_settles_on(text: str, letter: str | None) -> None:
+    assert chosen_letter(text) == letter
+
+
+@pytest.mark.parametrize(("text", "answer"), TEXTS)
+def test_the_text_that_an_answer_ends_in(text: str, answer: str) -> None:
+    assert normalised(final_answer(text)) == answer
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS)
+def test_the_number_that_an_answer_states(text: str, number: float | None) -> None:
+    assert final_number(text) == (None if number is None else pytest.approx(number))
+
+
+def test_final_answers_of_odd_shapes() -> None:
+    assert final_answer("\\boxed{open") == "\\boxed{open"
+    assert chosen_letter("Both A and B seem fine, I choose option C") == "C"
+    assert final_number("Answer: 3/0") is None
