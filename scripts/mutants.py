@@ -46,9 +46,12 @@ GROUPS = {
     "sessions": (["router/serving/sessions.py"], ["test_serving_sessions"]),
     "checkpoint": (
         ["router/checkpoint_folder.py", "router/profiles_file.py"],
-        ["test_checkpoint_folder", "test_profiles_file", "test_hub"],
+        ["test_checkpoint_seal", "test_profiles_file", "test_checkpoint_folder"],
     ),
-    "grading": (["train/collecting/final_answer.py", "train/collecting/grading.py"], ["test_collecting"]),
+    "grading": (
+        ["train/collecting/final_answer.py", "train/collecting/grading.py"],
+        ["test_final_answer", "test_grading"],
+    ),
 }
 # Loaded once, before each mutant's process is forked.
 LOADED_BEFORE = ("numpy", "torch", "scipy.optimize", "pytest", "tokenizers", "onnxruntime", "pandas", "safetensors")
