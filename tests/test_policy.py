@@ -134,7 +134,7 @@ def test_a_request_that_names_no_dial_gets_dial_3(tiny_checkpoint):
         (11, r"0 \(quality at any price\)"),
         (float("nan"), "must lie in"),
         (-0.1, r"got -0\.1"),
-        ([1, 12, 2], r"0 \(quality at any price\) .* got 12\.0"),
+        ([1, 12, 13], r"0 \(quality at any price\) .* got 12\.0"),
         ([1, 2], "got 2 dials for 3"),
         ([1, 2, 3, 4], "got 4 dials for 3"),
         ([], "got 0 dials for 3"),

@@ -78,6 +78,12 @@ MISTAKES: list[tuple[Callable[[Any], object], str]] = [
     ),
     (lambda raw: raw["pools"][0]["models"][0].update(profile="x@chat"), "profile: no profile for model 'x@chat'"),
     (lambda raw: raw["pools"][1].update(name="both"), "pool 'both': an earlier pool has the name too"),
+    (lambda raw: raw["pools"][0]["models"].append(5), r"'both': entry 3: got 5 \(a number\); write a mapping"),
+    (lambda raw: raw["pools"][0]["models"].append({"id": ["large"]}), r"entry 3: id: got \['large'\]"),
+    (
+        lambda raw: [pool.update(models=5) for pool in raw["pools"]],
+        r"(?s)^2 problems:.*pool 'both': models: got 5.*pool 'odd': models: got 5",
+    ),
     (lambda raw: raw["pools"].append(5), "write a mapping with the keys name, protocol"),
     (lambda raw: raw["pools"][0].update(models=5), "models: got 5"),
     (lambda raw: raw.pop("pools"), 'must be a JSON object with the lists "models" and "pools"'),
