@@ -3,9 +3,9 @@
     pip install cosmic-ray==8.7.0  # beside the packages of the `dev` extra, in an environment of its own
     python scripts/mutants.py --sample 45 --seed 19 --jobs 2 [--only risk guard] [--out FILE] [--minutes 5]
 
-Works in copies of the tree, never in the tree itself. What has run is kept in FILE and not run again: start the command
-again to go on, with --survivors to try the survivors again after a change of tests, and delete FILE after a change of
-the code. A mutant counts as killed where a covering test fails or takes over 10 s + three times the time without it.
+Works in copies of the tree, never in the tree itself. A mutant counts as killed where a covering test fails, or where
+they take over 10 s + three times as long as without it. What has run is kept in FILE and not run again: start the
+command again to go on, and delete FILE after a change of code or tests. docs/mutants.md has the last report.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 
+import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
@@ -54,8 +57,8 @@ GROUPS = {
     ),
 }
 # Loaded once, before each mutant's process is forked.
-LOADED_BEFORE = ("numpy", "torch", "scipy.optimize", "pytest", "tokenizers", "onnxruntime", "pandas", "safetensors")
-TIMED_OUT = "timed out"
+LOADED_BEFORE = ("numpy", "torch", "scipy.optimize", "tokenizers", "onnxruntime", "pandas", "safetensors")
+SURVIVED, KILLED, TIMED_OUT = "survived", "killed", "timed out"
 
 
 @dataclass(frozen=True)
@@ -92,18 +95,18 @@ def sample(group: str, size: int, seed: int) -> list[Mutant]:
             places = [place for node in nodes for place in operator().mutation_positions(node)]
             spots += [(file, name, i, (file, name.split("_")[0], place)) for i, place in enumerate(places)]
     random.Random(f"{seed} {group}").shuffle(spots)
-    seen: dict[tuple[object, ...], int] = {}
-    ranks = []
-    for *_, place in spots:
-        ranks.append(seen.get(place, 0))
-        seen[place] = ranks[-1] + 1
+    seen: Counter[tuple[object, ...]] = Counter()
+    ranked = []
+    for file, name, occurrence, place in spots:
+        ranked.append((seen[place], file, name, occurrence))
+        seen[place] += 1
     drawn: list[Mutant] = []
-    for _, (file, name, occurrence, _place) in sorted(zip(ranks, spots, strict=True), key=lambda pair: pair[0]):
-        if len(drawn) == size:
-            break
+    for _, file, name, occurrence in sorted(ranked, key=itemgetter(0)):
         code = mutate_code(source(file), get_operator(name)(), occurrence)
         if code and meaning(code) not in (None, meaning(source(file))):
             drawn.append(Mutant(group, file, name, code))
+        if len(drawn) == size:
+            break
     return drawn
 
 
@@ -126,37 +129,33 @@ def start(copy: Path, group: str) -> int:
     child = os.fork()
     if child:
         return child
-    code = 99
     try:
         os.setsid()
         os.chdir(copy)
         sys.path[:] = [str(copy), str(copy / "tests"), *(path for path in sys.path if path not in ("", str(ROOT)))]
-        os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # their imports take longer than most of these tests
-        with open(copy.with_suffix(".log"), "w") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
+        # The imports of pytest's plugins take longer than most of these tests.
+        os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        log = os.open(copy.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         files, tests = GROUPS[group]
-        import pytest
-
         arguments = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(copy.with_suffix(".tmp"))]
-        code = pytest.main([*arguments, *(f"tests/{name}.py" for name in tests), *files])
+        os._exit(pytest.main([*arguments, *(f"tests/{name}.py" for name in tests), *files]))
     finally:
-        os._exit(int(code))
-    return 0
+        os._exit(99)
 
 
 def ended(child: int, deadline: float) -> str | None:
-    """How the process ended: "survived", "killed" or "timed out"; None while it runs."""
+    """How the process ended; None while it runs."""
     pid, status = os.waitpid(child, os.WNOHANG)
     if not pid and time.monotonic() < deadline:
         return None
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
+        os.killpg(child, signal.SIGKILL)  # what it started as well
     if not pid:
         os.waitpid(child, 0)
         return TIMED_OUT
-    return "killed" if status else "survived"
+    return KILLED if status else SURVIVED
 
 
 def outcomes(mutants: list[Mutant], jobs: int, until: float) -> Iterator[tuple[Mutant, str]]:
@@ -170,7 +169,7 @@ def outcomes(mutants: list[Mutant], jobs: int, until: float) -> Iterator[tuple[M
             child = start(free[0], group)
             while (found := ended(child, began + 600)) is None:
                 time.sleep(0.02)
-            if found != "survived":
+            if found != SURVIVED:
                 sys.exit(f"{group}: its tests fail without a change\n{free[0].with_suffix('.log').read_text()}")
             limit = 10 + 3 * (time.monotonic() - began)
             running: dict[int, tuple[Mutant, Path, float]] = {}
@@ -206,15 +205,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=19)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--survivors", action="store_true", help="run those again that survived before")
     parser.add_argument("--minutes", type=float, default=600, help="stop after as many; start again to go on")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutants.json")
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     known: dict[str, str] = json.loads(args.out.read_text()) if args.out.exists() else {}
     drawn = [mutant for group in args.only for mutant in sample(group, args.sample, args.seed)]
-    again = ("survived",) if args.survivors else ()
-    waiting = [mutant for mutant in drawn if known.get(mutant.diff, "survived" if again else None) in (None, *again)]
+    waiting = [mutant for mutant in drawn if mutant.diff not in known]
     for name in LOADED_BEFORE:
         importlib.import_module(name)
     for mutant, found in outcomes(waiting, args.jobs, time.monotonic() + 60 * args.minutes):
@@ -224,10 +221,10 @@ def main() -> None:
     print("| group | mutants | killed | of them timed out | survived |\n|---|---|---|---|---|")
     for group in [*args.only, "all"]:
         found = [each for mutant, each in ran.items() if group in (mutant.group, "all")]
-        late, alive = found.count(TIMED_OUT), found.count("survived")
+        late, alive = found.count(TIMED_OUT), found.count(SURVIVED)
         print(f"| {group} | {len(found)} | {len(found) - alive} | {late} | {alive} |")
     print(f"{len(drawn) - len(ran)} of {len(drawn)} have not run\n")
-    print("\n\n".join(f"{m.operator} {m.diff}" for m, each in ran.items() if each == "survived"))
+    print("\n\n".join(f"{m.operator} {m.diff}" for m, each in ran.items() if each == SURVIVED))
 
 
 if __name__ == "__main__":

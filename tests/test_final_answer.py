@@ -60,6 +60,8 @@ LETTERS = [
     ("The answer is the [B]", "B"),
     ("Answer: (B)\nThe answer is the nucleus.", "B"),
     ("The answer is (B). Wait, actually it is one of the two (A) (C).", None),
+    ("Plants make sugar.\nWe saw it in a leaf.\nb", "B"),
+    ("I'm not sure, perhaps the first one (B)", None),
     ("The answer is A or B.", None),
     ("The answer is either A or B.", None),
     ("Both A and C are correct.", None),
@@ -109,6 +111,7 @@ LETTERS = [
     ("", None),
 ]
 TEXTS = [
+    ("The capital of France.\nIt is Paris.\nI hope this helps!\nLet me know.", "it is paris"),
     ("Paris", "paris"),
     ("Paris.", "paris"),
     ("**Paris**", "paris"),
@@ -166,6 +169,9 @@ NUMBERS = [
     ("The answer is 42. Let me know if you need 3 more examples!", 42),
     ("So we get 42.\n\nI hope the 3 steps help!", 42),
     ("The answer is 12. Wait, actually it's 14.", 14),
+    ("Answer: 9\nI made a mistake.\nAnswer: 3", 3),
+    ("We get 42 (see step 3)", 42),
+    ("We get them all (42)", 42),
     ("The answer is 5 or 6.", None),
     ("The answer is between 3 and 5.", None),
     ("I'm sorry, I can't determine that from 3 values.", None),

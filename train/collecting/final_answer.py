@@ -58,12 +58,13 @@ AFTER_BARE = (
 )
 OPTION = re.compile(rf"(?:{LABELLED}|([A-Z]){AFTER_BARE}|([b-hj-z])(?=\s*[.]?\s*$))", re.MULTILINE)
 LEAD = re.compile(
-    r"\W*(?:(?:most |very )?(?:likely|probably|clearly|definitely|certainly|therefore|thus|indeed|still|simply|obviously"
-    r"|the|letter|option|choice|answer|la|opción|opzione|die|l'option|選択肢|选项)\b[:\s]*)*[\s*\"'“]*",
+    r"\W*(?:(?:most |very )?(?:likely|probably|clearly|definitely|certainly|therefore|thus|indeed|still|simply"
+    r"|obviously|the|letter|option|choice|answer|la|opción|opzione|die|l'option|選択肢|选项)\b[:\s]*)*[\s*\"'“]*",
     re.IGNORECASE,
 )
 CHOSEN = re.compile(
-    r"(?im)\b(?:choose|pick|select|go with|going with|settle on|opt for)\s+(?:the )?(?:option |choice |answer )?(?P<x>.*)"
+    r"(?im)"
+    r"\b(?:choose|pick|select|go with|going with|settle on|opt for)\s+(?:the )?(?:option |choice |answer )?(?P<x>.*)"
     r"|\b(?:choice|option|solution) is:? (?P<v>.*)"
     r"|(?:^|[.!?] )(?:so|thus|therefore|hence)\b,? (?:it'?s |it is )?(?P<w>.*)"
     r"|\bit(?:'s| is| must be) (?P<u>\(?[A-Z]\)?(?=[.,]|$))"
@@ -145,13 +146,11 @@ def chosen_letter(text: str) -> str | None:
 
 def _option(stated: str) -> str | None:
     """The option at the beginning of a statement, or the only one in parentheses there; "" for two, None for none."""
-    sentence = stated[: end.start() + 1] if (end := SENTENCE_END.search(stated)) else stated
     begin = LEAD.match(stated)
-    at = begin.end() if begin else 0
-    for start in (at, 0):
-        if option := OPTION.match(stated, start):
-            letter = next(group for group in option.groups() if group)
-            return "" if SEVERAL.match(stated, option.end()) else letter.upper()
+    if option := OPTION.match(stated, begin.end() if begin else 0):
+        letter = next(group for group in option.groups() if group)
+        return "" if SEVERAL.match(stated, option.end()) else letter.upper()
+    sentence = stated[: end.start()] if (end := SENTENCE_END.search(stated)) else stated
     named = set(re.findall(r"\(([A-Z])\)", sentence))
     return named.pop() if len(named) == 1 else ("" if named else None)
 
