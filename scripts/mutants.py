@@ -17,7 +17,6 @@ import importlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -37,27 +36,22 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parents[1]
-# Group: the files that are changed, and the tests that should notice; the doctests of the files are run as well.
+# Group: the files that are changed, and the tests that should notice, quick ones first; doctests are run as well.
 GROUPS = {
-    "policy": (["router/policy.py"], ["test_policy"]),
-    "scoring": (["router/scoring.py"], ["test_scoring"]),
-    "budget": (["router/budget.py"], ["test_budget"]),
-    "risk": (["router/risk.py"], ["test_risk"]),
-    "calibration": (["router/calibration.py"], ["test_calibration"]),
-    "guard": (["router/guard.py"], ["test_guard"]),
-    "breaker": (["router/serving/breaker.py"], ["test_serving_breaker"]),
-    "sessions": (["router/serving/sessions.py"], ["test_serving_sessions"]),
+    "policy": ("router/policy.py", "test_policy"),
+    "scoring": ("router/scoring.py", "test_scoring"),
+    "budget": ("router/budget.py", "test_budget"),
+    "risk": ("router/risk.py", "test_risk"),
+    "calibration": ("router/calibration.py", "test_calibration"),
+    "guard": ("router/guard.py", "test_guard"),
+    "breaker": ("router/serving/breaker.py", "test_serving_breaker"),
+    "sessions": ("router/serving/sessions.py", "test_serving_sessions"),
     "checkpoint": (
-        ["router/checkpoint_folder.py", "router/profiles_file.py"],
-        ["test_checkpoint_seal", "test_profiles_file", "test_checkpoint_folder"],
+        "router/checkpoint_folder.py router/profiles_file.py",
+        "test_checkpoint_seal test_profiles_file test_checkpoint_folder",
     ),
-    "grading": (
-        ["train/collecting/final_answer.py", "train/collecting/grading.py"],
-        ["test_final_answer", "test_grading"],
-    ),
+    "grading": ("train/collecting/final_answer.py train/collecting/grading.py", "test_final_answer test_grading"),
 }
-# Loaded once, before each mutant's process is forked.
-LOADED_BEFORE = ("numpy", "torch", "scipy.optimize", "tokenizers", "onnxruntime", "pandas", "safetensors")
 SURVIVED, KILLED, TIMED_OUT = "survived", "killed", "timed out"
 
 
@@ -86,7 +80,7 @@ def source(file: str) -> str:
 def sample(group: str, size: int, seed: int) -> list[Mutant]:
     """At most `size` mutants: of each place in the code one by each kind of operator before a second of any."""
     spots: list[tuple[str, str, int, tuple[object, ...]]] = []
-    for file in GROUPS[group][0]:
+    for file in GROUPS[group][0].split():
         nodes = list(ast_nodes(get_ast(source(file))))
         for name in sorted(operator_names()):
             operator = get_operator(name)
@@ -138,9 +132,9 @@ def start(copy: Path, group: str) -> int:
         log = os.open(copy.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        files, tests = GROUPS[group]
-        arguments = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(copy.with_suffix(".tmp"))]
-        os._exit(pytest.main([*arguments, *(f"tests/{name}.py" for name in tests), *files]))
+        files, tests = map(str.split, GROUPS[group])
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", str(copy.with_suffix(".tmp"))]
+        os._exit(pytest.main([*options, *(f"tests/{name}.py" for name in tests), *files]))
     finally:
         os._exit(99)
 
@@ -151,11 +145,11 @@ def ended(child: int, deadline: float) -> str | None:
     if not pid and time.monotonic() < deadline:
         return None
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what it started as well
-    if not pid:
-        os.waitpid(child, 0)
-        return TIMED_OUT
-    return KILLED if status else SURVIVED
+        os.killpg(child, signal.SIGKILL)  # and what it started
+    if pid:
+        return KILLED if status else SURVIVED
+    os.waitpid(child, 0)
+    return TIMED_OUT
 
 
 def outcomes(mutants: list[Mutant], jobs: int, until: float) -> Iterator[tuple[Mutant, str]]:
@@ -190,11 +184,9 @@ def outcomes(mutants: list[Mutant], jobs: int, until: float) -> Iterator[tuple[M
 
 def copied(target: Path) -> Path:
     """A copy of the files that git knows or would take, at `target`."""
-    listed = subprocess.check_output(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, text=True)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+    target.mkdir()
+    files = "git ls-files -co --exclude-standard --deduplicate | grep -vxFf <(git ls-files --deleted)"
+    subprocess.run(["bash", "-c", f"{files} | xargs -d '\\n' cp -p --parents -t {target}"], cwd=ROOT, check=True)
     return target
 
 
@@ -212,17 +204,17 @@ def main() -> None:
     known: dict[str, str] = json.loads(args.out.read_text()) if args.out.exists() else {}
     drawn = [mutant for group in args.only for mutant in sample(group, args.sample, args.seed)]
     waiting = [mutant for mutant in drawn if mutant.diff not in known]
-    for name in LOADED_BEFORE:
-        importlib.import_module(name)
+    for name in ("numpy", "torch", "scipy.optimize", "tokenizers", "onnxruntime", "pandas", "safetensors"):
+        importlib.import_module(name)  # once, before each mutant's process is forked
     for mutant, found in outcomes(waiting, args.jobs, time.monotonic() + 60 * args.minutes):
         known[mutant.diff] = found
         args.out.write_text(json.dumps(known, indent=0))
     ran = {mutant: known[mutant.diff] for mutant in drawn if mutant.diff in known}
     print("| group | mutants | killed | of them timed out | survived |\n|---|---|---|---|---|")
     for group in [*args.only, "all"]:
-        found = [each for mutant, each in ran.items() if group in (mutant.group, "all")]
-        late, alive = found.count(TIMED_OUT), found.count(SURVIVED)
-        print(f"| {group} | {len(found)} | {len(found) - alive} | {late} | {alive} |")
+        ends = [each for mutant, each in ran.items() if group in (mutant.group, "all")]
+        alive = ends.count(SURVIVED)
+        print(f"| {group} | {len(ends)} | {len(ends) - alive} | {ends.count(TIMED_OUT)} | {alive} |")
     print(f"{len(drawn) - len(ran)} of {len(drawn)} have not run\n")
     print("\n\n".join(f"{m.operator} {m.diff}" for m, each in ran.items() if each == SURVIVED))
 

@@ -65,6 +65,7 @@ def test_a_system_is_drawn_to_its_protocols_map_as_by_five_thousand_rows_of_it()
     scores = (generator.uniform(size=logits.shape) < true).astype(float)
     scores[500:, 0] = np.nan
     scale, shift = calibrate(logits, scores, np.array([3, 3, 7, 9]))
+    assert scale.shape == shift.shape == (4,)
     seen = ~np.isnan(scores[:, :2])
     shared = fit_affine(logits[:, :2][seen], scores[:, :2][seen], shrinkage=1.0)
     for column, rows in ((0, slice(500)), (1, slice(None))):

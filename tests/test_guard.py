@@ -67,6 +67,13 @@ def test_only_the_last_thousand_characters_are_read(tokenizer):
         assert found is not None and len(found.split()) == words
 
 
+def test_in_a_long_text_a_tail_is_found_where_it_stands(tokenizer):
+    begin = "a " + "w10 " * 200
+    tail = "w1990" + " " * 191 + "w1991"
+    assert len(begin + tail) == 1003  # three characters are not read
+    assert TailGuard(tokenizer).tail(begin + tail) == tail
+
+
 def test_rare_words_at_the_end_are_the_tail_and_common_ones_are_not(tokenizer):
     guard = TailGuard(tokenizer)
     question, gadget = " ".join(COMMON * 5) + "?", " ".join(RARE[:20])

@@ -134,7 +134,7 @@ def chosen_letter(text: str) -> str | None:
     lines = _lines(plain)
     if not lines or (REFUSAL.search(plain) and len(lines[0]) > 3):
         return None
-    labels = [match[1] or match[2] for line in lines if (match := LINE_LABEL.match(line))]
+    labels = [label[1] or label[2] for line in lines if (label := LINE_LABEL.match(line))]
     alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
     if alone:
         return alone[1].upper()
