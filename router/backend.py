@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.bert_config import can_build
 from router.errors import CheckpointError, UsageError
+from router.installation import how_to_install
 from router.onnx_encoder import OnnxEncoder, stamp_of
 from router.onnx_session import onnxruntime_problem
 from router.sentence_folder import read_transformer_config
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
-INSTALL_TORCH = "pip install 'inferencedynamics[torch]' installs it"
+INSTALL_TORCH = f"{how_to_install('torch')} installs it"
 
 
 def choose_backend(name: str, device: str, folder: Path) -> str:

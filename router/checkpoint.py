@@ -6,7 +6,6 @@ Never a pickle. What lies where in the folder is in `router.checkpoint_folder`, 
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +20,16 @@ from router import hub
 from router.arrays import host
 from router.backend import as_torch, choose_backend, load_encoder, of_torch
 from router.benchmark_scores import BenchmarkScores
-from router.checkpoint_folder import FORMAT_VERSION, LAYOUT, check_seal, find_folder, read_config, replacing, seal
+from router.checkpoint_folder import (
+    FORMAT_VERSION,
+    LAYOUT,
+    check_seal,
+    config_text,
+    find_folder,
+    read_config,
+    replacing,
+    seal,
+)
 from router.dial_table import DialTable, tables_from_json, tables_to_json
 from router.errors import CheckpointError, RouterError, UsageError, known_names
 from router.onboarded import Onboarded, read_onboarded, write_onboarded
@@ -124,8 +132,9 @@ def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: 
     Raises CheckpointError where the folder holds none that can be loaded, or the upload fails.
     """
     if not isinstance(checkpoint, Checkpoint):
-        load_checkpoint(checkpoint, backend="auto")
-        return hub.upload(Path(checkpoint), repo_id, private)
+        folder = find_folder(checkpoint)
+        load_checkpoint(folder, backend="auto")
+        return hub.upload(folder, repo_id, private)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "router"
         save_checkpoint(checkpoint, folder)
@@ -164,7 +173,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
         "sha256": seal(folder),
     }
     try:
-        text = json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        text = config_text(config)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"`training` of a checkpoint must be plain JSON values: {error}") from error
     (folder / LAYOUT.config).write_text(text, encoding="utf-8")
@@ -242,6 +251,13 @@ def _check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32")
             if system.protocol != row
         ][:10]
     problems += _onboarding_problems(checkpoint)
+    problems += [
+        f"pool {pool.name!r} says where {each.id} answers (upstream), which only a pool file of the operator may: it "
+        "would be sent the operator's keys"
+        for pool in [*checkpoint.pools.values(), *checkpoint.onboarded.pools]
+        for each in pool.candidates
+        if each.upstream is not None
+    ][:10]
     problems += [f"protocol {name!r} must not contain @" for name in checkpoint.protocols if "@" in name]
     if checkpoint.default_pool not in checkpoint.pools:
         known = known_names(checkpoint.default_pool, checkpoint.pools)

@@ -8,6 +8,7 @@
     dials.json          what each dial cost and gave on validation; older checkpoints have none
     benchmarks.json     what known models scored on benchmarks; older checkpoints have none
     onboarded.safetensors   models added after training, where there are any; no other file knows of them
+    index/              of large pools: what `router index` made; none of them need be there
     README.md           the card, with the front matter that the Hub reads
 
 Knows nothing of what the files mean.
@@ -16,7 +17,8 @@ Knows nothing of what the files mean.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +26,13 @@ from typing import Any
 
 from router import hub
 from router.errors import CheckpointError
+from router.installation import how_to_get_checkpoint
 from router.sentence_folder import TOKENIZER, WEIGHTS, read_json
+from router.whole_file import write_whole
 from router.whole_folder import whole_folder
 
 FORMAT_VERSION = 4
 READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories: one may do without
-HOW_TO_GET_ONE = (
-    "give the folder or hub id of a router with --checkpoint or ROUTER_CHECKPOINT, or train one with "
-    "`python -m train fit --config configs/demo.yaml`"
-)
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Layout:
     dials: str = "dials.json"
     benchmarks: str = "benchmarks.json"
     onboarded: str = "onboarded.safetensors"
+    index: str = "index"
     card: str = "README.md"
 
     @property
@@ -59,19 +60,20 @@ class Layout:
 LAYOUT = Layout()
 
 
-def find_folder(path_or_hub_id: str | Path) -> Path:
-    """The local folder of a path or hub id; CheckpointError says how to get a checkpoint."""
+def find_folder(path_or_hub_id: str | Path, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The local folder of a path or of `hub:owner/name@revision`; CheckpointError says how to get a checkpoint."""
     name = str(path_or_hub_id)
+    hub_id = hub.read_hub_id(name, revision)
+    if hub_id is not None:
+        try:
+            return hub.download(hub_id, local_files_only)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}. Otherwise {how_to_get_checkpoint()}") from error
     if Path(name).is_dir():
         return Path(name)
     if Path(name).exists():
-        raise CheckpointError(f"{name} is a file, but a checkpoint is a folder: {HOW_TO_GET_ONE}")
-    if not hub.is_hub_id(name):
-        raise CheckpointError(f"there is no checkpoint folder {name!r}, nor is that a hub id: {HOW_TO_GET_ONE}")
-    try:
-        return hub.download(name)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}. Otherwise {HOW_TO_GET_ONE}") from error
+        raise CheckpointError(f"{name} is a file, but a checkpoint is a folder: {how_to_get_checkpoint()}")
+    raise CheckpointError(f"there is no checkpoint folder {name!r}{hub.spelling_hint(name)}: {how_to_get_checkpoint()}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -105,7 +107,8 @@ def check_seal(folder: Path, sealed: object) -> None:
             f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_sealed)}"
         )
     problems = []
-    for name in [*sealed, LAYOUT.profiles]:
+    needed = [name for name in sealed if not name.startswith(f"{LAYOUT.index}/")]
+    for name in [*needed, LAYOUT.profiles]:
         file = folder / name
         if not file.is_file():
             problems.append(f"{name} is missing")
@@ -116,6 +119,27 @@ def check_seal(folder: Path, sealed: object) -> None:
             )
     if problems:
         raise CheckpointError(f"{folder}: {'; '.join(problems)}. Get a fresh copy; {_listing(folder)}")
+
+
+def sealed_sha256(folder: Path, file: Path) -> str | None:
+    """The sha256 of a file inside the folder as its seal has it by now; None for a file that is not sealed."""
+    found = read_config(folder)["sha256"].get(file.relative_to(folder).as_posix())
+    return None if found is None else str(found)
+
+
+def add_to_seal(folder: Path, file: Path) -> None:
+    """Put the sha256 of a further file inside the folder into the seal. Raises CheckpointError."""
+    config = read_config(folder)
+    config["sha256"][file.relative_to(folder).as_posix()] = _sha256(file)
+    try:
+        write_whole(folder / LAYOUT.config, config_text(config).encode())
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder / LAYOUT.config}: {error}") from error
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """The content of `config.json`. Raises TypeError or ValueError for what is no plain JSON value."""
+    return json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def list_files(folder: Path) -> list[str]:
@@ -160,7 +184,10 @@ def _sha256(file: Path) -> str:
 
 
 def _listing(folder: Path, limit: int = 20) -> str:
-    names = list_files(folder)
+    """What is in the folder and its encoder's, and nowhere below: it may be any folder, such as /tmp."""
+    patterns = ("*", f"{LAYOUT.encoder}/*", f"{LAYOUT.encoder}/*/*")
+    files = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
     shown = ", ".join(f"{name} ({(folder / name).stat().st_size:,} bytes)" for name in names[:limit])
     rest = f", and {len(names) - limit} more" if len(names) > limit else ""
     return f"found: {shown or 'nothing'}{rest}"

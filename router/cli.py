@@ -29,6 +29,7 @@ from router import (
 )
 from router.cli_parser import Parser
 from router.corpus import OUTPUTS
+from router.default_checkpoint import CHECKPOINT_VARIABLE
 from router.errors import RouterError, UsageError
 from router.lines import FORMATS
 
@@ -178,8 +179,9 @@ def _add_keys(kinds: Commands) -> None:
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--checkpoint",
-        metavar="PATH|HUB_ID",
-        help=f"what to route with (default: {commands.CHECKPOINT_VARIABLE}, else the clone's checkpoints/routemix)",
+        metavar="PATH|hub:OWNER/NAME[@REVISION]",
+        help=f"what to route with (default: {CHECKPOINT_VARIABLE}, else the clone's checkpoints/routemix, else the "
+        "installed package inferencedynamics-checkpoint)",
     )
     command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, ... (default: cpu)")
     command.add_argument(

@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.cli_text import pool_lines, profile_lines, report_lines
 from router.decision import SCHEMA_VERSION
+from router.default_checkpoint import default_checkpoint
 from router.errors import CheckpointError, PoolError, UsageError, known_names
+from router.installation import how_to_install
 
 if TYPE_CHECKING:
     from router.pools import Pool
@@ -27,23 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_VARIABLE = "ROUTER_CHECKPOINT"
-SHIPPED_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "routemix"  # exists in a clone only
-
 
 def find_checkpoint(given: str | None) -> str:
-    """The checkpoint given, else ROUTER_CHECKPOINT, else the clone's; CheckpointError says how to get one."""
-    if given:
-        return given
-    if os.environ.get(CHECKPOINT_VARIABLE):
-        return os.environ[CHECKPOINT_VARIABLE]
-    if (SHIPPED_CHECKPOINT / "config.json").is_file():
-        return str(SHIPPED_CHECKPOINT)
-    raise CheckpointError(
-        f"no checkpoint: --checkpoint is not given, {CHECKPOINT_VARIABLE} is not set and there is none at "
-        f"{SHIPPED_CHECKPOINT}. Give --checkpoint PATH|HUB_ID; a clone of the repository has one in "
-        "checkpoints/routemix, and `python -m train fit --config configs/demo.yaml` trains one in about a minute"
-    )
+    """The checkpoint given, else the default one; CheckpointError says how to get one."""
+    return given or default_checkpoint()
 
 
 def load_router(args: Namespace) -> Router:
@@ -81,9 +68,7 @@ def needing_evaluate(command: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("router"):
             raise
-        raise UsageError(
-            f"`{command}` needs {error.name}: pip install 'inferencedynamics[evaluate]' installs it"
-        ) from error
+        raise UsageError(f"`{command}` needs {error.name}: {how_to_install('evaluate')} installs it") from error
 
 
 def show_progress(args: Namespace) -> bool:

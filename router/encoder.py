@@ -73,7 +73,7 @@ class QueryEncoder(ReadsTexts, nn.Module):
 
         Args:
             path_or_hub_id: a sentence-transformers folder (mean or cls pooling), a plain transformers folder (mean
-                pooling, normalised), `DEFAULT_ENCODER`, or an `owner/name` of the Hub.
+                pooling, normalised), `DEFAULT_ENCODER`, or `hub:owner/name`, with or without `@revision`.
             max_tokens: texts longer than this, special tokens included, are clipped.
             head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
             layers: hidden states that are pooled, then concatenated in this order: 0 are the token embeddings, 1 the
@@ -179,6 +179,9 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _resolve(name: str | Path) -> Path:
     """The local folder meant by a path, `DEFAULT_ENCODER` or a hub id."""
+    hub_id = hub.read_hub_id(name)
+    if hub_id is not None:
+        return hub.download(hub_id)
     if Path(name).is_dir():
         return Path(name)
     if str(name) == DEFAULT_ENCODER:
@@ -189,9 +192,7 @@ def _resolve(name: str | Path) -> Path:
                 "another folder or hub id as the encoder"
             )
         return Path(spec.submodule_search_locations[0]) / "model"
-    if hub.is_hub_id(str(name)):
-        return hub.download(str(name))
     raise CheckpointError(
-        f"there is no encoder folder {str(name)!r}: give a sentence-transformers folder, an owner/name of the Hub, or "
-        f"{DEFAULT_ENCODER!r}"
+        f"there is no encoder folder {str(name)!r}{hub.spelling_hint(name)}: give a sentence-transformers folder, "
+        f"hub:owner/name, or {DEFAULT_ENCODER!r}"
     )

@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from router.candidates import Candidates, gather_candidates
+from router.checkpoint_folder import LAYOUT, add_to_seal, sealed_sha256
+from router.index import SealedFile
 from router.pools import Pool
 from router.roster import Roster
 from router.shortlist import Shortlist, is_needed
-
-INDEX_FOLDER = "index"  # inside a checkpoint's folder
 
 
 class GatheredPools:
@@ -33,7 +33,7 @@ class GatheredPools:
 
     def __init__(self, roster: Roster, index: str, device: str, folder: Path | None = None) -> None:
         self.roster, self.index, self.device = roster, index, device
-        self.index_folder = None if folder is None else folder / INDEX_FOLDER
+        self.folder = folder
         self.shortlists: dict[Pool, Shortlist] = {}
         self._candidates: dict[Pool, Candidates] = {}
         self._made = threading.RLock()  # that an index is built once
@@ -53,10 +53,16 @@ class GatheredPools:
             return None
         with self._made:
             if pool not in self.shortlists:
-                file = None if self.index_folder is None else index_file(self.index_folder, pool)
+                found = None if self.folder is None else self._sealed(self.folder, pool)
                 protocols = self.roster.learned.protocols
-                self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, file)
+                self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, found)
             return self.shortlists[pool]
+
+    @staticmethod
+    def _sealed(folder: Path, pool: Pool) -> SealedFile | None:
+        """The pool's index in a checkpoint's folder, with the sha256 that is in its seal; None where there is none."""
+        file = index_file(folder, pool)
+        return SealedFile(file, sealed_sha256(folder, file)) if file.is_file() else None
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
         """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""
@@ -66,12 +72,22 @@ class GatheredPools:
         self._candidates.pop(before, None)
 
     def save(self, folder: Path) -> None:
-        """Write the indexes that were made into a checkpoint's folder."""
-        for pool, shortlist in self.shortlists.items():
-            shortlist.save(index_file(folder / INDEX_FOLDER, pool))
+        """Write the indexes that were made into a checkpoint's folder, and their sha256 into its seal."""
+        for pool in self.shortlists:
+            self.save_index(folder, pool)
+
+    def save_index(self, folder: Path, pool: Pool) -> Path | None:
+        """As `save`, of one pool, whose index is built if need be; the file, None for a pool that needs none."""
+        shortlist = self.shortlist(pool)
+        if shortlist is None or shortlist.index is None:
+            return None
+        file = index_file(folder, pool)
+        shortlist.save(file)
+        add_to_seal(folder, file)
+        return file
 
 
 def index_file(folder: Path, pool: Pool) -> Path:
-    """Of a name that tells pools of one name apart, and that every file system takes."""
+    """Inside a checkpoint's folder, of a name that tells pools of one name apart and that every file system takes."""
     members = hashlib.sha256("\n".join(pool.ids).encode()).hexdigest()[:8]
-    return folder / f"{quote(pool.name, safe=' ')[:80]}-{members}.safetensors"
+    return folder / LAYOUT.index / f"{quote(pool.name, safe=' ')[:80]}-{members}.safetensors"

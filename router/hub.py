@@ -1,62 +1,106 @@
-"""The Hugging Face Hub as an edge: a name becomes a local folder, a folder becomes a repository.
+"""The Hugging Face Hub as an edge: an id becomes a local folder, a folder becomes a repository.
 
-huggingface_hub is imported only when the Hub is needed; whatever it raises leaves as CheckpointError. Knows nothing
-of what the folders hold.
+An id is spelt `hub:owner/name` or `hub:owner/name@revision`; all else is a path, and no path is ever asked of the Hub.
+huggingface_hub is imported only when the Hub is needed; whatever it raises leaves as CheckpointError. Its token, its
+cache and HF_HUB_OFFLINE hold. Knows nothing of what the folders hold.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from router.errors import CheckpointError
+from router.errors import CheckpointError, UsageError
 
 # What a router or an encoder is made of: no pickles, no weights in other formats.
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
 IGNORED = ("onnx/*", "openvino/*")
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+PREFIX = "hub:"
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
-def is_hub_id(name: str) -> bool:
-    """Whether `name` can be an `owner/name` of the Hub: not when the folder that would hold it exists here.
+@dataclass(frozen=True)
+class HubId:
+    """A repository of the Hub."""
 
-    >>> is_hub_id("owner/name"), is_hub_id("name"), is_hub_id("./owner/name"), is_hub_id("a/b/c")
-    (True, False, False, False)
+    repository: str  # owner/name
+    revision: str | None = None  # branch, tag or commit; None: what its main branch is now
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.repository}" + (f"@{self.revision}" if self.revision else "")
+
+
+def read_hub_id(name: str | Path, revision: str | None = None) -> HubId | None:
+    """What `name` means on the Hub; None for a path.
+
+    >>> read_hub_id("hub:owner/name@v1"), read_hub_id("owner/name")
+    (HubId(repository='owner/name', revision='v1'), None)
+
+    Raises CheckpointError for an id that is none, UsageError for a revision of a path or a second one.
     """
-    return bool(_HUB_ID.fullmatch(name)) and len(name) <= 96 and not Path(name).parent.is_dir()
+    if not str(name).startswith(PREFIX):
+        if revision is not None:
+            raise UsageError(f"a revision is of an id such as hub:owner/name, got {revision!r} for the path {name}")
+        return None
+    repository, separator, own = str(name).removeprefix(PREFIX).partition("@")
+    if not _REPOSITORY.fullmatch(repository) or (separator and not own):
+        raise CheckpointError(f"{str(name)!r} is no id of the Hub: write hub:owner/name or hub:owner/name@revision")
+    if own and revision is not None:
+        raise UsageError(f"{name} names a revision and {revision!r} is another: give one")
+    return HubId(repository, own or revision)
 
 
-def download(hub_id: str) -> Path:
-    """The local copy of a Hub repository, downloaded or from the cache. Raises CheckpointError where that fails."""
-    from httpx import HTTPError
+def spelling_hint(name: str | Path) -> str:
+    """For a path that is not there: how the id it may have meant is spelt."""
+    return f" (what is on the Hub is spelt {PREFIX}{name})" if _REPOSITORY.fullmatch(str(name)) else ""
+
+
+def download(hub_id: HubId, local_files_only: bool = False) -> Path:
+    """The local copy of a Hub repository, downloaded or from the cache. Raises CheckpointError where that fails.
+
+    With `local_files_only`, as with HF_HUB_OFFLINE=1, from the cache alone.
+    """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(PATTERNS), ignore_patterns=list(IGNORED)))
-    except (HfHubHTTPError, HFValidationError, HTTPError, OSError, ValueError) as error:
+        found = snapshot_download(
+            hub_id.repository,
+            revision=hub_id.revision,
+            allow_patterns=list(PATTERNS),
+            ignore_patterns=list(IGNORED),
+            local_files_only=local_files_only,
+        )
+    except _failures() as error:
         raise CheckpointError(
-            f"{hub_id!r} is no folder here, and as a Hub id it could not be downloaded: {_first_line(error)}. "
-            "Check the spelling, the network (HF_HUB_OFFLINE) and, for a private repository, `hf auth login`"
+            f"{hub_id} could not be downloaded: {_first_line(error)}. Check the spelling, the network "
+            "(HF_HUB_OFFLINE) and, for a private repository, `hf auth login`"
         ) from error
+    return Path(found)
 
 
 def upload(folder: Path, repo_id: str, private: bool = True) -> str:
     """Upload `folder` as the model repository `repo_id`, made if needed; its address. Raises CheckpointError."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         api = HfApi()
         address = api.create_repo(repo_id, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Upload router")
-    except (HfHubHTTPError, HFValidationError, HTTPError, OSError, ValueError) as error:
+    except _failures() as error:
         raise CheckpointError(
             f"could not upload {folder} to {repo_id!r}: {_first_line(error)}. The id must read owner/name and you "
             "must be logged in with write access: `hf auth login`"
         ) from error
     return str(address)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What huggingface_hub raises: its own, and through it those of its HTTP client, httpx or from release 2 httpx2."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    client = tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
+    return (*client, OSError, ValueError, RuntimeError)  # RuntimeError: of hf_xet, and of a client that was closed
 
 
 def _first_line(error: Exception) -> str:

@@ -78,7 +78,10 @@ def _keys(schema: Mapping[str, Field]) -> str:
 def _unknown(key: object, schema: Mapping[str, Field]) -> str:
     name = str(key)
     if name.lower().replace("-", "_") in SECRET_KEYS:
-        return f"{name}: a pool file holds no secret; set an environment variable and name it in upstream.key_env"
+        return (
+            f"{name}: a pool file holds no secret; set an environment variable and name it in upstream.key_env, or "
+            "name a file that holds the key in upstream.key_file"
+        )
     close = difflib.get_close_matches(name, schema, n=1, cutoff=0.5)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{quoted(key)}: unknown key; {meant}known: {', '.join(schema)}"
@@ -181,7 +184,7 @@ def web_address(value: object) -> str:
     except ValueError:
         raise ValueError("not an address (not shown); write one such as https://api.example.com/v1") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError("has credentials, ?query or #fragment (not shown); leave them out, name a key in key_env")
+        raise ValueError("has credentials, ?query or #fragment (not shown); leave them out, use key_env or key_file")
     if parts.scheme not in ("http", "https") or not host or " " in str(value):
         raise ValueError("not an address (not shown) that opens with http:// or https:// and names a host")
     return str(value)
@@ -192,6 +195,17 @@ def variable(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         return value
     raise ValueError("not the name of an environment variable (not shown); write a name such as OPENAI_API_KEY")
+
+
+def key_path(value: object) -> str:
+    """A path with a slash or a dot in it; what has neither may be a key pasted by mistake, and no message repeats it.
+
+    >>> key_path("keys/openai"), key_path("openai.key")
+    ('keys/openai', 'openai.key')
+    """
+    if isinstance(value, str) and value.strip() == value and value.isprintable() and ("/" in value or "." in value):
+        return value
+    raise ValueError("not a path with a / or a dot in it (not shown); write one such as keys/openai or ./openai")
 
 
 def limits(value: object) -> dict[str, float]:
@@ -243,6 +257,7 @@ UPSTREAM = {
     "api_base": Field(web_address),  # required of some: router.pools
     "model": Field(text),
     "key_env": Field(variable),
+    "key_file": Field(key_path),  # not beside key_env: router.pools
     "timeout_s": Field(positive),
     "limits": Field(limits),
     "provider": Field(text),

@@ -19,6 +19,7 @@ is in `router.pool_schema`. Axis: M candidates.
         tags: [openai]
         allow_prior: true              # without a profile: admit it at the prior of its price class
         upstream: {api_base: "https://api.openai.com/v1", model: gpt-4o, key_env: OPENAI_API_KEY, timeout_s: 60}
+        # or instead of key_env: key_file: keys/openai, a path from the pool file's folder
     serve: {port: 8080}                # how `router serve` serves it, see router.serving.settings; not part of a Pool
 """
 
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from router.strict_yaml import read_json, read_yaml
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a candidate answers. Never holds a key, only the name of the environment variable that does."""
+    """Where a candidate answers. Never holds a key, only the name of the environment variable or file that does."""
 
     api_base: str  # http or https, without credentials; empty: the provider's own, never for OPENAI
     model: str  # what the upstream calls the model
@@ -49,6 +50,7 @@ class Upstream:
     retry_after_send: bool = True  # whether another model may answer what this one may have run already
     json_schema: bool | None = None  # whether answers can be held to a schema; None: unknown
     max_output_tokens: int | None = None  # the longest answer; None: unknown
+    key_file: str | None = None  # instead of key_env; of a pool file an absolute path
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the keys of the pool schema, those that say what is the case anyway left out."""
@@ -92,7 +94,7 @@ class Pool:
 
 def check_pool(path: str | Path, systems: Collection[System] | None) -> list[str]:
     """Every problem of a pool file, one line each; empty when `read_pool` would accept it. See `read_pool`."""
-    return _read(Path(path), systems)[1]
+    return examine_pool(path, systems)[1]
 
 
 def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
@@ -103,7 +105,7 @@ def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
 
     Raises PoolError that lists every problem of the file.
     """
-    pool, problems = _read(Path(path), systems)
+    pool, problems = examine_pool(path, systems)
     if pool is None:
         raise _pool_error(str(path), problems)
     return pool
@@ -144,13 +146,26 @@ def _pool_error(what: str, problems: list[str]) -> PoolError:
     return PoolError("\n  ".join([f"{what}: {len(problems)} problems", *problems]))
 
 
-def _read(path: Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
-    """The pool, or None and why not."""
+def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
+    """The pool in a file, or None and every problem of it, one line each. See `read_pool`."""
+    path = Path(path)
     try:
         raw, problems = read_json(path) if path.suffix == ".json" else read_yaml(path)
     except ValueError as error:
         return None, [str(error)]
-    return _parse(raw, systems, problems), problems
+    pool = _parse(raw, systems, problems)
+    return (None if pool is None else _with_absolute_key_files(pool, path.parent.absolute())), problems
+
+
+def _with_absolute_key_files(pool: Pool, folder: Path) -> Pool:
+    """`pool` with the paths of its keys, which are relative to `folder`, made absolute."""
+    candidates = tuple(
+        replace(each, upstream=replace(each.upstream, key_file=str(folder / each.upstream.key_file)))
+        if each.upstream and each.upstream.key_file
+        else each
+        for each in pool.candidates
+    )
+    return replace(pool, candidates=candidates)
 
 
 def _parse(raw: object, systems: Collection[System] | None, problems: list[str]) -> Pool | None:
@@ -223,6 +238,8 @@ def _upstream(where: str, raw: object, model_id: str, problems: list[str]) -> Up
             f"{where}api_base: missing; write the address of the upstream, such as https://api.example.com/v1, "
             "or name a provider that LiteLLM knows"
         )
+    if "key_env" in given and "key_file" in given:
+        problems.append(f"{where}key_file: key_env is there too; keep one of them")
     return Upstream(**({"model": model_id, "api_base": ""} | given)) if len(problems) == before else None
 
 

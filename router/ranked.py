@@ -36,23 +36,23 @@ class Ranked:
     flagged: list[str | None]  # (B,) the tails that the guard left out
     corrected: list[dict[str, str]]  # (B,) mistyped words and what they were read as
 
-    def decisions(self, queries: Sequence[str], top: int) -> list[Decision]:
-        """One per query, with at most `top` alternatives."""
+    def decisions(self, queries: Sequence[str], top: int, at: slice = slice(None)) -> list[Decision]:
+        """One for each query in `at`, with at most `top` alternatives."""
         # Off the device, and out of arrays where all is read, once for the whole batch.
         columns = [host(part) for part in (self.seen.quality, self.seen.cost_usd, self.utility)]
         query = self.seen.query
         vector = query.vector
-        needs = [part.tolist() for part in (query.capability, query.knowledge, query.difficulty)]
+        needs = [part[at].tolist() for part in (query.capability, query.knowledge, query.difficulty)]
         return [
             self._decision(
                 row,
-                text,
+                queries[row],
                 [values[row, self.order[row]].tolist() for values in columns],
-                [values[row] for values in needs],
+                needed,
                 vector[row],
                 top,
             )
-            for row, text in enumerate(queries)
+            for row, *needed in zip(range(len(queries))[at], *needs, strict=True)
         ]
 
     def _decision(

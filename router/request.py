@@ -24,6 +24,10 @@ MOST_LOOKED_UP, SHOWN_CHARS = 100, 80  # denied names, and characters of each th
 SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
 
 
+class InPieces(list[str]):
+    """Queries that `Router.route` is to route as a list, piece by piece, so that others may compute in between."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked of all queries routed together."""

@@ -6,7 +6,7 @@ Ties encoder, network, pool and policy together and owns no maths of its own. Ax
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,21 +20,25 @@ from router import scoring
 from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates, Prediction
 from router.checkpoint import Checkpoint
+from router.checkpoint_folder import find_folder
 from router.decision import Decision
+from router.default_checkpoint import default_checkpoint
 from router.dial_table import DialPoint, find_table
 from router.errors import PoolError, UsageError, counted_from, known_names
-from router.gathered_pools import GatheredPools, index_file
+from router.gathered_pools import GatheredPools
 from router.goal import BATCH, VALIDATION, Goal
 from router.guard import TailGuard
+from router.hub import read_hub_id
 from router.index import CHOICES
-from router.onboarded import marked
 from router.onnx_encoder import OnnxEncoder
 from router.policy import DEFAULT_DIAL, Constraints, cost_weights, rank
-from router.pools import Candidate, Pool, read_pool
+from router.pool_files import PoolFiles, is_pool_path
+from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System, resolve_system
 from router.query_vectors import QueryVectors
 from router.ranked import Ranked, contributing
 from router.request import (
+    InPieces,
     Request,
     UnmatchedNames,
     check_counts,
@@ -51,7 +55,22 @@ from router.shortlist import Shortlist
 from router.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
+Pieces = Generator[None, int, list[Decision]]  # is sent how many queries to go on by
 LISTED_TOGETHER = 32  # queries for whom a large pool is narrowed to one shortlist
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What the encoder makes of B queries."""
+
+    whole: Array  # (B, E)
+    shorter: Array  # (B, E), of the queries less their tails
+    tails: list[str | None]  # (B,) unusual ends, where a guard is asked for them
+
+    def rows(self, at: slice | list[int]) -> Embedded:
+        """The same of some of the queries."""
+        rows = range(len(self.tails))[at] if isinstance(at, slice) else at
+        return Embedded(self.whole[at], self.shorter[at], [self.tails[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,7 @@ class RouteOptions(TypedDict, total=False):
 
 
 class Router:
-    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder or hub id)`."""
+    """Routes queries to the models of a pool; load one with `Router.from_pretrained(folder)`."""
 
     def __init__(
         self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto", folder: Path | None = None
@@ -102,6 +121,7 @@ class Router:
         if not isinstance(self.network, ServedNetwork):
             self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
+        self._files = PoolFiles(self.roster.systems, checkpoint.onboarded)
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
@@ -109,18 +129,30 @@ class Router:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, device: str = "cpu", index: str = "auto", backend: str = "auto"
+        cls,
+        path: str | Path | None = None,
+        device: str = "cpu",
+        index: str = "auto",
+        backend: str = "auto",
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> Router:
-        """Load and verify a checkpoint folder or hub id; CheckpointError says what is wrong with it.
+        """Load and verify a checkpoint; CheckpointError says what is wrong with it.
 
+        `path` is a folder, or `hub:owner/name` or `hub:owner/name@revision` of the Hugging Face Hub, whose branch, tag
+        or commit `revision` may name too; with `local_files_only` its cache alone is asked. None: ROUTER_CHECKPOINT,
+        else the clone's checkpoint, else that of the package inferencedynamics-checkpoint.
         `index` is how candidates are found in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw.
         `backend` is what computes the encoder: `torch`, `torch-bf16` (for GPUs), `onnx` (onnxruntime on the CPU: the
         same decisions but for near ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be
         used, torch elsewhere.
         UsageError for one that is unknown or cannot be used.
         """
-        folder = Path(path) if Path(path).is_dir() else None
-        return cls(checkpoints.load_checkpoint(path, device, backend), device, index, folder)
+        path = default_checkpoint() if path is None else path
+        folder = find_folder(path, revision, local_files_only)
+        own = None if read_hub_id(path) else folder  # nothing is written into the Hub's cache
+        return cls(checkpoints.load_checkpoint(folder, device, backend), device, index, own)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint folder, whole or not at all, then the indexes that were made."""
@@ -132,16 +164,10 @@ class Router:
 
         UsageError where the checkpoint is not a folder.
         """
-        folder = self.gathered.index_folder
+        folder = self.gathered.folder
         if folder is None:
             raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
-        found = self.pool(pool)
-        shortlist = self.gathered.shortlist(found)
-        if shortlist is None or shortlist.index is None:
-            return None
-        file = index_file(folder, found)
-        shortlist.save(file)
-        return file
+        return self.gathered.save_index(folder, self.pool(pool))
 
     def change_pool(
         self, pool: str | Path | Pool, *, add: Iterable[Candidate] = (), remove: Iterable[str] = ()
@@ -192,15 +218,23 @@ class Router:
         return self.checkpoint.default_pool
 
     def pool(self, pool: str | Path | Pool | None = None) -> Pool:
-        """A pool by name, by YAML or JSON file, or as it is; the default for None. PoolError says what is known."""
+        """A pool by name, by the path of a YAML or JSON file, or as it is; the default for None.
+
+        Whatever has a / or ends in .yaml, .yml or .json is a path and never a name, and so is a `Path`. A file is read
+        again once it changes. PoolError says what is known.
+        """
         if isinstance(pool, Pool):
             return pool
-        name = self.default_pool if pool is None else str(pool)
+        if pool is None:
+            return self.pools[self.default_pool]
+        if is_pool_path(pool):
+            return self._files.read(pool)
+        name = str(pool)
         if name in self.pools:
             return self.pools[name]
-        if name.endswith((".yaml", ".yml", ".json")) or Path(name).is_file():
-            return marked(read_pool(Path(name), self.systems), self.checkpoint.onboarded)
-        raise PoolError(f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file (YAML, JSON)")
+        raise PoolError(
+            f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file by its path: ./{name}"
+        )
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's arrays on this router's device, gathered once per pool."""
@@ -263,6 +297,8 @@ class Router:
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]
     @overload
+    def route(self, query: InPieces, **options: Unpack[RouteOptions]) -> Pieces: ...  # type: ignore[overload-overlap]
+    @overload
     def route(self, query: Sequence[str], **options: Unpack[RouteOptions]) -> list[Decision]: ...
     @overload
     def route(self, query: Iterator[str], **options: Unpack[RouteOptions]) -> Iterator[Decision]: ...
@@ -285,10 +321,13 @@ class Router:
         batch_size: int = 32,
         guard: bool = False,
         attitude: str = "neutral",
-    ) -> Decision | list[Decision] | Iterator[Decision]:
+    ) -> Decision | list[Decision] | Iterator[Decision] | Pieces:
         """Route one query to a `Decision`, a list to a list, an iterator to an iterator (lazily, by `batch_size`).
 
         An array of texts and a column of a table (numpy, pandas) count as a list.
+        `InPieces` of a list give a generator: after `next`, each `send` of a number goes on by as many queries, and it
+        returns what the list would have given. Only the assignment of a list to its budget or quality is one piece.
+
         `dial` is a number from 0 (quality at any price) to 10 (least predicted cost), or one per query of a list;
         by default 3. In its place may stand `budget_usd_per_1k`, the greatest mean predicted cost per 1,000 queries, or
         `quality_at_least`, the least mean predicted quality: a list meets it exactly, as a whole; one query or an
@@ -300,7 +339,7 @@ class Router:
         CheckpointError or UsageError.
         """
         check_counts(top=top, batch_size=batch_size)
-        queries = read_queries(query)
+        queries = query if isinstance(query, InPieces) else read_queries(query)
         demands = (tools, images, context_tokens, max_price_usd_per_mtok)
         constraints = Constraints(read_names("allow", allow), read_names("deny", deny), *demands)
         deviations = read_attitude(attitude)
@@ -316,6 +355,8 @@ class Router:
         if isinstance(queries, str):
             with counted_from(None):
                 return self._route([queries], request, batch_size)[0]
+        if isinstance(queries, InPieces):
+            return self._pieces(queries, request, batch_size)
         if isinstance(queries, list):
             return self._route(queries, request, batch_size)
         if not isinstance(request.dial, int | float):
@@ -331,43 +372,65 @@ class Router:
             start += len(batch)
 
     def _route(self, queries: Sequence[str], request: Request, batch_size: int) -> list[Decision]:
+        """All of a list in as few pieces as there can be."""
+        pieces = self._pieces(queries, request, batch_size)
+        try:
+            next(pieces)
+            while True:
+                pieces.send(len(queries))
+        except StopIteration as end:
+            return list(end.value)
+
+    def _pieces(self, queries: Sequence[str], request: Request, batch_size: int) -> Pieces:
+        """First the queries are encoded, texts of like length together; then decisions are made in their order."""
         if not queries:
             return []
         check_queries(queries)
-        embedding = self._embed(queries, batch_size)
-        shortlist = self.gathered.shortlist(request.pool)
-        if shortlist is None:
-            return self._decide(queries, embedding, request, None, batch_size)
-        if request.goal is not None and request.goal.met_on == BATCH:
+        shortlist, dials = self.gathered.shortlist(request.pool), None
+        if request.goal is None or request.goal.met_on != BATCH:
+            dials, _ = cost_weights(request.dial, len(queries), self.candidates(request.pool).cost_range_usd)
+        elif shortlist is not None:
             check_fits(len(queries), len(request.pool.candidates))
-            return self._decide(queries, embedding, request, None, batch_size)
-        dials, _ = cost_weights(request.dial, len(queries), shortlist.candidates.cost_range_usd)
-        decisions = []
-        for start in range(0, len(queries), LISTED_TOGETHER):
-            at = slice(start, start + LISTED_TOGETHER)
-            part = replace(request, dial=dials[at].tolist())
-            with counted_from(start):
-                decisions += self._decide(queries[at], embedding[at], part, shortlist, batch_size)
-        return decisions
+        count = yield
+        if count >= len(queries):
+            embedded = self._embedded(queries, request.guard, batch_size)
+            count = yield
+        else:
+            order = sorted(range(len(queries)), key=lambda row: -len(queries[row]))
+            parts, start = [], 0
+            while start < len(order):
+                texts = [queries[row] for row in order[start : start + count]]
+                parts.append(self._embedded(texts, request.guard, batch_size))
+                start, count = start + count, (yield)
+            embedded = _joined(parts).rows(np.argsort(order).tolist())
+        together = self._rank(queries, embedded, request, None) if dials is None else None
+        if together is not None:
+            count = yield
+        decisions: list[Decision] = []
+        while True:
+            at = slice(len(decisions), len(decisions) + (count if shortlist is None else LISTED_TOGETHER))
+            if together is not None:
+                decisions += together.decisions(queries, request.top, at)
+            else:
+                assert dials is not None
+                part = replace(request, dial=dials[at].tolist())
+                with counted_from(len(decisions)):
+                    ranked = self._rank(queries[at], embedded.rows(at), part, shortlist)
+                decisions += ranked.decisions(queries[at], request.top)
+            if len(decisions) == len(queries):
+                return decisions
+            count = yield
 
-    def _decide(
-        self,
-        queries: Sequence[str],
-        embedding: Array,
-        request: Request,
-        shortlist: Shortlist | None,
-        batch_size: int,
-    ) -> list[Decision]:
-        """Decisions on `queries` by their embeddings (B, E), among the candidates of the pool or of its shortlist."""
+    def _rank(
+        self, queries: Sequence[str], embedded: Embedded, request: Request, shortlist: Shortlist | None
+    ) -> Ranked:
+        """What the decisions on `queries` are written from, among the candidates of the pool or of its shortlist."""
         candidates = self.candidates(request.pool)
-        shorter = embedding
-        tails: list[str | None] = [None] * len(queries)
-        if request.guard:
-            shorter, tails = self._without_tails(queries, embedding, batch_size)
+        embedding, tails = embedded.whole, embedded.tails
         read = self._read(embedding, queries)
         if shortlist is not None:
             _, weights = cost_weights(request.dial, len(queries), candidates.cost_range_usd)
-            both = [read, self._read(shorter, queries)] if any(tails) else [read]
+            both = [read, self._read(embedded.shorter, queries)] if any(tails) else [read]
             rows = [
                 shortlist.narrow(*each, weights, request.constraints, request.top, request.attitude) for each in both
             ]
@@ -378,15 +441,14 @@ class Router:
         flagged: list[str | None] = [None] * len(queries)
         if request.guard:
             by = (weights, admitted)
-            read_without = (embedding, shorter, tails)
-            embedding, flagged = self._if_moved(queries, candidates, read_without, seen, by, request.attitude)
+            embedding, flagged = self._if_moved(queries, candidates, embedded, seen, by, request.attitude)
             seen = self._predict(candidates, embedding, queries, request.attitude)
             dials, weights, chosen = request.weigh(seen, admitted, candidates.cost_range_usd)
         utility, order = rank(seen.quality, seen.cost_usd, weights, admitted, max(request.top, 2))
         orders = [[m for m in ranked if admitted[row, m]] for row, ranked in enumerate(order.tolist())]
         if chosen is not None:  # each is its query's best, at the edge of its weights as good as another
             orders = [[m, *(n for n in ranked if n != m)] for m, ranked in zip(chosen, orders, strict=True)]
-        ranked = Ranked(
+        return Ranked(
             request.pool.name,
             candidates,
             self.taxonomy,
@@ -400,38 +462,37 @@ class Router:
             flagged,
             [self.encoder.corrections(query) for query in queries],
         )
-        return ranked.decisions(queries, request.top)
 
-    def _without_tails(
-        self, queries: Sequence[str], embedding: Array, batch_size: int
-    ) -> tuple[Array, list[str | None]]:
-        """Embeddings (B, E) of the queries less their unusual tails, and these tails."""
+    def _embedded(self, queries: Sequence[str], guard: bool, batch_size: int) -> Embedded:
+        """The encoder's part of the work, also for the queries less their unusual tails."""
+        embedding = self._embed(queries, batch_size)
+        if not guard:
+            return Embedded(embedding, embedding, [None] * len(queries))
         if self._guard is None:
             self._guard = TailGuard(self.encoder.described.tokenizer)
         tails = [self._guard.tail(query) for query in queries]
         rows = [row for row, tail in enumerate(tails) if tail]
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
         if not rows:
-            return embedding, tails
+            return Embedded(embedding, embedding, tails)
         shorter = namespace(embedding).asarray(embedding, copy=True)
         shorter[rows] = self._embed(rest, batch_size)
-        return shorter, tails
+        return Embedded(embedding, shorter, tails)
 
     def _if_moved(
         self,
         queries: Sequence[str],
         candidates: Candidates,
-        read: tuple[Array, Array, list[str | None]],
+        embedded: Embedded,
         seen: Prediction,
         by: tuple[NDArray[np.float64], NDArray[np.bool_]],
         attitude: float,
     ) -> tuple[Array, list[str | None]]:
         """Embeddings (B, E) of the queries less those tails that change their routes, and these tails.
 
-        `read` are embeddings with tails and without, and the tails; `by` the weights (B,) and the mask (B, M) that
-        routes are chosen by.
+        `by` are the weights (B,) and the mask (B, M) that routes are chosen by.
         """
-        embedding, shorter, tails = read
+        embedding, shorter, tails = embedded.whole, embedded.shorter, embedded.tails
         if not any(tails):
             return embedding, tails
         less = self._predict(candidates, shorter, queries, attitude)
@@ -440,3 +501,10 @@ class Router:
         flagged = [tail if differs else None for tail, differs in zip(tails, moved[:, 0].tolist(), strict=True)]
         xp = namespace(embedding)
         return xp.where(like(moved, embedding, dtype=xp.bool), shorter, embedding), flagged
+
+
+def _joined(parts: list[Embedded]) -> Embedded:
+    """All parts, one after the other."""
+    xp = namespace(parts[0].whole)
+    whole, shorter = (xp.concat([getattr(each, name) for each in parts]) for name in ("whole", "shorter"))
+    return Embedded(whole, shorter, [tail for each in parts for tail in each.tails])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from router.commands import load_router
 from router.errors import UsageError
+from router.installation import how_to_install
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,7 @@ def run_serve(args: Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("router"):
             raise
-        raise UsageError(
-            f"`router serve` needs {error.name}: pip install 'inferencedynamics[serve]' installs it"
-        ) from error
+        raise UsageError(f"`router serve` needs {error.name}: {how_to_install('serve')} installs it") from error
     source = Source(Path(args.pool_file), lambda: load_router(args), {name: getattr(args, name) for name in FLAGS})
     router, setup = source.load()
     if args.check:

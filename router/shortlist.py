@@ -22,7 +22,7 @@ from router import scoring
 from router.arrays import Array, host, like, namespace
 from router.candidates import Candidates
 from router.errors import CheckpointError, counted_from
-from router.index import CandidateIndex, choose_kind
+from router.index import CandidateIndex, SealedFile, choose_kind
 from router.linearised import LEAST_WEIGHT, item_vectors, search_vectors, tangent_logit
 from router.policy import Constraints
 from router.query_vectors import QueryVectors
@@ -56,14 +56,14 @@ class Shortlist:
     """Proposes candidates of one large pool."""
 
     def __init__(
-        self, candidates: Candidates, protocols: int, wanted: str, device: str, file: Path | None = None
+        self, candidates: Candidates, protocols: int, wanted: str, device: str, saved: SealedFile | None = None
     ) -> None:
-        """With an index of the kind `wanted`, one of `router.index.CHOICES`: that in `file` if it is of this pool."""
+        """With an index of the kind `wanted`, one of `router.index.CHOICES`: the one saved if it is of this pool."""
         self.candidates, self.protocols, self.wanted, self.device = candidates, protocols, wanted, device
         self.index: CandidateIndex | None = None  # None: all are scored exactly, a chunk at a time
         self._looking = threading.Lock()  # at what is remembered
         if wanted != "exact":
-            self.index = self._load(file) if file is not None and file.is_file() else None
+            self.index = self._load(saved) if saved is not None else None
             self.index = self.index or self._build()
         self._look_at_facts()
 
@@ -202,10 +202,11 @@ class Shortlist:
             found.update(np.ascontiguousarray(host(part)).data)
         return found.hexdigest()
 
-    def _load(self, file: Path) -> CandidateIndex | None:
-        """The index in `file`; None, said, where it is not of this pool or not of the kind that is wanted."""
+    def _load(self, saved: SealedFile) -> CandidateIndex | None:
+        """The index that was saved; None, said, where it is not of this pool or not of the kind that is wanted."""
+        file = saved.path
         try:
-            index = CandidateIndex.load(file, self._fingerprint(), self.device)
+            index = CandidateIndex.load(saved, self._fingerprint(), self.device)
             if len(index) != len(self.candidates.facts):
                 raise CheckpointError(f"{file} holds {len(index)} models, the pool {len(self.candidates.facts)}")
         except CheckpointError as error:

@@ -53,7 +53,9 @@ def _load_by_transformers(folder: Path) -> nn.Module:
     from transformers import AutoModel  # takes seconds to import, so only where it is needed
 
     try:
-        network = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True)
+        network = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise CheckpointError(f"transformers cannot load the encoder in {folder}: {error}") from error
     if network.config.is_encoder_decoder:

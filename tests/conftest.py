@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from router.checkpoint import Checkpoint
 
+pytest_plugins = ["not_run"]
+
 # Defaults, so that `HF_HUB_OFFLINE=0 pytest -m network` can reach out.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a hub id without a network retries for 70 s
 os.environ.setdefault("WANDB_MODE", "disabled")

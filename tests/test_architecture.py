@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Each module imports only from those before it. A new file gets its place here, and with it says what it may know.
 LAYERS = (
-    ("errors", "arrays"),
+    ("errors", "arrays", "installation"),
     ("taxonomy", "profiles", "strict_yaml", "whole_file", "whole_folder", "hub"),
     ("sentence_folder", "spelling", "tokenization", "bert_config"),
     ("bert", "gpu_norm", "packed_bert", "transformer", "encoder"),
@@ -27,15 +27,16 @@ LAYERS = (
     ("calibration", "closed_form", "budget"),
     ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
     ("gpu_topk", "topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
-    ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded"),
-    ("profiles_file", "checkpoint_folder", "checkpoint", "roster", "onboarding"),
+    ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded", "pool_files"),
+    ("profiles_file", "checkpoint_folder", "default_checkpoint", "checkpoint", "roster", "onboarding"),
     ("gathered_pools", "request", "routing"),
     ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
-    ("serving.json_body", "serving.form_model", "serving.conversation", "serving.engine"),
+    ("serving.json_body", "serving.form_model", "serving.conversation", "serving.lanes", "serving.engine"),
     ("serving.private_file", "serving.log_rows", "serving.log_file", "serving.decision_log"),
     ("serving.keys", "serving.rate_limits", "serving.metrics", "serving.session_keys", "serving.sessions"),
     ("serving.failures", "serving.breaker", "serving.load", "serving.outcomes", "serving.relay", "serving.plan"),
     (
+        "serving.upstream_keys",
         "serving.settings",
         "serving.connections",
         "serving.litellm_request",

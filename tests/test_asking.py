@@ -120,7 +120,7 @@ def test_retry_after_holds_all_requests_to_the_endpoint_for_so_long(cache: Path)
 
     with serving(llm):
         waited, _ = run(cache, work)
-    assert 0.3 < waited < 2.0
+    assert waited > 0.3
 
 
 def test_an_endpoint_that_asks_to_wait_for_hours_stops_the_run(cache: Path) -> None:
@@ -317,13 +317,27 @@ def test_results_come_in_order_with_a_bounded_window_and_an_error_waits_for_thos
     assert sorted(done) == [0, *range(1, 20), *(each for each in begun if each > 20)]
 
 
-def test_requests_are_spread_over_the_minute() -> None:
-    async def main() -> float:
-        pace, start = Pace({"requests_per_minute": 60 / 0.05}), time.perf_counter()
-        await asyncio.gather(*(pace.turn(1) for _ in range(5)))
-        return time.perf_counter() - start
+def test_requests_are_spread_over_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(asyncio.SelectorEventLoop):
+        now = 0.0
 
-    assert 0.2 <= asyncio.run(main()) < 0.5
+        def time(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def main() -> None:
+        pace = Pace({"requests_per_minute": 60 / 0.05})
+        await asyncio.gather(*(pace.turn(1) for _ in range(5)))
+
+    with asyncio.Runner(loop_factory=lambda: clock) as runner:
+        runner.run(main())
+    assert clock.now == pytest.approx(0.2)
 
 
 def test_the_parallel_requests_are_no_more_than_the_limit(cache: Path) -> None:
@@ -350,6 +364,26 @@ def test_an_endpoint_comes_from_a_pools_entry(tmp_path: Path) -> None:
     assert made.cost_usd(1e6, 1e6) == 3
     with pytest.raises(UsageError, match="entry b of the pool has no upstream: add upstream"):
         endpoint_of(second)
+
+
+def test_the_key_of_a_pools_entry_may_lie_in_a_file_beside_the_pool(tmp_path: Path) -> None:
+    file, key = tmp_path / "pool.yaml", tmp_path / "a.key"
+    file.write_text(
+        "name: p\nmodels:\n- {id: a, input_usd_per_mtok: 1, output_usd_per_mtok: 2, "
+        "upstream: {api_base: 'https://x.example/v1', key_file: a.key}}\n"
+    )
+    made = endpoint_of(read_pool(file, None).candidates[0], "OTHER_KEY")
+    assert made.key_env is None
+    with pytest.raises(UsageError, match=f"the key of a cannot be read from {key}: No such file"):
+        made.key()
+    key.write_text("sk-hush\n")
+    key.chmod(0o644)
+    with pytest.raises(UsageError, match="other users may read") as caught:
+        made.key()
+    assert "hush" not in str(caught.value)
+    key.chmod(0o600)
+    assert made.key() == "sk-hush"
+    assert "hush" not in repr(made)
 
 
 @pytest.mark.parametrize(

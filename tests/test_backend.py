@@ -67,9 +67,9 @@ def test_without_torch_onnx_is_taken_and_whatever_needs_torch_says_what_to_insta
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
     router = Router.from_pretrained(tiny_router)
     assert router.route("who?").model in router.pool().ids
-    with pytest.raises(UsageError, match=r"backend torch needs torch; pip install 'inferencedynamics\[torch\]'"):
+    with pytest.raises(UsageError, match=r"backend torch needs torch; pip install -e '\.\[torch\]'"):
         Router.from_pretrained(tiny_router, backend="torch")
-    with pytest.raises(UsageError, match=r"changed and saved with torch; pip install 'inferencedynamics\[torch\]'"):
+    with pytest.raises(UsageError, match=r"changed and saved with torch; pip install -e '\.\[torch\]'"):
         router.save_pretrained(tmp_path / "again")
     assert not (tmp_path / "again").exists()
 

@@ -1,14 +1,16 @@
-"""`scripts/bench_*.py` once as commands: peers, training, encoder, throughput, topk; no time is judged."""
+"""`scripts/bench_*.py` once as commands: peers, training, encoder, throughput, topk; fairness; no time is judged."""
 
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import bench_encoder  # noqa: E402
+import bench_fairness  # noqa: E402
 import bench_peers  # noqa: E402
 
 
@@ -86,3 +88,19 @@ def test_the_best_of_a_large_pool_are_held_against_the_exact_ones(planted_checkp
     rows = json.loads(done.stdout)["rows"]
     assert [row["way"] for row in rows] == ["chunks, float32", "two passes, torch, groups of 16"]
     assert all(row["right"] and row["same_rows"] == 1 and row["ms"] > 0 for row in rows)
+
+
+def test_the_report_on_fairness_compares_with_the_idle_median_and_the_other_checkout():
+    found = {
+        "idle": [5.0] * 199 + [50.0],
+        "beside": [float(n) for n in range(200)],
+        "queries_per_s": {"here": [90.0, 95.0, 10.0], "against": [100.0]},
+    }
+    args = Namespace(lone=200, batches=4, size=1000, against=Path("other"))
+    lines = bench_fairness.report(found, args).splitlines()
+    assert lines[-4:] == [
+        "| idle | 5.0 | 5.0 | 50.0 | 1.0 |",
+        "| beside 4 batches of 1,000 | 99.5 | 190.0 | 199.0 | 38.0 |",
+        "",
+        "One batch of 1,000 alone: 90 queries/s, 0.90 of the other checkout's 100.",
+    ]

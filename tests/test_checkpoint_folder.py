@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,8 +159,7 @@ def test_a_path_that_does_not_exist_says_how_to_get_a_checkpoint(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tests").mkdir()  # so that tests/none is a path, not an id of the Hub
-    with pytest.raises(CheckpointError, match=f"there is no checkpoint folder '{name}', nor is that a hub id: .*{HOW}"):
+    with pytest.raises(CheckpointError, match=rf"there is no checkpoint folder '{name}'.*: .*{HOW}"):
         load_checkpoint(name)
 
 
@@ -171,3 +171,23 @@ def test_a_file_in_place_of_a_folder_says_so(tiny_router: Path) -> None:
 def test_a_folder_without_config_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"is no router checkpoint: it has no config\.json; found: nothing"):
         load_checkpoint(tmp_path)
+
+
+def test_a_folder_that_is_no_checkpoint_is_not_walked(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "2026").mkdir(parents=True)
+    (tmp_path / "photos" / "2026" / "one.jpg").touch()
+    (tmp_path / "note.txt").touch()
+    looked: list[str] = []
+    watching = [True]
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:  # no hook can be taken off again
+        if watching and event in ("os.scandir", "os.listdir"):
+            looked.append(str(arguments[0]))
+
+    sys.addaudithook(watch)
+    try:
+        with pytest.raises(CheckpointError, match=r"found: note\.txt \(0 bytes\)$"):
+            load_checkpoint(tmp_path)
+    finally:
+        watching.clear()
+    assert set(looked) <= {str(tmp_path), str(tmp_path / "encoder")}

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from router import checkpoint_folder
-from router.checkpoint_folder import LAYOUT, Layout, check_seal, find_folder, list_files, read_config, replacing, seal
+from router.checkpoint_folder import (
+    LAYOUT,
+    Layout,
+    add_to_seal,
+    check_seal,
+    config_text,
+    find_folder,
+    list_files,
+    read_config,
+    replacing,
+    seal,
+    sealed_sha256,
+)
 from router.errors import CheckpointError
 
 SEALED = (
@@ -51,6 +63,46 @@ def test_heads_names_and_all_of_the_encoder_are_sealed_in_order_and_nothing_that
 def test_a_file_that_the_seal_names_besides_those_of_every_checkpoint_is_checked_too(folder: Path) -> None:
     (folder / "encoder/1_Pooling/config.json").write_text("")
     assert "encoder/1_Pooling/config.json was altered or cut short (0 bytes" in refusal(folder)
+
+
+def test_an_index_joins_the_seal_may_be_missing_and_is_checked_by_whoever_reads_it(folder: Path) -> None:
+    file = folder / "index" / "pool.faiss"
+    file.parent.mkdir()
+    file.write_text("index")
+    assert sealed_sha256(folder, file) is None
+    add_to_seal(folder, file)
+    assert sealed_sha256(folder, file) == hashlib.sha256(b"index").hexdigest()
+    sealed = read_config(folder)["sha256"]
+    assert sealed == seal(folder) | {"index/pool.faiss": sealed_sha256(folder, file)}
+    file.unlink()
+    check_seal(folder, sealed)
+
+
+def test_a_seal_that_cannot_be_written_is_an_error_of_the_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path, content: bytes) -> None:
+        raise OSError("disk is full")
+
+    monkeypatch.setattr(checkpoint_folder, "write_whole", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot write .*config\.json: disk is full"):
+        add_to_seal(folder, folder / "README.md")
+
+
+def test_a_config_is_written_for_people_and_holds_no_number_that_json_does_not_know() -> None:
+    assert config_text({"a": "é", "b": [1]}) == '{\n "a": "é",\n "b": [\n  1\n ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        config_text({"a": float("nan")})
+
+
+def test_the_list_of_what_is_there_stays_near_the_top(folder: Path) -> None:
+    for name in ("deep/er/file", "deep/file", "encoder/1_Pooling/deep/file"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "taxonomy.json").unlink()
+    found = refusal(folder).partition("found: ")[2]
+    assert "encoder/1_Pooling/config.json (" in found and "encoder/tokenizer.json (" in found
+    assert "deep" not in found
 
 
 @pytest.mark.parametrize("sealed", [[], 0, "heads.safetensors", list(SEALED), {}], ids=repr)

@@ -20,7 +20,6 @@ from router.dataset import read_dataset
 from router.evaluation import pool_outcomes
 from router.pools import read_pool
 from train.__main__ import main
-from train.collecting.final_answer import chosen_letter, final_answer, final_number
 from train.collecting.grading import GradingError, Task, grade, read_task
 from train.planted_models import MODELS
 from train.planted_world import PlantedWorld, plant
@@ -159,18 +158,8 @@ def test_a_row_that_cannot_be_graded_says_why(fields: dict[str, Any], message: s
 
 
 def test_a_pattern_that_runs_away_is_stopped() -> None:
-    start = time.perf_counter()
     with pytest.raises(GradingError, match="took over 1 s"):
         grade(Task("regex", (r"^(\w*)(\w*)(\w*)(\w*)(\w*)(\w*)\1\2\3\4\5\6!$",)), "a" * 60 + "?!")
-    assert time.perf_counter() - start < 3
-
-
-def test_final_answers_of_odd_shapes() -> None:
-    assert final_answer("") == ""
-    assert final_answer("\\boxed{a{b}c} and more") == "a{b}c"
-    assert final_answer("\\boxed{open") == "\\boxed{open"
-    assert chosen_letter("Both A and B seem fine, I choose option C") == "C"
-    assert final_number("Answer: 3/0") is None
 
 
 def test_bad_rows_are_listed_before_anything_is_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_router import AXES, FakeRouter, Session
 
-from router import commands, dataset, evaluation
+from router import dataset, default_checkpoint, evaluation, installation
 from router.cli import main
 from router.commands import find_checkpoint, load_router
 from router.errors import CheckpointError, UsageError
@@ -35,14 +35,14 @@ def session(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.M
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a clone would have its checkpoint; not there yet. No variable is set."""
     monkeypatch.delenv("ROUTER_CHECKPOINT", raising=False)
-    monkeypatch.setattr(commands, "SHIPPED_CHECKPOINT", tmp_path / "routemix")
-    return tmp_path / "routemix"
+    monkeypatch.setattr(default_checkpoint, "SHIPPED_CHECKPOINT", tmp_path / "checkpoints" / "routemix")
+    return tmp_path / "checkpoints" / "routemix"
 
 
 def test_the_flag_comes_before_the_variable_and_that_before_the_clone(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clone.mkdir()
+    clone.mkdir(parents=True)
     (clone / "config.json").touch()
     assert find_checkpoint(None) == str(clone)
     monkeypatch.setenv("ROUTER_CHECKPOINT", "from/variable")
@@ -54,12 +54,21 @@ def test_an_empty_variable_counts_as_unset_and_no_checkpoint_says_how_to_get_one
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROUTER_CHECKPOINT", "")
-    with pytest.raises(CheckpointError, match=r"--checkpoint PATH\|HUB_ID.*configs/demo\.yaml"):
+    looked = r"ROUTER_CHECKPOINT is not set, .* none at .*routemix, and the package inferencedynamics-checkpoint is not"
+    with pytest.raises(CheckpointError, match=rf"{looked} installed: .*--checkpoint or .*configs/demo\.yaml"):
+        find_checkpoint(None)
+
+
+def test_what_there_is_instead_of_the_default_checkpoint_is_named(clone: Path) -> None:
+    other = clone.with_name("mine")
+    other.mkdir(parents=True)
+    (other / "config.json").touch()
+    with pytest.raises(CheckpointError, match=rf"\(but there is {other}\)"):
         find_checkpoint(None)
 
 
 def test_the_clones_checkpoint_lies_beside_the_package() -> None:
-    assert Path(__file__).parents[1] / "checkpoints" / "routemix" == commands.SHIPPED_CHECKPOINT
+    assert Path(__file__).parents[1] / "checkpoints" / "routemix" == installation.SHIPPED_CHECKPOINT
 
 
 def test_the_checkpoint_and_the_device_reach_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +217,7 @@ def test_evaluate_without_its_packages_says_what_to_install(session: Session, mo
     monkeypatch.setitem(sys.modules, "pandas", None)
     code, out, err = session("evaluate", "--split", "test")
     assert (code, out) == (2, "")
-    assert "needs pandas: pip install 'inferencedynamics[evaluate]'" in err
+    assert "needs pandas: pip install -e '.[evaluate]'" in err
 
 
 def test_a_missing_data_folder_is_said_before_the_checkpoint_is_loaded(session: Session) -> None:

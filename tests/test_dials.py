@@ -45,6 +45,6 @@ def test_an_edited_price_makes_the_table_another_pools_until_it_is_measured_agai
 def test_a_users_mistake_is_one_line(planted_checkpoint, checkpoint, capsys):
     assert main(["dials", str(checkpoint), "--data", str(planted_checkpoint[0]), "--pools", "plantd"]) == 1
     assert capsys.readouterr().err == (
-        "train: error: unknown pool 'plantd'; known: planted; or give a pool file (YAML, JSON)\n"
+        "train: error: unknown pool 'plantd'; known: planted; or give a pool file by its path: ./plantd\n"
     )
     assert not (checkpoint / "dials.json").exists()

@@ -325,8 +325,10 @@ def test_a_folder_that_does_not_exist_says_what_is_allowed(tmp_path: Path) -> No
 
 
 def test_a_hub_id_is_downloaded(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "download", {"owner/name": tiny_encoder}.__getitem__)
-    assert QueryEncoder.from_pretrained("owner/name").dimension == 12
+    monkeypatch.setattr(hub, "download", {hub.HubId("owner/name", "v1"): tiny_encoder}.__getitem__)
+    assert QueryEncoder.from_pretrained("hub:owner/name@v1").dimension == 12
+    with pytest.raises(CheckpointError, match=r"no encoder folder 'owner/name' \(what is on the Hub is spelt hub:"):
+        QueryEncoder.from_pretrained("owner/name")
 
 
 def test_the_default_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The index against the exact product on a planted pool of clusters: every kind, masks, changes, a round trip."""
 
+import hashlib
 import logging
 import sys
 
@@ -9,7 +10,7 @@ import torch
 
 from router import index as index_module
 from router.errors import CheckpointError, UsageError
-from router.index import CandidateIndex, choose_kind
+from router.index import CandidateIndex, SealedFile, choose_kind
 from router.index_kinds import KINDS, find_faiss
 
 D, P, K = 12, 2, 5  # columns of profile and bias, of prices, results
@@ -17,7 +18,7 @@ CPU = "cpu"
 ALL = sorted(KINDS)
 
 if find_faiss() is None:
-    pytest.skip("FAISS is not installed: pip install 'inferencedynamics[index]'", allow_module_level=True)
+    pytest.skip("FAISS is not installed: pip install -e '.[index]'", allow_module_level=True)
 
 
 def planted(count, seed=0):
@@ -137,12 +138,32 @@ def test_an_item_outside_of_the_directions_of_the_pool_is_always_scored():
     assert np.array_equal(index.search(search, K)[1][:, 0], exact(kept, search).indices[:, 0].numpy())
 
 
+def sealed(file):
+    """The file as it is, vouched for."""
+    return SealedFile(file, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def test_faiss_is_given_no_byte_that_the_seal_does_not_vouch_for(items, tmp_path, monkeypatch):
+    file = tmp_path / "pool.safetensors"
+    build("ivf", items).save(file, "abc")
+    as_saved = sealed(file)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    faiss = find_faiss()
+    monkeypatch.setattr(faiss, "deserialize_index", lambda content: pytest.fail("FAISS was given unsealed bytes"))
+    with pytest.raises(CheckpointError, match=r"pool\.safetensors was altered since it was sealed"):
+        CandidateIndex.load(as_saved, "abc")
+    with pytest.raises(CheckpointError, match=r"pool\.safetensors is not in the checkpoint's seal"):
+        CandidateIndex.load(SealedFile(file, None), "abc")
+
+
 def test_a_saved_index_finds_the_same(index, items, tmp_path):
     index.add(planted(50, seed=5))
     index.remove([0, 17, 3001])
     file = tmp_path / "deep" / "pool.safetensors"
     index.save(file, "abc")
-    again = CandidateIndex.load(file, "abc")
+    again = CandidateIndex.load(sealed(file), "abc")
     for before, after in zip(index.search(searches(), K), again.search(searches(), K), strict=True):
         assert np.array_equal(before, after)
     assert (again.kind, len(again), again.nbytes) == (index.kind, len(index), index.nbytes)
@@ -155,12 +176,12 @@ def test_a_file_of_something_else_is_refused(items, tmp_path):
     file = tmp_path / "pool.safetensors"
     build("ivf", items).save(file, "abc")
     with pytest.raises(CheckpointError, match="built of other profiles or prices"):
-        CandidateIndex.load(file, "abd")
+        CandidateIndex.load(sealed(file), "abd")
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="no index that can be read"):
-        CandidateIndex.load(file, "abc")
+        CandidateIndex.load(sealed(file), "abc")
     with pytest.raises(CheckpointError, match="no index that can be read"):
-        CandidateIndex.load(tmp_path / "none", "abc")
+        CandidateIndex.load(SealedFile(tmp_path / "none", None), "abc")
 
 
 def test_the_kind_follows_from_size_and_device():
@@ -185,15 +206,15 @@ def no_faiss(monkeypatch):
 def test_without_faiss_the_product_is_used_and_said_once(no_faiss, items, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert [choose_kind(wanted, 10**6, CPU) for wanted in ("auto", "ivf", "hnsw", "flat")] == ["product"] * 4
-    assert len(caplog.records) == 1 and "pip install 'inferencedynamics[index]'" in caplog.text
+    assert len(caplog.records) == 1 and "pip install -e '.[index]'" in caplog.text
     index = build("product", items)
     assert np.array_equal(index.search(searches(), K)[1], exact(items, searches()).indices.numpy())
     index.save(tmp_path / "index", "abc")
-    assert len(CandidateIndex.load(tmp_path / "index", "abc")) == 3000
+    assert len(CandidateIndex.load(sealed(tmp_path / "index"), "abc")) == 3000
 
 
 def test_without_faiss_a_file_that_needs_it_says_so(items, tmp_path, request):
     build("flat", items).save(tmp_path / "index", "abc")
     request.getfixturevalue("no_faiss")
     with pytest.raises(CheckpointError, match="needs FAISS: pip install"):
-        CandidateIndex.load(tmp_path / "index", "abc")
+        CandidateIndex.load(sealed(tmp_path / "index"), "abc")

@@ -102,7 +102,7 @@ def test_training_without_the_extra_says_what_to_install(
 
     monkeypatch.setattr(lightning_command, "import_module", missing)
     assert lightning_command.main(["fit"]) == 1
-    assert "pip install 'inferencedynamics[train]'" in capsys.readouterr().err
+    assert "pip install -e '.[train]'" in capsys.readouterr().err
 
 
 def test_a_module_of_ours_that_is_missing_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

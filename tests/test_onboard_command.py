@@ -247,7 +247,7 @@ def test_without_pandas_a_folder_says_what_to_install(run, router, monkeypatch, 
     for name in ("pandas", "router.dataset", "router.evaluation", "router.folder_onboarding"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    needs = "needs pandas: pip install 'inferencedynamics[evaluate]'"
+    needs = "needs pandas: pip install -e '.[evaluate]'"
     code, out, err = run("onboard", "--into", "router", "--data", "data", "--split", "train")
     assert (code, out) == (2, "") and needs in err
     assert run("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED)[0] == 0  # needs none
@@ -259,7 +259,7 @@ def test_without_pandas_anchors_of_a_folder_say_what_to_install(run, router, mon
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
     code, _, err = run("anchors", "--checkpoint", "router", "--data", "data", "--output", "anchors.jsonl")
-    assert code == 2 and "needs pandas: pip install 'inferencedynamics[evaluate]'" in err
+    assert code == 2 and "needs pandas: pip install -e '.[evaluate]'" in err
 
 
 # What is refused

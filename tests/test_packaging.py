@@ -99,7 +99,9 @@ def test_the_console_scripts_name_functions_that_exist() -> None:
         assert re.search(rf"^def {function}\(", source, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("name", ["scripts/quickstart", "scripts/test", "scripts/make_venv", ".ci/run"])
+@pytest.mark.parametrize(
+    "name", ["scripts/quickstart", "scripts/test", "scripts/make_venv", "scripts/install_services", ".ci/run"]
+)
 def test_scripts_can_be_run_from_anywhere_and_stop_at_the_first_error(name: str) -> None:
     script = REPOSITORY / name
     text = script.read_text(encoding="utf-8")
@@ -112,10 +114,10 @@ def test_scripts_can_be_run_from_anywhere_and_stop_at_the_first_error(name: str)
 
 def test_scripts_test_refuses_an_unknown_flag_with_exit_code_2() -> None:
     done = subprocess.run(
-        [REPOSITORY / "scripts" / "test", "--fast"], cwd="/", capture_output=True, text=True, check=False
+        [REPOSITORY / "scripts" / "test", "--fats"], cwd="/", capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr == "usage: scripts/test [--full], got '--fast'\n"
+    assert done.stderr == "usage: scripts/test [--fast | --services | --full], got '--fats'\n"
 
 
 def test_the_tree_stays_small_enough_to_clone_and_copy() -> None:

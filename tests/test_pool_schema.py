@@ -95,8 +95,8 @@ def test_an_unknown_key_is_told_the_closest_known_one() -> None:
 
 def test_what_is_no_mapping_is_told_the_keys() -> None:
     assert problems_of("gpt", UPSTREAM) == [
-        "here: got 'gpt' (text); write a mapping with the keys api_base, model, key_env, timeout_s, limits, provider, "
-        "retry_after_send, json_schema, max_output_tokens"
+        "here: got 'gpt' (text); write a mapping with the keys api_base, model, key_env, key_file, timeout_s, limits, "
+        "provider, retry_after_send, json_schema, max_output_tokens"
     ]
     problems: list[str] = []
     read_mapping("", None, POOL, problems)
@@ -134,6 +134,10 @@ def test_an_upstream_is_an_http_address(address: str) -> None:
         ("api_base", "https://api.example.com?key=hush", "has credentials, ?query"),
         ("key_env", "hush-hush", "not the name of an environment variable"),
         ("key_env", 5, "not the name of an environment variable"),
+        ("key_file", "sk-hush", "not a path with a / or a dot in it (not shown)"),
+        ("key_file", " keys/hush", "not a path"),
+        ("key_file", "keys/hush\n", "not a path"),
+        ("key_file", 5, "not a path"),
         ("api_key", "hush", "a pool file holds no secret; set an environment variable and name it in upstream.key_env"),
         ("API-Key", "hush", "a pool file holds no secret"),
         ("token", "hush", "a pool file holds no secret"),

@@ -310,6 +310,27 @@ def test_an_upstream_of_another_provider_needs_no_address_and_survives_the_round
     assert plain.to_json() == {"api_base": "http://h/v1", "model": "c", "timeout_s": 60.0, "limits": {}}
 
 
+def test_the_path_of_a_key_file_is_relative_to_the_pool_file_and_survives_the_round_trip(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(pool_of("id: b, upstream: {api_base: 'http://h/v1', key_file: keys/b}"))
+    monkeypatch.chdir(path.parent)
+    for found in (path, Path(path.name)):
+        upstream = read_pool(found, (B,)).candidates[0].upstream
+        assert upstream == Upstream("http://h/v1", "b", key_file=str(path.parent / "keys" / "b"))
+    pool = read_pool(path, (B,))
+    assert pool_from_json(pool_to_json(pool), (B,)) == pool
+    path = write(pool_of("id: b, upstream: {api_base: 'http://h/v1', key_file: /run/keys/b}"))
+    assert read_pool(path, (B,)).candidates[0].upstream == Upstream("http://h/v1", "b", key_file="/run/keys/b")
+
+
+def test_an_upstream_has_its_key_in_a_file_or_a_variable_and_not_in_both(write: Write) -> None:
+    [problem] = check_pool(
+        write(pool_of("id: b, upstream: {api_base: 'http://h/v1', key_env: K, key_file: k/b}")), (B,)
+    )
+    assert problem == "entry 1 (b): upstream.key_file: key_env is there too; keep one of them"
+
+
 def test_an_upstream_that_speaks_openais_protocol_needs_an_address(write: Write) -> None:
     [problem] = check_pool(write(pool_of("id: b, upstream: {model: c}")), (B,))
     assert problem.startswith("entry 1 (b): upstream.api_base: missing; write the address of the upstream, such as")

@@ -1,5 +1,6 @@
 """The facade on a random network over a tiny encoder: what a decision says must add up, whatever the weights."""
 
+import itertools
 import math
 from itertools import pairwise
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from router.policy import cost_weights
 from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
 from router.query_vectors import Dimensions
-from router.request import MAX_QUERY_CHARS
+from router.request import MAX_QUERY_CHARS, InPieces
 from router.routing import Router
 from router.taxonomy import CAPABILITIES, Taxonomy
 
@@ -389,3 +390,46 @@ def test_another_attitude_is_refused(router, attitude):
 
 def test_the_command_line_offers_the_attitudes_that_the_router_knows():
     assert tuple(requests.ATTITUDES) == cli.ATTITUDES == ATTITUDES
+
+
+@pytest.mark.parametrize("index", ["auto", "flat"])
+@pytest.mark.parametrize("options", [
+    {}, {"dial": [n % 11 for n in range(40)]}, {"budget_usd_per_1k": 0.01}, {"quality_at_least": 0.55},
+    {"guard": True, "dial": 0}, {"guard": True, "budget_usd_per_1k": 0.01}, {"top": 1, "allow": ["small"]},
+])  # fmt: skip
+def test_a_list_in_pieces_of_any_size_is_decided_as_at_once(tiny_checkpoint, index, options):
+    router = Router(tiny_checkpoint, index=index)
+    router._guard = SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None)
+    words = ["prove that two is", "prime", "write", "root where"]
+    texts = [" ".join(words[: 1 + n % 4]) + f" {n % 7}" for n in range(38)]
+    texts += ["root where", "two is prime where"]
+    pieces, sizes = router.route(InPieces(texts), **options), itertools.cycle([1, 7, 3])
+    next(pieces)
+    with pytest.raises(StopIteration) as end:
+        for size in sizes:
+            pieces.send(size)
+    whole = router.route(texts, **options)
+    assert [each.to_json().keys() for each in end.value.value] == [each.to_json().keys() for each in whole]
+    for one, other in zip(end.value.value, whole, strict=True):
+        for name in ("query", "model", "flagged"):
+            assert getattr(one, name) == getattr(other, name)
+        assert [each.model for each in one.alternatives] == [each.model for each in other.alternatives]
+        for name in ("dial", "quality", "cost_usd"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-4, abs=1e-9)
+
+
+def test_pieces_encode_the_longest_first_and_no_more_than_they_are_sent(tiny_checkpoint, monkeypatch):
+    router, encoded = Router(tiny_checkpoint), []
+    embed = router._embed
+    monkeypatch.setattr(router, "_embed", lambda texts, batch: encoded.append(list(texts)) or embed(texts, batch))
+    pieces = router.route(InPieces(["two", "two is prime", "two is"]))
+    next(pieces)
+    assert encoded == []
+    pieces.send(2)
+    assert encoded == [["two is prime", "two is"]]
+    pieces.send(5)
+    assert encoded == [["two is prime", "two is"], ["two"]]
+    with pytest.raises(StopIteration) as end:
+        pieces.send(5)
+    assert [each.query for each in end.value.value] == ["two", "two is prime", "two is"]
+    assert router.route([]) == []

@@ -28,9 +28,8 @@ LOGGED = Run(
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory):
-    """A folder with an offline run that finished, written by wandb itself; seconds it took."""
+    """A folder with an offline run that finished, written by wandb itself."""
     folder = tmp_path_factory.mktemp("offline")
-    start = time.monotonic()
     run = wandb.init(
         project="test", name="frozen", group="g", tags=["a", "b"], dir=str(folder), mode="offline", config={"gone": 1}
     )
@@ -40,17 +39,16 @@ def offline(tmp_path_factory):
     run.log({"val/aiq_margin": 0.1, "val/ece": float("nan"), "train/label": 2})
     run.log({"val/aiq_margin": 0.2, "table": wandb.Table(columns=["pool"], data=[["a"]])})
     run.finish()
-    return folder, run.id, time.monotonic() - start
+    return folder, run.id
 
 
 def test_an_offline_run_of_wandb_is_read_back_and_takes_no_network_to_write(offline):
-    folder, identity, seconds = offline
+    folder, identity = offline
     (run,) = read_folders([folder])
     assert (run.id, run.name, run.group, run.tags, run.state) == (identity, "frozen", "g", ("a", "b"), "finished")
     assert run.config == {"gone": 2, "model.residual": 0, "model.optimizer.lr": 0.1, "folds": [0, 1]}
     assert run.metrics == {"train/label": 2.0, "val/aiq_margin": 0.2}  # no table, no NaN, nothing of W&B's own
     assert abs(datetime.fromisoformat(run.started).timestamp() - time.time()) < 600
-    assert seconds < 30
 
 
 def test_a_killed_run_is_unfinished_and_keeps_what_it_logged(offline, tmp_path):
@@ -112,7 +110,7 @@ def test_without_wandb_exported_runs_still_read_and_the_others_say_what_to_insta
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     name, *errors = done.stdout.splitlines()
     assert name == "frozen" and len(errors) == 2
-    assert all("wandb: pip install 'inferencedynamics[train]'" in error for error in errors)
+    assert all("wandb: pip install -e '.[train]'" in error for error in errors)
 
 
 asked = []  # of the fake

@@ -234,4 +234,4 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 2
-    assert "router serve` needs uvicorn: pip install 'inferencedynamics[serve]' installs it" in done.stderr
+    assert "router serve` needs uvicorn: pip install -e '.[serve]' in" in done.stderr

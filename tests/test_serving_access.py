@@ -20,6 +20,7 @@ from router.checkpoint import Checkpoint
 from router.errors import PoolError
 from router.routing import Router
 from router.serving.keys import KeyRing
+from router.serving.rate_limits import RateLimits
 from router.serving.service import Source
 from router.serving.settings import ServeSettings, check_bind, read_settings
 
@@ -134,6 +135,29 @@ def test_keys_guard_all_but_health(tiny_checkpoint: Checkpoint, tmp_path: Path) 
         assert ask.get("/v1/models", headers=mine).status_code == 401
 
 
+def test_a_batch_counts_its_queries_in_the_rate_limit(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "keys.json")
+    secret = ring.create("lab", 20)
+    with serving(tiny_checkpoint, tmp_path, serve={"keys": str(ring.file)}) as served:
+        served.service.limits = RateLimits(lambda: 1000.0)
+
+        def batch(queries: int) -> httpx.Response:
+            headers = {"authorization": f"Bearer {secret}"}
+            return served.client.post("/v1/route/batch", json={"queries": ["prime"] * queries}, headers=headers)
+
+        too_many = batch(21)
+        assert code(too_many) == (400, "invalid_request")
+        assert too_many.json()["error"]["message"] == (
+            f"each of the 21 queries counts as a request, and key {secret.split('-')[1]} has 20 requests a minute: "
+            "send at most 20 queries at a time"
+        )
+        assert batch(15).status_code == 200
+        refused = batch(15)  # 16 are spent, the batch of 21 as one; of 11 that lack each third second brings one
+        assert code(refused) == (429, "rate_limit_exceeded")
+        assert refused.headers["retry-after"] == "33"
+        assert batch(4).status_code == 200, "what was refused costs nothing"
+
+
 def test_the_upstreams_key_goes_there_and_nowhere_else(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,15 +225,16 @@ def test_every_problem_of_the_configuration_is_told_at_once(
 
 def test_wrong_settings_are_told_with_those_of_the_pool(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "pool.json"
-    serve = {"prot": 3, "port": 70000, "when_log_full": "panic", "origins": ["chat.example.com"], "dial": 11}
-    path.write_text(json.dumps({"name": "p", "models": [], "serve": serve | {"load_weight": 2}}))
+    serve = {"prot": 3, "port": 70000, "when_log_full": "panic", "origins": ["chat.example.com"], "dial": 11,
+             "load_weight": 2, "passed_paths": ["files"]}  # fmt: skip
+    path.write_text(json.dumps({"name": "p", "models": [], "serve": serve}))
     with pytest.raises(PoolError) as raised:
         Source(path, lambda: Router(tiny_checkpoint), {}).load()
     told = str(raised.value)
     for part in (
-        "7 problems", "models: got []", "serve.'prot': unknown key; did you mean port?", "serve.port: got 70000",
+        "8 problems", "models: got []", "serve.'prot': unknown key; did you mean port?", "serve.port: got 70000",
         "serve.when_log_full: got 'panic'", "serve.origins: got 'chat.example.com'", "serve.dial: got 11",
-        "serve.load_weight: got 2",
+        "serve.load_weight: got 2", "serve.passed_paths: got 'files'; write paths such as /v1/files",
     ):  # fmt: skip
         assert part in told
 

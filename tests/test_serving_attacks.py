@@ -31,7 +31,7 @@ CHAT = {"model": "auto", "messages": [{"role": "user", "content": "prove it"}]}
 @pytest.fixture(scope="module")
 def served(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("attacks")
-    settings = {"decision_log": str(folder / "log.sqlite"), "body_timeout_s": 1.0}
+    settings = {"decision_log": str(folder / "log.sqlite"), "body_timeout_s": 1.0, "passed_paths": ["/v1/files"]}
     with serving(tiny_checkpoint, folder, serve=settings) as found:
         yield found
 

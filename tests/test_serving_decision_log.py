@@ -186,7 +186,7 @@ def disk_used(path: Path) -> int:
 def test_at_the_limit_rows_are_dropped_counted_and_it_is_said_once(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running(path, max_bytes=LEAST_MAX_BYTES) as log:
+    with running(path, max_bytes=LEAST_MAX_BYTES, when_full="drop") as log:
         fill(log, 3 * LEAST_MAX_BYTES // 2)
         until(lambda: log.waiting == 0)
         assert disk_used(path) <= LEAST_MAX_BYTES
@@ -440,8 +440,10 @@ def test_a_newer_a_truncated_and_a_spoilt_log_are_one_clear_error(path: Path) ->
 def test_settings_and_places_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"allowed are 16,777,216 and more"):
         DecisionLog(tmp_path / "a.db", max_bytes=1000)
-    with pytest.raises(UsageError, match="allowed are drop and refuse"):
+    with pytest.raises(UsageError, match="allowed are delete_oldest, drop and refuse"):
         DecisionLog(tmp_path / "a.db", when_full="explode")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"max_age_s: got 0, allowed is a number above 0"):
+        DecisionLog(tmp_path / "a.db", max_age_s=0)
     with pytest.raises(UsageError, match="no folder"):
         DecisionLog(tmp_path / "missing" / "a.db").start()
     with pytest.raises(UsageError, match="cannot be opened"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 
 from router.checkpoint import Checkpoint
 from router.errors import NoCandidateError, QueryError, UsageError
+from router.request import InPieces
 from router.routing import Router
-from router.serving.engine import Engine, EngineClosedError, QueueFullError
+from router.serving.engine import Engine, EngineClosedError
+from router.serving.lanes import QUIET_AFTER_S, QueueFullError
 
 
 class Gated:
@@ -276,6 +279,157 @@ def test_a_wrong_dial_is_a_usage_error(tiny_checkpoint: Checkpoint, dial: Any, m
             await engine.route("prime", dial=dial)
 
     with pytest.raises(UsageError, match=message):
+        asyncio.run(ask())
+
+
+class Timed:
+    """A router on a clock of its own, which each query moves by `query_s`; it records what it computes in which order.
+
+    `during` is called by the worker within a piece of a list, with the list's first query.
+    """
+
+    def __init__(self, query_s: float = 1 / 128) -> None:
+        self.query_s, self.now = query_s, 0.0
+        self.log: list[tuple[str, int]] = []
+        self.during: Callable[[str], None] = lambda first: None
+
+    def clock(self) -> float:
+        return self.now
+
+    def route(self, query: Any, **options: Any) -> Any:
+        if isinstance(query, InPieces):
+            return self._pieces(query)
+        self._compute(query if isinstance(query, str) else query[0], 1 if isinstance(query, str) else len(query))
+        return query
+
+    def _pieces(self, queries: list[str]) -> Any:
+        done = 0
+        while done < len(queries):
+            count = yield
+            part = queries[done : done + count]
+            self._compute(queries[0], len(part))
+            self.during(queries[0])
+            done += len(part)
+        return list(queries)
+
+    def _compute(self, first: str, count: int) -> None:
+        self.log.append((first, count))
+        self.now += count * self.query_s
+
+
+def timed_engine(router: Timed, **settings: Any) -> Engine:
+    return Engine(router, cached=0, clock=router.clock, **settings)  # type: ignore[arg-type]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        time.sleep(0.001)
+    raise AssertionError("it did not come")
+
+
+def test_a_list_nobody_waits_beside_is_computed_in_full_batches() -> None:
+    router = Timed()
+
+    async def ask() -> list[Any]:
+        async with timed_engine(router, max_batch=20) as engine:
+            return await engine.route_many([f"q{n}" for n in range(60)])
+
+    assert asyncio.run(ask()) == [f"q{n}" for n in range(60)]
+    assert [count for _, count in router.log] == [8, 20, 20, 12]
+
+
+def test_a_single_query_waits_for_one_piece_and_keeps_the_next_ones_short() -> None:
+    router, arrived = Timed(), []
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        async with timed_engine(router) as engine:
+            for n in range(3):
+                await engine.route(f"idle {n}")
+            router.now += QUIET_AFTER_S
+
+            def come(first: str) -> None:
+                if len(arrived) < 2:
+                    arrived.append(asyncio.run_coroutine_threadsafe(engine.route(f"single {len(arrived)}"), loop))
+                    wait_until(lambda: engine.waiting == 1)
+
+            router.during = come
+            await engine.route_many([f"q{n}" for n in range(40)])
+            for each in arrived:
+                await asyncio.wrap_future(each)
+
+    asyncio.run(ask())
+    assert router.log[3:8] == [("q0", 8), ("single 0", 1), ("q0", 2), ("single 1", 1), ("q0", 2)]
+    assert {count for first, count in router.log[8:] if first == "q0"} == {2}, "two idle decisions long"
+
+
+def test_clients_lists_take_turns_piece_by_piece() -> None:
+    router = Timed()
+
+    async def ask() -> None:
+        engine = timed_engine(router, max_batch=4)
+        lists = [("a", "first"), ("a", "second"), ("b", "other")]
+        with engine._changed:  # the worker sees none before all are there
+            tasks = [asyncio.create_task(engine.route_many([name] * 8, client=client)) for client, name in lists]
+            for _ in range(3):
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        engine.close()
+
+    asyncio.run(ask())
+    assert [first for first, _ in router.log] == ["first", "other", "first", "other", "second", "second"]
+
+
+def test_lists_that_wait_do_not_fill_the_queue_of_single_queries() -> None:
+    router = Timed()
+
+    async def ask() -> Any:
+        async with timed_engine(router, max_queue=1, max_list_queue=5) as engine:
+            with engine._changed:
+                lists = [asyncio.create_task(engine.route_many(["x"] * 5)) for _ in range(2)]
+                single = asyncio.create_task(engine.route("single"))
+                await asyncio.sleep(0)
+                assert engine.waiting == 6
+            return await asyncio.gather(*lists, single, return_exceptions=True)
+
+    first, second, single = asyncio.run(ask())
+    assert (first, single) == (["x"] * 5, "single")
+    assert isinstance(second, QueueFullError)
+
+
+def test_a_list_whose_caller_left_goes_no_further() -> None:
+    router = Timed()
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        async with timed_engine(router) as engine:
+            task = asyncio.create_task(engine.route_many(["x"] * 100))
+
+            def leave(first: str) -> None:
+                loop.call_soon_threadsafe(task.cancel)
+                wait_until(task.done)
+
+            router.during = leave
+            await asyncio.wait({task})
+            assert task.cancelled()
+            router.during = lambda first: None
+            assert await engine.route("next") == "next"
+
+    asyncio.run(ask())
+    assert router.log == [("x", 8), ("next", 1)]
+
+
+def test_a_wrong_query_of_a_list_is_told_before_anything_is_computed(tiny_checkpoint: Checkpoint) -> None:
+    router = Router(tiny_checkpoint)
+    router._embed = lambda *_: pytest.fail("nothing should be encoded")  # type: ignore[method-assign]
+
+    async def ask() -> None:
+        async with Engine(router) as engine:
+            await engine.route_many(["prime"] * 50 + [" "])
+
+    with pytest.raises(QueryError, match="empty"):
         asyncio.run(ask())
 
 

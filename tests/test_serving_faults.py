@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from served import Served, serving
 
 from router.checkpoint import Checkpoint
+from router.routing import Router
+from router.serving import gateway
 from router.serving.connections import PooledTransport
 
 BEFORE = ("429:1", "500", "503", "401", "reset", "reset_in_body", "truncated", "html", "redirect", "hang",
@@ -313,3 +316,50 @@ def test_many_that_wait_for_one_breaker_are_answered_once_its_probe_is(
         served.fail("slow:0.3")
         answers = asyncio.run(ask_all(served, 8, stream=False, at_once=8))
         assert right(answers) == 8
+
+
+class Stuck:
+    """A router that decides nothing until `gate` is set."""
+
+    def __init__(self, router: Router) -> None:
+        self.router, self.gate = router, threading.Event()
+
+    def route(self, query: Any, **options: Any) -> Any:
+        self.gate.wait(30)
+        return self.router.route(query, **options)
+
+
+def test_the_deadline_counts_the_wait_for_a_decision(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with serving(tiny_checkpoint, tmp_path, serve={"deadline_s": 0.2}) as served:
+        engine = served.service.engine
+        stuck = Stuck(engine.router)
+        engine.swap(stuck)  # type: ignore[arg-type]
+        for path, body in (
+            ("/v1/route", {"query": "prove it"}),
+            ("/v1/route/batch", {"queries": ["prove it", "write it"]}),
+            ("/v1/chat/completions", {"model": "auto", "messages": [{"role": "user", "content": "prove it"}]}),
+        ):
+            answer = served.client.post(path, json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (504, "decision_timeout"), path
+            assert answer.headers["retry-after"] == "1"
+        stuck.gate.set()
+        assert not any(each.requests for each in served.upstreams.values())
+
+
+def test_the_decision_and_the_attempts_share_one_deadline(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def noted(made: Any) -> Any:
+        def call(*given: Any) -> Any:
+            seen.append(given[-1])
+            return made(*given)
+
+        return call
+
+    for name in ("decide", "forward"):
+        monkeypatch.setattr(gateway, name, noted(getattr(gateway, name)))
+    with serving(tiny_checkpoint, tmp_path) as served:
+        assert served.chat().status_code == 200
+    assert len(seen) == 2 and seen[0] == seen[1]

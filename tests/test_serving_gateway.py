@@ -141,10 +141,12 @@ def test_other_paths_pass_with_a_concrete_model_and_refuse_auto(served: Served, 
     client.audio.transcriptions.create(model="b", file=("a.wav", b"RIFF"))
     seen = served.upstreams["b"].requests[-1]
     assert b'name="model"\r\n\r\nb-upstream\r\n' in seen.body and b"RIFF" in seen.body
-    assert served.client.get("/v1/files").json()["error"]["code"] == "not_routed"
+    assert served.client.post("/v1/embeddings").json()["error"]["code"] == "not_routed"
 
 
-@pytest.mark.parametrize("path", ["/v1/../admin", "/v1/%2e%2e/admin", "/v1//host/x", "/v1/a%0d%0ab", "/v1/x@y"])
+@pytest.mark.parametrize("path", ["/v1/../admin", "/v1/%2e%2e/admin", "/v1//host/x", "/v1/a%0d%0ab", "/v1/x@y",
+                                  "/v1/images/../files", "/v1/images/%2e%2e/files", "/v1/images//x",
+                                  "/v1/images/a%0ab"])  # fmt: skip
 def test_no_path_leads_elsewhere(served: Served, path: str) -> None:
     import http.client
 
@@ -228,6 +230,8 @@ def test_route_tells_the_decision_and_sends_nothing(served: Served) -> None:
     assert chat["quality"] == pytest.approx(found["quality"], abs=1e-4)
     batch = served.client.post("/v1/route/batch", json={"queries": ["a", "b"], "dial": [0, 10]}).json()["decisions"]
     assert [each["dial"] for each in batch] == [0, 10]
+    many = served.client.post("/v1/route/batch", json={"queries": [f"a {n}" for n in range(20)]}).json()["decisions"]
+    assert len({each["id"] for each in many}) == 20 and served.client.get(f"/v1/decisions/{many[19]['id']}").is_success
     goal = served.client.post("/v1/route/batch", json={"queries": ["a", "b"], "budget_usd_per_1k": 1000}).json()
     assert goal["decisions"][0]["goal"]["budget_usd_per_1k"] == 1000
     assert served.client.get(f"/v1/decisions/{found['id']}").json()["route"]["model"] == found["model"]

@@ -115,6 +115,14 @@ def test_a_newer_file_and_one_that_others_may_write_to_are_refused(file: Path) -
         KeyRing(file)
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_the_group_or_all_others_may_write_to_is_refused(file: Path, mode: int) -> None:
+    KeyRing(file).create("a")
+    file.chmod(mode)
+    with pytest.raises(UsageError, match="other users may write to"):
+        KeyRing(file)
+
+
 def test_names_and_limits_that_are_not_allowed_are_refused(file: Path) -> None:
     ring = KeyRing(file)
     ring.create("a")

@@ -9,7 +9,7 @@ from router.serving.metrics import ENDPOINTS, Metrics
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(lambda: 3, lambda: {"one": "closed", "two": "half_open", "three": "open"}, lambda: 7)
+    return Metrics(lambda: 3, lambda: {"one": "closed", "two": "half_open", "three": "open"}, lambda: 7, lambda: 8)
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -44,6 +44,7 @@ def test_what_others_count_is_asked_for_when_it_is_read(metrics: Metrics) -> Non
     assert seen["router_queue"] == 3
     assert [seen[f'router_breaker_state{{upstream="{name}"}}'] for name in ("one", "two", "three")] == [0, 1, 2]
     assert seen["router_log_rows_dropped_total"] == 7
+    assert seen["router_log_decisions_deleted_total"] == 8
 
 
 def test_the_overhead_is_a_histogram_in_seconds(metrics: Metrics) -> None:
@@ -69,6 +70,6 @@ def test_paths_that_clients_make_up_do_not_become_series(metrics: Metrics) -> No
 
 
 def test_two_servers_in_one_process_count_apart(metrics: Metrics) -> None:
-    other = Metrics(lambda: 0, dict, lambda: 0)
+    other = Metrics(lambda: 0, dict, lambda: 0, lambda: 0)
     other.decided("small", 1.0, 1.0)
     assert 'router_decisions_total{model="small"}' not in figures(metrics)

@@ -9,8 +9,8 @@ from email.utils import format_datetime
 import pytest
 
 from router.errors import NoCandidateError, PoolError
-from router.serving.engine import QueueFullError
 from router.serving.failures import FAILURES, RequestError, request_error
+from router.serving.lanes import QueueFullError
 from router.serving.outcomes import Outcome, check_answer, of_status
 from router.serving.relay import LARGEST_EVENT, Events, Tail, error_event, passed_headers, usage_of
 
@@ -152,6 +152,7 @@ def test_a_tail_stays_small_and_keeps_the_id() -> None:
         tail.add(b"y" * 10_000)
     tail.add(b'", "usage": {"input_tokens": 5, "output_tokens": 6}}')
     assert len(tail.end) < 150_000
+    assert len(tail.head) == 4096
     assert (tail.usage(), tail.response_id()) == ((5, 6), "resp_1")
     assert Tail(b'{"id": "chatcmpl-1"}').response_id() is None
 
@@ -167,6 +168,14 @@ def test_events_pass_whole_and_nothing_is_lost() -> None:
     assert events.rest() == b"data: half"
     huge = b"x" * (LARGEST_EVENT + 1)
     assert events.whole(huge) == huge
+
+
+def test_four_mebibytes_of_an_event_are_held_back_and_no_byte_more() -> None:
+    events = Events()
+    assert events.whole(b"x" * 4_194_303) == b""
+    assert events.whole(b"x") == b""
+    assert events.whole(b"y") == b"x" * 4_194_304 + b"y"
+    assert events.rest() == b""
 
 
 def test_an_error_event_is_what_official_clients_raise_on() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -97,3 +101,99 @@ def test_a_routed_404_counts_only_where_the_model_is_unknown(served: Served) -> 
     served.fail("unknown_model")
     assert [served.chat().status_code for _ in range(5)] == [502] * 5
     assert states(served) == {"open"}
+
+
+def asked(served: Served) -> list[str]:
+    """The paths that upstreams were asked for."""
+    return [seen.path for each in served.upstreams.values() for seen in each.requests]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings"])
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"model": "a", "Model": "b"}', b'{"MODE\\u006c": "b", "model": "auto"}', b'{"model": "a", "Stream": true}'],
+)
+def test_a_key_that_some_upstream_may_take_for_the_model_is_refused(served: Served, path: str, raw: bytes) -> None:
+    answer = served.client.post(path, content=raw, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
+    assert "write it in lower case" in answer.json()["error"]["message"]
+    assert asked(served) == []
+
+
+def test_keys_that_only_look_like_it_pass(served: Served) -> None:
+    body = {"model": "a", "metadata": {"Model": "b"}, "models": ["b"], "input": "x"}
+    assert served.client.post("/v1/embeddings", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/v1/files/file-1"),
+        ("POST", "/v1/files"),
+        ("GET", "/v1/files"),
+        ("POST", "/v1/organization/admin_api_keys"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/chat/completions/x"),
+        ("POST", "/v1/embeddingsx"),
+        ("POST", "/v1/Embeddings"),
+        ("POST", "/v1/images/../files"),
+        ("POST", "/v1/images/%2e%2e/files"),
+        ("POST", "/v1/images%2f..%2ffiles"),
+        ("DELETE", "/v1/audio/voices/v"),
+        ("GET", "/v1/images/x"),
+    ],
+)
+def test_the_operators_key_reaches_only_what_is_passed_on(served: Served, method: str, path: str) -> None:
+    raw = json.dumps({"model": "a"}).encode()
+    answer = served.client.request(method, path, content=raw, headers={"content-type": "application/json"})
+    assert (answer.status_code, asked(served)) == (404, [])
+    assert "serve.passed_paths" in answer.json()["error"]["message"] or ".." in path or "%2" in path
+
+
+def test_further_paths_are_passed_on_by_setting(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    settings = {"passed_paths": ["/v1/files", "/v1/fine_tuning/jobs"]}
+    with serving(tiny_checkpoint, tmp_path, serve=settings) as served:
+        for method, path, status in [
+            ("DELETE", "/v1/files/file-1", 200),
+            ("GET", "/v1/files", 200),
+            ("POST", "/v1/fine_tuning/jobs", 200),
+            ("POST", "/v1/fine_tuning", 404),
+            ("POST", "/v1/filesystem", 404),
+            ("POST", "/v1/images/generations", 200),
+            ("POST", "/v1/moderations", 200),
+        ]:
+            answer = served.client.request(method, path, json={"model": "a"})
+            assert answer.status_code == status, path
+
+
+def lines(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
+    """The fields of the first `count` requests' lines, which are written when their answers have been sent."""
+    until = time.monotonic() + 10
+    while True:
+        found = [each.fields for each in list(caplog.records) if each.getMessage() == "request"]
+        if len(found) >= count or time.monotonic() > until:
+            return found[:count]
+        time.sleep(0.01)
+
+
+def test_a_routed_requests_line_names_what_was_decided(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="router")
+    first = served.chat(model="auto:7")
+    lines(caplog, 1)
+    served.fail("500", first.headers["x-router-model"])
+    second = served.chat(model="auto:7")
+    lines(caplog, 2)
+    served.fail("500")
+    served.chat(model="auto:7")
+    lines(caplog, 3)
+    served.chat(model="b")
+    *routed, failed, passed_on = lines(caplog, 4)
+    for line, told in zip(routed, (first.headers, second.headers), strict=True):
+        assert line["model"] == told["x-router-model"]
+        assert line["decision"] == told["x-router-decision-id"]
+        assert line["dial"] == 7
+        assert line["quality"] == pytest.approx(float(told["x-router-quality"]), abs=1e-4)
+        assert line["cost_usd"] == pytest.approx(float(told["x-router-expected-cost-usd"]), abs=1e-8)
+    assert second.headers["x-router-model"] != first.headers["x-router-model"]
+    assert (failed["status"], failed["dial"]) == (502, 7)
+    assert "dial" not in passed_on

@@ -39,6 +39,15 @@ def test_processes_that_start_at_once_agree_on_one_secret(tmp_path: Path) -> Non
     assert [process.returncode for process in processes] == [0] * 4
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o604, 0o602])
+def test_a_secret_that_the_group_or_all_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "log.key"
+    local_secret(file)
+    file.chmod(mode)
+    with pytest.raises(UsageError, match="chmod 600"):
+        local_secret(file)
+
+
 def test_a_secret_that_others_may_read_or_that_is_none_is_refused_and_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "log.key"
     local_secret(file)

@@ -46,6 +46,18 @@ def test_a_refused_request_costs_nothing(clock: Clock) -> None:
     assert limits.admit(one) is None
 
 
+def test_a_request_may_count_as_many_and_costs_nothing_where_not_all_may_pass(clock: Clock) -> None:
+    limits, sixty = RateLimits(clock), key("a", 60)
+    assert limits.admit(sixty) is None
+    assert limits.admit(sixty, 40, paid=1) is None
+    assert limits.admit(sixty) is None  # 41
+    assert limits.admit(sixty, 30, paid=1) == pytest.approx(10)  # of which the 41st is given back
+    clock.now += 10
+    assert limits.admit(sixty) is None
+    assert limits.admit(sixty, 30, paid=1) is None
+    assert limits.admit(sixty) == pytest.approx(1)
+
+
 def test_over_a_long_time_the_rate_is_the_allowed_one(clock: Clock) -> None:
     limits, hundred = RateLimits(clock), key("a", 100)
     admitted = 0

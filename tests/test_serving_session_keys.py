@@ -33,30 +33,44 @@ def chat(*messages: Any) -> dict[str, Any]:
     return {"model": "auto", "messages": list(messages)}
 
 
-def test_a_header_comes_before_a_kept_conversation_and_that_before_the_user() -> None:
+def test_a_header_comes_before_a_kept_conversation_and_a_user_names_none() -> None:
     header, body = {"x-session-id": "s"}, {"conversation": {"id": "c"}, "user": "u"}
     by_header = named(header, {})
     assert named(header, body) == by_header
     by_conversation = named({}, {"conversation": "c"})
     assert named({}, body) == by_conversation
-    by_user = named({}, {"user": "u"})
-    assert named({}, {"user": "c"}) not in (by_conversation, by_user, None)
-    assert len({by_header, by_conversation, by_user, None}) == 4
+    assert named({}, {"user": "c"}) is None
+    assert len({by_header, by_conversation, None}) == 3
+
+
+def test_users_never_share_the_beginning_of_a_conversation() -> None:
+    of = [digests(chat(ASK) | {"user": user})[0] for user in ("ada", "bob", "")] + [digests(chat(ASK))[0]]
+    assert of[2] == of[3]  # an empty one is none
+    assert len(set(of)) == 3
+    assert digests(chat(ASK, ANSWER, COMMIT) | {"user": "ada"})[0] == of[0]
+    assert digests(chat(ASK) | {"user": 'k", "u'}, "") != digests(chat(ASK) | {"user": "u"}, 'k", "')
+
+
+def test_a_response_goes_on_whoever_the_user_is() -> None:
+    body = {"previous_response_id": "resp_1", "input": "commit it", "user": "app"}
+    assert digests(body)[0] == response_digest("resp_1", SECRET)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 513, 3, None, ["u"], {"id": 3}], ids=repr)
 def test_a_name_that_is_none_names_no_session(name: Any) -> None:
     assert named({}, {"user": name, "conversation": name}) is None
+    assert digests(chat(ASK) | {"user": name}) == digests(chat(ASK))
 
 
 def test_clients_never_share_a_session_and_nothing_can_be_read_from_a_key() -> None:
-    mine = named({}, {"user": "ada@example.com"})
+    mine = named({}, {"conversation": "ada@example.com"})
     assert mine is not None
     assert len(bytes.fromhex(mine)) == DIGEST_BYTES
-    assert named({}, {"user": "ada@example.com"}, "other") != mine
-    assert named_session({}, {"user": "ada@example.com"}, "k", b"another") != mine
+    assert named({}, {"conversation": "ada@example.com"}, "other") != mine
+    assert named_session({}, {"conversation": "ada@example.com"}, "k", b"another") != mine
     assert digests(chat(ASK), "other") != digests(chat(ASK))
-    assert named({}, {"user": 'k", "u'}, "") != named({}, {"user": "u"}, 'k", "')  # what is joined stays apart
+    joined = {"conversation": 'k", "u'}  # what is joined stays apart
+    assert named({}, joined, "") != named({}, {"conversation": "u"}, 'k", "')
 
 
 def test_the_next_turn_begins_with_the_turn_before() -> None:

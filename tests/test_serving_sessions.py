@@ -143,6 +143,34 @@ def test_the_next_turn_of_a_conversation_finds_its_session(sessions: Sessions) -
     assert choose(sessions, key(sessions, user("commit it")), EASY).model == "small"
 
 
+def test_a_user_that_all_requests_name_does_not_make_one_session_of_them(sessions: Sessions) -> None:
+    def of(*messages: dict[str, str]) -> str:
+        found = sessions.key({}, {"messages": list(messages), "user": "my-application"}, "k")
+        assert found is not None
+        return found
+
+    proof, poem = of(user("a proof")), of(user("a poem"))
+    assert choose(sessions, proof, HARD).model == "large"
+    assert choose(sessions, poem, EASY).model == "small"
+    more = (assistant("..."), user("thanks"))
+    assert choose(sessions, of(user("a proof"), *more), EASY).model == "large"
+    assert choose(sessions, of(user("a poem"), *more), ALIKE).model == "small"
+    assert proof.partition(".")[0] != poem.partition(".")[0]
+
+
+@pytest.mark.parametrize("more", [{"user": "my-application"}, {}], ids=["user", "plain"])
+def test_a_response_goes_on_with_the_model_that_gave_it_whatever_else_is_asked(
+    sessions: Sessions, more: dict[str, str]
+) -> None:
+    for text, utilities, model in (("a proof", HARD, "large"), ("a poem", EASY, "small")):
+        session = sessions.key({}, {"input": text} | more, "k")
+        assert choose(sessions, session, utilities).model == model
+        sessions.answered(session, model, f"resp_{model}")
+    for model in ("large", "small"):
+        after = sessions.key({}, {"previous_response_id": f"resp_{model}", "input": "go on"} | more, "k")
+        assert choose(sessions, after, ALIKE, kept_upstream=True).model == model
+
+
 def test_conversations_that_open_alike_go_apart_when_they_do(sessions: Sessions) -> None:
     choose(sessions, key(sessions, user("hi")), ALIKE)
     begun = (user("hi"), assistant("Hello."))

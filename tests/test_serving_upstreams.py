@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ from router.pools import Candidate, Pool, Upstream
 from router.profiles import ModelFacts
 from router.serving.connections import PooledTransport
 from router.serving.settings import ServeSettings
-from router.serving.upstreams import Upstreams
+from router.serving.upstreams import LARGEST_ANSWER, LARGEST_ERROR, Answer, Ask, Upstreams
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 
@@ -109,6 +111,52 @@ def test_a_reload_keeps_what_is_known_of_upstreams_that_stay() -> None:
     assert {each.breaker.failures for each in after.targets.values()} == {7}
     assert after.client is before.client
     assert after.available() == {"b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("status", "size", "outcome"), [(200, 2000, "answered"), (200, 2001, "broken"), (400, 2001, "")]
+)
+def test_an_answer_is_read_to_the_size_allowed_and_no_further(
+    monkeypatch: pytest.MonkeyPatch, status: int, size: int, outcome: str
+) -> None:
+    monkeypatch.setattr("router.serving.upstreams.LARGEST_ANSWER", 2000)
+    monkeypatch.setattr("router.serving.upstreams.LARGEST_ERROR", 2000)
+    body = json.dumps({"x": "x" * (size - 9)}).encode()
+    sent = 0
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for start in range(0, len(body), 500):
+            sent += 1
+            yield body[start : start + 500]
+        for _ in range(100 if size > 2000 else 0):
+            sent += 1
+            yield b" " * 500
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers={"content-type": "application/json"}, content=parts())
+
+    async def ask() -> Answer:
+        upstreams = Upstreams(pool(a="http://h/1"), ServeSettings(), {})
+        upstreams.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        request = Ask("POST", "/chat/completions", "", {}, routed=True, streams=False)
+        try:
+            return await upstreams.ask(upstreams.targets["a"], request, b"{}", 10.0)
+        finally:
+            await upstreams.close()
+
+    found = asyncio.run(ask())
+    if status == 200:
+        assert found.outcome.kind == outcome
+        assert found.outcome.detail == ("" if outcome == "answered" else "an answer above 2,000 bytes")
+        assert found.body == (body if outcome == "answered" else b"")
+    else:
+        assert len(found.body) == 2000  # of an error what fits is passed on
+    assert sent == (4 if size == 2000 else 5)
+
+
+def test_the_sizes_allowed_are_64_mebibytes_and_of_an_error_one() -> None:
+    assert (LARGEST_ANSWER, LARGEST_ERROR) == (67_108_864, 1_048_576)
 
 
 def test_a_key_that_an_upstream_repeats_goes_no_further(

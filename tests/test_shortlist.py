@@ -1,5 +1,7 @@
 """Decisions among a shortlist must be those among the whole pool, whatever a request demands."""
 
+import hashlib
+import json
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoint import edit
 
 from router import Router, index, shortlist
 from router.checkpoint import save_checkpoint
+from router.checkpoint_folder import add_to_seal
 from router.errors import NoCandidateError, PoolError, UsageError
 from router.gathered_pools import index_file
 from router.index_kinds import find_faiss
@@ -195,7 +199,7 @@ def test_an_index_is_saved_with_the_checkpoint_and_built_anew_where_it_does_not_
     router = Router(checkpoint, index=kind)
     models = [d.model for d in router.route(QUERIES, dial=3)]
     router.save_pretrained(tmp_path / "router")
-    file = index_file(tmp_path / "router" / "index", router.pool())
+    file = index_file(tmp_path / "router", router.pool())
     assert file.is_file() and "building an index of 600 models" in caplog.text
     caplog.clear()
     again = Router.from_pretrained(tmp_path / "router", index=kind)
@@ -207,6 +211,36 @@ def test_an_index_is_saved_with_the_checkpoint_and_built_anew_where_it_does_not_
     assert "was built of other profiles or prices; another is built" in caplog.text
     assert again.save_index() == file
     assert len(models) == len(QUERIES)
+
+
+@pytest.mark.parametrize("how", ["altered", "planted", "gone"])
+def test_an_index_that_is_not_as_the_checkpoints_seal_has_it_is_built_anew_and_breaks_nothing(
+    checkpoint, tmp_path, caplog, how
+):
+    caplog.set_level(logging.INFO)
+    router = Router(checkpoint, index="flat")
+    router.route(QUERIES[0])
+    router.save_pretrained(tmp_path / "router")
+    file = index_file(tmp_path / "router", router.pool())
+    config = tmp_path / "router" / "config.json"
+    assert (
+        json.loads(config.read_text())["sha256"][f"index/{file.name}"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    )
+    if how == "altered":
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    elif how == "planted":
+        edit(config, lambda raw: raw["sha256"].pop(f"index/{file.name}"))
+    else:
+        file.unlink()
+    told = {"altered": "was altered since it was sealed; another", "planted": "not in the checkpoint's seal; another"}
+    caplog.clear()
+    again = Router.from_pretrained(tmp_path / "router", index="flat")
+    assert again.route(QUERIES[0]).model == router.route(QUERIES[0]).model
+    assert "building an index of 600 models" in caplog.text and told.get(how, "") in caplog.text
+    assert again.save_index() == file
+    caplog.clear()
+    Router.from_pretrained(tmp_path / "router", index="flat").route(QUERIES[0])
+    assert "building" not in caplog.text
 
 
 def test_small_pools_have_no_index_and_a_checkpoint_without_a_folder_cannot_keep_one(checkpoint, tmp_path):
@@ -290,6 +324,7 @@ def test_a_damaged_index_is_built_anew(onboarding_world, monkeypatch, tmp_path, 
     else:
         metadata = {"index": "[]"}
     file.write_bytes(safetensors.save(parts, metadata=metadata))
+    add_to_seal(tmp_path / "router", file)
     again = Router.from_pretrained(tmp_path / "router", index="flat")
     for text in TEXTS[:5]:
         assert again.route(text, pool=pool).model == first.route(text, pool=pool).model

@@ -15,7 +15,7 @@ from router.checkpoint import Checkpoint
 from router.checkpoint_folder import seal
 from router.encoder import QueryEncoder
 from router.network import RouterNetwork
-from router.pools import Candidate, Pool, Upstream
+from router.pools import Candidate, Pool
 from router.profiles import ModelFacts, System
 from router.query_vectors import Dimensions
 from router.routing import Router
@@ -47,7 +47,7 @@ def make_checkpoint(encoder_folder: Path) -> Checkpoint:
         "odd": Pool(
             "odd",
             (
-                Candidate(cheaper, SYSTEMS[0], Upstream("https://api.example.com/v1", "large")),
+                Candidate(cheaper, SYSTEMS[0]),
                 Candidate(ModelFacts("small", 0.1, 0.5), SYSTEMS[1]),  # no tags, another price than the model's
                 Candidate(ModelFacts("new", 1.0, 2.0)),  # at the prior of its price class
             ),

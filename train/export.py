@@ -6,6 +6,7 @@ folder. Axes: V validation rows, S systems.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,18 @@ def fit_lengths(table: ProfileTable, collected: Collected, world: World) -> None
 
 
 def with_cost_ranges(world: World) -> dict[str, Pool]:
-    """The pools with the scale of their dial: realised mean cost of the best single model minus the cheapest's."""
+    """The pools with the scale of their dial: realised mean cost of the best single model minus the cheapest's.
+
+    Where models answer stays in the pool files: no checkpoint may say so.
+    """
     pools = {}
     for name, pool in world.pools.items():
         outcomes = train_outcomes(world, pool)
         best, cheapest = reference_models(outcomes, pool)
         mean = outcomes.realised_usd.mean(axis=0)
         span = float(mean[best] - mean[cheapest]) or float(np.ptp(mean)) or 1.0
-        pools[name] = Pool(pool.name, pool.candidates, span)
+        members = tuple(replace(candidate, upstream=None) for candidate in pool.candidates)
+        pools[name] = Pool(pool.name, members, span)
     return pools
 
 

@@ -11,6 +11,8 @@ import sys
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
+from router.installation import how_to_install
+
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 OURS = "inferencedynamics"
 HELP = f"""usage: lightning {{{",".join(SUBCOMMANDS)}}} ...
@@ -64,7 +66,7 @@ def _train(args: list[str]) -> int:
         if error.name is None or error.name.split(".")[0] in ("router", "train"):
             raise
         print(
-            f"lightning: error: {error.name} is not installed; training needs: pip install '{OURS}[train]'",
+            f"lightning: error: {error.name} is not installed; training needs: {how_to_install('train')}",
             file=sys.stderr,
         )
         return 1

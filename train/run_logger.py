@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import WandbLogger
 
 from router.errors import UsageError
+from router.installation import how_to_install
 
 PROJECT = "inferencedynamics"
 Mode = Literal["auto", "online", "offline", "disabled"]
@@ -41,7 +42,7 @@ class RunLogger(WandbLogger):
             super().__init__(name=name, save_dir=save_dir, project=project, **options)
         except ModuleNotFoundError as error:
             raise UsageError(
-                "the run logger needs wandb: pip install 'inferencedynamics[train]', or give --trainer.logger false"
+                f"the run logger needs wandb: {how_to_install('train')}, or give --trainer.logger false"
             ) from error
 
     def finalize(self, status: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError, UsageError
+from router.installation import how_to_install
 from train.wandb_log import apply_update, records
 
 FORMAT_VERSION = 1
@@ -82,7 +83,7 @@ def read_online(project: str, group: str | None = None) -> list[Run]:
     try:
         import wandb
     except ModuleNotFoundError as error:
-        raise UsageError("runs online need wandb: pip install 'inferencedynamics[train]', or --folder") from error
+        raise UsageError(f"runs online need wandb: {how_to_install('train')}, or --folder") from error
     try:
         found = wandb.Api().runs(project, filters={"group": group} if group else None, lazy=False)
         return [

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError, UsageError
+from router.installation import how_to_install
 
 MAGIC = b":W&B\xe1\xbe\x00"
 BLOCK = 32 * 1024
@@ -32,7 +33,7 @@ def records(path: Path) -> Iterator[Any]:
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"reading {path} needs wandb: pip install 'inferencedynamics[train]', or name a folder of exported runs"
+            f"reading {path} needs wandb: {how_to_install('train')}, or name a folder of exported runs"
         ) from error
     data = path.read_bytes()
     if data and not data.startswith(MAGIC):

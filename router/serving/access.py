@@ -90,6 +90,19 @@ class Access:
             )
 
 
+def count_queries(scope: Scope, service: Service, queries: int) -> None:
+    """Count a batch, admitted as one request, as one for each of its queries: 429 above the limit, 400 for too many."""
+    key: Key | None = scope.get("router.key")
+    if key is None or key.requests_per_minute is None:
+        return
+    limit = key.requests_per_minute
+    told = f"each of the {queries:,} queries counts as a request, and key {key.id} has {limit:,} requests a minute"
+    if queries > limit:
+        raise RequestError("invalid_request", f"{told}: send at most {limit:,} queries at a time")
+    if (wait := service.limits.admit(key, queries, paid=1)) is not None:
+        raise RequestError("rate_limit_exceeded", told, retry_after(wait))
+
+
 class _Seen:
     """Sends, and remembers what was sent."""
 
@@ -217,5 +230,6 @@ def _note(scope: MutableMapping[str, Any], service: Service, status: int, second
         "status": status,
         "ms": round(seconds * 1000, 1),
         "key": key.id if key else None,
+        **scope.get("router.decided", {}),  # of a routed request
     }
     logger.info("request", extra={"fields": {name: value for name, value in fields.items() if value is not None}})

@@ -7,6 +7,7 @@ written four times a second, so a kill of the process loses none older than a se
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 MIB = 2**20
 LEAST_MAX_BYTES = 16 * MIB
 RESERVE_BYTES = 4 * MIB  # of the limit, for the transaction under way and the growth of the write-ahead log
+WAL_BYTES = 8 * MIB  # of the limit, where the oldest rows make room: for a write-ahead log of the usual size
+MOST_DELETED = 256  # decisions a transaction
 REFUSE_FROM = 0.9  # the share of the limit from which new requests are refused; the rest is for those under way
 COMMIT_EVERY_S = 0.25
 TOGETHER = 256  # rows a transaction
@@ -43,25 +46,29 @@ class DecisionLog:
         path: str | Path,
         *,
         max_bytes: int = 1024 * MIB,
-        when_full: Literal["drop", "refuse"] = "drop",
+        max_age_s: float | None = None,
+        when_full: Literal["delete_oldest", "drop", "refuse"] = "delete_oldest",
         store_prompts: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Touches no file yet. `max_bytes` bounds the file with its write-ahead log.
+        """Touches no file yet. `max_bytes` bounds the file with its write-ahead log, `max_age_s` the age of decisions.
 
-        At the limit, or while the disk fails, "drop" leaves rows out and counts them, "refuse" sets `full` a little
-        earlier, so that what has been decided can still be written. Raises UsageError for a value not allowed.
+        At the limit "delete_oldest" deletes the oldest decisions, "drop" leaves new rows out and counts them, "refuse"
+        sets `full` a little earlier, so that what has been decided can still be written. While the disk fails, all but
+        "refuse" do as "drop". Raises UsageError for a value not allowed.
         """
         if max_bytes < LEAST_MAX_BYTES:
             raise UsageError(f"max_bytes: got {max_bytes:,}, allowed are {LEAST_MAX_BYTES:,} and more")
-        if when_full not in ("drop", "refuse"):
-            raise UsageError(f"when_full: got {when_full!r}, allowed are drop and refuse")
-        self.path, self.max_bytes, self.when_full = Path(path), max_bytes, when_full
+        if max_age_s is not None and not max_age_s > 0:
+            raise UsageError(f"max_age_s: got {max_age_s!r}, allowed is a number above 0")
+        if when_full not in ("delete_oldest", "drop", "refuse"):
+            raise UsageError(f"when_full: got {when_full!r}, allowed are delete_oldest, drop and refuse")
+        self.path, self.max_bytes, self.max_age_s, self.when_full = Path(path), max_bytes, max_age_s, when_full
         self._store_prompts, self._clock = store_prompts, clock
         self._lock = threading.Lock()  # of what follows, never held while the disk is used
         self._rows: deque[Row] = deque()  # the oldest first; they stay until they are committed
         self._chars = 0  # of their prompts
-        self._dropped = 0
+        self._dropped = self._deleted = 0
         self._closed = False
         self._used_bytes = 0
         self._trouble: str | None = None  # why rows cannot be written now
@@ -110,8 +117,8 @@ class DecisionLog:
 
     @property
     def full(self) -> bool:
-        """Whether new requests must be refused: never where the policy is to drop."""
-        if self.when_full == "drop":
+        """Whether new requests must be refused: only where that is the policy."""
+        if self.when_full != "refuse":
             return False
         waiting = len(self._rows) >= 0.75 * MOST_WAITING or self._chars >= 0.75 * MOST_WAITING_CHARS
         return waiting or self._trouble is not None or self._used_bytes >= REFUSE_FROM * self._room
@@ -120,6 +127,11 @@ class DecisionLog:
     def dropped(self) -> int:
         """Rows that were left out since the start."""
         return self._dropped
+
+    @property
+    def deleted(self) -> int:
+        """Decisions that were deleted since the start, with all that belonged to them."""
+        return self._deleted
 
     @property
     def waiting(self) -> int:
@@ -165,15 +177,17 @@ class DecisionLog:
                 pass
 
     def _write_some(self) -> bool:
-        """Write the oldest rows that wait; False where there are none, or the disk failed and they stay."""
+        """Delete some decisions that are due, write the oldest rows that wait; whether more may be done at once."""
         rows = self._oldest()
         try:
-            self._used_bytes = self._file.used_bytes()
-            room = self._used_bytes < self._room
+            more = self._delete_some()
+            room = self._has_room()
             if not rows:
                 if room:
                     self._recovered()
-                return False
+                return more and not self._stop.is_set()
+            if more and not room:
+                return True  # rows wait for the next step
             bad = self._file.write(rows) if room else 0
         except (sqlite3.Error, OSError) as error:
             self._failed(f"{error}; rows wait, up to {MOST_WAITING:,} of them")
@@ -193,6 +207,23 @@ class DecisionLog:
                 self._chars -= _chars(row)
             self._dropped += bad if room else len(rows)
         return True
+
+    def _delete_some(self) -> bool:
+        """Delete the oldest decisions, a bounded number, where age or size demands it; whether more may be due."""
+        before_s = -math.inf if self.max_age_s is None else self._clock() - self.max_age_s
+        most_bytes = self._room - WAL_BYTES if self.when_full == "delete_oldest" else math.inf
+        deleted = self._file.delete_oldest(MOST_DELETED, before_s, most_bytes)
+        if deleted and not self._deleted:
+            logger.info("decision log %s: the oldest decisions are deleted from now on, for age or size", self.path)
+        self._deleted += deleted
+        return deleted == MOST_DELETED
+
+    def _has_room(self) -> bool:
+        self._used_bytes = self._file.used_bytes()
+        if self._used_bytes >= self._room:
+            self._file.empty_wal()
+            self._used_bytes = self._file.used_bytes()
+        return self._used_bytes < self._room
 
     def _oldest(self) -> list[Row]:
         """The rows of the next transaction."""

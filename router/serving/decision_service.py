@@ -6,23 +6,26 @@ Reads options strictly, so that a misspelt one is told and not ignored.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from router.errors import QueryError, RouterError, UsageError
 from router.pool_schema import Field, flag, not_negative, read_mapping, shown
+from router.serving.access import count_queries
 from router.serving.conversation import READERS
-from router.serving.decisions import Decided, decide, log_decision
+from router.serving.decisions import Decided, by_deadline, decide, log_decision
 from router.serving.failures import RequestError, retry_after
 from router.serving.json_body import read_body
 from router.serving.plan import Plan
 from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id
 
 MOST_QUERIES = 1000  # of a batch
+TOLD_AT_ONCE = 8  # decisions of a batch that are written before other requests have their turn
 MOST_NAMES, LONGEST_NAME = 100, 200  # allowed or denied at a time; as many wildcards as Python keeps compiled
 CONVERSATION = {"messages": "/v1/chat/completions", "input": "/v1/responses"}
 TAKEN_ALONG = ("tools", "functions", "response_format", "text", "instructions", "user", "max_tokens",
@@ -106,16 +109,18 @@ async def route(request: Request) -> JSONResponse:
     service: Service = request.app.state.service
     raw = await request.body()
     setup, key_id = service.setup, _key_id(request)
+    deadline = started + setup.settings.deadline_s
     values = dict(read_body(raw, setup.settings.max_depth).values)
     _check_log(service)
     if kind := next((name for name in CONVERSATION if name in values), None):
-        decided, top = await _on_conversation(request, service, setup, values, kind)
+        decided, top = await _on_conversation(request, service, setup, values, kind, deadline)
     else:
         options = _read(values, ROUTE)
         top, query = options.pop("top", 5), options.pop("query")
         options.pop("user", None)
         options.setdefault("dial", None if _has_goal(options) else setup.settings.dial)
-        decision = await service.engine.route(query, pool=setup.pool, top=top, **options)
+        asked = service.engine.route(query, client=key_id, pool=setup.pool, top=top, **options)
+        decision = await by_deadline(asked, deadline)
         plan = Plan(decision.alternatives, "the best of this request", {})
         decided = Decided(new_decision_id(), decision, plan, None, query)
     log_decision(service, decided, key_id)
@@ -124,7 +129,7 @@ async def route(request: Request) -> JSONResponse:
 
 
 async def _on_conversation(
-    request: Request, service: Service, setup: Setup, values: dict[str, Any], kind: str
+    request: Request, service: Service, setup: Setup, values: dict[str, Any], kind: str, deadline: float
 ) -> tuple[Decided, int]:
     """The decision on a chat or response request, demands and session included, as the gateway would decide it."""
     options = _read(
@@ -134,27 +139,32 @@ async def _on_conversation(
     conversation = READERS[CONVERSATION[kind]](values)
     headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
     dial = options.get("dial", setup.settings.dial)
-    decided = await decide(service, setup, conversation, dial, headers, values, _key_id(request))
+    decided = await decide(service, setup, conversation, dial, headers, values, _key_id(request), deadline)
     return decided, options.get("top", 5)
 
 
-async def route_batch(request: Request) -> JSONResponse:
+async def route_batch(request: Request) -> Response:
     """Decisions on a list of queries; a budget or quality is met by the list as a whole."""
+    started = time.monotonic()
     service: Service = request.app.state.service
     raw = await request.body()
-    setup = service.setup
+    setup, key_id = service.setup, _key_id(request)
     options = _read(read_body(raw, setup.settings.max_depth).values, BATCH)
     _check_log(service)
     top, queries = options.pop("top", 5), options.pop("queries")
+    count_queries(request.scope, service, len(queries))
     options.setdefault("dial", None if _has_goal(options) else setup.settings.dial)
-    decisions = await service.engine.route_many(queries, pool=setup.pool, top=top, **options)
-    found = [
-        Decided(new_decision_id(), each, Plan(each.alternatives, "the best of this request", {}), None, query)
-        for each, query in zip(decisions, queries, strict=True)
-    ]
-    for each in found:
-        log_decision(service, each, _key_id(request))
-    return JSONResponse({"decisions": [_shown(each, top) for each in found]})
+    asked = service.engine.route_many(queries, client=key_id, pool=setup.pool, top=top, **options)
+    decisions = await by_deadline(asked, started + setup.settings.deadline_s)
+    told: list[bytes] = []
+    for each, query in zip(decisions, queries, strict=True):
+        plan = Plan(each.alternatives, "the best of this request", {})
+        decided = Decided(new_decision_id(), each, plan, None, query)
+        log_decision(service, decided, key_id)
+        told.append(_written(_shown(decided, top)))
+        if len(told) % TOLD_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return Response(b'{"decisions":[' + b",".join(told) + b"]}", media_type="application/json")
 
 
 async def decision(request: Request) -> JSONResponse:
@@ -210,6 +220,11 @@ def _shown(decided: Decided, top: int) -> dict[str, Any]:
     reasons = decided.decision.reasons
     lines = [] if reasons is None else reasons.lines()
     return {"id": decided.id} | raw | {"alternatives": raw["alternatives"][:top], "reasons_text": lines}
+
+
+def _written(values: Mapping[str, Any]) -> bytes:
+    """As a JSONResponse writes it."""
+    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _key_id(request: Request) -> str | None:

@@ -5,17 +5,21 @@ The one way to a decision for the gateway and for `/v1/route`; writes it into th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from router.decision import Decision
 from router.serving.conversation import Conversation
+from router.serving.failures import RequestError, retry_after
 from router.serving.log_rows import DecisionRow
 from router.serving.plan import Plan, always_best, demands, make_plan
 from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id, now
 from router.serving.session_keys import kept_upstream
 
+T = TypeVar("T")
 LEAST_LOGIT = 0.001  # of an axis' share in the reasons that are told: without the rest it is an eighth as long
 
 
@@ -54,14 +58,16 @@ async def decide(
     headers: Mapping[str, str],
     body: Mapping[str, Any],
     key_id: str | None,
+    deadline: float,
 ) -> Decided:
-    """The decision on a conversation. RouterError where it cannot be made."""
+    """The decision on a conversation. RouterError where it cannot be made, or not before `deadline`."""
     wanted = demands(conversation, setup.pool)
     text = conversation.query(setup.head_chars)
     top = min(len(setup.pool.candidates), MOST_ALTERNATIVES)
-    decision = await service.engine.route(
-        text, pool=setup.pool, dial=dial, guard=setup.settings.guard, top=top, **wanted.options()
+    asked = service.engine.route(
+        text, client=key_id, pool=setup.pool, dial=dial, guard=setup.settings.guard, top=top, **wanted.options()
     )
+    decision = await by_deadline(asked, deadline)
     session = service.sessions.key(headers, body, key_id or "")
     plan = make_plan(
         decision,
@@ -73,6 +79,19 @@ async def decide(
         kept_upstream(body),
     )
     return Decided(new_decision_id(), decision, plan, session, text)
+
+
+async def by_deadline(work: Awaitable[T], deadline: float) -> T:
+    """The result of `work`; given up and RequestError at `deadline`, a time of `time.monotonic`."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await work
+    except TimeoutError:
+        raise RequestError(
+            "decision_timeout",
+            "no decision within serve.deadline_s of the request's arrival: ask again later, or fewer queries at a time",
+            retry_after(1),
+        ) from None
 
 
 def log_decision(service: Service, decided: Decided, key_id: str | None) -> None:

@@ -1,7 +1,7 @@
 """An asyncio front to a `Router`: never blocks the event loop, and routes together what arrives together.
 
-Worker threads compute. What arrived while they were busy is the next batch, so that a lone query does not wait and many
-share the encoder. Knows no HTTP. Jobs may come from several threads and event loops.
+Worker threads compute. Single queries go first: those that arrived while the workers were busy are the next batch.
+Lists go on piece by piece in between. Knows no HTTP. Jobs may come from several threads and event loops.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Hashable, Mapping, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 from router.decision import GOALS, Decision
 from router.errors import RouterError, UsageError
+from router.request import InPieces
+from router.serving.lanes import Lane, Pace
 
 if TYPE_CHECKING:
-    from router.routing import RouteOptions, Router
-
-
-class QueueFullError(RouterError):
-    """More queries wait than the engine was told to hold: try again soon, or run more replicas."""
+    from router.routing import Pieces, RouteOptions, Router
 
 
 class EngineClosedError(RouterError):
@@ -38,45 +37,63 @@ class _Job:
     dial: float | Sequence[float] | None
     options: dict[str, Any]
     router: Router  # who was in place when it came
-    alone: bool  # not to be joined with others
-    one: bool  # a query by itself, not a list of one: goals are met otherwise
+    client: Hashable
     future: Future[list[Decision]] = field(default_factory=Future)
+    pieces: Pieces | None = None  # of a list: what is left to compute
+    query_s: float | None = None  # of a list: how long its last piece took, a query
 
     @property
     def kind(self) -> Hashable:
-        """Jobs of one kind are routed together; only their queries and dials differ."""
-        return id(self) if self.alone else (id(self.router), self.dial is None, _hashable(self.options))
+        """Single queries of one kind are routed together; only they and their dials differ."""
+        by_goal = any(self.options.get(goal) is not None for goal in GOALS)  # which several would meet as a whole
+        return id(self) if by_goal else (id(self.router), self.dial is None, _hashable(self.options))
 
     @property
-    def dials(self) -> list[float]:
-        given = self.dial
-        return list(given) if isinstance(given, Sequence) else [float(given or 0.0)] * len(self.queries)
+    def one_dial(self) -> float:
+        """The dial of a single query, which may be given as a list of one."""
+        return self.dial[0] if isinstance(self.dial, Sequence) else self.dial or 0.0
 
 
 class Engine:
     """Routes for many callers at once.
 
+    A list is computed piece by piece, and single queries go first: each waits for at most one piece, which takes no
+    longer than two idle decisions where single queries came of late. Callers, told apart by `client`, take turns.
+
     Args:
         router: what decides; replaced by `swap`.
-        max_queue: queries that may wait; QueueFullError beyond.
+        max_queue: single queries that may wait; QueueFullError beyond.
+        max_list_queue: the same for queries of lists.
         max_batch: queries routed together.
         cached: decisions kept for queries repeated with the same options, about 20 kB each; of a query its SHA-256.
         workers: batches that are computed at the same time; with two, one is computed while the other is read and
             written.
+        clock: seconds, never going back.
     """
 
     def __init__(
-        self, router: Router, *, max_queue: int = 1024, max_batch: int = 32, cached: int = 1024, workers: int = 1
+        self,
+        router: Router,
+        *,
+        max_queue: int = 1024,
+        max_list_queue: int = 10_000,
+        max_batch: int = 32,
+        cached: int = 1024,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        least = {"max_queue": 1, "max_batch": 1, "cached": 0, "workers": 1}
-        for name, number in zip(least, (max_queue, max_batch, cached, workers), strict=True):
-            if not isinstance(number, int) or number < least[name]:
-                raise UsageError(f"{name} must be a whole number of at least {least[name]}, got {number!r}")
-        self.max_queue, self.max_batch, self.cached = max_queue, max_batch, cached
+        given = {"max_queue": max_queue, "max_list_queue": max_list_queue, "max_batch": max_batch, "workers": workers}
+        for name, number, least in [*((name, number, 1) for name, number in given.items()), ("cached", cached, 0)]:
+            if not isinstance(number, int) or number < least:
+                raise UsageError(f"{name} must be a whole number of at least {least}, got {number!r}")
+        self.max_batch, self.cached = max_batch, cached
         self._router = router
         self._cache: OrderedDict[Hashable, Decision] = OrderedDict()
-        self._jobs: deque[_Job] = deque()
-        self._waiting = 0
+        self._singles: Lane[_Job] = Lane(max_queue)
+        self._lists: Lane[_Job] = Lane(max_list_queue)
+        self._clock, self._pace = clock, Pace(max_batch, clock)
+        self._under_way = 0  # workers that compute
+        self._begun = 0  # times that one began
         self._closed = False
         self._changed = threading.Condition()  # guards all of the above
         self._workers = [threading.Thread(target=self._work, name="router-engine", daemon=True) for _ in range(workers)]
@@ -91,9 +108,9 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Queries that wait for a worker."""
-        return self._waiting
+        return self._singles.queries + self._lists.queries
 
-    async def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision:
+    async def route(self, query: str, *, client: Hashable = None, **options: Unpack[RouteOptions]) -> Decision:
         """The decision on one query; options and errors as of `Router.route`, and QueueFullError."""
         key = self._key(query, options)
         with self._changed:
@@ -102,16 +119,18 @@ class Engine:
                 self._cache.move_to_end(key)
                 return found.of(query)
             router = self._router
-        decision = (await self._submit([query], options, one=True))[0]
+        decision = (await self._submit(self._singles, [query], options, client))[0]
         if key is not None:
             self._remember(router, key, decision)
         return decision
 
-    async def route_many(self, queries: Sequence[str], **options: Unpack[RouteOptions]) -> list[Decision]:
+    async def route_many(
+        self, queries: Sequence[str], *, client: Hashable = None, **options: Unpack[RouteOptions]
+    ) -> list[Decision]:
         """Decisions on a list, whose budget or quality is met as a whole."""
         if isinstance(queries, str):
             raise UsageError("route_many takes a list of queries, got one string: write [query], or use route")
-        return await self._submit(list(queries), options, one=False) if queries else []
+        return await self._submit(self._lists, list(queries), options, client) if queries else []
 
     def swap(self, router: Router) -> None:
         """Decide by another router what comes from now on; what waits is decided by the one that it was asked of.
@@ -136,22 +155,22 @@ class Engine:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.close)
 
-    async def _submit(self, queries: list[str], options: Mapping[str, Any], *, one: bool) -> list[Decision]:
+    async def _submit(
+        self, lane: Lane[_Job], queries: list[str], options: Mapping[str, Any], client: Hashable
+    ) -> list[Decision]:
         rest = {key: value for key, value in options.items() if key != "dial"}
-        alone = any(rest.get(goal) is not None for goal in GOALS)
         dial = options.get("dial")
         if isinstance(dial, Sequence) and not isinstance(dial, str) and len(dial) != len(queries):
             raise UsageError(f"got {len(dial)} dials for {len(queries)} queries: give one number, or one per query")
         if not isinstance(dial, int | float | list | tuple | None):
             raise UsageError(f"dial must be a number from 0 to 10, or one per query; got {dial!r}")
         with self._changed:
-            job = _Job(queries, dial, rest, self._router, alone, one)
             if self._closed:
                 raise EngineClosedError("the engine is closed: it takes no further queries")
-            if self._waiting and self._waiting + len(queries) > self.max_queue:
-                raise QueueFullError(f"{self._waiting} queries wait already, of at most {self.max_queue}: retry soon")
-            self._jobs.append(job)
-            self._waiting += len(queries)
+            job = _Job(queries, dial, rest, self._router, client)
+            lane.put(job)
+            if lane is self._singles:
+                self._pace.asked()
             self._changed.notify()
         return await asyncio.wrap_future(job.future)  # a caller that is cancelled cancels the job
 
@@ -178,30 +197,69 @@ class Engine:
             pass
 
     def _route_next(self) -> bool:
-        """Wait for jobs and answer them; False once there will be none. Holds no router while it waits for the next."""
+        """Wait for jobs and go on with them; False once there will be none. Holds no router while it waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            if not self._jobs:
+            self._changed.wait_for(lambda: self._singles or self._lists or self._closed)
+            if not (self._singles or self._lists):
                 return False
-            jobs = self._take()
-        groups: dict[Hashable, list[_Job]] = {}
-        for job in jobs:
-            if job.future.set_running_or_notify_cancel():
-                groups.setdefault(_kind(job), []).append(job)
-        for group in groups.values():
-            _answer(group)
+            singles = self._take()
+            listed, size = (None, 0) if singles else self._next_piece()
+            idle = not self._under_way
+            self._under_way += 1
+            self._begun += 1
+            begun = self._begun
+        started = self._clock()
+        decided = _go_on(listed, size) if listed is not None else _answer_all(singles)
+        seconds = self._clock() - started
+        with self._changed:
+            self._under_way -= 1
+            if listed is not None:
+                listed.query_s = seconds / size
+                if not decided:
+                    self._lists.put_back(listed)
+            elif decided == 1 and idle and begun == self._begun:
+                self._pace.took(seconds)
         return True
 
     def _take(self) -> list[_Job]:
-        """The first jobs in the queue, as many as make a batch and are a worker's share of it; at least one."""
-        share = min(-(-self._waiting // len(self._workers)), self.max_batch)
-        taken = [self._jobs.popleft()]
-        size = len(taken[0].queries)
-        while self._jobs and size + len(self._jobs[0].queries) <= share:
-            taken.append(self._jobs.popleft())
-            size += len(taken[-1].queries)
-        self._waiting -= size
-        return taken
+        """The next single queries, as many as make a batch and are a worker's share of them."""
+        share = min(-(-self._singles.queries // len(self._workers)), self.max_batch)
+        return [self._singles.take() for _ in range(share)]
+
+    def _next_piece(self) -> tuple[_Job, int]:
+        """The list whose turn it is, and how many of its queries to go on by."""
+        job = self._lists.take()
+        return job, self._pace.size(job.query_s)
+
+
+def _go_on(job: _Job, size: int) -> bool:
+    """Compute a piece of a list; whether that was the last, or an error, or nobody waits any more."""
+    try:
+        if job.future.cancelled():
+            return True
+        if job.pieces is None:
+            job.pieces = job.router.route(InPieces(job.queries), dial=job.dial, **job.options)
+            next(job.pieces)
+        job.pieces.send(size)
+        return False
+    except StopIteration as end:
+        if job.future.set_running_or_notify_cancel():
+            job.future.set_result(end.value)
+    except Exception as error:  # whatever it is, it belongs to who asked
+        if job.future.set_running_or_notify_cancel():
+            job.future.set_exception(error)
+    return True
+
+
+def _answer_all(jobs: list[_Job]) -> int:
+    """Answer single queries, those of one kind together; how many got a decision."""
+    groups: dict[Hashable, list[_Job]] = {}
+    running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+    for job in running:
+        groups.setdefault(_kind(job), []).append(job)
+    for group in groups.values():
+        _answer(group)
+    return sum(job.future.exception() is None for job in running)
 
 
 def _kind(job: _Job) -> Hashable:
@@ -218,22 +276,20 @@ def _hashable(options: Mapping[str, Any]) -> Hashable:
 
 
 def _answer(group: list[_Job]) -> None:
-    """Route the jobs of one kind together; where that fails, each by itself, so that it fails whom it concerns."""
-    router, queries = group[0].router, [query for job in group for query in job.queries]
+    """Route single queries of one kind together; each by itself where that fails, so that it fails whom it concerns."""
+    first = group[0]
     try:
-        if group[0].one and len(group) == 1:
-            decisions = [router.route(queries[0], dial=group[0].dial, **group[0].options)]
+        if len(group) == 1:
+            decisions = [first.router.route(first.queries[0], dial=first.dial, **first.options)]
         else:
-            dials = None if group[0].dial is None else [dial for job in group for dial in job.dials]
-            decisions = router.route(queries, dial=dials, **group[0].options)
+            dials = None if first.dial is None else [job.one_dial for job in group]
+            decisions = first.router.route([job.queries[0] for job in group], dial=dials, **first.options)
     except Exception as error:  # whatever it is, it belongs to who asked
         if len(group) == 1:
-            group[0].future.set_exception(error)
+            first.future.set_exception(error)
             return
         for job in group:
             _answer([job])
         return
-    start = 0
-    for job in group:
-        job.future.set_result(decisions[start : start + len(job.queries)])
-        start += len(job.queries)
+    for job, decision in zip(group, decisions, strict=True):
+        job.future.set_result([decision])

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.errors import NoCandidateError, RouterError
-from router.serving.engine import EngineClosedError, QueueFullError
+from router.serving.engine import EngineClosedError
+from router.serving.lanes import QueueFullError
 
 _CLIENT, _SERVER = "invalid_request_error", "server_error"
 
@@ -41,6 +42,7 @@ FAILURES = {
     "queue_full": (503, _SERVER),
     "log_full": (503, _SERVER),
     "upstream_timeout": (504, _SERVER),
+    "decision_timeout": (504, _SERVER),  # no decision by the request's deadline
 }
 
 

@@ -54,7 +54,9 @@ def read_form(raw: bytes, content_type: str) -> FormModel:
     at = len(mark) - 2  # behind the first boundary
     for part in parts:
         head, gap, content = part.partition(b"\r\n\r\n")
-        if _name(head, bool(gap)) == b"model":
+        if (name := _name(head, bool(gap))).lower() == b"model":
+            if name != b"model":
+                raise BodyError("the form's field model must be written in lower case: some upstreams read any case")
             start = at + len(head) + len(gap)
             found.append(FormModel(raw, start, start + len(content)))
         at += len(part) + len(mark)
@@ -69,6 +71,6 @@ def _name(head: bytes, ended: bool) -> bytes:
     named = [line for line in lines if line.lower().startswith(b"content-disposition")]
     plain = not first and all(b"\r" not in line and b"\n" not in line and line[:1] not in b" \t" for line in lines)
     match = _NAMED.fullmatch(named[0]) if ended and plain and len(named) == 1 else None
-    if match is None or (match[1] == b"model" and match[2]):
+    if match is None or (match[1].lower() == b"model" and match[2]):
         raise BodyError('a part of the form must be named by one line: Content-Disposition: form-data; name="..."')
     return match[1]

@@ -75,14 +75,14 @@ async def forward(
     budget: RetryBudget,
     send: Send,
     note: Callable[[Attempt], None],
+    deadline: float,
 ) -> Answered:
     """The first answer that is one, or the client's own error. RequestError where no upstream gives any.
 
-    What a client should see of a request that no model takes (too long for all, filtered by all) is the last
-    upstream's own words.
+    `deadline` is a time of `time.monotonic`. What a client should see of a request that no model takes (too long for
+    all, filtered by all) is the last upstream's own words.
     """
     budget.request()
-    deadline = time.monotonic() + settings.deadline_s
     order, last = list(plan.order), None
     tried: list[str] = []
     failed: list[Attempt] = []

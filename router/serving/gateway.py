@@ -23,10 +23,11 @@ from router.serving.forwarding import forward
 from router.serving.json_body import JsonBody, read_body
 from router.serving.relayed import Record, Relayed, disconnected
 from router.serving.service import Service, Setup
-from router.serving.settings import AUTO
+from router.serving.settings import AUTO, PASSED_PATHS
 from router.serving.upstreams import PASSED_ON, Answer, Ask, Target, is_safe_path
 
 ROUTED = tuple(READERS)
+READ_KEYS = ("model", "stream")  # that decide whom a request runs on and how its answer is read
 T = TypeVar("T")
 
 
@@ -57,20 +58,22 @@ async def _routed(
         )
     conversation: Conversation = READERS[_path(request)](body.values)
     headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
-    decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request))
+    deadline = started + setup.settings.deadline_s
+    decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request), deadline)
     record = Record(service, decided.id, decided.plan.order[0], session=decided.session)
     log_decision(service, decided, _key_id(request))
+    _log(request, record, dial)
     service.metrics.overhead(time.monotonic() - started)
     ask = _ask(request, checked=True, streams=conversation.stream, passed_on=False)
 
     async def send(target: Target, within_s: float) -> Answer:
         return await setup.upstreams.ask(target, ask, body.with_value("model", target.upstream.model), within_s)
 
-    answered = await _unless_left(
-        request, forward(decided.plan, setup.upstreams, setup.settings, service.budget, send, record.note), record
-    )
+    asked = forward(decided.plan, setup.upstreams, setup.settings, service.budget, send, record.note, deadline)
+    answered = await _unless_left(request, asked, record)
     record.chosen, record.target, record.attempt = answered.chosen, answered.target, answered.attempts
     record.latency_s = answered.answer.latency_s
+    _log(request, record, dial)
     return Relayed(answered.answer, record, _path(request), events=conversation.stream)
 
 
@@ -80,6 +83,7 @@ async def passed_path(request: Request) -> Relayed:
     setup = service.setup
     if request.method == "HEAD":  # which Starlette takes for a GET
         raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
+    _check_passed(request, setup)
     path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
     body: JsonBody | None = None
     form: FormModel | None = None
@@ -119,6 +123,30 @@ async def _passed(
     return Relayed(answer, record, _path(request), events=streams)
 
 
+def _check_passed(request: Request, setup: Setup) -> None:
+    """404 for a path that is not passed on: what is acts with the upstream's key, which may do much else."""
+    path = _path(request)
+    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*setup.settings.passed_paths]
+    if not any(path == each or path.startswith(f"{each}/") for each in within):
+        raise RequestError(
+            "not_found",
+            f"{request.method} {path[:200]} is not passed on; POST below {', '.join(PASSED_PATHS)} is, and what the "
+            "operator names in serve.passed_paths",
+        )
+
+
+def _log(request: Request, record: Record, dial: float) -> None:
+    """What the request's line in the log says of the decision."""
+    assert record.chosen is not None
+    request.scope["router.decided"] = {
+        "decision": record.decision_id,
+        "model": record.chosen.model,
+        "dial": dial,
+        "quality": round(record.chosen.quality, 4),
+        "cost_usd": round(record.chosen.cost_usd, 8),
+    }
+
+
 def _ask(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> Ask:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     query = request.scope["query_string"].decode("latin-1")
@@ -136,6 +164,9 @@ def _path(request: Request) -> str:
 
 
 def _model(values: Mapping[str, Any]) -> str:
+    for key in values:
+        if key not in READ_KEYS and key.casefold() in READ_KEYS:  # some upstreams read keys whatever their case
+            raise RequestError("invalid_request", f"the body has {key!r} for {key.casefold()}: write it in lower case")
     model = values.get("model")
     if not isinstance(model, str) or not model:
         raise RequestError("invalid_request", "model is missing: name one of GET /v1/models, or auto to have it chosen")

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
+
+_PLAIN = re.compile(r"[!#-~]+")
 
 
 class PlainFormatter(logging.Formatter):
-    """The same for people: `router: request status=200`."""
+    """The same for people: `router: request status=200`.
+
+    A value that is not of plain signs is quoted, and further lines are indented: no words of a client make a line.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        fields = (f"{name}={value}" for name, value in getattr(record, "fields", {}).items())
-        line = " ".join(["router:", record.getMessage(), *fields])
-        return line + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        fields = (f"{name}={_quoted(str(value))}" for name, value in getattr(record, "fields", {}).items())
+        text = " ".join(["router:", record.getMessage(), *fields])
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return "\n    ".join("".join(map(_shown, line)) for line in text.splitlines())
+
+
+def _quoted(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else json.dumps(value)
+
+
+def _shown(sign: str) -> str:
+    return sign if sign.isprintable() else ascii(sign)[1:-1]
 
 
 class JsonFormatter(logging.Formatter):

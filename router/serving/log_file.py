@@ -11,8 +11,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +118,47 @@ class LogFile:
 
         Raises OSError where the file is no longer the one that was opened: what is written then would be lost with it.
         """
+        self._check_place()
+        with suppress(FileNotFoundError):
+            return self._data_bytes() + os.stat(f"{self.path}-wal").st_size
+        return self._data_bytes()
+
+    def _check_place(self) -> None:
         if os.stat(self.path).st_ino != self._inode:
             raise FileNotFoundError("another file lies in its place; put the first one back, or restart")
+
+    def _data_bytes(self) -> int:
         pages: int = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
-        with suppress(FileNotFoundError):
-            return pages * self._value("PRAGMA page_size") + os.stat(f"{self.path}-wal").st_size
-        return pages * self._value("PRAGMA page_size")
+        return pages * int(self._value("PRAGMA page_size"))
+
+    def empty_wal(self) -> None:
+        """Merge the write-ahead log into the file and cut it off, where nobody reads what only the log still holds."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def delete_oldest(self, most: int, before_s: float, most_bytes: float) -> int:
+        """Delete decisions with all that belongs to them in one transaction, the oldest first; how many.
+
+        At most `most`, and only while the oldest is from before `before_s`, or all rows take `most_bytes` or more:
+        their pages take new rows. Raises sqlite3.Error where nothing was deleted, OSError as `used_bytes`.
+        """
+
+        def is_due(time_s: float) -> bool:
+            return time_s < before_s or self._data_bytes() >= most_bytes
+
+        self._check_place()
+        oldest_s = self._value("SELECT min(time_s) FROM decisions")
+        if oldest_s is None or not is_due(oldest_s):  # without a transaction, which others would wait for
+            return 0
+        deleted = 0
+        with self._transaction():
+            oldest = self._db.execute("SELECT id, time_s FROM decisions ORDER BY time_s LIMIT ?", (most,)).fetchall()
+            for name, time_s in oldest:
+                if not is_due(time_s):
+                    break
+                for table, key in (("outcomes", "decision_id"), ("feedback", "decision_id"), ("decisions", "id")):
+                    self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))
+                deleted += 1
+        return deleted
 
     def write(self, rows: Iterable[Row]) -> int:
         """Write all rows in one transaction; the number of those that cannot be written, whatever the disk does.
@@ -131,19 +166,24 @@ class LogFile:
         Raises sqlite3.Error where nothing was written.
         """
         bad = 0
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             for row in rows:
                 try:
                     self._db.execute(INSERT[type(row)], self._columns(row))
                 except BAD_ROW:
                     bad += 1
+        return bad
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                 self._db.execute("ROLLBACK")
             raise
-        return bad
 
     def read(self, decision_id: str, waiting: Iterable[Row] = ()) -> dict[str, Any] | None:
         """The whole decision, or None; `waiting` are rows about it that may not be in the file yet, and win.

@@ -83,15 +83,20 @@ OUTCOME = tuple(each.name for each in fields(OutcomeRow))
 FEEDBACK = tuple(each.name for each in fields(FeedbackRow))
 
 
-def _insert(table: str, columns: Sequence[str]) -> str:
+def _insert(table: str, columns: Sequence[str], only: str = "") -> str:
     # REPLACE: a transaction is repeated where it is not known whether it was committed
-    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    values = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
+    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {values} {only}"
+
+
+# What belongs to a decision that was dropped, or deleted meanwhile, would stay for ever.
+_OF_A_DECISION = "WHERE EXISTS (SELECT 1 FROM decisions WHERE id = ?1)"
 
 
 INSERT = {
     DecisionRow: _insert("decisions", DECISION),
-    OutcomeRow: _insert("outcomes", OUTCOME),
-    FeedbackRow: _insert("feedback", FEEDBACK),
+    OutcomeRow: _insert("outcomes", OUTCOME, _OF_A_DECISION),
+    FeedbackRow: _insert("feedback", FEEDBACK, _OF_A_DECISION),
 }
 
 

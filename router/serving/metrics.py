@@ -36,11 +36,12 @@ class Metrics:
         queue: Callable[[], float],
         breakers: Callable[[], Mapping[str, str]],
         dropped: Callable[[], int],
+        deleted: Callable[[], int],
     ) -> None:
         """What others count is asked for when somebody looks.
 
         `queue`: requests that wait for their decision; `breakers`: the state of each upstream's, one of BREAKER_STATES;
-        `dropped`: rows that the decision log left out.
+        `dropped`: rows that the decision log left out; `deleted`: decisions that it deleted for their age or its size.
         """
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -70,7 +71,7 @@ class Metrics:
             "router_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry
         )
         Gauge("router_queue", "Requests that wait for their decision", registry=registry).set_function(queue)
-        registry.register(_Asked(breakers, dropped))
+        registry.register(_Asked(breakers, dropped, deleted))
 
     def decided(self, model: str, cost_usd: float, always_best_cost_usd: float) -> None:
         """A decision for `model`, at these expected costs."""
@@ -101,8 +102,10 @@ class Metrics:
 class _Asked:
     """Figures that others hold; Prometheus' client asks for them at each scrape."""
 
-    def __init__(self, breakers: Callable[[], Mapping[str, str]], dropped: Callable[[], int]) -> None:
-        self._breakers, self._dropped = breakers, dropped
+    def __init__(
+        self, breakers: Callable[[], Mapping[str, str]], dropped: Callable[[], int], deleted: Callable[[], int]
+    ) -> None:
+        self._breakers, self._dropped, self._deleted = breakers, dropped, deleted
 
     def collect(self) -> Iterable[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -114,3 +117,6 @@ class _Asked:
             states.add_metric([upstream], BREAKER_STATES[state])
         yield states
         yield CounterMetricFamily("router_log_rows_dropped", "Rows the decision log left out", value=self._dropped())
+        yield CounterMetricFamily(
+            "router_log_decisions_deleted", "Decisions deleted for their age or the log's size", value=self._deleted()
+        )

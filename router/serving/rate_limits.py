@@ -22,17 +22,19 @@ class RateLimits:
         self._full_at: dict[str, float] = {}
         self._prune_at = PRUNE_FROM
 
-    def admit(self, key: Key) -> float | None:
-        """None, and one token less, where the request may pass; else the seconds until one may.
+    def admit(self, key: Key, requests: int = 1, paid: int = 0) -> float | None:
+        """None, and as many tokens less, where so many requests may pass; else the seconds until they may.
 
-        A key that rested may make a minute's requests at once, then one each 60 / requests_per_minute seconds.
+        A key that rested may make a minute's requests at once, then one each 60 / requests_per_minute seconds. More
+        than a minute's never pass. `paid` of them were admitted before, and are given back where not all may pass.
         """
         if key.requests_per_minute is None:
             return None
-        now = self._clock()
-        full_at = max(self._full_at.get(key.id, now), now) + 60 / key.requests_per_minute
+        now, each_s = self._clock(), 60 / key.requests_per_minute
+        full_at = max(self._full_at.get(key.id, now), now) + (requests - paid) * each_s
         early = full_at - (now + 60)
         if early > 1e-9:  # of rounding
+            self._full_at[key.id] = full_at - requests * each_s
             return early
         self._full_at[key.id] = full_at
         if len(self._full_at) > self._prune_at:

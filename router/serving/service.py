@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.errors import RouterError
+from router.onboarded import marked
 from router.onnx_encoder import OnnxEncoder
-from router.pools import Pool, check_pool
+from router.pools import Pool, examine_pool
 from router.serving.decision_log import DecisionLog
 from router.serving.engine import Engine
 from router.serving.forwarding import RetryBudget
@@ -41,10 +42,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 WORKERS = 2  # batches of queries under way: with one, processors idle while it is read, or one of its threads waits
+WARM_UP = 5  # queries
 MOST_ALTERNATIVES = 64  # of a large pool that are ranked for a request
 # What a reload does not change.
-FIXED = ("host", "port", "decision_log", "log_max_bytes", "when_log_full", "store_prompts", "max_queue",
-         "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
+FIXED = ("host", "port", "decision_log", "log_max_bytes", "log_max_age_days", "when_log_full", "store_prompts",
+         "max_queue", "max_batch_queue", "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Service:
         self.source, self.setup = source, setup
         settings = setup.settings
         workers = WORKERS if router.device == "cpu" else 1  # a GPU is busy with one batch, and larger ones are better
-        self.engine = Engine(router, max_queue=settings.max_queue, workers=workers)
+        most, most_listed = settings.max_queue, settings.max_batch_queue
+        self.engine = Engine(router, max_queue=most, max_list_queue=most_listed, workers=workers)
         self.sessions = Sessions(settings.session_threshold, settings.session_ttl_s, settings.max_sessions)
         self.budget = RetryBudget(settings.retry_share, settings.retry_burst)
         self.limits = RateLimits()
@@ -79,12 +82,14 @@ class Service:
             lambda: self.engine.waiting,
             lambda: self.setup.upstreams.breaker_states(),
             lambda: self.log.dropped if self.log else 0,
+            lambda: self.log.deleted if self.log else 0,
         )
         self.ready = self.stopping = False
 
     async def warm(self) -> None:
-        """Route a first query, which gathers what is made once; from then on the server is ready."""
-        await self.engine.route("warm up", pool=self.setup.pool, dial=self.setup.settings.dial)
+        """Route first queries: what is made once is gathered, and the engine learns how long one takes. Then ready."""
+        for number in range(WARM_UP):
+            await self.engine.route(f"warm up {number}", pool=self.setup.pool, dial=self.setup.settings.dial)
         self.ready = True
 
     async def reload(self) -> bool:
@@ -128,9 +133,10 @@ class Source:
             settings = _with_fixed(settings, old.settings)
         router = self.load_router()
         router.unmatched = None  # clients say whom to deny, and this log is not theirs
-        problems = [*check_pool(self.pool_file, router.systems), *problems]
-        pool = None if problems else router.pool(self.pool_file)
-        if pool is not None:
+        pool, wrong = examine_pool(self.pool_file, router.systems)  # the file itself, whatever the checkpoint holds
+        problems = [*wrong, *problems]
+        if pool is not None and not problems:
+            pool = marked(pool, router.checkpoint.onboarded)
             problems += upstream_problems(pool, os.environ)
         keys = None
         try:
@@ -164,11 +170,11 @@ def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:
 def _open_log(settings: ServeSettings) -> DecisionLog | None:
     if settings.decision_log is None:
         return None
-    when_full = "refuse" if settings.when_log_full == "refuse" else "drop"
     log = DecisionLog(
         settings.decision_log,
         max_bytes=settings.log_max_bytes,
-        when_full=when_full,  # type: ignore[arg-type]  # one of two literals
+        max_age_s=None if settings.log_max_age_days is None else settings.log_max_age_days * 86_400,
+        when_full=settings.when_log_full,  # type: ignore[arg-type]  # one of its literals
         store_prompts=settings.store_prompts,
     )
     log.start()

@@ -21,16 +21,17 @@ CACHE_MARK = "cache_control"  # moves to the last message with every turn, and s
 
 
 def named_session(headers: Mapping[str, str], body: Mapping[str, Any], owner: str, secret: bytes) -> str | None:
-    """The digest of the session that the request names by header, kept conversation or `user`; None: by none of them.
+    """The digest of the session that the request names by header or kept conversation; None: by none of them.
 
+    A `user` names none: applications send the same one with every request, and a user has many conversations.
     `headers` has lower-case names. `owner` is the client key's id: two clients never share a session. `secret` keys
     the digest.
     """
     conversation = body.get("conversation")  # of the responses API: an id or {"id": ...}
     if isinstance(conversation, Mapping):
         conversation = conversation.get("id")
-    for kind, name in (("header", headers.get(HEADER)), ("conversation", conversation), ("user", body.get("user"))):
-        if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME:
+    for kind, name in (("header", headers.get(HEADER)), ("conversation", conversation)):
+        if _is_name(name):
             return _digest(secret, json.dumps([kind, owner, name]).encode())
     return None
 
@@ -38,12 +39,12 @@ def named_session(headers: Mapping[str, str], body: Mapping[str, Any], owner: st
 def prefix_digests(body: Mapping[str, Any], owner: str, secret: bytes) -> list[str]:
     """One digest for each beginning of the request's conversation, the whole last; empty where it has none.
 
-    Two requests of one owner share the k-th digest exactly if their first k messages are equal. Raises RecursionError
-    for a body that is nested too deeply.
+    Two requests of one owner and `user` share the k-th digest exactly if their first k messages are equal. Raises
+    RecursionError for a body that is nested too deeply.
     """
     digests: list[str] = []
     # A response's id is a secret of its own, and who noted it did not know the owner.
-    last = "" if _continued(body) else owner
+    last: Any = "" if _continued(body) else [owner, user] if _is_name(user := body.get("user")) else owner
     for message in _messages(body):
         last = _digest(secret, _WRITER.encode([last, message]).encode())
         digests.append(last)
@@ -95,6 +96,10 @@ def _plain(message: Any) -> Any:
 
 def _unmarked(part: Any) -> Any:
     return {k: v for k, v in part.items() if k != CACHE_MARK} if isinstance(part, dict) and CACHE_MARK in part else part
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
 
 
 def _digest(secret: bytes, content: bytes) -> str:

@@ -2,7 +2,7 @@
 
     serve: {port: 8080, attempts: 3, deadline_s: 120, decision_log: decisions.sqlite, keys: keys.json}
 
-Knows files and environment variables by name only; opens nothing but the pool file. Units stand in the names.
+Opens nothing but the pool file, and to judge them the files of upstream keys. Units stand in the names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from router.errors import PoolError, known_names
+from router.errors import PoolError, UsageError, known_names
+from router.installation import how_to_install
 from router.pool_schema import (
     OPENAI,
     Field,
@@ -27,12 +28,13 @@ from router.pool_schema import (
     read_mapping,
     shown,
     text,
-    variable,
 )
 from router.pools import Pool
 from router.serving.load import LIMITS
+from router.serving.upstream_keys import upstream_key
 from router.strict_yaml import read_json, read_yaml
 
+PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # by POST, whatever the settings
 AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10
 
 
@@ -45,9 +47,10 @@ class ServeSettings:
     hosts: tuple[str, ...] = ()  # further names that a request's Host may have
     origins: tuple[str, ...] = ()  # web pages (https://name) that may ask from a browser
     keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
+    passed_paths: tuple[str, ...] = ()  # further paths (/v1/files), and all below, passed on with the upstream's key
     dial: float = 3.0  # of `auto` without a number
     guard: bool = False  # do not read an unusual end of a query that changes its route
-    deadline_s: float = 120.0  # until the answer to a routed request begins, all attempts together
+    deadline_s: float = 120.0  # from a request's arrival until its decision or answer begins, all attempts together
     attempts: int = 3  # upstreams asked for one request
     retry_share: float = 0.2  # attempts after failures, as a share of all requests
     retry_burst: int = 100  # of them that may be made at once
@@ -57,13 +60,15 @@ class ServeSettings:
     session_threshold: float = 0.03  # predicted utility given up to stay with a conversation's model
     session_ttl_s: float = 3600.0  # after which an idle session is forgotten
     max_sessions: int = 10_000  # turns of conversations that are remembered; each holds a number a model
-    max_queue: int = 1024  # queries that wait for their decision
+    max_queue: int = 1024  # single queries that wait for their decision
+    max_batch_queue: int = 10_000  # queries of batches that wait for theirs
     max_body_bytes: int = 20_000_000  # of a request
     max_depth: int = 64  # arrays and objects inside each other in a body
     body_timeout_s: float = 30.0  # until a request's body has arrived
     decision_log: str | None = None  # SQLite file; none is kept without
     log_max_bytes: int = 1_000_000_000  # of the decision log
-    when_log_full: str = "drop"  # drop rows and count them, or refuse requests
+    log_max_age_days: float | None = None  # after which a logged decision is deleted; never without
+    when_log_full: str = "delete_oldest"  # delete_oldest decisions, drop new rows and count them, or refuse requests
     store_prompts: bool = False  # else only an HMAC of each
     drain_s: float = 30.0  # for requests under way once the server is told to stop
 
@@ -111,9 +116,9 @@ def _dial(value: Any) -> float:
 
 
 def _when_full(value: Any) -> str:
-    if value in ("drop", "refuse"):
+    if value in ("delete_oldest", "drop", "refuse"):
         return str(value)
-    raise ValueError(f"got {shown(value)}; write drop or refuse")
+    raise ValueError(f"got {shown(value)}; write delete_oldest, drop or refuse")
 
 
 def _origins(value: Any) -> tuple[str, ...]:
@@ -124,12 +129,21 @@ def _origins(value: Any) -> tuple[str, ...]:
     return found
 
 
+def _paths(value: Any) -> tuple[str, ...]:
+    found = names(value)
+    for each in found:
+        if not re.fullmatch(r"/v1(/[A-Za-z0-9_-]+)+", each):
+            raise ValueError(f"got {quoted(each)}; write paths such as /v1/files, without a / at the end")
+    return found
+
+
 SERVE = {
     "host": Field(text),
     "port": _whole(0, 65535),
     "hosts": Field(names),
     "origins": Field(_origins),
     "keys": Field(text),
+    "passed_paths": Field(_paths),
     "dial": Field(_dial),
     "guard": Field(flag),
     "deadline_s": Field(positive),
@@ -143,11 +157,13 @@ SERVE = {
     "session_ttl_s": Field(positive),
     "max_sessions": _whole(1, 100_000_000),
     "max_queue": _whole(1, 10_000_000),
+    "max_batch_queue": _whole(1, 10_000_000),
     "max_body_bytes": _whole(1, 1_000_000_000),
     "max_depth": _whole(1, 200),
     "body_timeout_s": Field(positive),
     "decision_log": Field(text),
     "log_max_bytes": _whole(16 * 2**20, 10**15),
+    "log_max_age_days": Field(positive),
     "when_log_full": Field(_when_full),
     "store_prompts": Field(flag),
     "drain_s": Field(not_negative),
@@ -179,27 +195,19 @@ def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
             if having:
                 problems.append(f"{where}: missing; give every model one, or none to decide without forwarding")
             continue
-        if upstream.key_env is not None:
-            problems += _key_problems(f"{where}.key_env", upstream.key_env, environment)
+        try:
+            upstream_key(upstream, environment)
+        except UsageError as error:
+            problems.append(f"{where}.{error}")
         for name in upstream.limits:
             if name not in LIMITS:
                 problems.append(f"{where}.limits: unknown limit {name!r}; {known_names(name, LIMITS)}")
         if upstream.provider != OPENAI and find_spec("litellm") is None:
             problems.append(
                 f"{where}.provider: {quoted(upstream.provider)} is asked by LiteLLM, which is not installed: "
-                "pip install 'inferencedynamics[litellm]', or leave provider out where it speaks OpenAI's protocol"
+                f"{how_to_install('litellm')}, or leave provider out where it speaks OpenAI's protocol"
             )
     return problems
-
-
-def _key_problems(where: str, name: str, environment: Mapping[str, str]) -> list[str]:
-    variable(name)
-    value = environment.get(name, "")
-    if not value.strip():
-        return [f"{where}: the environment variable {name} is not set; set it to the upstream's key"]
-    if not (value.isascii() and value.isprintable()):
-        return [f"{where}: what {name} holds (not shown) has characters that no header can carry"]
-    return []
 
 
 def check_bind(settings: ServeSettings, keys: int) -> list[str]:

@@ -27,6 +27,7 @@ from router.serving.load import Load
 from router.serving.outcomes import ANSWERED, LEFT, REFUSED, Outcome, check_answer, of_status
 from router.serving.relay import passed_headers
 from router.serving.settings import ServeSettings
+from router.serving.upstream_keys import upstream_key
 
 CONNECT_S = 10.0
 LARGEST_ANSWER = 64 << 20  # bytes of an answer that is not streamed
@@ -83,18 +84,23 @@ class Upstreams:
     def __init__(
         self, pool: Pool, settings: ServeSettings, environment: Mapping[str, str], old: Upstreams | None = None
     ):
-        """`old`: what is known of upstreams that stay as they were is kept, and so are their connections."""
+        """`old`: what is known of upstreams that stay as they were is kept, and so are their connections.
+
+        Raises UsageError where a key cannot be read.
+        """
         self.targets: dict[str, Target] = {}
         for candidate in pool.candidates:
             if candidate.upstream is None:
                 continue
             before = old.targets.get(candidate.id) if old else None
+            key = upstream_key(candidate.upstream, environment)
             breaker = Breaker(settings.breaker_failures, settings.breaker_open_s)
             load = Load(candidate.upstream.limits)
             if before is not None and before.upstream == candidate.upstream:
-                breaker, load = before.breaker, before.load
-                breaker.failures, breaker.open_s = settings.breaker_failures, settings.breaker_open_s
-            key = environment.get(candidate.upstream.key_env or "", "").strip() or None
+                load = before.load
+                if before.key == key:  # else it may have been the old one that was refused
+                    breaker = before.breaker
+                    breaker.failures, breaker.open_s = settings.breaker_failures, settings.breaker_open_s
             self.targets[candidate.id] = Target(candidate, candidate.upstream, breaker, load, key)
         self.client: httpx.AsyncClient = old.client if old else _client()
 

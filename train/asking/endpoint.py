@@ -1,4 +1,4 @@
-"""Where a model answers, what it costs and how fast it may be asked. Holds the name of a key's variable, never a key.
+"""Where a model answers, what it costs and how fast it may be asked. Holds the name of a key's variable or file only.
 
 Knows nothing of questions. Limits have the names of `upstream.limits` in a pool file; other names there are the
 server's and are passed over.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from router.errors import UsageError
 from router.pool_schema import not_negative, positive, variable, web_address
 from router.pools import Candidate
+from router.serving.upstream_keys import read_key_file
 
 LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 USUAL_PARALLEL = 16
@@ -32,6 +34,7 @@ class Endpoint:
     deadline_s: float = 900.0  # of one question with all its retries
     limits: Mapping[str, float] = field(default_factory=dict, hash=False)
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)  # added to every request's body
+    key_file: str | None = None  # instead of key_env
 
     @property
     def url(self) -> str:
@@ -48,7 +51,12 @@ class Endpoint:
         return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
 
     def key(self) -> str | None:
-        """The key in the variable `key_env`, None without one; UsageError where it is not set or cannot be a header."""
+        """The key in `key_file` or the variable `key_env`, None without both; UsageError where none can be used."""
+        if self.key_file is not None:
+            try:
+                return read_key_file(Path(self.key_file))
+            except UsageError as error:
+                raise UsageError(f"the key of {self.model} cannot be read from {error}") from error
         if self.key_env is None:
             return None
         key = os.environ.get(self.key_env, "").strip()
@@ -97,7 +105,8 @@ def endpoint_of(candidate: Candidate, default_key_env: str | None = None) -> End
         upstream.model,
         float(facts.input_usd_per_mtok or 0.0),
         float(facts.output_usd_per_mtok or 0.0),
-        upstream.key_env or default_key_env,
+        upstream.key_env or (None if upstream.key_file else default_key_env),
         upstream.timeout_s,
         limits={name: upstream.limits[name] for name in LIMITS if name in upstream.limits},
+        key_file=upstream.key_file,
     )

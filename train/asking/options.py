@@ -53,6 +53,6 @@ def check_cap(options: argparse.Namespace, usual_usd: float) -> None:
 
 
 def check_keys(endpoints: Iterable[Endpoint]) -> None:
-    """UsageError where the variable that holds a key is not set."""
+    """UsageError where the variable or file that should hold a key holds no usable one."""
     for endpoint in endpoints:
         endpoint.key()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError, UsageError
+from router.installation import how_to_install
 from train.building.benchmarks import Benchmark, Row
 from train.building.part import Part, make_part
 from train.building.templates import fill, letter_of, lettered, lookup
@@ -107,7 +108,7 @@ def _records(benchmark: Benchmark, folder: Path | None, subset: str | None, seve
     try:
         import datasets
     except ImportError as error:
-        raise UsageError("reading benchmarks needs datasets: pip install 'inferencedynamics[build]'") from error
+        raise UsageError(f"reading benchmarks needs datasets: {how_to_install('build')}") from error
     datasets.disable_progress_bars()
     try:
         if folder:

@@ -18,7 +18,7 @@ from train.collecting.final_answer import chosen_letter, final_answer, final_num
 KINDS = {
     "exact": "the answer, or what it ends with, is one of `answer` (text or a list of texts)",
     "choice": "the letter it settles on is `answer`",
-    "number": "the last number of its final answer is `answer`, but for `tolerance` (relative, default 1e-4)",
+    "number": "the number that it states as its answer is `answer`, but for `tolerance` (relative, default 1e-4)",
     "regex": "the pattern `answer` is found in it",
     "code": "the program in it passes `tests` (Python, in another process); needs --run-code",
     "judge": "an LLM gives points, by `rubric` and `answer` where there are any; needs --judge",

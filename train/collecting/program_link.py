@@ -213,7 +213,7 @@ class Link:
         raise PermissionError(f"a program may not ask its tests for {what}")
 
     def _pack(self, x: Any) -> Any:
-        kind: type[Any] = type(x)
+        kind: Any = type(x)
         if kind in (type(None), bool, str, float) or (kind is int and abs(x) < 1 << 53):
             return x
         if kind in COPIED:
@@ -224,7 +224,7 @@ class Link:
             return ["dict", [[self._pack(key), self._pack(value)] for key, value in x.items()]]
         if kind is StandIn:
             return ["yours", x._place]
-        if kind is type and NAMED.get(x.__name__) is x:
+        if isinstance(x, type) and any(x is each for each in NAMED.values()):
             return ["named", x.__name__]
         if isinstance(x, type) and issubclass(x, Exception):
             if "_place" in vars(x):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from router.errors import UsageError
+from router.installation import how_to_install
 from train.compare.settings import Settings
 from train.compare.tally import ALL
 from train.run_logger import PROJECT, resolve_mode
@@ -21,9 +22,7 @@ def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None
     try:
         import wandb
     except ModuleNotFoundError as error:
-        raise UsageError(
-            "W&B runs need wandb: pip install 'inferencedynamics[train]', or set WANDB_MODE=disabled"
-        ) from error
+        raise UsageError(f"W&B runs need wandb: {how_to_install('train')}, or set WANDB_MODE=disabled") from error
     for method, seeds in settings.methods.items():
         run = wandb.init(
             project=PROJECT,

@@ -1,0 +1,47 @@
+"""The checkpoint used where none is named: ROUTER_CHECKPOINT, else a clone's, else that of an installed data package.
+
+Knows where one may lie, not what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from router.errors import CheckpointError
+from router.installation import SHIPPED_CHECKPOINT, how_to_get_checkpoint
+
+CHECKPOINT_VARIABLE = "ROUTER_CHECKPOINT"
+PACKAGE = "inferencedynamics_checkpoint"  # the wheel of scripts/checkpoint_wheel
+
+
+def default_checkpoint() -> str:
+    """What ROUTER_CHECKPOINT names, else the folder in the clone, else that in the package.
+
+    Raises CheckpointError that says where it looked, what there is, and how to get one.
+    """
+    if os.environ.get(CHECKPOINT_VARIABLE):
+        return os.environ[CHECKPOINT_VARIABLE]
+    packaged = _packaged()
+    for folder in (SHIPPED_CHECKPOINT, packaged):
+        if folder is not None and (folder / "config.json").is_file():
+            return str(folder)
+    package = PACKAGE.replace("_", "-")
+    raise CheckpointError(
+        f"no checkpoint is named, {CHECKPOINT_VARIABLE} is not set, there is none at {SHIPPED_CHECKPOINT}, and "
+        + (f"the package {package} is not installed" if packaged is None else f"{packaged} holds none")
+        + f"{_others()}: {how_to_get_checkpoint()}"
+    )
+
+
+def _packaged() -> Path | None:
+    """Where the data package keeps its checkpoint; None where it is not installed."""
+    spec = find_spec(PACKAGE)
+    return Path(spec.submodule_search_locations[0]) / "checkpoint" if spec and spec.submodule_search_locations else None
+
+
+def _others() -> str:
+    """What lies beside the clone's checkpoint, for a message."""
+    found = sorted(str(file.parent) for file in SHIPPED_CHECKPOINT.parent.glob("*/config.json"))
+    return f" (but there is {', '.join(found[:5])})" if found else ""
