@@ -62,6 +62,7 @@ LETTERS = [
     ("The answer is (B). Wait, actually it is one of the two (A) (C).", None),
     ("Plants make sugar.\nWe saw it in a leaf.\nb", "B"),
     ("I'm not sure, perhaps the first one (B)", None),
+    ("It may be the first one (A) and also the third (C)", None),
     ("The answer is A or B.", None),
     ("The answer is either A or B.", None),
     ("Both A and C are correct.", None),
@@ -111,6 +112,7 @@ LETTERS = [
     ("", None),
 ]
 TEXTS = [
+    ("Thanks!", "thanks"),
     ("The capital of France.\nIt is Paris.\nI hope this helps!\nLet me know.", "it is paris"),
     ("Paris", "paris"),
     ("Paris.", "paris"),

@@ -30,6 +30,7 @@ def test_a_choice_is_one_letter_however_it_is_written() -> None:
         assert read_task({"grade": "choice", "answer": written}, "exact") == Task("choice", ("B",))
     assert graded({"grade": "choice", "answer": "b"}, "The answer is (B).") == 1
     assert graded({"grade": "choice", "answer": "b"}, "Both are wrong, the answer is (C).") == 0
+    assert graded({"grade": "choice", "answer": "b"}, "The answer is (A).") == 0
     for wrong in ("AB", "", "7", "()"):
         with pytest.raises(ValueError, match="`answer` of a choice is one letter, got"):
             read_task({"grade": "choice", "answer": wrong}, "exact")
