@@ -31,8 +31,9 @@ class TailGuard:
 
         Never the whole of it: what is left before the tail is not blank.
         """
-        start = max(0, len(text) - READ_CHARS)
-        encoding = self.tokenizer.encode(text[start:], add_special_tokens=False)
+        read = text[-READ_CHARS:]
+        start = len(text) - len(read)
+        encoding = self.tokenizer.encode(read, add_special_tokens=False)
         ids, spans = encoding.ids[-WINDOW:], encoding.offsets[-WINDOW:]
         best, score = LIMIT, 0.0
         found = None

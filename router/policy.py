@@ -83,8 +83,9 @@ class Constraints:
             checks.append(("images", ["image" in m.modalities for m in models]))
         limit = self.max_price_usd_per_mtok
         if limit is not None:
-            dear = [max(m.input_usd_per_mtok or 0.0, m.output_usd_per_mtok or 0.0) for m in models]
-            checks.append((f"maximum price {limit:g} USD/Mtok", [price <= limit for price in dear]))
+            prices = [(m.input_usd_per_mtok, m.output_usd_per_mtok) for m in models]
+            cheap = [all(price is None or price <= limit for price in both) for both in prices]
+            checks.append((f"maximum price {limit:g} USD/Mtok", cheap))
         return [(name, np.array(keep, bool)) for name, keep in checks]
 
 
@@ -101,7 +102,7 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 def _who_removed_whom(removed: dict[str, NDArray[np.bool_]], models: Sequence[ModelFacts], needed: float) -> str:
     parts = []
     for name, gone in removed.items():
-        ids = [m.id for m, out in zip(models, gone, strict=True) if out]
+        ids = [models[column].id for column in np.flatnonzero(gone).tolist()]
         if ids:
             label = f"{name} (the query needs {needed:.0f} tokens)" if name == "context window" else name
             more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
@@ -116,25 +117,30 @@ def cost_weights(
 
     Raises UsageError for a dial outside [0, 10] or a wrong number of dials.
     """
-    if isinstance(dial, int | float) and 0 <= dial <= scoring.DIAL_MAX:
-        return np.full(batch, float(dial)), np.full(batch, _cost_weight(float(dial), cost_range_usd))
+    if isinstance(dial, int | float):
+        return np.full(batch, float(dial)), np.full(batch, _weight_of_one(float(dial), cost_range_usd))
     try:
-        dials = np.asarray(dial, np.float64).reshape(-1)
+        dials = np.ravel(np.asarray(dial, np.float64))
     except (TypeError, ValueError) as error:
         raise UsageError(f"dial must be a number from 0 to 10, or one per query; got {dial!r}") from error
     if len(dials) == 1:
-        dials = np.full(batch, dials[0])
+        dials = np.full(batch, dials)
     if len(dials) != batch:
         raise UsageError(f"got {len(dials)} dials for {batch} queries: give one number, or one per query")
-    if not ((dials >= 0) & (dials <= scoring.DIAL_MAX)).all():
-        raise UsageError(f"dial must lie in 0 (quality at any price) to 10 (least predicted cost), got {dial!r}")
-    return dials, scoring.cost_weight(dials, cost_range_usd)
+    return dials, _weights(dials, cost_range_usd)
 
 
-@lru_cache(maxsize=1024)
-def _cost_weight(dial: float, cost_range_usd: float) -> float:
-    """`scoring.cost_weight` of one dial: most requests ask for the same."""
-    return float(scoring.cost_weight(np.array([dial]), cost_range_usd)[0])
+@lru_cache
+def _weight_of_one(dial: float, cost_range_usd: float) -> float:
+    """`_weights` of one dial: most requests ask for the same."""
+    return _weights(np.array([dial]), cost_range_usd).item()
+
+
+def _weights(dials: NDArray[np.float64], cost_range_usd: float) -> NDArray[np.float64]:
+    wrong = dials[~((dials >= 0) & (dials <= scoring.DIAL_MAX))].tolist()
+    if wrong:
+        raise UsageError(f"dial must lie in 0 (quality at any price) to 10 (least predicted cost), got {wrong[0]!r}")
+    return scoring.cost_weight(dials, cost_range_usd)
 
 
 def rank(quality: Array, cost: Array, weight: Array, admitted: Array, k: int) -> tuple[Array, Array]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_checkpoint import make_steerable_router
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from router.guard import FLOOR, WINDOW, TailGuard, begins_word, rarity
+from router.guard import TailGuard, begins_word, rarity
 from router.routing import Router
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -21,6 +21,7 @@ def tokenizer():
     words = {"[UNK]": 0, "?": 1, **{f"w{i}": i for i in range(2, SIZE)}}
     made = Tokenizer(models.WordLevel(words, "[UNK]"))
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.BertProcessing(("[UNK]", 0), ("[UNK]", 0))  # as encoders want it, not the guard
     return made
 
 
@@ -33,8 +34,44 @@ def test_rarity_is_a_log_likelihood_ratio_of_zipfs_law(tokenizer):
     scores = rarity(tokenizer)
     rank = 1 + 1900 - 2  # w2 is the first word
     assert scores[1900] == pytest.approx(np.log(rank * np.log(SIZE) / SIZE))
-    assert scores[1] == scores[2] == scores[0] == FLOOR
+    assert scores[1] == scores[2] == scores[0] == -1.0
     assert (np.diff(scores[2:]) >= 0).all()
+
+
+def test_words_are_counted_by_rank_whatever_marks_them_and_signs_are_not():
+    frequent = ["[UNK]", "a", "##b", "Ġ", "Ġc", "]", "[unused7]"]
+    words = ["[x", "ab", "##cd", "Ġef", "y]"]  # by rank
+    rare = ["é", "##ß"]
+    vocabulary = {piece: i for i, piece in enumerate([*frequent, *words, *rare])}
+    scores = rarity(Tokenizer(models.WordLevel(vocabulary, "[UNK]")))
+    size = len(vocabulary)
+    expected = [1.0] * len(frequent) + [1.0, 2.0, 3.0, 4.0, 5.0] + [size] * 2
+    assert scores.tolist() == pytest.approx(np.maximum(np.log(np.array(expected) * np.log(size) / size), -1.0).tolist())
+
+
+def test_a_tail_is_three_nats_rarer_than_text_and_frequent_words_in_it_count_against_it(tokenizer):
+    guard, scores = TailGuard(tokenizer), rarity(tokenizer)
+    assert 2 < scores[1990] < 2.1 and 0.9 < scores[675] < 1
+    assert guard.tail("w10 w20 w675 w1990") is None  # just below three
+    assert guard.tail("w10 w20 w720 w1990") == "w720 w1990"  # just above
+    assert guard.tail("w10 w20 w1990 w2 w1990") == "w1990 w2 w1990"
+    assert guard.tail("w10 w20 w1990 w2 w2 w1990") is None
+
+
+def test_only_the_last_thousand_characters_are_read(tokenizer):
+    guard = TailGuard(tokenizer)
+    for length, words in ((1000, 3), (1001, 2)):  # of the first of three words one character is cut off, or none
+        tail = "w1990 w1991" + " " * (length - 16) + "w1992"
+        assert len(tail) == length
+        found = guard.tail("w10 " * 300 + tail)
+        assert found is not None and len(found.split()) == words
+
+
+def test_in_a_long_text_a_tail_is_found_where_it_stands(tokenizer):
+    begin = "a " + "w10 " * 200
+    tail = "w1990" + " " * 191 + "w1991"
+    assert len(begin + tail) == 1003  # three characters are not read
+    assert TailGuard(tokenizer).tail(begin + tail) == tail
 
 
 def test_rare_words_at_the_end_are_the_tail_and_common_ones_are_not(tokenizer):
@@ -56,7 +93,7 @@ def test_something_is_left_before_a_tail_and_no_more_than_a_window_is_taken(toke
     assert guard.tail(" ".join(RARE)) is None
     assert guard.tail("") is None
     long = " ".join(COMMON + RARE * 2)
-    assert len(guard.tail(long).split()) == WINDOW
+    assert len(guard.tail(long).split()) == 32
     assert long.endswith(guard.tail(long))
 
 

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from router import policy, scoring
 from router.errors import NoCandidateError, UsageError
 from router.policy import Constraints, cost_weights, rank
 from router.profiles import ModelFacts
+from router.routing import Router
 
 MODELS = (
     ModelFacts("big-one", 10.0, 30.0, context_window=1000, modalities=("text", "image"), tools=True),
@@ -35,6 +37,28 @@ def test_the_highest_price_counts_input_and_output():
     assert admitted((1.0,), max_price_usd_per_mtok=6.0) == [[False, True, True]]
 
 
+def test_a_price_that_is_unknown_is_below_every_limit_and_hides_no_other():
+    models = [ModelFacts("in", 5.0, None), ModelFacts("out", None, 5.0), ModelFacts("none"), ModelFacts("free", 0, 0)]
+    for limit, kept in ((4.9, [False, False, True, True]), (5.0, [True] * 4), (0, [False, False, True, True])):
+        assert Constraints(max_price_usd_per_mtok=limit).admit(models, [1.0]).tolist() == [kept]
+
+
+def test_every_demand_but_the_window_is_met_by_the_facts_alone():
+    assert Constraints().admit_facts(MODELS).tolist() == [True, True, True]
+    demands = Constraints(tools=True, max_price_usd_per_mtok=6.0, context_tokens=10**6)
+    assert demands.admit_facts(MODELS).tolist() == [False, True, False]
+    assert Constraints(deny=("*",)).admit_facts(MODELS).tolist() == [False, False, False]
+
+
+def test_windows_that_are_known_already_are_not_read_from_the_models_again():
+    windows = np.array([0.0, np.inf, 5.0])
+    assert Constraints().admit(MODELS, (5.0,), windows).tolist() == [[False, True, True]]
+
+
+def test_constraints_are_values_that_nobody_changes_and_that_may_key_a_cache():
+    assert {Constraints(tools=True): 1}[Constraints(tools=True)] == 1
+
+
 def test_an_input_that_is_dearer_than_the_output_counts_alike():
     models = (ModelFacts("reads-dear", 10.0, 1.0), ModelFacts("writes-dear", 1.0, 10.0), ModelFacts("cheap", 1.0, 1.0))
     found = Constraints(max_price_usd_per_mtok=6.0).admit(models, [1.0])
@@ -55,6 +79,21 @@ def test_an_empty_candidate_set_says_which_constraint_removed_whom():
         admitted((9000.0,), deny=("small",))
 
 
+def test_the_first_query_without_a_candidate_is_the_one_that_is_told_of():
+    with pytest.raises(NoCandidateError, match=r"the query needs 9000 tokens"):
+        admitted((1.0, 9000.0, 9500.0), deny=("small",))
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(10, "m09. Relax"), (11, "m09 and 1 more. Relax"), (25, "m09 and 15 more")]
+)
+def test_of_many_removed_models_ten_are_named_and_the_others_counted(count, told):
+    models = [ModelFacts(f"m{number:02}") for number in range(count)]
+    with pytest.raises(NoCandidateError) as error:
+        Constraints(deny=("m*",)).admit(models, (1.0,))
+    assert "removed m00, m01, " in str(error.value) and told in str(error.value)
+
+
 @pytest.mark.parametrize("value", [-1, float("nan")])
 def test_a_negative_or_undefined_limit_is_refused(value):
     with pytest.raises(UsageError, match="max_price must be a number of at least 0"):
@@ -70,6 +109,23 @@ def test_one_dial_serves_all_queries_and_a_list_serves_one_each():
     dials, weights = cost_weights(0, 3, 1.0)
     assert dials.tolist() == weights.tolist() == [0.0, 0.0, 0.0]
     assert cost_weights([0, 10], 2, 1.0)[1].tolist() == [0.0, float("inf")]
+    assert [each.tolist() for each in cost_weights([10], 2, 1.0)] == [[10.0] * 2, [float("inf")] * 2]
+    assert cost_weights(np.float32(10), 2, 1.0)[0].tolist() == [10.0] * 2
+    assert cost_weights(6.0, 1, 0.01)[1].tolist() == cost_weights([6.0], 1, 0.01)[1].tolist() == [100.0]
+
+
+def test_a_dial_that_was_asked_for_before_is_not_computed_again(monkeypatch):
+    calls = []
+    monkeypatch.setattr(scoring, "cost_weight", lambda dials, span: calls.append(span) or dials)
+    policy._weight_of_one.cache_clear()
+    for _ in range(3):
+        cost_weights(3.0, 2, 0.5)
+    assert calls == [0.5]
+    policy._weight_of_one.cache_clear()
+
+
+def test_a_request_that_names_no_dial_gets_dial_3(tiny_checkpoint):
+    assert Router(tiny_checkpoint).route("prove that").dial == 3.0
 
 
 @pytest.mark.parametrize(
@@ -77,7 +133,11 @@ def test_one_dial_serves_all_queries_and_a_list_serves_one_each():
     [
         (11, r"0 \(quality at any price\)"),
         (float("nan"), "must lie in"),
+        (-0.1, r"got -0\.1"),
+        ([1, 12, 13], r"0 \(quality at any price\) .* got 12\.0"),
         ([1, 2], "got 2 dials for 3"),
+        ([1, 2, 3, 4], "got 4 dials for 3"),
+        ([], "got 0 dials for 3"),
         ("x", "number"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from router import risk
 from router.errors import UsageError
 from router.risk import cheapest_safe, p_value
 
@@ -15,19 +16,26 @@ def drawn(mean: float, differing: float, count: int, generator: np.random.Genera
     return generator.choice([1.0, -1.0, 0.0], count, p=[lost, won, 1 - differing])
 
 
-def test_the_capital_is_the_product_of_what_the_bets_return() -> None:
-    loss, limit, level = np.array([0.0, -1.0, 0.5]), 0.1, 0.2
+def bet_by_bet(loss: np.ndarray, limit: float, level: float) -> float:
+    """What `p_value` should be, one query after the other: each bet knows the ones before it alone."""
     capital, gains, best = 1.0, [], 1.0
     for each in loss:
         seen, mean, square = len(gains), 0.0, 0.25
         for number, gain in enumerate(gains, 1):
             mean = sum(gains[:number]) / (number + 1)
             square += (gain - mean) ** 2
-        bet = min(np.sqrt(2 * np.log(1 / level) / (3 * square / (seen + 1))), 0.75 / (1 - limit))
+        wanted = np.sqrt(2 * np.log(1 / level) / (len(loss) * square / (seen + 1)))
         gains.append(limit - each)
-        capital *= 1 + bet * gains[-1]
+        capital *= 1 + min(wanted, 0.75 / (1 - limit)) * gains[-1]
         best = max(best, capital)
-    assert p_value(loss, limit, level) == pytest.approx(1 / best)
+    return 1 / best
+
+
+@pytest.mark.parametrize(("count", "limit", "level"), [(3, 0.1, 0.2), (40, 0.1, 0.2), (60, 0.0, 0.05), (60, 0.3, 0.6)])
+def test_the_capital_is_the_product_of_what_the_bets_return(count: int, limit: float, level: float) -> None:
+    generator = np.random.default_rng(count)
+    loss = np.concatenate([[0.0, -1.0, 0.5], generator.uniform(-1, 0.6, count - 3)])
+    assert p_value(loss, limit, level) == pytest.approx(bet_by_bet(loss, limit, level))
 
 
 def test_the_bet_on_a_query_never_hangs_on_its_own_outcome() -> None:
@@ -86,6 +94,19 @@ def test_a_sequence_of_settings_at_the_limit_is_wrong_no_more_often_than_the_lev
     assert np.mean(wrong) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / 400)
 
 
+def test_a_setting_passes_at_a_p_value_of_just_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(risk, "p_value", lambda loss, limit, level: loss[0])
+    assert cheapest_safe(np.array([[0.05], [0.1], [0.11]]), 0.01, 0.1) == 1
+
+
+def test_the_order_of_the_queries_is_drawn_by_the_seed_and_the_seed_is_0_where_none_is_given() -> None:
+    losses = np.repeat([[-1.0, 1.0, 0.0]], [16, 6, 60], axis=1)
+    found = [cheapest_safe(losses, 0.01, 0.1, seed) for seed in range(20)]
+    assert cheapest_safe(losses, 0.01, 0.1) == found[0]
+    assert found[0] != found[1], found
+    assert found == [cheapest_safe(losses, 0.01, 0.1, seed) for seed in range(20)]
+
+
 def test_queries_listed_by_benchmark_are_shuffled_alike_for_every_setting() -> None:
     losses = np.stack([np.repeat([-1.0, 1.0, 0.0], [60, 40, 400])] * 2)
     assert cheapest_safe(losses, 0.01, 0.5, seed=1) in (None, 1)  # equal settings pass or fail together
@@ -95,7 +116,12 @@ def test_queries_listed_by_benchmark_are_shuffled_alike_for_every_setting() -> N
     ("loss", "limit", "level", "message"),
     [
         (np.zeros((1, 5)), -0.1, 0.1, r"got -0\.1 and 0\.1"),
+        (np.zeros((1, 5)), 1.0, 0.1, r"got 1\.0 and 0\.1"),
+        (np.zeros((1, 5)), 1.5, 0.1, r"got 1\.5 and 0\.1"),
         (np.zeros((1, 5)), 0.01, 1.0, r"got 0\.01 and 1\.0"),
+        (np.zeros((1, 5)), 0.01, 1.5, r"got 0\.01 and 1\.5"),
+        (np.zeros((1, 5)), 0.01, 0.0, r"got 0\.01 and 0\.0"),
+        (np.zeros((1, 5)), 0.01, -0.1, r"got 0\.01 and -0\.1"),
         (np.full((1, 5), 1.5), 0.01, 0.1, "differences of scores"),
         (np.full((1, 5), np.nan), 0.01, 0.1, "differences of scores"),
         (np.zeros((1, 0)), 0.01, 0.1, r"at least one query, got shape \(1, 0\)"),

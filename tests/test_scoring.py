@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from router import scoring
+from router.routing import Router
 
 
 def test_logits_are_the_inner_product_plus_bias():
@@ -38,6 +40,22 @@ def test_the_dial_is_zero_at_zero_infinite_at_ten_and_logarithmic_between():
     assert math.isinf(weight[3])
     assert float(weight[1]) == pytest.approx(1e-2 / 0.5)
     assert float(weight[2] / weight[1]) == pytest.approx(10.0)
+
+
+def test_a_dial_beyond_its_span_weighs_like_the_nearer_end():
+    assert scoring.cost_weight(torch.tensor([-1.0, 11.0]), 0.5).tolist() == [0.0, math.inf]
+
+
+def test_a_weight_of_nothing_is_dial_0_without_a_warning():
+    assert scoring.dial_of_weight(np.array([0.0]), 0.02).tolist() == [0.0]
+
+
+def test_a_token_of_a_prompt_is_taken_for_four_characters(tiny_checkpoint):
+    router = Router(tiny_checkpoint)
+    short, long = (router.route("a" * length, pool="both", dial=0) for length in (400, 800))
+    assert short.model == long.model
+    price = tiny_checkpoint.models[short.model].input_usd_per_mtok
+    assert long.cost_usd - short.cost_usd == pytest.approx(100 * price / 1e6, rel=1e-3)
 
 
 def test_every_cost_weight_has_its_dial_and_what_lies_beyond_the_span_its_end():

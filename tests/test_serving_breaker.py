@@ -47,6 +47,111 @@ def test_half_of_the_last_twenty_open_it(clock: Clock) -> None:
     assert breaker.state == "open"
 
 
+def answer(breaker: Breaker, pattern: str) -> None:
+    """A success for each +, a failure for each -."""
+    for sign in pattern:
+        (breaker.succeeded if sign == "+" else breaker.failed)(breaker.enter())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "state"),
+    [
+        ("+-" * 10, "open"),  # ten of twenty
+        ("+-" * 9 + "++", "closed"),  # nine of twenty
+        ("-" + "+-" * 9 + "+" * 4 + "-", "closed"),  # nine of the last twenty
+        ("+" * 20 + "-+" * 9 + "+-", "open"),  # ten of them, however many succeeded before
+    ],
+)
+def test_only_the_last_twenty_are_looked_at(pattern: str, state: str, clock: Clock) -> None:
+    breaker = Breaker(failures=100, clock=clock)
+    answer(breaker, pattern)
+    assert breaker.state == state
+
+
+def test_five_failures_open_it_for_five_seconds_by_default(clock: Clock) -> None:
+    breaker = Breaker(clock=clock)
+    answer(breaker, "----")
+    assert breaker.state == "closed"
+    answer(breaker, "-")
+    assert breaker.wait_s == 5.0
+
+
+def test_who_does_not_say_so_was_no_probe(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    breaker.failed()
+    clock.now += 5
+    assert breaker.enter()
+    breaker.left()
+    breaker.failed()
+    breaker.succeeded()
+    assert (breaker.state, breaker.admits()) == ("half_open", False)  # all the same: the probe is still under way
+
+
+def test_a_closed_breaker_knows_nothing_of_the_time_before(clock: Clock) -> None:
+    breaker = Breaker(failures=2, open_s=5, clock=clock)
+    fail(breaker, 2)
+    for wait in (5.0, 10.0):
+        assert breaker.wait_s == wait
+        clock.now += wait
+        fail(breaker, 1)
+    clock.now += 60
+    answer(breaker, "+")
+    fail(breaker, 1)
+    assert breaker.state == "closed"
+    fail(breaker, 1)
+    assert (breaker.state, breaker.wait_s) == ("open", 5.0)
+    clock.now += 5
+    assert breaker.enter()  # and may probe again
+
+
+def test_failures_while_it_is_open_do_not_lengthen_the_wait(clock: Clock) -> None:
+    breaker = Breaker(failures=2, open_s=5, clock=clock)
+    fail(breaker, 2)
+    clock.now += 1
+    fail(breaker, 30)  # of requests that were under way
+    assert breaker.wait_s == 4.0
+    clock.now += 4
+    answer(breaker, "+")
+    fail(breaker, 1)
+    assert breaker.state == "closed"
+
+
+def test_nobody_waits_for_a_breaker_whose_time_is_over_until_a_probe_is_under_way(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    fail(breaker, 1)
+    clock.now += 7
+    assert breaker.wait_s == 0.0
+    breaker.enter()
+    assert breaker.wait_s == 5.0
+
+
+def test_a_short_retry_after_does_not_shorten_the_wait(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    fail(breaker, 1)
+    breaker.failed(retry_after_s=2.0)
+    assert breaker.wait_s == 5.0
+    breaker.failed(retry_after_s=300.0)
+    assert breaker.wait_s == 300.0  # however long
+
+
+def test_a_first_wait_that_is_set_anew_holds_from_the_next_opening(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    fail(breaker, 1)
+    clock.now += 5
+    breaker.open_s = 8
+    fail(breaker, 1)
+    assert breaker.wait_s == 16.0
+
+
+def test_a_thousand_probes_that_fail_wait_a_minute_each(clock: Clock) -> None:
+    breaker = Breaker(failures=1, open_s=5, clock=clock)
+    for _ in range(1100):
+        breaker.failed(probe=breaker.enter())
+        clock.now += breaker.wait_s
+    fail(breaker, 1)
+    assert breaker.wait_s == 60.0
+
+
 def test_what_was_passed_on_is_counted_apart(clock: Clock) -> None:
     breaker = Breaker(failures=3, clock=clock)
     fail(breaker, 2)
@@ -72,7 +177,7 @@ def test_one_probe_passes_and_decides(clock: Clock) -> None:
     assert not breaker.admits()
     assert breaker.wait_s > 0
     assert not breaker.enter()  # somebody who asks all the same is no probe
-    breaker.succeeded(probe)
+    breaker.succeeded(probe=probe)
     assert (breaker.state, breaker.admits(), breaker.wait_s) == ("closed", True, 0.0)
 
 

@@ -52,6 +52,7 @@ def key(sessions: Sessions, *messages: dict[str, str], owner: str = "k") -> str:
 
 def test_without_a_session_the_best_model_is_chosen_each_time(sessions: Sessions) -> None:
     assert [choose(sessions, None, each).model for each in (HARD, EASY, HARD)] == ["large", "small", "large"]
+    assert not choose(sessions, None, HARD).kept
     assert len(sessions) == 0
     assert sessions.key({}, {"input": 3}) is None
 
@@ -213,7 +214,7 @@ def test_a_response_kept_upstream_can_only_go_on_where_it_lies(sessions: Session
     assert after is not None
     assert after.partition(".")[0] == first.partition(".")[0]
     bound = choose(sessions, after, {"large": 0.0, "small": 1.0}, kept_upstream=True, wish="another")
-    assert (bound.model, bound.reason) == ("large", "kept: the conversation lies with this model's provider")
+    assert bound == Choice("large", "kept: the conversation lies with this model's provider", True)
     unknown = sessions.key({}, {**body, "previous_response_id": "resp_2"}, "k")
     assert choose(sessions, unknown, EASY, kept_upstream=True).model == "small"
 
@@ -244,7 +245,80 @@ def test_no_more_turns_are_kept_than_allowed_and_the_longest_unused_go_first(clo
     assert len(sessions) == 3
 
 
-@pytest.mark.parametrize("wrong", [(-1, 1, 1), (0, 0, 1), (0, 1, 0), (float("nan"), 1, 1)], ids=str)
+@pytest.mark.parametrize("wrong", [(-1, 1, 1), (0, 0, 1), (0, -1, 1), (0, 1, 0), (float("nan"), 1, 1)], ids=str)
 def test_settings_that_are_not_allowed_are_refused(wrong: tuple[float, float, int]) -> None:
     with pytest.raises(UsageError, match="allowed are a threshold from 0"):
         Sessions(*wrong)
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
+def test_a_decay_that_is_no_share_is_refused(decay: float) -> None:
+    with pytest.raises(UsageError, match=f"and decay {decay}"):
+        Sessions(0.0, 1.0, 1, decay=decay)
+
+
+@pytest.mark.parametrize(("decay", "models"), [(0, ["small"] * 3), (1, ["large"] * 3)])
+def test_with_decay_0_a_hard_turn_is_forgotten_at_once_and_with_1_never(
+    decay: float, models: list[str], clock: Clock
+) -> None:
+    sessions = Sessions(threshold=0, ttl_s=0.5, max_sessions=1, clock=clock, decay=decay)
+    assert sessions.choose(session="s", utilities=HARD, admitted=HARD).model == "large"
+    assert [choose(sessions, "s", EASY).model for _ in range(3)] == models
+
+
+def test_a_need_that_equals_the_threshold_switches_and_below_it_the_reason_says_what_held_the_session() -> None:
+    sessions = Sessions(0.25, 3600, 10, decay=0.5)
+    choose(sessions, "s", {"large": 1.0, "small": 0.5})
+    held = choose(sessions, "s", {"large": 0.5, "small": 0.75})  # small needs 0.25 of the turn before
+    assert (held.model, held.reason) == (
+        "large",
+        "kept: small gains 0.2500 utility on this turn, but a recent one, which counts 0.2500, was too hard for it",
+    )
+    assert choose(sessions, "s", {"large": 0.5, "small": 0.75}).reason == (
+        "kept: small gains 0.2500 utility on this turn, but a recent one, which counts 0.1250, was too hard for it"
+    )
+    assert choose(sessions, "s", {"large": 0.5, "small": 0.8125}).model == "small"  # 0.3125 less 0.0625
+
+
+def test_of_equally_good_models_the_one_before_is_kept_as_the_best_of_the_turn(sessions: Sessions) -> None:
+    assert choose(sessions, "s", {"small": 0.5, "large": 0.6}).model == "large"
+    kept = choose(sessions, "s", {"small": 0.6, "large": 0.6})
+    assert (kept.model, kept.reason) == ("large", "kept: also the best of this turn")
+
+
+def test_a_model_above_all_that_are_admitted_has_nothing_to_regret(sessions: Sessions) -> None:
+    choose(sessions, "s", {"best": 0.9, "small": 0.5}, admitted=["small"])
+    assert choose(sessions, "s", {"best": 0.51, "small": 0.5}).model == "small"
+
+
+def test_a_session_idle_for_exactly_its_time_is_still_known(sessions: Sessions, clock: Clock) -> None:
+    choose(sessions, "idle", HARD)
+    clock.now += 3600
+    choose(sessions, "other", HARD)
+    assert len(sessions) == 2
+    assert choose(sessions, "idle", EASY).model == "large"
+
+
+def test_a_session_idle_for_longer_begins_anew_though_nobody_else_came(sessions: Sessions, clock: Clock) -> None:
+    choose(sessions, "idle", HARD)
+    clock.now += 3601
+    assert choose(sessions, "idle", EASY).model == "small"
+
+
+def test_a_turn_whose_session_was_forgotten_keeps_the_name_of_its_conversation(sessions: Sessions) -> None:
+    choose(sessions, "conversation.turn", HARD)
+    sessions.answered("conversation.turn", "large", "resp_1")
+    after = sessions.key({}, {"previous_response_id": "resp_1", "input": "and now all else"}, "k")
+    assert after is not None
+    assert after.partition(".")[0] == "conversation"
+
+
+def test_processes_do_not_share_the_secret_of_their_digests_unless_it_is_given(clock: Clock) -> None:
+    mine, other = (Sessions(THRESHOLD, 3600, 10, clock) for _ in range(2))
+    assert key(mine, user("hi")) != key(other, user("hi"))
+    same = {key(Sessions(THRESHOLD, 3600, 10, clock, secret=b"one"), user("hi")) for _ in range(2)}
+    assert len(same) == 1
+
+
+def test_a_choice_is_a_value_that_nobody_changes(sessions: Sessions) -> None:
+    assert len({choose(sessions, None, HARD), choose(sessions, None, HARD)}) == 1

@@ -50,7 +50,7 @@ class Breaker:
     def __init__(self, failures: int = 5, open_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures, self.open_s, self.clock = failures, open_s, clock
         self._tallies = (_Tally(), _Tally())  # of routed requests, of those passed on
-        self._opened = 0  # times in a row that a probe failed, and one
+        self._growth = 1.0  # of the wait: doubled each time it opens, until a probe succeeds
         self._until: float | None = None  # open until then; None: closed
         self._probing = False
 
@@ -71,7 +71,7 @@ class Breaker:
 
     def admits(self) -> bool:
         """Whether a request may be sent now; of a half open breaker only until somebody has `entered`."""
-        return self.state == CLOSED or (self.state == HALF_OPEN and not self._probing)
+        return not self.wait_s
 
     def enter(self) -> bool:
         """To be called as a request is sent, and followed by one of the three below; whether it is a probe."""
@@ -83,8 +83,8 @@ class Breaker:
         """It answered, if only with an error that is the client's."""
         self._tallies[passed_on].add(True)
         if probe:
-            self._until, self._opened, self._probing = None, 0, False
-            self._forget()
+            self._until, self._growth, self._probing = None, 1.0, False
+            self._tallies = (_Tally(), _Tally())
 
     def failed(self, probe: bool = False, retry_after_s: float | None = None, *, passed_on: bool = False) -> None:
         """It did not answer as it should; `retry_after_s` where it said when to come again."""
@@ -92,7 +92,7 @@ class Breaker:
         if retry_after_s is not None:
             self._open(retry_after_s)
         elif probe or (self._until is None and self._tallies[passed_on].opens(self.failures)):
-            self._open(min(self.open_s * 2**self._opened, MAX_OPEN_S))
+            self._open(min(self.open_s * self._growth, MAX_OPEN_S))
         if probe:
             self._probing = False
 
@@ -102,9 +102,6 @@ class Breaker:
             self._probing = False
 
     def _open(self, seconds: float) -> None:
-        self._until = max(self._until or 0.0, self.clock() + seconds)
-        self._opened = min(self._opened + 1, 16)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._tallies = (_Tally(), _Tally())
+        until = self.clock() + seconds
+        self._until = until if self._until is None else max(self._until, until)
+        self._growth *= 2

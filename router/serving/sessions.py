@@ -13,7 +13,7 @@ other's sessions.
 
 from __future__ import annotations
 
-import os
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -43,7 +43,7 @@ class _State:
     conversation: str
     seen_s: float
     model: str | None = None
-    need: dict[str, float] = field(default_factory=dict)  # by model, from 0
+    need: dict[str, float] = field(default_factory=dict)  # by model
     wish: Hashable = None
     next: str | None = None  # digest of the turn that went on from here
 
@@ -74,7 +74,7 @@ class Sessions:
             )
         self.threshold, self.ttl_s, self.max_sessions, self.decay = threshold, ttl_s, max_sessions, decay
         self._clock = clock
-        self._secret = os.urandom(32) if secret is None else secret
+        self._secret = secrets.token_bytes() if secret is None else secret
         self._lock = threading.Lock()
         self._states: OrderedDict[str, _State] = OrderedDict()  # by digest, the longest unused first
 
@@ -118,7 +118,7 @@ class Sessions:
         if not possible:
             raise NoCandidateError(f"none of the {len(utilities)} models is admitted for this request")
         greatest = max(utilities[model] for model in possible)
-        regret = {model: max(0.0, greatest - utility) for model, utility in utilities.items()}
+        regret = {model: greatest - utility for model, utility in utilities.items()}
         if session is None:
             return Choice(
                 min(possible, key=regret.__getitem__), "the best of this request, which names no session", False
@@ -128,7 +128,7 @@ class Sessions:
             state = self._find(digest) or _State(session.partition(".")[0], self._clock())
             before = state.need if state.wish == wish else {}
             current = state.model if state.wish == wish or kept_upstream else None
-            need = {model: max(lost, self.decay * before.get(model, 0.0)) for model, lost in regret.items()}
+            need = {model: max(lost, self.decay * before.get(model, lost)) for model, lost in regret.items()}
             choice = self._decide(current, need, regret, possible, kept_upstream)
             state.model, state.need, state.wish = choice.model, need, wish
             self._keep(digest, state)
@@ -166,7 +166,7 @@ class Sessions:
                 best, f"switched from {current}: it loses {loss:.4f} utility, {self.threshold:g} are allowed", False
             )
         rival = min(possible, key=regret.__getitem__)
-        if regret[current] == 0 or rival == current:
+        if not regret[current]:
             reason = "kept: also the best of this turn"
         elif regret[current] < self.threshold:
             reason = f"kept: {rival} gains {regret[current]:.4f} utility, below the threshold of {self.threshold:g}"

@@ -17,7 +17,7 @@ import re
 import string
 import unicodedata
 
-THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+THOUGHT = re.compile(r"(?is)<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)")
 AROUND = string.whitespace + "*_`$\"'.,;:!()[]。，“”«»"
 COURTESY = re.compile(
     r"\W*(?:i hope|hope (?:this|that|it)|let me know|feel free|please (?:let|feel|note)"
@@ -34,15 +34,14 @@ REFUSAL = re.compile(
 )
 BETWEEN = r"[^.:：=\n]{0,60}?"  # of "answer" and "is": "to the question above"
 ANSWER = re.compile(
-    r"^[ \t]*\#{4}[ \t]*(?=(?P<hashes>\S.*))"
+    r"(?im)^[ \t]*\#{4}[ \t]*(?=(?P<hashes>\S.*))"
     rf"|\b(?:answer|respuesta|réponse|antwort|risposta|resposta|odpowiedź|cevap|ответ|jawaban)(?!s)\b{BETWEEN}"
     r"(?:\b(?:is|(?:would|should|must|might|could|may|has to) be|es|est|ist|lautet|è|é)\b(?![ \t]*[:=]| not\b)"
     r"|[:：=]|\b(?:is|es|est|ist|lautet)[ \t]*[:=]|[—–][ \t])[ \t]*(?=(?P<stated>\S.*))"
     r"|(?:答案|正确答案|答え|正解|정답)\W{0,2}(?:应该)?(?:是|为|為|は|은|는)?\W{0,3}(?=(?P<eastern>[^\s，。].*))"
     r"|^\W*(?:(?:the |my )?(?:final|correct|short) )?(?:answer|respuesta|réponse|antwort)\W*\n\s*(?=(?P<below>\S.*))"
     r"|\b(?:wait|actually|correction|scratch that|on second thou?ght)\b[,:.—–! ]+(?:\w+,? ){0,4}?"
-    r"(?:it'?s|it is|it should be|that'?s|make (?:that|it)|i mean)[ \t]+(?!not\b)(?=(?P<again>\S.*))",
-    re.IGNORECASE | re.MULTILINE,
+    r"(?:it'?s|it is|it should be|that'?s|make (?:that|it)|i mean)[ \t]+(?!not\b)(?=(?P<again>\S.*))"
 )
 SUPPOSED = re.compile(
     r"\b(?:if|had|suppose|assuming|unless)\b.*$|\b(?:some|many|people|students?|you|one|others)\b.*"
@@ -64,14 +63,14 @@ LEAD = re.compile(
     re.IGNORECASE,
 )
 CHOSEN = re.compile(
+    r"(?im)"
     r"\b(?:choose|pick|select|go with|going with|settle on|opt for)\s+(?:the )?(?:option |choice |answer )?(?P<x>.*)"
     r"|\b(?:choice|option|solution) is:? (?P<v>.*)"
     r"|(?:^|[.!?] )(?:so|thus|therefore|hence)\b,? (?:it'?s |it is )?(?P<w>.*)"
     r"|\bit(?:'s| is| must be) (?P<u>\(?[A-Z]\)?(?=[.,]|$))"
     r"|\b(?:option|choice|answer) (?P<y>\(?[A-Z]\)?) (?:is|seems|looks|must be|would be) (?:the )?(?:most |only )?"
     r"(?:correct|right|best|accurate|appropriate|true)\b"
-    r"|(?:^|[\s(])(?P<z>\(?[A-HJ-Z]\)?) is (?:the )?(?:most |only )?(?:correct|right|best)\b",
-    re.IGNORECASE | re.MULTILINE,
+    r"|(?:^|[\s(])(?P<z>\(?[A-HJ-Z]\)?) is (?:the )?(?:most |only )?(?:correct|right|best)\b"
 )
 SEVERAL = re.compile(r"\s*[)\].]?\s*(?:or|and|/|&|,\s*or)\s*\(?(?:option )?[A-Z]\b(?!\w)")
 LINE_LABEL = re.compile(r"\W*(?:\(([A-Za-z])\)|([A-Z])(?:[).:](?=\s|$|\*)|\s*$|\s+[-–—]\s|,\s))", re.MULTILINE)
@@ -128,15 +127,14 @@ def chosen_letter(text: str) -> str | None:
     for match in CHOSEN.finditer(plain):
         if not SUPPOSED.search(_before(plain, match.start())):
             said = next(group for group in match.groups() if group is not None)
-            more = "" if match.end() == match.end(match.lastindex or 0) else "."  # "B is right" settles on B
-            found.append((match.start(), _option(said + more)))
+            found.append((match.start(), _option(f"{said}.")))
     settled = [letter for _, letter in sorted(found, key=lambda each: each[0]) if letter is not None]
     if settled:
         return settled[-1] or None
     lines = _lines(plain)
     if not lines or (REFUSAL.search(plain) and len(lines[0]) > 3):
         return None
-    labels = [found_label[1] or found_label[2] for line in lines if (found_label := LINE_LABEL.match(line))]
+    labels = [label[1] or label[2] for line in lines if (label := LINE_LABEL.match(line))]
     alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
     if alone:
         return alone[1].upper()
@@ -148,13 +146,11 @@ def chosen_letter(text: str) -> str | None:
 
 def _option(stated: str) -> str | None:
     """The option at the beginning of a statement, or the only one in parentheses there; "" for two, None for none."""
-    sentence = stated[: end.start() + 1] if (end := SENTENCE_END.search(stated)) else stated
     begin = LEAD.match(stated)
-    at = begin.end() if begin else 0
-    for start in dict.fromkeys((at, at - 1 if at and stated[at - 1] in "([" else at, 0)):
-        if option := OPTION.match(stated, start):
-            letter = next(group for group in option.groups() if group)
-            return "" if SEVERAL.match(stated, option.end()) else letter.upper()
+    if option := OPTION.match(stated, begin.end() if begin else 0):
+        letter = next(group for group in option.groups() if group)
+        return "" if SEVERAL.match(stated, option.end()) else letter.upper()
+    sentence = stated[: end.start()] if (end := SENTENCE_END.search(stated)) else stated
     named = set(re.findall(r"\(([A-Z])\)", sentence))
     return named.pop() if len(named) == 1 else ("" if named else None)
 

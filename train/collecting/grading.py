@@ -120,11 +120,12 @@ def grade(task: Task, answer: str) -> float:
         given = {normalised(without_thoughts(answer)), normalised(final_answer(answer))}
         return float(any(normalised(right) in given for right in task.right))
     if task.kind == "choice":
-        return float(chosen_letter(answer) == task.right[0])
+        return float((chosen_letter(answer),) == task.right)
     if task.kind == "number":
         number = final_number(answer)
         return float(number is not None and abs(number - task.number) <= task.tolerance * max(abs(task.number), 1e-9))
+    (pattern,) = task.right
     try:
-        return float(regex.search(task.right[0], without_thoughts(answer), timeout=PATTERN_S) is not None)
+        return float(regex.search(pattern, without_thoughts(answer), timeout=PATTERN_S) is not None)
     except TimeoutError as error:
-        raise GradingError(f"the pattern {task.right[0][:60]!r} took over {PATTERN_S:g} s on an answer") from error
+        raise GradingError(f"the pattern {pattern[:60]!r} took over {PATTERN_S:g} s on an answer") from error
