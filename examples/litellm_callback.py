@@ -12,8 +12,8 @@ from typing import Any
 from litellm.integrations.custom_logger import CustomLogger
 
 from router import Router
-from router.serving.conversation import read_chat
 from router.serving.engine import Engine
+from router.serving.protocol.conversation import read_chat
 
 CHECKPOINT = os.environ.get("ROUTER_CHECKPOINT", "checkpoints/routemix")
 HEAD_CHARS = 384  # about what the encoder reads of a text's beginning

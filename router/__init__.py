@@ -25,11 +25,11 @@ from router.errors import (
 )
 
 if TYPE_CHECKING:
-    from router.decision import Decision
-    from router.pools import Pool
-    from router.profiles import ModelFacts
-    from router.routing import Router
-    from router.taxonomy import Taxonomy
+    from router.network.taxonomy import Taxonomy
+    from router.policy.decision import Decision
+    from router.pools.models import ModelFacts
+    from router.pools.pool import Pool
+    from router.routing.router import Router
 
 __all__ = [
     "Router",
@@ -47,11 +47,11 @@ __all__ = [
 ]
 
 _HOME = {
-    "Router": "router.routing",
-    "Decision": "router.decision",
-    "Pool": "router.pools",
-    "ModelFacts": "router.profiles",
-    "Taxonomy": "router.taxonomy",
+    "Router": "router.routing.router",
+    "Decision": "router.policy.decision",
+    "Pool": "router.pools.pool",
+    "ModelFacts": "router.pools.models",
+    "Taxonomy": "router.network.taxonomy",
 }
 
 

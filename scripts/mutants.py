@@ -38,19 +38,19 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).resolve().parents[1]
 # Group: the files that are changed, and the tests that should notice, quick ones first; doctests are run as well.
 GROUPS = {
-    "policy": ("router/policy.py", "test_policy"),
-    "scoring": ("router/scoring.py", "test_scoring"),
-    "budget": ("router/budget.py", "test_budget"),
-    "risk": ("router/risk.py", "test_risk"),
-    "calibration": ("router/calibration.py", "test_calibration"),
-    "guard": ("router/guard.py", "test_guard"),
-    "breaker": ("router/serving/breaker.py", "test_serving_breaker"),
-    "sessions": ("router/serving/sessions.py", "test_serving_sessions"),
+    "policy": ("router/policy/constraints.py", "test_policy"),
+    "scoring": ("router/network/scoring.py", "test_scoring"),
+    "budget": ("router/policy/budget.py", "test_budget"),
+    "risk": ("router/evidence/risk.py", "test_risk"),
+    "calibration": ("train/export/calibration.py", "test_calibration"),
+    "guard": ("router/encoding/suffix_guard.py", "test_guard"),
+    "breaker": ("router/serving/upstreams/breaker.py", "test_serving_breaker"),
+    "sessions": ("router/serving/dispatch/sessions.py", "test_serving_sessions"),
     "checkpoint": (
-        "router/checkpoint_folder.py router/profiles_file.py",
+        "router/checkpoint/layout.py router/checkpoint/profiles_file.py",
         "test_checkpoint_seal test_profiles_file test_checkpoint_folder",
     ),
-    "grading": ("train/collecting/final_answer.py train/collecting/grading.py", "test_final_answer test_grading"),
+    "grading": ("router/grading/final_answer.py router/grading/grading.py", "test_final_answer test_grading"),
 }
 SURVIVED, KILLED, TIMED_OUT = "survived", "killed", "timed out"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from router import Router
-from train.measure import BEGIN, END, insert
+from train.studies.measure import BEGIN, END, insert
 
 REPOSITORY = Path(__file__).parents[1]
 CHECKPOINT = REPOSITORY / "checkpoints" / "routemix"

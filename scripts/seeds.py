@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from router.dataset import Dataset, data_folder, read_dataset
-from router.evaluation import evaluate_router, pool_outcomes, predict, reference_models, row_masks
-from router.metrics import choose
-from router.policy import DEFAULT_DIAL, cost_weights
-from router.routing import Router
+from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.metrics import choose
+from router.evaluation.pool_report import evaluate_router, pool_outcomes, predict, reference_models, row_masks
+from router.policy.constraints import DEFAULT_DIAL, cost_weights
+from router.routing.router import Router
 from train import cli
 from train.compare.ours import load, moved
-from train.measure import agreement
+from train.studies.measure import agreement
 
 
 def margins(report: dict[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from onboarding_world import World
 
-    from router.checkpoint import Checkpoint
+    from router.checkpoint.checkpoint import Checkpoint
 
 pytest_plugins = ["not_run"]
 
@@ -77,9 +77,9 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    from router.bert import Bert
-    from router.encoder import QueryEncoder
-    from router.sentence_folder import SentenceFolder
+    from router.encoding.bert import Bert
+    from router.encoding.sentence_folder import SentenceFolder
+    from router.encoding.torch_encoder import QueryEncoder
 
     signs = [*string.ascii_lowercase, *string.digits]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *string.punctuation, *signs]
@@ -118,7 +118,7 @@ def tiny_checkpoint(tiny_encoder: Path) -> Checkpoint:
 @pytest.fixture
 def tiny_router(tiny_checkpoint: Checkpoint, tmp_path: Path) -> Path:
     """The folder of `tiny_checkpoint`, one for each test, to read and to break."""
-    from router.checkpoint import save_checkpoint
+    from router.checkpoint.checkpoint import save_checkpoint
 
     save_checkpoint(tiny_checkpoint, tmp_path / "router")
     return tmp_path / "router"

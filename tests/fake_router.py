@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from router.cli import main
-from router.decision import Alternative, Contributions, Decision, Reasons
-from router.dial_table import DialPoint
+from router.cli.main import main
 from router.errors import NoCandidateError, PoolError, QueryError, UsageError, known_names
-from router.goal import BATCH, VALIDATION, Goal
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System, resolve_system
+from router.policy.decision import Alternative, Contributions, Decision, Reasons
+from router.policy.goal import BATCH, VALIDATION, Goal
+from router.policy.goals import DialPoint
+from router.pools.models import ModelFacts, System, resolve_system
+from router.pools.pool import Candidate, Pool
 
 PROBE = "?"  # the command line asks this first; it is no query of a line
 BIG, SMALL, NEW = ModelFacts("big", 2.5, 10.0, "2024-11", 128000, ("text", "image"), True, ("x",)), ModelFacts(
@@ -158,7 +158,7 @@ class Session:
     def __init__(
         self, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *command: str
     ) -> None:
-        from router.routing import Router
+        from router.routing.router import Router
 
         self.command = command
         self.folder, self.capsys, self.monkeypatch = folder, capsys, monkeypatch

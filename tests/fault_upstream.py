@@ -1,4 +1,4 @@
-"""An upstream on loopback that speaks the OpenAI protocol and fails on demand; also run by scripts/bench_gateway.py.
+"""An upstream on loopback that speaks the OpenAI protocol and fails on demand; also run by scripts/bench/gateway.py.
 
 `fault` says how the next requests end, or is a function from their number (from 0) to that:
 

@@ -12,12 +12,12 @@ import numpy as np
 import yaml
 from planted_llm import reference
 
-from router import metrics
-from router.dataset import Dataset
-from router.evaluation import pool_outcomes, reference_models, row_masks
-from router.pools import read_pool
-from train.planted_models import MODELS, PlantedModel
-from train.planted_world import PlantedWorld, plant
+from router.evaluation import metrics
+from router.evaluation.dataset import Dataset
+from router.evaluation.pool_report import pool_outcomes, reference_models, row_masks
+from router.pools.pool import read_pool
+from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.models import MODELS, PlantedModel
 
 MEMBERS = MODELS[:8]
 

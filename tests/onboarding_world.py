@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from router.answers import Answers, make_answers
-from router.benchmark_scores import BenchmarkScores
-from router.checkpoint import Checkpoint
-from router.encoder import QueryEncoder
-from router.network import RouterNetwork
-from router.onboarding import query_features, read_queries
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.query_vectors import Dimensions, QueryVectors
-from router.taxonomy import CAPABILITIES, Taxonomy
+from router.checkpoint.benchmark_scores import BenchmarkScores
+from router.checkpoint.checkpoint import Checkpoint
+from router.encoding.torch_encoder import QueryEncoder
+from router.network.taxonomy import CAPABILITIES, Taxonomy
+from router.network.torch_network import RouterNetwork
+from router.network.vectors import Dimensions, QueryVectors
+from router.onboarding.add_model import query_features, read_queries
+from router.onboarding.graded_answers import Answers, make_answers
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
 
 WORDS = "prove that two is the root of a prime write python code where who".split()
 TEXTS = tuple(" ".join(words) for words in itertools.islice(itertools.permutations(WORDS, 4), 0, 24000, 60))  # 400

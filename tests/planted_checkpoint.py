@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from router.checkpoint import Checkpoint, save_checkpoint
-from router.encoder import QueryEncoder
-from router.network import RouterNetwork
-from router.pools import Pool, read_pool
-from router.profiles import System
-from router.query_vectors import Dimensions
-from router.taxonomy import CAPABILITIES, Taxonomy
-from train.planted import PROTOCOL, write_planted
-from train.planted_models import MODELS
+from router.checkpoint.checkpoint import Checkpoint, save_checkpoint
+from router.encoding.torch_encoder import QueryEncoder
+from router.network.taxonomy import CAPABILITIES, Taxonomy
+from router.network.torch_network import RouterNetwork
+from router.network.vectors import Dimensions
+from router.pools.models import System
+from router.pools.pool import Pool, read_pool
+from train.data_folders.synthetic.command import PROTOCOL, write_planted
+from train.data_folders.synthetic.models import MODELS
 
 QUERIES = 400
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from loopback_llm import Body, Said
 
-from train.asking.sealed import MARK
-from train.planted_models import MODELS
-from train.planted_world import PlantedWorld
+from router.llm.untrusted_text import MARK
+from train.data_folders.synthetic.generate import PlantedWorld
+from train.data_folders.synthetic.models import MODELS
 
 BLOCK = re.compile(r"<<<([0-9a-f]{10}) query\n(.*)\n\1>>>", re.DOTALL)
 ORDER = re.compile(

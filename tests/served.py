@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 from fault_upstream import FaultUpstream
 
-from router.checkpoint import Checkpoint
-from router.routing import Router
-from router.serving import server
+from router.checkpoint.checkpoint import Checkpoint
+from router.routing.router import Router
+from router.serving.http import server
 from router.serving.service import Service, Source
 
 PROFILES = ("large@chat", "small@chat", "small@exam")

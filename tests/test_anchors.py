@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.anchors import DRAWN, choose_anchors
 from router.errors import UsageError
-from router.profile_fit import ProfilePrior
+from router.onboarding.anchors import DRAWN, choose_anchors
+from router.onboarding.profile_fit import ProfilePrior
 
 QUERIES, FEATURES, CHOSEN = 120, 6, 25  # N, F, n
 

@@ -18,16 +18,16 @@ import yaml
 from loopback_llm import Faults, LoopbackLLM, serving
 from planted_llm import PlantedLLM
 
-from router.dataset import read_dataset
-from router.taxonomy import CAPABILITIES
+from router.evaluation.dataset import read_dataset
+from router.llm.untrusted_text import seal
+from router.network.taxonomy import CAPABILITIES
 from train.__main__ import main
-from train.annotating.agreement import Agreement, AxisAlpha, NominalAlpha
-from train.annotating.coverage import Coverage
-from train.annotating.labels import Labels, read_labels
-from train.annotating.prompt import annotation_form
-from train.asking.sealed import seal
-from train.planted import write_planted
-from train.planted_world import PlantedWorld, plant
+from train.annotate.agreement import Agreement, AxisAlpha, NominalAlpha
+from train.annotate.coverage import Coverage
+from train.annotate.labels import Labels, read_labels
+from train.annotate.prompt import annotation_form
+from train.data_folders.synthetic.command import write_planted
+from train.data_folders.synthetic.generate import PlantedWorld, plant
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRICES = ("--price-in", "0.1", "--price-out", "0.4")
@@ -370,7 +370,7 @@ def test_a_bad_file_of_queries_is_refused_before_anything_is_sent(
 
 
 def test_queries_are_read_alike_from_every_format_and_a_text_given_twice_comes_once(tmp_path: Path) -> None:
-    from train.query_file import read_queries, survey
+    from train.data_folders.query_file import read_queries, survey
 
     texts = ["first", "second, with a comma", "first"]
     (tmp_path / "q.txt").write_text("\ufefffirst\n\nsecond, with a comma\r\nfirst")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.answers import make_answers, read_answers
 from router.errors import DataError
+from router.onboarding.graded_answers import make_answers, read_answers
 
 GOOD = '{"query": "2+2?", "score": 1, "output_tokens": 12}'
 

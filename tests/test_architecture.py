@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,48 +17,13 @@ import router
 
 REPOSITORY = Path(__file__).parents[1]
 
-# Each module imports only from those before it. A new file gets its place here, and with it says what it may know.
-LAYERS = (
-    ("errors", "arrays", "installation"),
-    ("taxonomy", "profiles", "strict_yaml", "whole_file", "whole_folder", "hub"),
-    ("sentence_folder", "spelling", "tokenization", "bert_config"),
-    ("bert", "gpu_norm", "packed_bert", "transformer", "encoder"),
-    ("stored_weights", "quantization", "onnx_format", "onnx_session", "bert_graph", "onnx_encoder", "backend"),
-    ("scoring", "query_vectors", "heads_graph", "learned_profiles", "served_network", "prototypes", "network", "guard"),
-    ("calibration", "closed_form", "budget"),
-    ("pool_schema", "pools", "dial_table", "goal", "policy", "decision", "candidates", "ranked"),
-    ("gpu_topk", "topk", "linearised", "reduction", "index_kinds", "index", "shortlist"),
-    ("profile_fit", "answers", "benchmark_scores", "anchors", "onboarded", "pool_files"),
-    ("profiles_file", "checkpoint_folder", "default_checkpoint", "checkpoint", "roster", "onboarding"),
-    ("gathered_pools", "request", "routing"),
-    ("dataset", "metrics", "risk", "evaluation", "folder_onboarding"),
-    ("serving.json_body", "serving.form_model", "serving.conversation", "serving.lanes", "serving.engine"),
-    ("serving.private_file", "serving.log_rows", "serving.log_file", "serving.decision_log"),
-    ("serving.keys", "serving.rate_limits", "serving.metrics", "serving.session_keys", "serving.sessions"),
-    ("serving.failures", "serving.breaker", "serving.load", "serving.outcomes", "serving.relay", "serving.plan"),
-    (
-        "serving.upstream_keys",
-        "serving.settings",
-        "serving.connections",
-        "serving.litellm_request",
-        "serving.litellm_sdk",
-        "serving.upstreams",
-        "serving.forwarding",
-        "serving.service",
-    ),
-    (
-        "serving.decisions",
-        "serving.access",
-        "serving.relayed",
-        "serving.gateway",
-        "serving.decision_service",
-        "serving.openapi",
-    ),
-    ("serving.app", "serving.json_log", "serving.guarded_protocol", "serving.server"),
-    ("lines", "partial_file", "corpus", "cli_text", "cli_parser", "commands", "route_command", "batch_command"),
-    ("anchors_command", "onboard_command", "keys_command", "serve_command", "cli", "batch"),
-)
-ORDER = [module for layer in LAYERS for module in layer]
+# Each package imports only from those before it: the order of docs/architecture.md.
+ROUTER = (
+    "errors arrays options installation files hub pools encoding network policy index checkpoint routing "
+    "evaluation onboarding batch llm grading evidence serving cli"
+).split()
+TRAIN = ("runs data_folders annotate collect data fit export baselines compare studies cli lightning_command").split()
+SERVING = "protocol telemetry settings lanes engine client_keys dispatch upstreams service http".split()
 
 # 1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.
 HEAVY = (
@@ -82,19 +48,10 @@ def sources(package: str) -> list[Path]:
     return sorted((REPOSITORY / package).rglob("*.py"))
 
 
-def module(name: str) -> str:
-    """The module of `router` that a dotted name is in, as LAYERS has it: of the subpackage `serving` two parts."""
-    parts = name.split(".")[1:]
-    return ".".join(parts[: 1 + (parts[0] == "serving")])
-
-
-def module_of(path: Path) -> str:
-    return module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Dotted names of everything the file imports, at its top or inside functions; `from a import b` gives a.b."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path: Path, *, at_import_only: bool = False) -> Iterator[str]:
+    """Dotted names of everything the file imports, `from a import b` gives a.b; or of what its own import needs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_import_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -117,16 +74,37 @@ def test_packages_import_in_one_direction(package: str, forbidden: set[str]) -> 
         assert not {name.partition(".")[0] for name in imported(path)} & forbidden, path.name
 
 
-def test_every_module_of_router_has_a_place_in_the_order_of_layers() -> None:
-    present = {module_of(path) for path in sources("router")} - {"__init__", "__main__", "serving.__init__"}
-    assert present <= set(ORDER), "give the new modules their place in LAYERS"
+@pytest.mark.parametrize(
+    ("folder", "order"),
+    [("router", ROUTER), ("train", TRAIN), ("router/serving", SERVING)],
+    ids=["router", "train", "serving"],
+)
+def test_a_package_imports_only_from_packages_before_it(folder: str, order: list[str]) -> None:
+    prefix = folder.replace("/", ".") + "."
+    for path in sources(folder):
+        inside = path.relative_to(REPOSITORY / folder)
+        own = inside.parts[0].removesuffix(".py")
+        if own.startswith("__"):
+            continue
+        assert own in order, f"give {own} its place in the order above"
+        others = {name.removeprefix(prefix).partition(".")[0] for name in imported(path) if name.startswith(prefix)}
+        later = {name for name in others - {own} if name not in order[: order.index(own)]}
+        assert not later, f"{path} imports {sorted(later)}, which come later"
 
 
-@pytest.mark.parametrize("path", [path for path in sources("router") if module_of(path) in ORDER], ids=module_of)
-def test_a_module_imports_only_from_modules_before_it(path: Path) -> None:
-    names = {module(name) for name in imported(path) if name.startswith("router.")}
-    later = names - set(ORDER[: ORDER.index(module_of(path))])
-    assert not later & set(ORDER), f"{module_of(path)} imports {sorted(later)}, which come later in {ORDER}"
+@pytest.mark.parametrize("package", ["router", "train"])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    modules = {".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path for path in sources(package)}
+    graph = {name: set() for name in modules}
+    for name, path in modules.items():
+        for target in imported(path, at_import_only=True):
+            found = target if target in modules else target.rpartition(".")[0]
+            if found in modules:
+                graph[name].add(found)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_importing_router_loads_nothing_heavy_and_not_even_torch() -> None:
@@ -142,9 +120,9 @@ def test_the_facade_loads_neither_torch_nor_anything_heavier() -> None:
 SERVING = """
 from pathlib import Path
 from router import Router
-from router.onboarding import onboard
-from router.answers import make_answers
-from router.profiles import ModelFacts
+from router.onboarding.add_model import onboard
+from router.onboarding.graded_answers import make_answers
+from router.pools.models import ModelFacts
 router = Router.from_pretrained("checkpoints/routemix")
 router.route(["Is this clause enforceable?", "Prove it."], dial=[3, 8], guard=True)
 router.route("Is this clause enforceable?", budget_usd_per_1k=0.5)
@@ -213,7 +191,7 @@ def test_the_suite_allows_connections_on_this_machine() -> None:
         assert client.getpeername() == server.getsockname()
 
 
-@pytest.mark.parametrize("module", ["router", "router.scoring", "train.data"])
+@pytest.mark.parametrize("module", ["router", "router.network.scoring", "train.data.datamodule"])
 def test_a_warning_that_our_own_lines_trigger_is_an_error(module: str) -> None:
     with pytest.raises(UserWarning, match="of ours"):
         warnings.warn_explicit("of ours", UserWarning, "file.py", 1, module=module)

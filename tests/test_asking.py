@@ -14,17 +14,17 @@ import pytest
 from loopback_llm import Faults, LoopbackLLM, Said, serving
 
 from router.errors import UsageError
-from router.pools import read_pool
-from train.asking.client import ALL_FAIL, Client, StoppedError, UnansweredError
-from train.asking.endpoint import Endpoint, endpoint_of, make_endpoint
-from train.asking.form import objects
-from train.asking.pacing import Pace
-from train.asking.purse import CapReachedError
-from train.asking.question import Answer, Message, Question
-from train.asking.refusals import complaint, wait_s
-from train.asking.sealed import clipped, seal
-from train.asking.store import Store
-from train.asking.stream import in_order
+from router.llm.client import ALL_FAIL, Client, StoppedError, UnansweredError
+from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
+from router.llm.form import objects
+from router.llm.limits import Pace
+from router.llm.purse import CapReachedError
+from router.llm.question import Answer, Message, Question
+from router.llm.refusals import complaint, wait_s
+from router.llm.store import Store
+from router.llm.stream import in_order
+from router.llm.untrusted_text import clipped, seal
+from router.pools.pool import read_pool
 
 PRICES = (1.0, 10.0)
 
@@ -416,7 +416,7 @@ def test_a_ticket_is_in_no_text_and_follows_from_the_salt() -> None:
 
 
 def test_a_text_that_holds_its_own_ticket_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.asking.sealed.DIGITS", 1)
+    monkeypatch.setattr("router.llm.untrusted_text.DIGITS", 1)
     for text in "0123456789abcde":
         assert seal({"query": "0123456789abcde".replace(text, "")}, b"salt").ticket in (text, "f")
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from router.errors import UsageError
-from train.augmentation import REWORDINGS, is_reworded, reworded
-from train.data import RoutingDataModule
-from train.planted import write_planted
-from train.robustness.perturbations import PERTURBATIONS
+from train.data.augmentation import REWORDINGS, is_reworded, reworded
+from train.data.datamodule import RoutingDataModule
+from train.data.rewording import PERTURBATIONS
+from train.data_folders.synthetic.command import write_planted
 
 TEXT = "Which of these statements about the river is true, and who was the first person to say so in public?"
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from router.encoder import QueryEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
-from train import average
+from train.export import average
 
 
 def moved(folder, by):

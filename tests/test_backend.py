@@ -11,16 +11,18 @@ import pytest
 import torch
 from test_onboarded import make_profile
 
-from router import Router, UsageError, backend, shortlist
-from router.backend import as_torch, choose_backend
-from router.checkpoint import Checkpoint, load_checkpoint
-from router.checkpoint_folder import LAYOUT
-from router.encoder import QueryEncoder
+from router import Router, UsageError
+from router.checkpoint.added_models import Onboarded, write_onboarded
+from router.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from router.checkpoint.layout import LAYOUT
+from router.encoding import backend
+from router.encoding.backend import as_torch, choose_backend
+from router.encoding.onnx_encoder import OnnxEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError
-from router.network import RouterNetwork
-from router.onboarded import Onboarded, write_onboarded
-from router.onnx_encoder import OnnxEncoder
-from router.served_network import ServedNetwork
+from router.index import shortlist
+from router.network.onnx_network import ServedNetwork
+from router.network.torch_network import RouterNetwork
 
 QUERIES = ["prove that two is prime", "write python code", "who?", "where is the money of 7 cells " * 20]
 

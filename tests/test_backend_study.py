@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from train.__main__ import main
-from train.backend_study import compare
+from train.studies.backends import compare
 
 # B, M = 4, 2; dial 0: utility is quality.
 QUALITY = np.array([[0.9, 0.1], [0.2, 0.6], [0.5, 0.500002], [0.3, 0.4]])

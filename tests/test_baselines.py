@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from router.taxonomy import CAPABILITIES
-from train.baselines import METHODS, logistic
+from router.network.taxonomy import CAPABILITIES
+from train.baselines import METHODS
+from train.baselines import neural as logistic
 from train.baselines.labels import predicted_labels
 from train.baselines.task import Outcomes, Queries, Task
 

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from fake_router import QUERIES, Session
 
-from router import corpus
-from router.routing import Router
+from router.batch import corpus
+from router.routing.router import Router
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -69,7 +69,7 @@ def test_each_process_takes_a_gpu_of_its_own(batch: Session) -> None:
         devices.append(args.device)
         return batch.router
 
-    batch.monkeypatch.setattr("router.batch_command.load_router", load)
+    batch.monkeypatch.setattr("router.cli.batch.load_router", load)
     batch.monkeypatch.setenv("LOCAL_RANK", "3")
     for device in ("cuda", "cpu", "cuda:1"):
         batch("in.jsonl", "--output", device.replace(":", "-"), "--device", device)

@@ -1,4 +1,4 @@
-"""`scripts/bench_*.py` once as commands: peers, training, encoder, throughput, topk; fairness; no time is judged."""
+"""`scripts/bench/*.py` once as commands: peers, training, encoder, throughput, topk; fairness; no time is judged."""
 
 import json
 import subprocess
@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts" / "bench"
 sys.path.insert(0, str(SCRIPTS))
 
-import bench_encoder  # noqa: E402
-import bench_fairness  # noqa: E402
-import bench_peers  # noqa: E402
+import encoder as bench_encoder  # noqa: E402
+import fairness as bench_fairness  # noqa: E402
+import peers as bench_peers  # noqa: E402
 
 pytestmark = pytest.mark.end_to_end
 
 
 def test_every_way_is_measured_at_every_length_beside_the_limit(tiny_router):
-    command = [sys.executable, SCRIPTS / "bench_peers.py", tiny_router, "--json", "--lengths", "8", "20"]
+    command = [sys.executable, SCRIPTS / "peers.py", tiny_router, "--json", "--lengths", "8", "20"]
     done = subprocess.run([*command, "--rounds", "1", "--repeats", "1"], capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout)
     assert list(figures) == [bench_peers.LIMIT, bench_peers.OURS, "kNN", "matrix factorisation"]
@@ -29,13 +29,13 @@ def test_every_way_is_measured_at_every_length_beside_the_limit(tiny_router):
 
 
 def test_an_environment_without_semantic_router_is_one_line(tiny_router):
-    command = [sys.executable, SCRIPTS / "bench_peers.py", tiny_router, "--semantic-router", sys.executable]
+    command = [sys.executable, SCRIPTS / "peers.py", tiny_router, "--semantic-router", sys.executable]
     done = subprocess.run([*command, "--lengths", "8", "--rounds", "1"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("bench_peers: error: a process ended")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("peers: error: a process ended")
 
 
 def test_training_steps_are_timed_after_those_that_warm_up(tmp_path):
-    command = [sys.executable, SCRIPTS / "bench_training.py", SCRIPTS.parent / "configs" / "demo.yaml"]
+    command = [sys.executable, SCRIPTS / "training.py", SCRIPTS.parents[1] / "configs" / "demo.yaml"]
     command += ["--steps", "4", "--warm-up", "1", "--data.planted_queries", "300"]
     command += ["--data.folder", tmp_path / "data", "--data.pools", f"[{tmp_path / 'data' / 'pool.yaml'}]"]
     done = subprocess.run(
@@ -47,7 +47,7 @@ def test_training_steps_are_timed_after_those_that_warm_up(tmp_path):
 
 
 def test_the_encoder_is_measured_in_each_way_with_its_shares_of_peak_and_roofline(tiny_router):
-    command = [sys.executable, SCRIPTS / "bench_encoder.py", "--checkpoint", tiny_router, "--tokens", "5"]
+    command = [sys.executable, SCRIPTS / "encoder.py", "--checkpoint", tiny_router, "--tokens", "5"]
     command += ["--batches", "2", "3", "--repeats", "1", "--peak-tflops", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = json.loads(done.stdout)["rows"]
@@ -67,7 +67,7 @@ def test_ways_that_give_other_embeddings_or_fail_keep_their_rows_and_end_with_on
     computing = bench_encoder.PackedBert.__call__
     monkeypatch.setattr(bench_encoder.PackedBert, "__call__", failing)
     arguments = ["--checkpoint", str(tiny_router), "--tokens", "5", "--batches", "2", "--repeats", "1"]
-    monkeypatch.setattr(sys, "argv", ["bench_encoder.py", *arguments, "--precisions", "bf16"])
+    monkeypatch.setattr(sys, "argv", ["encoder.py", *arguments, "--precisions", "bf16"])
     assert bench_encoder.main() == 1
     eager, wrong, failed = json.loads(capsys.readouterr().out)["rows"]
     assert not eager["wrong"] and wrong["wrong"] and wrong["ms"] > 0
@@ -75,7 +75,7 @@ def test_ways_that_give_other_embeddings_or_fail_keep_their_rows_and_end_with_on
 
 
 def test_throughput_is_measured_at_the_settings_asked_for_beside_its_limits(tiny_router):
-    command = [sys.executable, SCRIPTS / "bench_throughput.py", "--checkpoint", tiny_router, "--queries", "9"]
+    command = [sys.executable, SCRIPTS / "throughput.py", "--checkpoint", tiny_router, "--queries", "9"]
     done = subprocess.run(
         [*command, "--rounds", "1", "--settings", "2x3", "4x1"], capture_output=True, text=True, check=True
     )
@@ -86,7 +86,7 @@ def test_throughput_is_measured_at_the_settings_asked_for_beside_its_limits(tiny
 
 
 def test_the_best_of_a_large_pool_are_held_against_the_exact_ones(planted_checkpoint):
-    command = [sys.executable, SCRIPTS / "bench_topk.py", "--checkpoint", planted_checkpoint[1], "--sizes", "700"]
+    command = [sys.executable, SCRIPTS / "topk.py", "--checkpoint", planted_checkpoint[1], "--sizes", "700"]
     command += ["--queries", "9", "--groups", "16", "--repeats", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = json.loads(done.stdout)["rows"]

@@ -1,4 +1,4 @@
-"""`python scripts/bench_latency.py`: its arithmetic, and once as a command; no time is judged."""
+"""`python scripts/bench/latency.py`: its arithmetic, and once as a command; no time is judged."""
 
 import json
 import os
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY / "scripts"))
+sys.path.insert(0, str(REPOSITORY / "scripts" / "bench"))
 
-import bench_latency  # noqa: E402
+import latency as bench_latency  # noqa: E402
 
-from train.planted import write_planted  # noqa: E402
+from train.data_folders.synthetic.command import write_planted  # noqa: E402
 
 pytestmark = pytest.mark.end_to_end
 
@@ -34,7 +34,7 @@ def test_quantiles_are_of_all_times_and_the_spread_is_of_the_medians_of_rounds()
 
 
 def test_every_backend_and_part_is_measured_in_processes_of_their_own(tiny_router):
-    command = [sys.executable, REPOSITORY / "scripts" / "bench_latency.py", tiny_router, "--json"]
+    command = [sys.executable, REPOSITORY / "scripts" / "bench" / "latency.py", tiny_router, "--json"]
     command += ["--lengths", "30", "--rounds", "1", "--repeats", "1", "--starts", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout)
@@ -48,7 +48,7 @@ def test_every_backend_and_part_is_measured_in_processes_of_their_own(tiny_route
 
 def test_drawn_queries_are_measured_each_in_turn_and_their_ratio_is_of_their_means(tiny_router, tmp_path):
     write_planted(tmp_path / "data", 200)
-    command = [sys.executable, REPOSITORY / "scripts" / "bench_latency.py", tiny_router, "--json", "--drawn", "3"]
+    command = [sys.executable, REPOSITORY / "scripts" / "bench" / "latency.py", tiny_router, "--json", "--drawn", "3"]
     command += ["--lengths", "30", "--rounds", "2", "--repeats", "1", "--starts", "1"]
     data = os.environ | {"ROUTEMIX_DIR": str(tmp_path / "data")}
     figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=data).stdout)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from router.benchmark_scores import FEWEST, LEAST, BenchmarkScores, as_logits, parse_scores
+from router.checkpoint.benchmark_scores import FEWEST, LEAST, BenchmarkScores, as_logits, parse_scores
 from router.errors import CheckpointError, UsageError
 
 MODELS = [f"m{i}" for i in range(7)]

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from tiny_checkpoint import edit
 
-from router.checkpoint import load_checkpoint
-from router.checkpoint_folder import LAYOUT
-from router.profiles import System
+from router.checkpoint.checkpoint import load_checkpoint
+from router.checkpoint.layout import LAYOUT
+from router.pools.models import System
 from train.__main__ import main
-from train.benchmarks import FEWEST, benchmark_scores
+from train.export.benchmarks import FEWEST, benchmark_scores
 
 SYSTEMS = (System("a", "chat"), System("b", "chat"), System("a", "exam"))  # S
 

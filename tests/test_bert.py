@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from router.bert import Bert
-from router.bert_config import can_build
+from router.encoding.bert import Bert
+from router.encoding.bert_config import can_build
 
 B, T, E, H = 3, 5, 6, 2
 CONFIG: dict[str, Any] = {

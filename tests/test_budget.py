@@ -11,8 +11,8 @@ import pytest
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
-from router.budget import Assignment, best_within, cheapest_reaching, round_down, round_up
 from router.errors import NoCandidateError, UsageError
+from router.policy.budget import Assignment, best_within, cheapest_reaching, round_down, round_up
 
 # Two queries, three candidates at 1, 2 and 4 USD. Steps: query 0 +.3 then +.1 a dollar, query 1 +.2 then +.05.
 QUALITY = np.array([[0.1, 0.4, 0.6], [0.2, 0.4, 0.5]])

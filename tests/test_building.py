@@ -12,22 +12,22 @@ import pandas as pd
 import pytest
 from benchmark_rows import ROWS
 
-from router.dataset import read_dataset
 from router.errors import DataError, UsageError
-from train.building.benchmarks import BENCHMARKS, INDEX, TESTS, named
-from train.building.bradley_terry import outcomes, strengths
-from train.building.command import main, table
-from train.building.embedllm import read_embedllm
-from train.building.hub import read_benchmark
-from train.building.llmrouterbench import read_llmrouterbench
-from train.building.part import Part
-from train.building.plain import read_plain
-from train.building.routerarena import read_routerarena
-from train.building.routerbench import read_routerbench
-from train.building.sprout import read_sprout
-from train.building.votes import read_votes
-from train.checking.duplicates import duplicate_findings
-from train.checking.folder import read_folder
+from router.evaluation.dataset import read_dataset
+from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
+from train.data_folders.build.command import main, table
+from train.data_folders.build.hub import read_benchmark
+from train.data_folders.build.part import Part
+from train.data_folders.build.sources.bradley_terry import outcomes, strengths
+from train.data_folders.build.sources.embedllm import read_embedllm
+from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
+from train.data_folders.build.sources.plain import read_plain
+from train.data_folders.build.sources.routerarena import read_routerarena
+from train.data_folders.build.sources.routerbench import read_routerbench
+from train.data_folders.build.sources.sprout import read_sprout
+from train.data_folders.build.sources.votes import read_votes
+from train.data_folders.check.folder import read_folder
+from train.data_folders.check.rules.duplicates import duplicate_findings
 
 
 def write_rows(folder: Path, files: dict[str, list[dict[str, Any]]]) -> Path:
@@ -180,7 +180,7 @@ def test_a_pickle_is_refused_without_being_opened_unless_it_is_trusted(
 def test_embedllm_is_read_in_pieces_and_repeated_prompts_count_with_their_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.building.files.CHUNK", 2)
+    monkeypatch.setattr("train.data_folders.build.files.CHUNK", 2)
     rows = [(1, "Two?", "m1", 1), (1, "Two?", "m2", 0), (2, "Three?", "m1", 1), (1, "Two?", "m1", 0)]
     frame = pd.DataFrame(rows, columns=["prompt_id", "prompt", "model_name", "label"])
     frame.assign(category="math", model_id=0).to_csv(tmp_path / "train.csv", index=False)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from router.calibration import calibrate, fit_affine
+from train.export.calibration import calibrate, fit_affine
 
 
 def sigmoid(x):

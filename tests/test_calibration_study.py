@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from train.__main__ import main
-from train.calibration_study import METHODS, calibrated, draw, figures, reliability, study
-from train.held_out import HeldOut
+from train.studies.calibration import METHODS, calibrated, draw, figures, reliability, study
+from train.studies.held_out import HeldOut
 
 
 def miscalibrated(queries, seed, truth):

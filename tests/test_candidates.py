@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.candidates import PRIOR_BANDWIDTH, gather_candidates
-from router.learned_profiles import LearnedProfiles
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
+from router.network.learned_profiles import LearnedProfiles
+from router.policy.candidates import PRIOR_BANDWIDTH, gather_candidates
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
 
 PRICES = {"cheap": 1.0, "double": 2.0, "fourfold": 4.0, "unpriced": None}
 SYSTEMS = tuple(System(name, "chat") for name in PRICES)

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from router.errors import DataError
-from train.checking.command import check, exit_code, main
-from train.planted import write_planted
+from train.data_folders.check.command import check, exit_code, main
+from train.data_folders.synthetic.command import write_planted
 
 TODAY = datetime.date(2026, 11, 25)
 
@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_read_is_one_clear_error(tmp_path: Path, capsys:
 
 
 def test_training_still_refuses_an_outcome_given_twice(world: Path, tmp_path: Path) -> None:
-    from router.dataset import read_dataset
+    from router.evaluation.dataset import read_dataset
 
     folder = spoilt(world, tmp_path / "spoilt", outcome_given_twice)
     with pytest.raises(DataError, match="one row per query, model and protocol"):

@@ -14,13 +14,13 @@ import safetensors.torch
 import torch
 from tiny_checkpoint import FACTS, SYSTEMS, edit, reseal
 
-from router.benchmark_scores import BenchmarkScores
-from router.checkpoint import FRONT_MATTER, Checkpoint, load_checkpoint, save_checkpoint
-from router.checkpoint_folder import LAYOUT, list_files
-from router.dial_table import DialTable
+from router.checkpoint.benchmark_scores import BenchmarkScores
+from router.checkpoint.checkpoint import FRONT_MATTER, Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.layout import LAYOUT, list_files
 from router.errors import CheckpointError, UsageError
-from router.profiles import ModelFacts
-from router.taxonomy import Taxonomy
+from router.network.taxonomy import Taxonomy
+from router.policy.goals import DialTable
+from router.pools.models import ModelFacts
 
 # Round trips
 
@@ -121,7 +121,7 @@ def test_loading_leaves_the_callers_random_numbers_alone(tiny_router: Path) -> N
 
 def test_loading_and_encoding_import_neither_transformers_nor_sentence_transformers(tiny_router: Path) -> None:
     code = (
-        "import sys; from router.checkpoint import load_checkpoint; "
+        "import sys; from router.checkpoint.checkpoint import load_checkpoint; "
         f"load_checkpoint({str(tiny_router)!r}).encoder.encode(['two']); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

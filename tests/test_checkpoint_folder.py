@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import edit
 
-from router import checkpoint_folder
-from router.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint import layout as checkpoint_folder
+from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from router.errors import CheckpointError
 
 # Replacing a folder

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from router import checkpoint_folder
-from router.checkpoint_folder import (
+from router.checkpoint import layout as checkpoint_folder
+from router.checkpoint.layout import (
     LAYOUT,
     Layout,
     add_to_seal,

@@ -11,9 +11,13 @@ import pytest
 from fake_router import Session
 
 import router
-from router import backend, cli, index, policy, scoring
-from router.cli import build_parser, main
+from router.cli import main as cli
+from router.cli.main import build_parser, main
+from router.encoding import backend
 from router.errors import CheckpointError, UsageError
+from router.index import candidate_index as index
+from router.network import scoring
+from router.policy import constraints as policy
 
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = ("route", "pools", "show", "evaluate")
@@ -44,7 +48,7 @@ def test_help_states_the_defaults_that_the_code_has(session: Session) -> None:
 
 
 def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
-    code = "import sys; from router.cli import main; main(['route', '--help']); print(*sys.modules)"
+    code = "import sys; from router.cli.main import main; main(['route', '--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert not loaded & {"torch", "numpy", "pandas", "transformers", "huggingface_hub", "yaml", "tqdm"}

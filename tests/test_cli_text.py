@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fake_router import PROBE, FakeRouter
 
-from router.cli_text import decision_lines, report_lines, table, usd
+from router.cli.text import decision_lines, report_lines, table, usd
 
 ROUTER = FakeRouter()
 DECISION = ROUTER.route(PROBE, dial=3.0, pool=ROUTER.pool(), allow=[])

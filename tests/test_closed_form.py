@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from router.closed_form import ClosedForm
 from router.errors import DataError, UsageError
-from router.taxonomy import Taxonomy
+from router.network.taxonomy import Taxonomy
+from train.fit.closed_form import ClosedForm
 
 TAXONOMY = Taxonomy(("law", "music", "sport"), capabilities=("coding", "writing"))
 NAN = float("nan")

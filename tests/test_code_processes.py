@@ -7,7 +7,7 @@ import fcntl
 import time
 from pathlib import Path
 
-from train.collecting.code_tests import CodeRunner
+from train.collect.code_tests import CodeRunner
 
 LEAVES_A_CHILD = """
 import fcntl, os, time

@@ -9,8 +9,8 @@ import pytest
 from loopback_llm import LoopbackLLM, serving
 from test_collecting import collect, scores
 
-from train.collecting.code_tests import CodeRunner, program_in
-from train.collecting.grading import GradingError, read_task
+from router.grading.grading import GradingError, read_task
+from train.collect.code_tests import CodeRunner, program_in
 
 WAYS = [pytest.param(True, marks=pytest.mark.services, id="isolated"), pytest.param(False, id="plain")]
 TESTS = "assert double(4) == 8"
@@ -258,10 +258,10 @@ def test_tests_that_cannot_judge_are_refused_before_anything_is_sent(tests: str,
 def test_without_bubblewrap_programs_are_not_run_as_if_isolated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from train.collecting.sandbox import check_isolation
+    from train.collect.sandbox import check_isolation
 
     check_isolation.cache_clear()
-    monkeypatch.setattr("train.collecting.sandbox.shutil.which", lambda name: None)
+    monkeypatch.setattr("train.collect.sandbox.shutil.which", lambda name: None)
     rows = [{"id": "a", "query": "double", "grade": "code", "tests": TESTS}]
     with serving(LoopbackLLM(lambda body: "def double(x): return 2 * x")) as llm:
         assert collect(tmp_path, rows, llm, ["m"], "--run-code", "isolated") == 1

@@ -16,13 +16,13 @@ import yaml
 from loopback_llm import Body, Faults, LoopbackLLM, Said, serving
 from planted_llm import PlantedLLM, reference
 
-from router.dataset import read_dataset
-from router.evaluation import pool_outcomes
-from router.pools import read_pool
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import pool_outcomes
+from router.grading.grading import GradingError, Task, grade, read_task
+from router.pools.pool import read_pool
 from train.__main__ import main
-from train.collecting.grading import GradingError, Task, grade, read_task
-from train.planted_models import MODELS
-from train.planted_world import PlantedWorld, plant
+from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.models import MODELS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IDS = [model.name for model in MODELS[:3]]

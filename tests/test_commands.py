@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from fake_router import AXES, FakeRouter, Session
 
-from router import dataset, default_checkpoint, evaluation, installation
-from router.cli import main
-from router.commands import find_checkpoint, load_router
+from router import installation
+from router.checkpoint import default_checkpoint
+from router.cli.main import main
+from router.cli.show import find_checkpoint, load_router
 from router.errors import CheckpointError, UsageError
-from router.routing import Router
+from router.evaluation import dataset
+from router.evaluation import pool_report as evaluation
+from router.routing.router import Router
 
 POOL_FILE = """
 name: mine
@@ -212,7 +215,7 @@ def test_evaluate_without_json_prints_a_table(session: Session, judged: list[Any
 
 
 def test_evaluate_without_its_packages_says_what_to_install(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("pandas", "router.dataset", "router.evaluation"):
+    for name in ("pandas", "router.evaluation.dataset", "router.evaluation.pool_report"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
     code, out, err = session("evaluate", "--split", "test")

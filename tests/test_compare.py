@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from router.encoder import QueryEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from train.__main__ import main
 from train.compare import tasks
 from train.compare.predictions import Cell, read_cell
+from train.compare.report.tracking import summary
 from train.compare.runner import fill
 from train.compare.settings import read_settings
-from train.compare.tally import select
-from train.compare.tracking import summary
+from train.compare.stats.tally import select
 from train.compare.workplace import open_workplace
-from train.experiments.told_answers import TOLD
-from train.planted import write_planted
+from train.data_folders.synthetic.command import write_planted
+from train.studies.experiments.told_answers import TOLD
 
 pytestmark = pytest.mark.end_to_end
 

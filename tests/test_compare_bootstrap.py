@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from train.compare.bootstrap import holm, interval, p_value, query_weights, spread
+from train.compare.stats.bootstrap import holm, interval, p_value, query_weights, spread
 
 
 def test_a_draw_takes_as_many_queries_as_there_are_and_the_first_is_the_sample():

@@ -1,10 +1,10 @@
-"""Hulls of many draws at once are those of `router.metrics`, one by one."""
+"""Hulls of many draws at once are those of `router.evaluation.metrics`, one by one."""
 
 import numpy as np
 import pytest
 
-from router import metrics
-from train.compare.hulls import upper_hulls
+from router.evaluation import metrics
+from train.compare.stats.hulls import upper_hulls
 
 DRAWS = 7
 

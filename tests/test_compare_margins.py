@@ -1,11 +1,11 @@
-"""Figures of the sample are those of `router.metrics.evaluate`; draws behave as draws should."""
+"""Figures of the sample are those of `router.evaluation.metrics.evaluate`; draws behave as draws should."""
 
 import numpy as np
 import pytest
 
-from router import metrics
-from train.compare.bootstrap import interval, p_value, query_weights
-from train.compare.margins import Judged, Yardstick, figures, reliability, router_arena
+from router.evaluation import metrics
+from train.compare.stats.bootstrap import interval, p_value, query_weights
+from train.compare.stats.margins import Judged, Yardstick, figures, reliability, router_arena
 
 BEST, CHEAPEST, DRAWS = 3, 0, 200
 

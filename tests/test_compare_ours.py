@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from router.dataset import read_dataset
-from router.encoder import QueryEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
+from router.evaluation.dataset import read_dataset
 from train.compare.ours import CachedEncoder, fit, moved, read_config, write_view
 from train.compare.regimes import Rows
-from train.planted import write_planted
+from train.data_folders.synthetic.command import write_planted
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from router.dataset import Dataset, read_dataset
 from router.errors import DataError, UsageError
+from router.evaluation.dataset import Dataset, read_dataset
 from train.compare.regimes import Regime, regimes, repeats, rotation_folds, rows_of
 
 IN_DISTRIBUTION = Regime("in-distribution", ("0", "1", "2", "3", "4"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.compare.tally import ALL, POOL, Tally, mean, select, table
+from train.compare.stats.tally import ALL, POOL, Tally, mean, select, table
 
 
 def rows(tally, **changes):

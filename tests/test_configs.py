@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from train import cli
-from train.planted import write_planted
-from train.run_logger import resolve_mode
-from train.schedule import WarmupCosine
+from train.data_folders.synthetic.command import write_planted
+from train.fit.schedule import WarmupCosine
+from train.runs.wandb_logger import resolve_mode
 
 pytestmark = pytest.mark.end_to_end
 

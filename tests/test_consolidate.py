@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from router.taxonomy import OTHER
-from train.consolidate import consolidate, merge_names
+from router.network.taxonomy import OTHER
+from train.data.taxonomy import consolidate, merge_names
 
 
 def embed_by(angles):

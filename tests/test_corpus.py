@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from router import corpus
-from router.corpus import REQUEST, PartsFolder, Share, read_parts
+from router.batch import corpus
+from router.batch.corpus import REQUEST, PartsFolder, Share, read_parts
 from router.errors import QueryError, UsageError
-from router.request import check_query
+from router.routing.request import check_query
 
 RECORD = {"schema_version": 1, "line": 1, "id": 7, "model": "a", "quality": 0.5, "domains": {"Law": 0.75}}
 ERROR = {"schema_version": 1, "line": 2, "error": {"type": "QueryError", "message": "the query is empty"}}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, normalizers
 
-from router.bert import Bert
-from router.encoder import QueryEncoder
-from train.data import cached_embeddings
+from router.encoding.bert import Bert
+from router.encoding.torch_encoder import QueryEncoder
+from train.data.datamodule import cached_embeddings
 
 TEXTS = ["Prove that two is prime", "write python code where two is the root"]
 

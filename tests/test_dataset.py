@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from router.dataset import data_folder, read_dataset
 from router.errors import DataError
-from router.profiles import System
+from router.evaluation.dataset import data_folder, read_dataset
+from router.pools.models import System
 
 
 def write(folder, queries=None, outcomes=None, models=None, annotations=None):

@@ -3,8 +3,8 @@ from copy import deepcopy
 
 import pytest
 
-from router.decision import Alternative, Contribution, Contributions, Decision, Reasons, strongest
-from router.goal import Goal
+from router.policy.decision import Alternative, Contribution, Contributions, Decision, Reasons, strongest
+from router.policy.goal import Goal
 
 REASONS = Reasons(
     runner_up="small",

@@ -66,12 +66,12 @@ def test_the_wheel_of_a_checkpoint_is_what_is_loaded_where_none_is_named(
     )
     named = run("-c", LOAD, path=f"{code}:{installed}", cwd=tmp_path, ROUTER_CHECKPOINT=str(tiny_router))
     assert named.stdout.split() == ["both", str(tiny_router)]
-    routed = run("-m", "router.cli", "route", "prove it", path=f"{code}:{installed}", cwd=tmp_path)
+    routed = run("-m", "router.cli.main", "route", "prove it", path=f"{code}:{installed}", cwd=tmp_path)
     assert routed.returncode == 0 and "both" in routed.stdout, routed.stderr
 
 
 def test_without_a_checkpoint_a_wheel_user_is_told_what_works_there(code: Path, tmp_path: Path) -> None:
-    done = run("-m", "router.cli", "route", "prove it", path=str(code), cwd=tmp_path)
+    done = run("-m", "router.cli.main", "route", "prove it", path=str(code), cwd=tmp_path)
     assert done.returncode == 1
     assert re.fullmatch(
         r"router: error: no checkpoint is named, ROUTER_CHECKPOINT is not set, there is none at .*/routemix, and the "
@@ -111,7 +111,9 @@ def test_in_a_clone_extras_are_installed_from_it_and_elsewhere_from_a_clone(monk
 
 
 def test_a_wheel_user_is_told_to_install_extras_from_a_clone(code: Path, tmp_path: Path) -> None:
-    serve = "import sys; sys.modules['uvicorn'] = None; from router.cli import main; sys.exit(main(['serve', 'p']))"
+    serve = (
+        "import sys; sys.modules['uvicorn'] = None; from router.cli.main import main; sys.exit(main(['serve', 'p']))"
+    )
     done = run("-c", serve, path=str(code), cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (

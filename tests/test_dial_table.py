@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from router.dial_table import (
+from router.errors import CheckpointError, PoolError, UsageError
+from router.policy.constraints import cost_weights, rank
+from router.policy.goals import (
     DIALS,
     DialTable,
     dial_choices,
@@ -21,10 +23,8 @@ from router.dial_table import (
     tables_from_json,
     tables_to_json,
 )
-from router.errors import CheckpointError, PoolError, UsageError
-from router.policy import cost_weights, rank
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
 
 TABLE = DialTable("abc", 40, (0.0, 2.5, 5.0, 10.0), (4.0, 2.0, 2.0, 0.5), (0.8, 0.7, 0.7, 0.4), (0.75, 0.76, 0.7, 0.5))
 POOL = Pool(

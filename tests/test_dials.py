@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from router.errors import CheckpointError, PoolError
-from router.routing import Router
+from router.routing.router import Router
 from train.__main__ import main
 
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from router import encoder as encoder_module
 from router import hub
-from router.encoder import DEFAULT_ENCODER, QueryEncoder
+from router.encoding import torch_encoder as encoder_module
+from router.encoding.tokenizer import CHARS_PER_TOKEN
+from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
-from router.tokenization import CHARS_PER_TOKEN
 
 TEXTS = ["prove that two is prime", "", "write python code", "who?", "where is the money of 7 cells", "a" * 300]
 CLS, SEP, PAD = 2, 3, 0

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from router.dataset import read_dataset
 from router.errors import DataError, PoolError, UsageError
-from router.evaluation import (
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import (
     evaluate_router,
     first_label_agreement,
     mean_filled,
@@ -14,10 +14,10 @@ from router.evaluation import (
     reference_models,
     row_masks,
 )
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.routing import Router
-from router.taxonomy import Taxonomy
+from router.network.taxonomy import Taxonomy
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
+from router.routing.router import Router
 
 A, B = System("a", "default"), System("b", "default")
 POOL = Pool("ab", (Candidate(ModelFacts("a", 1.0, 2.0), A), Candidate(ModelFacts("b", 10.0, 20.0), B)))

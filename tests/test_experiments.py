@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.evaluation import PoolOutcomes, Predictions
-from train.experiments.budget_command import within_budgets
-from train.experiments.command import main
-from train.experiments.domain_profiles import domain_means, figures
-from train.experiments.planted_bound import posterior_mean
-from train.experiments.planted_command import read_requirements
-from train.experiments.planted_profiles import (
+from router.evaluation.pool_report import PoolOutcomes, Predictions
+from train.data_folders.synthetic.generate import plant
+from train.studies.experiments.budget import within_budgets
+from train.studies.experiments.command import main
+from train.studies.experiments.domain_profiles import domain_means, figures
+from train.studies.experiments.planted import read_requirements
+from train.studies.experiments.planted_bound import posterior_mean
+from train.studies.experiments.planted_profiles import (
     closed_form,
     draw_requirements,
     fitted,
@@ -24,8 +25,7 @@ from train.experiments.planted_profiles import (
     recovery,
     requirements_of,
 )
-from train.experiments.told_answers import TOLD, told_quality
-from train.planted_world import plant
+from train.studies.experiments.told_answers import TOLD, told_quality
 
 
 def test_planted_profiles_are_recovered_and_not_from_requirements_that_are_wrong() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from train.collecting.final_answer import chosen_letter, final_answer, final_number, normalised
+from router.grading.final_answer import chosen_letter, final_answer, final_number, normalised
 
 LETTERS = [
     ("B", "B"),

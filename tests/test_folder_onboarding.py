@@ -12,19 +12,19 @@ import pytest
 import torch
 from onboarding_world import NEW, TEXTS, World, write_folder
 
-from router.answers import make_answers
-from router.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from router.checkpoint_folder import LAYOUT
-from router.cli import main
-from router.dataset import read_dataset
+from router.checkpoint.added_models import marked, write_onboarded
+from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.layout import LAYOUT
+from router.cli.main import main
 from router.errors import PoolError, UsageError
-from router.evaluation import evaluate_router, row_masks
-from router.folder_onboarding import FolderOnboarding, onboard_folder
-from router.onboarded import marked, write_onboarded
-from router.onboarding import forget, onboard
-from router.pools import Pool
-from router.profiles import ModelFacts, System
-from router.routing import Router
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import evaluate_router, row_masks
+from router.onboarding.add_model import forget, onboard
+from router.onboarding.from_folder import FolderOnboarding, onboard_folder
+from router.onboarding.graded_answers import make_answers
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Pool
+from router.routing.router import Router
 
 
 def models(world: World) -> dict[str, np.ndarray]:
@@ -84,7 +84,7 @@ def test_predicted_costs_are_those_of_the_folder_on_rows_it_was_not_fitted_on(on
 
 
 def assert_costs_agree(fitted: FolderOnboarding, data: Path) -> None:
-    from router.evaluation import pool_outcomes
+    from router.evaluation.pool_report import pool_outcomes
 
     dataset = read_dataset(data)
     judged = pool_outcomes(dataset, fitted.pool).take(row_masks(dataset, "test", None)[0])

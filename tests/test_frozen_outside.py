@@ -20,7 +20,7 @@ import pytest
 from served import serving
 
 from router import Router
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GOLDEN = REPOSITORY / "tests" / "golden"

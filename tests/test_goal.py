@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from router.dial_table import DialTable
 from router.errors import UsageError
-from router.goal import Goal
+from router.policy.goal import Goal
+from router.policy.goals import DialTable
 
 TABLE = DialTable("abc", 9, (0.0, 10.0), (4.0, 0.5), (0.8, 0.4), (0.7, 0.5))
 

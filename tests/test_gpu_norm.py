@@ -8,14 +8,14 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from router.gpu_norm import HELD, fused_layer_norm, layer_norm, torch_layer_norm
+from router.encoding.gpu_norm import HELD, fused_layer_norm, layer_norm, torch_layer_norm
 
 needs_triton = pytest.mark.skipif(
     find_spec("triton") is None, reason="triton is not installed (it comes with torch for CUDA)"
 )
 INTERPRETED = """
 import torch
-from router.gpu_norm import HELD, fused_layer_norm, torch_layer_norm
+from router.encoding.gpu_norm import HELD, fused_layer_norm, torch_layer_norm
 torch.manual_seed(0)
 for rows, size in ((1, 384), (5, 384), (9, 32), (3, 7), (2, HELD)):
     hidden, weight, bias = 3 * torch.randn(rows, size) + 100, torch.randn(size), torch.randn(size)
@@ -32,7 +32,7 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from router.gpu_norm import _kernel
+from router.encoding.gpu_norm import _kernel
 tensors = dict.fromkeys(("hidden", "weight", "bias", "result"), "*bf16")
 sizes = {"SIZE": 384, "PADDED": 512, "ROWS": 4}
 signature = {**tensors, "rows": "i32", "eps": "fp32", **dict.fromkeys(sizes, "constexpr")}

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from router import gpu_topk
-from router.gpu_topk import best_products, chunked_maxima, fused_maxima
+from router.index import gpu_topk
+from router.index.gpu_topk import best_products, chunked_maxima, fused_maxima
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_equal_items_are_each_named_once():
 
 INTERPRETED = """
 import torch
-from router.gpu_topk import chunked_maxima, fused_maxima
+from router.index.gpu_topk import chunked_maxima, fused_maxima
 torch.manual_seed(0)
 for rows, count, columns in ((3, 7, 5), (130, 1000, 58), (5, 129, 70)):
     query, items = torch.randn(rows, columns), torch.randn(count, columns)

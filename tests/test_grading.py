@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import regex
 
-from train.collecting.grading import KINDS, GradingError, Task, grade, read_task
+from router.grading.grading import KINDS, GradingError, Task, grade, read_task
 
 
 def graded(fields: dict[str, Any], answer: str) -> float:

@@ -7,8 +7,8 @@ import pytest
 from tiny_checkpoint import make_steerable_router
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from router.guard import TailGuard, begins_word, rarity
-from router.routing import Router
+from router.encoding.suffix_guard import TailGuard, begins_word, rarity
+from router.routing.router import Router
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZE = 2000

@@ -13,10 +13,10 @@ from guide_world import MEMBERS, allowed, write_world
 from loopback_llm import LoopbackLLM, serving
 from planted_llm import PlantedLLM
 
-from router.cli import main as router_main
-from router.dataset import read_dataset
-from router.evaluation import evaluate_router
-from router.routing import Router
+from router.cli.main import main as router_main
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import evaluate_router
+from router.routing.router import Router
 from train.__main__ import main as train_main
 
 pytestmark = pytest.mark.end_to_end
@@ -97,9 +97,9 @@ def test_on_two_thousand_queries_and_eight_models_the_margin_is_within_a_fifth_o
 
 
 def test_the_guides_examples_are_what_the_commands_read(tmp_path: Path) -> None:
-    from router.pools import read_pool
-    from train.collecting.grading import KINDS, read_task
-    from train.query_file import read_queries
+    from router.grading.grading import KINDS, read_task
+    from router.pools.pool import read_pool
+    from train.data_folders.query_file import read_queries
 
     (lines,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "queries.jsonl").write_text(lines)

@@ -3,11 +3,11 @@ import argparse
 import numpy as np
 import pytest
 
-from router.dataset import read_dataset
 from router.errors import DataError, UsageError
-from router.evaluation import pool_outcomes, predict
-from router.routing import Router
-from train.held_out import apart, folds, held_out
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import pool_outcomes, predict
+from router.routing.router import Router
+from train.studies.held_out import apart, folds, held_out
 
 
 def test_predictions_are_the_routers_own_next_to_the_outcomes_and_embeddings_are_cached(planted_checkpoint, tmp_path):

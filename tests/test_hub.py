@@ -19,11 +19,11 @@ import huggingface_hub
 import pytest
 from loopback_hub import TOKEN, LoopbackHub, serving
 
-from router.checkpoint import Checkpoint, load_checkpoint, push_checkpoint
-from router.checkpoint_folder import list_files
+from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, push_checkpoint
+from router.checkpoint.layout import list_files
 from router.errors import CheckpointError, UsageError
 from router.hub import HubId, read_hub_id
-from router.routing import Router
+from router.routing.router import Router
 
 pytestmark = pytest.mark.end_to_end
 
@@ -34,7 +34,7 @@ import json, sys
 for name in ("httpx", "torch", "transformers", "pandas"):  # what the base install lacks
     sys.modules[name] = None
 from router import Router, RouterError
-from router.checkpoint import push_checkpoint
+from router.checkpoint.checkpoint import push_checkpoint
 
 def tried(function, *args, **options):
     try:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from router import index as index_module
 from router.errors import CheckpointError, UsageError
-from router.index import CandidateIndex, SealedFile, choose_kind
-from router.index_kinds import KINDS, find_faiss
+from router.index import candidate_index as index_module
+from router.index.candidate_index import CandidateIndex, SealedFile, choose_kind
+from router.index.stores import KINDS, find_faiss
 
 D, P, K = 12, 2, 5  # columns of profile and bias, of prices, results
 CPU = "cpu"

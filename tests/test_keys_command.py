@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from router.cli import main
-from router.serving.keys import KeyRing
+from router.cli.main import main
+from router.serving.client_keys import KeyRing
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -6,7 +6,7 @@ import torch
 
 from router import Router
 from router.errors import UsageError
-from train.large_pools import Distribution, large_checkpoint, learned_distribution, siblings
+from scripts.bench.large_pools_data import Distribution, large_checkpoint, learned_distribution, siblings
 
 NAMES = ["alpha-7b", "alpha-70b", "beta-large", "beta-small", "gamma"]
 
@@ -57,7 +57,7 @@ def checkpoint(tiny_checkpoint):
     from copy import deepcopy
     from dataclasses import replace
 
-    from router.pools import Pool
+    from router.pools.pool import Pool
 
     changed = deepcopy(tiny_checkpoint)
     with torch.no_grad():

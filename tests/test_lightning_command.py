@@ -107,7 +107,7 @@ def test_training_without_the_extra_says_what_to_install(
 
 def test_a_module_of_ours_that_is_missing_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> ModuleType:
-        raise ModuleNotFoundError("No module named 'train.losses'", name="train.losses")
+        raise ModuleNotFoundError("No module named 'train.fit.losses'", name="train.fit.losses")
 
     monkeypatch.setattr(lightning_command, "import_module", missing)
     with pytest.raises(ModuleNotFoundError, match=r"train\.losses"):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from router import scoring
-from router.candidates import Candidates
-from router.linearised import item_vectors, search_vectors, sigmoid_slope, tangent_logit
-from router.profiles import ModelFacts
-from router.query_vectors import Dimensions, QueryVectors
+from router.index.linear_utility import item_vectors, search_vectors, sigmoid_slope, tangent_logit
+from router.network import scoring
+from router.network.vectors import Dimensions, QueryVectors
+from router.policy.candidates import Candidates
+from router.pools.models import ModelFacts
 
 B, M, P = 2, 7, 3  # D = C + K + R + L + P = 2 + 3 + 0 + 1 + 3
 

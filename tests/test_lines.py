@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_router import FakeRouter
 
+from router.batch.lines import RawLine, encode_record, parse_line, read_lines, route_lines
 from router.errors import UsageError
-from router.lines import RawLine, encode_record, parse_line, read_lines, route_lines
 
 OPTIONS = {"allow": [], "deny": []}
 
@@ -113,7 +113,7 @@ def test_an_empty_text_line_and_invalid_utf8_are_errors_of_their_own_line_only()
 def test_a_line_beyond_the_limit_is_an_error_and_passed_over_without_being_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("router.lines.MAX_LINE_BYTES", 10)
+    monkeypatch.setattr("router.batch.lines.MAX_LINE_BYTES", 10)
     raws = list(read_lines(io.BytesIO(b"x" * 10 + b"\n" + b"y" * 95 + b"\nz\n" + b"w" * 25)))
     assert [(len(raw.data), raw.size) for raw in raws] == [(10, 11), (11, 96), (1, 2), (11, 25)]
     errors = [parse_line(raw, "txt").error for raw in raws]

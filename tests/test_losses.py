@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from router.network import JudgedVectors
-from router.query_vectors import Dimensions
-from train import losses
+from router.network.torch_network import JudgedVectors
+from router.network.vectors import Dimensions
+from train.fit import losses
 
 
 def query(capability, knowledge):

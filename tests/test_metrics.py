@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from router import metrics
+from router.evaluation import metrics
 
 
 def test_the_curve_has_zero_and_a_hundred_log_spaced_weights():

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.data import RoutingDataModule
-from train.module import RoutingModule, noisy
-from train.planted import write_planted
+from train.data.datamodule import RoutingDataModule
+from train.data_folders.synthetic.command import write_planted
+from train.fit.module import RoutingModule, noisy
 
 QUERIES, EPOCHS = 60, 3
 

@@ -1,7 +1,7 @@
 import torch
 
-from router.network import ProfileTable, RouterNetwork, standardisation
-from router.query_vectors import Dimensions
+from router.network.torch_network import ProfileTable, RouterNetwork, standardisation
+from router.network.vectors import Dimensions
 
 SIZE = Dimensions(embedding=7, capabilities=3, domains=5, protocols=2, systems=4, residual=2, hidden=6)
 PROTOCOL = torch.tensor([0, 1, 1, 0])

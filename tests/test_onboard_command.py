@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 from onboarding_world import CHAT, TEXTS, World, write_folder
 
-from router import backend, onboarding, route_command
-from router.anchors import CONSIDERED
-from router.checkpoint import load_checkpoint, save_checkpoint
-from router.checkpoint_folder import LAYOUT, list_files
-from router.cli import build_parser, main
-from router.dial_table import DialTable
-from router.routing import Router
+from router.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from router.checkpoint.layout import LAYOUT, list_files
+from router.cli import route as route_command
+from router.cli.main import build_parser, main
+from router.encoding import backend
+from router.onboarding import add_model as onboarding
+from router.onboarding.anchors import CONSIDERED
+from router.policy.goals import DialTable
+from router.routing.router import Router
 
 PRICED = ("--price-in", "0.5", "--price-out", "1.5")
 Command = Callable[..., tuple[int, str, str]]
@@ -96,7 +98,9 @@ def test_a_model_is_onboarded_from_answers_routed_to_and_forgotten_and_the_folde
     assert digests(router) == before
 
 
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from router.cli import main; sys.exit(main(sys.argv[1:]))"
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; from router.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +248,12 @@ def test_a_data_folder_becomes_a_pool_named_like_it(run, router, onboarding_worl
 
 def test_without_pandas_a_folder_says_what_to_install(run, router, monkeypatch, onboarding_world):
     write_folder(Path("data"), onboarding_world, {"first": onboarding_world.row(0, 0)})
-    for name in ("pandas", "router.dataset", "router.evaluation", "router.folder_onboarding"):
+    for name in (
+        "pandas",
+        "router.evaluation.dataset",
+        "router.evaluation.pool_report",
+        "router.onboarding.from_folder",
+    ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
     needs = "needs pandas: pip install -e '.[evaluate]'"
@@ -255,7 +264,7 @@ def test_without_pandas_a_folder_says_what_to_install(run, router, monkeypatch, 
 
 def test_without_pandas_anchors_of_a_folder_say_what_to_install(run, router, monkeypatch, onboarding_world):
     write_folder(Path("data"), onboarding_world, {"first": onboarding_world.row(0, 0)})
-    for name in ("pandas", "router.dataset"):
+    for name in ("pandas", "router.evaluation.dataset"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
     code, _, err = run("anchors", "--checkpoint", "router", "--data", "data", "--output", "anchors.jsonl")

@@ -17,11 +17,7 @@ from safetensors import numpy as safetensors
 from safetensors import safe_open
 from tiny_checkpoint import SYSTEMS, edit
 
-from router.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from router.checkpoint_folder import LAYOUT, list_files
-from router.errors import CheckpointError
-from router.learned_profiles import ARRAYS
-from router.onboarded import (
+from router.checkpoint.added_models import (
     RANK,
     Onboarded,
     OnboardedProfile,
@@ -31,12 +27,16 @@ from router.onboarded import (
     with_members,
     write_onboarded,
 )
-from router.onboarding import forget
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.roster import Roster
-from router.routing import Router
-from router.scoring import logits
+from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.layout import LAYOUT, list_files
+from router.checkpoint.roster import Roster
+from router.errors import CheckpointError
+from router.network.learned_profiles import ARRAYS
+from router.network.scoring import logits
+from router.onboarding.add_model import forget
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
+from router.routing.router import Router
 
 LENGTH = 9 + 4 + 5 + 2  # C + K + R, slope, bias: F of the tiny checkpoint
 QUERIES = ["prove that two is the root", "write python code", "who is a prime"]
@@ -211,7 +211,7 @@ def test_without_anybody_the_rows_are_the_trained_ones_themselves(tiny_checkpoin
 
 
 def test_a_row_scores_as_its_features_say_whatever_its_protocol(tiny_checkpoint):
-    from router.candidates import features
+    from router.policy.candidates import features
 
     grown = extended(tiny_checkpoint.network.learned, TWO.profiles, [0, 1])
     query = tiny_checkpoint.network.query_vectors(tiny_checkpoint.encoder.encode(QUERIES))

@@ -10,17 +10,17 @@ import pytest
 import torch
 from onboarding_world import CHAT, EXAM, NEW, TEXTS, World, published
 
-from router.answers import make_answers
-from router.benchmark_scores import FEWEST
-from router.checkpoint import Checkpoint, save_checkpoint
-from router.dial_table import measure_dials
+from router.checkpoint.benchmark_scores import FEWEST
+from router.checkpoint.checkpoint import Checkpoint, save_checkpoint
 from router.errors import CheckpointError, PoolError, RouterError, UsageError
-from router.onboarding import forget, home_protocol, onboard, prior_for, quality_deviation, read_queries
-from router.pools import Candidate, Pool
-from router.profile_fit import FittedProfile
-from router.profiles import ModelFacts, System
-from router.query_vectors import QueryVectors
-from router.routing import Router
+from router.network.vectors import QueryVectors
+from router.onboarding.add_model import forget, home_protocol, onboard, prior_for, quality_deviation, read_queries
+from router.onboarding.graded_answers import make_answers
+from router.onboarding.profile_fit import FittedProfile
+from router.policy.goals import measure_dials
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
+from router.routing.router import Router
 
 UNPRICED = ModelFacts("new")
 WEAK, STRONG = (-1.5, 1.5), (1.5, -1.0)  # ability and taste
@@ -288,7 +288,7 @@ def test_a_protocol_without_a_known_system_has_no_prior(onboarding_world: World)
 
 
 def test_a_pool_that_it_cannot_join_is_said_before_anything_is_read(onboarding_world: World, monkeypatch):
-    from router import onboarding
+    from router.onboarding import add_model as onboarding
 
     world = onboarding_world
     answers = world.answers(world.row(*WEAK), 5)
@@ -364,9 +364,9 @@ def test_an_onboarded_pool_never_takes_the_place_of_a_trained_one(onboarding_wor
 
 @pytest.mark.parametrize("attitude", ["optimistic", "neutral", "pessimistic"])
 def test_an_index_leaves_every_decision_as_it_is_under_each_attitude(onboarding_world: World, attitude, monkeypatch):
-    monkeypatch.setattr("router.shortlist.PROPOSED", 2)  # of the pool of all models, so that the index matters
-    monkeypatch.setattr("router.shortlist.PROPOSED_PER_TOP", 1)
-    monkeypatch.setattr("router.shortlist.INDEX_FROM", 2)
+    monkeypatch.setattr("router.index.shortlist.PROPOSED", 2)  # of the pool of all models, so that the index matters
+    monkeypatch.setattr("router.index.shortlist.PROPOSED_PER_TOP", 1)
+    monkeypatch.setattr("router.index.shortlist.INDEX_FROM", 2)
     world = onboarding_world
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*STRONG), 3)).checkpoint
     everyone = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == "chat")

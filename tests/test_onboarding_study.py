@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from router.checkpoint import load_checkpoint, save_checkpoint
-from router.dataset import read_dataset
-from router.network import RouterNetwork
-from router.pools import read_pool
-from train import onboarding_pool, onboarding_study
-from train.benchmarks import benchmark_scores
+from router.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from router.evaluation.dataset import read_dataset
+from router.network.torch_network import RouterNetwork
+from router.pools.pool import read_pool
 from train.compare import ours
 from train.compare.regimes import Rows
+from train.export.benchmarks import benchmark_scores
+from train.studies import onboarding as onboarding_study
+from train.studies import onboarding_pool
 
 
 def test_every_model_is_in_one_group(planted_checkpoint: tuple[Path, Path]) -> None:

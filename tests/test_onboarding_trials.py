@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.profile_fit import ProfilePrior
-from train.onboarding_trials import (
+from router.onboarding.profile_fit import ProfilePrior
+from train.studies.onboarding_trials import (
     NEIGHBOURS,
     Subject,
     anchored,

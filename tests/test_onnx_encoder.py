@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from router import onnx_session
-from router.encoder import QueryEncoder
+from router.encoding.onnx_encoder import OnnxEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
-from router.onnx_encoder import OnnxEncoder
-from router.onnx_session import onnxruntime_problem
+from router.onnx import session as onnx_session
+from router.onnx.session import onnxruntime_problem
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "checkpoints" / "routemix" / "encoder"

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from router.bert import Bert
-from router.encoder import DEFAULT_ENCODER, QueryEncoder
-from router.packed_bert import PackedBert, fits, pack
+from router.encoding.bert import Bert
+from router.encoding.packed_bert import PackedBert, fits, pack
+from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 
 E, H = 24, 3
 CONFIG: dict[str, Any] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from router.batch.resumable_file import PartialFile, check_output, partial_of
 from router.errors import UsageError
-from router.partial_file import PartialFile, check_output, partial_of
 
 SETTINGS = {"input_sha256": "ab", "dial": 3.0, "allow": []}
 

@@ -5,7 +5,7 @@ from difflib import SequenceMatcher
 
 import pytest
 
-from train.robustness.perturbations import NEIGHBOURS, PERTURBATIONS, WORD, WORDS_PER_TYPO, perturbed
+from train.data.rewording import NEIGHBOURS, PERTURBATIONS, WORD, WORDS_PER_TYPO, perturbed
 
 TEXTS = [
     "Which of the following statements about the Roman republic is true?\n(A) It had two consuls\n(B) It had 12 kings",

@@ -8,18 +8,18 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from router.closed_form import ClosedForm
-from router.dataset import read_dataset
 from router.errors import UsageError
-from router.evaluation import pool_outcomes
-from router.pools import read_pool
-from router.taxonomy import CAPABILITIES, rank_weights
-from train import planted
-from train.planted import main, write_planted
-from train.planted_models import LENGTH_FACTORS, MODELS, skills_of
-from train.planted_tasks import WORDINGS
-from train.planted_topics import DIFFICULTIES, DOMAINS
-from train.planted_world import plant
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import pool_outcomes
+from router.network.taxonomy import CAPABILITIES, rank_weights
+from router.pools.pool import read_pool
+from train.data_folders.synthetic import command as planted
+from train.data_folders.synthetic.command import main, write_planted
+from train.data_folders.synthetic.generate import plant
+from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
+from train.data_folders.synthetic.tasks import WORDINGS
+from train.data_folders.synthetic.topics import DIFFICULTIES, DOMAINS
+from train.fit.closed_form import ClosedForm
 
 FILES = {"queries.parquet", "outcomes.parquet", "annotations.jsonl", "models.csv", "pool.yaml", "planted.json"}
 

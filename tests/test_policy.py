@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from router import policy, scoring
 from router.errors import NoCandidateError, UsageError
-from router.policy import Constraints, cost_weights, rank
-from router.profiles import ModelFacts
-from router.routing import Router
+from router.network import scoring
+from router.policy import constraints as policy
+from router.policy.constraints import Constraints, cost_weights, rank
+from router.pools.models import ModelFacts
+from router.routing.router import Router
 
 MODELS = (
     ModelFacts("big-one", 10.0, 30.0, context_window=1000, modalities=("text", "image"), tools=True),

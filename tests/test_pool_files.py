@@ -14,14 +14,14 @@ import pytest
 from test_onboarded import NEW
 from tiny_checkpoint import FACTS, SYSTEMS, edit
 
-from router import pool_files
-from router.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint import pool_files
+from router.checkpoint.added_models import Onboarded
+from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from router.errors import CheckpointError, PoolError
-from router.onboarded import Onboarded
-from router.pools import Candidate, Pool, Upstream
-from router.routing import Router
+from router.pools.pool import Candidate, Pool, Upstream
+from router.routing.router import Router
 from router.serving.service import Source
-from train import export
+from train.export import checkpoint as export
 
 ENTRY = {"id": "small", "profile": "small@chat", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.5}
 THEIRS = Upstream("https://attacker.example/v1", "large", "OPENAI_API_KEY")

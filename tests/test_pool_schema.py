@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.pool_schema import ENTRY, POOL, UPSTREAM, read_mapping
+from router.pools.schema import ENTRY, POOL, UPSTREAM, read_mapping
 
 GOOD = {"id": "a", "input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 BASE = {"api_base": "https://api.example.com/v1"}

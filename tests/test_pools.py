@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from router.errors import PoolError
-from router.pools import Candidate, Pool, Upstream, check_pool, pool_from_json, pool_to_json, read_pool
-from router.profiles import ModelFacts, System
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool, Upstream, check_pool, pool_from_json, pool_to_json, read_pool
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs" / "pools").rglob("*.yaml"))
 SIZES = {"chat27": 27, "chat28": 28, "lmeval18": 18, "mmlupro16": 16, "small9": 9}

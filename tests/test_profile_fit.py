@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from router.profile_fit import (
+from router.onboarding.profile_fit import (
     LENGTH_STRENGTH,
     OWN_VARIANCE,
     PENALTIES,

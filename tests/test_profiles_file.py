@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tiny_checkpoint import FACTS, SYSTEMS, edit
 
-from router.checkpoint import load_checkpoint
+from router.checkpoint.checkpoint import load_checkpoint
+from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
 from router.errors import CheckpointError
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.profiles_file import profiles_from_json, profiles_to_json
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
 
 # Large as it is, small in an exam and with other facts, one that is new: as in tiny_checkpoint.
 POOLS = {

@@ -5,11 +5,18 @@ import math
 import pytest
 import torch
 
-from router.heads_graph import CATEGORY_SCALE, SHARPNESS
-from router.network import RouterNetwork
-from router.prototypes import Prototypes
-from router.query_vectors import Dimensions
-from train.prototypes import fit_prototypes, logistic_regression, nystroem, place_prototypes, protocol_trust, reduced
+from router.network.heads_graph import CATEGORY_SCALE, SHARPNESS
+from router.network.prototypes import Prototypes
+from router.network.torch_network import RouterNetwork
+from router.network.vectors import Dimensions
+from train.export.prototypes import (
+    fit_prototypes,
+    logistic_regression,
+    nystroem,
+    place_prototypes,
+    protocol_trust,
+    reduced,
+)
 
 
 def test_the_kernel_is_one_at_a_prototype_and_falls_with_the_angle_seen_from_the_centre():

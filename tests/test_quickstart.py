@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from router.decision import Contributions, Decision, Reasons
+from router.policy.decision import Contributions, Decision, Reasons
 
 REPOSITORY = Path(__file__).parents[1]
 MODELS = ("small", "large")

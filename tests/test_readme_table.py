@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from train.measure import BEGIN, END
+from train.studies.measure import BEGIN, END
 
 REPOSITORY = Path(__file__).parents[1]
 FIGURES = {

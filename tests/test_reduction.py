@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from router.reduction import LOST, Reduction
+from router.index.reduction import LOST, Reduction
 
 D, P, SPAN = 9, 3, 4  # columns of profile and bias, price columns, directions that profiles span
 

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 from tiny_checkpoint import FACTS, SYSTEMS
 
-from router import gathered_pools, routing
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.errors import NoCandidateError, QueryError, UsageError
-from router.pools import Candidate, Pool
-from router.request import MOST_LOOKED_UP
-from router.routing import Router
+from router.pools.pool import Candidate, Pool
+from router.routing import pool_cache as gathered_pools
+from router.routing import router as routing
+from router.routing.request import MOST_LOOKED_UP
+from router.routing.router import Router
 
 QUERIES = ["prove that two is prime", "write python code", "who is the root"]
 LONG = "word " * 500  # 625 tokens

@@ -17,7 +17,7 @@ from fake_router import INPUT, QUERIES, FakeRouter, Session
 
 @pytest.fixture
 def route(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr("router.route_command.AHEAD", 1)  # so that a few lines are several windows
+    monkeypatch.setattr("router.cli.route.AHEAD", 1)  # so that a few lines are several windows
     return Session(tmp_path, capsys, monkeypatch, "route")
 
 
@@ -108,7 +108,8 @@ PROGRAM = """
 import sys
 from types import SimpleNamespace
 sys.path.insert(0, {tests!r})
-sys.modules["router.policy"] = SimpleNamespace(DEFAULT_DIAL=3.0)  # the real one needs torch, seconds to import
+sys.modules["router.policy.constraints"] = SimpleNamespace(DEFAULT_DIAL=3.0)  # the real one needs torch, seconds to
+import
 import fake_router
 from router import cli, route_command
 fake = fake_router.FakeRouter()

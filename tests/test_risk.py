@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router import risk
 from router.errors import UsageError
-from router.risk import cheapest_safe, p_value
+from router.evidence import risk
+from router.evidence.risk import cheapest_safe, p_value
 
 
 def drawn(mean: float, differing: float, count: int, generator: np.random.Generator) -> np.ndarray:

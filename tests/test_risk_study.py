@@ -6,10 +6,10 @@ from argparse import Namespace
 import numpy as np
 import pytest
 
-from router.dial_table import DIALS
+from router.policy.goals import DIALS
 from train.__main__ import main
-from train.held_out import HeldOut
-from train.risk_study import judge, losses, resplit, study
+from train.studies.held_out import HeldOut
+from train.studies.risk import judge, losses, resplit, study
 
 RANGE = 0.001
 

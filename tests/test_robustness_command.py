@@ -5,11 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from router.dataset import read_dataset
 from router.errors import DataError
-from router.routing import Router
+from router.evaluation.dataset import read_dataset
+from router.routing.router import Router
 from train.__main__ import main as command
-from train.robustness.sample import draw_sample
+from train.studies.robustness.sample import draw_sample
 
 pytestmark = pytest.mark.end_to_end
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fake_router import INPUT, Session, Terminal
 
-from router import route_command
-from router.policy import DEFAULT_DIAL
+from router.cli import route as route_command
+from router.policy.constraints import DEFAULT_DIAL
 
 
 @pytest.fixture

@@ -10,23 +10,23 @@ import pytest
 import torch
 from onboarding_world import TEXTS
 
-from router import cli
-from router import request as requests
-from router.candidates import Candidates, gather_candidates
-from router.checkpoint import Checkpoint
-from router.dial_table import measure_dials
-from router.encoder import QueryEncoder
+from router.checkpoint.checkpoint import Checkpoint
+from router.cli import main as cli
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError, NoCandidateError, PoolError, QueryError, UsageError
-from router.goal import Goal
-from router.network import RouterNetwork
-from router.onboarding import onboard
-from router.policy import cost_weights
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.query_vectors import Dimensions
-from router.request import MAX_QUERY_CHARS, InPieces
-from router.routing import Router
-from router.taxonomy import CAPABILITIES, Taxonomy
+from router.network.taxonomy import CAPABILITIES, Taxonomy
+from router.network.torch_network import RouterNetwork
+from router.network.vectors import Dimensions
+from router.onboarding.add_model import onboard
+from router.policy.candidates import Candidates, gather_candidates
+from router.policy.constraints import cost_weights
+from router.policy.goal import Goal
+from router.policy.goals import measure_dials
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
+from router.routing import request as requests
+from router.routing.request import MAX_QUERY_CHARS, InPieces
+from router.routing.router import Router
 
 SYSTEMS = (System("large", "chat"), System("small", "chat"), System("mid", "chat"), System("large", "exam"))
 FACTS = {

@@ -8,9 +8,9 @@ import yaml
 
 from router.errors import UsageError
 from train import cli
-from train.module import RoutingModule
-from train.planted import write_planted
-from train.run_store import read_folders
+from train.data_folders.synthetic.command import write_planted
+from train.fit.module import RoutingModule
+from train.runs.store import read_folders
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def fit(tmp_path_factory, tiny_encoder):
                 "enable_model_summary": False,
                 "log_every_n_steps": 1,
                 "callbacks": [{"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": best}],
-                "logger": {"class_path": "train.run_logger.RunLogger", "init_args": logger},
+                "logger": {"class_path": "train.runs.wandb_logger.RunLogger", "init_args": logger},
             },
             "export": {"folder": None},
         }

@@ -12,7 +12,7 @@ import pytest
 import wandb
 
 from router.errors import DataError, UsageError
-from train.run_store import Run, export_runs, read_export, read_folders, read_log, read_online
+from train.runs.store import Run, export_runs, read_export, read_folders, read_log, read_online
 
 LOGGED = Run(
     id="b1",
@@ -107,7 +107,7 @@ def test_without_wandb_exported_runs_still_read_and_the_others_say_what_to_insta
     export_runs([LOGGED], tmp_path)
     code = (
         "import sys; sys.modules['wandb'] = None\n"
-        "from pathlib import Path; from router.errors import UsageError; from train.run_store import *\n"
+        "from pathlib import Path; from router.errors import UsageError; from train.runs.store import *\n"
         f"print(read_folders([Path({str(tmp_path)!r})])[0].name)\n"
         f"for call in (lambda: read_folders([Path({str(offline[0])!r})]), lambda: read_online('a/b')):\n"
         "    try: call()\n"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from train.__main__ import main as command
-from train.run_store import Run, export_runs, read_folders
-from train.runs import differences, pareto_members
+from train.runs.command import differences, pareto_members
+from train.runs.store import Run, export_runs, read_folders
 
 
 def make(identity, name, tags, aiq, cost, **config):

@@ -129,7 +129,7 @@ def graded_by(python: Path | str, *before: str, **options: object) -> str:
 import sys
 sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
 import asyncio
-from train.collecting.code_tests import CodeRunner
+from train.collect.code_tests import CodeRunner
 print(asyncio.run(CodeRunner(True, 60, 256).grade({DOUBLE!r}, {TESTS!r})))
 """
     done = subprocess.run([*before, str(python), "-c", script], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from router import scoring
-from router.routing import Router
+from router.network import scoring
+from router.routing.router import Router
 
 
 def test_logits_are_the_inner_product_plus_bias():

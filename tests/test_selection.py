@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from router.errors import UsageError
-from train.selection import fold_rows, usable_rows
+from train.data.folds import fold_rows, usable_rows
 
 QUERIES = pd.DataFrame(
     {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from router.encoding.sentence_folder import read_folder
+from router.encoding.transformer import read_weights
 from router.errors import CheckpointError
-from router.sentence_folder import read_folder
-from router.transformer import read_weights
 
 
 @pytest.fixture

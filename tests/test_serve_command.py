@@ -20,8 +20,8 @@ import pytest
 from fault_upstream import FaultUpstream
 from served import pool_file
 
-from router.cli import main
-from router.serving.server import listen
+from router.cli.main import main
+from router.serving.http.server import listen
 from router.serving.settings import ServeSettings
 
 pytestmark = pytest.mark.end_to_end
@@ -34,7 +34,7 @@ class Process:
         command = [
             sys.executable,
             "-m",
-            "router.cli",
+            "router.cli.main",
             "serve",
             str(pool),
             "--checkpoint",
@@ -216,7 +216,7 @@ def test_a_port_that_is_taken_is_one_line(
 
 def test_nothing_phones_home(tiny_router: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = (
-        "import os, sys; from router.cli import main; main(sys.argv[1:]);"
+        "import os, sys; from router.cli.main import main; main(sys.argv[1:]);"
         "print(*(os.environ[n] for n in ('LITELLM_LOCAL_MODEL_COST_MAP', 'HF_HUB_DISABLE_TELEMETRY')), file=sys.stderr)"
         "; print(sorted({'litellm', 'wandb'} & set(sys.modules)), file=sys.stderr)"
     )
@@ -231,7 +231,7 @@ def test_nothing_phones_home(tiny_router: Path, tmp_path: Path, capsys: pytest.C
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.modules['uvicorn'] = None; from router.cli import main;"
+        "import sys; sys.modules['uvicorn'] = None; from router.cli.main import main;"
         "import router.serving.engine; sys.exit(main(['serve', 'pool.yaml']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])

@@ -16,10 +16,10 @@ import pytest
 from fault_upstream import FaultUpstream
 from served import Served, pool_file, serving
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError
-from router.routing import Router
-from router.serving.keys import KeyRing
+from router.routing.router import Router
+from router.serving.client_keys import KeyRing
 from router.serving.rate_limits import RateLimits
 from router.serving.service import Source
 from router.serving.settings import ServeSettings, check_bind, read_settings

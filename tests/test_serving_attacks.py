@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
-from router.serving import keys, relayed
-from router.serving.json_log import JsonFormatter
-from router.serving.keys import KeyRing
+from router.checkpoint.checkpoint import Checkpoint
+from router.serving import client_keys as keys
+from router.serving.client_keys import KeyRing
+from router.serving.http import response as relayed
+from router.serving.telemetry.json_log import JsonFormatter
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "prove it"}]}
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from router.serving.breaker import Breaker
-from router.serving.load import Load, loaded_utility
+from router.serving.upstreams.breaker import Breaker
+from router.serving.upstreams.load import Load, loaded_utility
 
 
 class Clock:

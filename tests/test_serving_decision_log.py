@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from router.errors import RouterError, UsageError
-from router.serving import decision_log, log_file
-from router.serving.decision_log import LEAST_MAX_BYTES, DecisionLog
-from router.serving.log_rows import DecisionRow, OutcomeRow
+from router.serving.telemetry import decision_log
+from router.serving.telemetry import sqlite_log as log_file
+from router.serving.telemetry.decision_log import LEAST_MAX_BYTES, DecisionLog
+from router.serving.telemetry.log_rows import DecisionRow, OutcomeRow
 
 ROUTE = {"model": "small", "alternatives": [{"model": "large", "quality": 0.5}]}
 
@@ -305,8 +306,8 @@ def test_many_threads_may_write_and_read_at_once(path: Path) -> None:
 
 WRITES_UNTIL_KILLED = """
 import sys, time
-from router.serving.decision_log import DecisionLog
-from router.serving.log_rows import DecisionRow, OutcomeRow
+from router.serving.telemetry.decision_log import DecisionLog
+from router.serving.telemetry.log_rows import DecisionRow, OutcomeRow
 log = DecisionLog(sys.argv[1])
 log.start()
 number = 0
@@ -339,8 +340,8 @@ def test_a_process_killed_outright_loses_no_row_older_than_a_second(path: Path) 
 
 DISK_FILLS_UP = """
 import logging, resource, signal, sys, time
-from router.serving.decision_log import DecisionLog
-from router.serving.log_rows import DecisionRow
+from router.serving.telemetry.decision_log import DecisionLog
+from router.serving.telemetry.log_rows import DecisionRow
 logging.basicConfig(format="%(message)s")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = DecisionLog(sys.argv[1], when_full="refuse")

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.errors import NoCandidateError, QueryError, UsageError
-from router.request import InPieces
-from router.routing import Router
+from router.routing.request import InPieces
+from router.routing.router import Router
 from router.serving.engine import Engine, EngineClosedError
 from router.serving.lanes import QUIET_AFTER_S, QueueFullError
 

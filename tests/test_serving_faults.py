@@ -15,10 +15,10 @@ import openai
 import pytest
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
-from router.routing import Router
-from router.serving import gateway
-from router.serving.connections import PooledTransport
+from router.checkpoint.checkpoint import Checkpoint
+from router.routing.router import Router
+from router.serving.http import gateway
+from router.serving.upstreams.connections import PooledTransport
 
 pytestmark = pytest.mark.end_to_end
 

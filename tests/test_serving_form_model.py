@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from router.serving.form_model import read_form
-from router.serving.json_body import BodyError
+from router.serving.protocol.json_body import BodyError
+from router.serving.protocol.multipart import read_form
 
 KIND = "multipart/form-data; boundary=b0"
 

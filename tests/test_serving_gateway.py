@@ -9,7 +9,7 @@ import openai
 import pytest
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module")

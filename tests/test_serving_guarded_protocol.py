@@ -13,8 +13,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from router.serving import guarded_protocol
-from router.serving.guarded_protocol import MAX_HEAD_BYTES, GuardedProtocol
+from router.serving.http import guarded_protocol
+from router.serving.http.guarded_protocol import MAX_HEAD_BYTES, GuardedProtocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 

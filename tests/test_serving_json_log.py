@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from router.serving.json_log import JsonFormatter, PlainFormatter
+from router.serving.telemetry.json_log import JsonFormatter, PlainFormatter
 
 ODD = ["\nrouter: request status=200", "\r\n", "\u2028x", "\x85", "\x1b[2J", "\u202e", "\ud800",
        " status=200", '"', "", "\v"]  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import UsageError
-from router.serving.keys import KeyRing, default_keys_file
+from router.serving.client_keys import KeyRing, default_keys_file
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from router.pools import Upstream
-from router.serving.json_body import BodyError
-from router.serving.litellm_request import sdk_parameters
-from router.serving.litellm_sdk import KEY, UPSTREAM, LiteLLMTransport
+from router.pools.pool import Upstream
+from router.serving.protocol.json_body import BodyError
+from router.serving.upstreams.litellm import KEY, UPSTREAM, LiteLLMTransport
+from router.serving.upstreams.litellm_request import sdk_parameters
 
 CHAT, RESPONSES = "/chat/completions", "/responses"
 STEERING = {

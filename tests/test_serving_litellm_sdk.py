@@ -13,7 +13,7 @@ import pytest
 from fault_upstream import FaultUpstream
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.end_to_end
 

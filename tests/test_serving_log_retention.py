@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from test_serving_decision_log import decision, disk_used, rows, running, until
 
-from router.serving import decision_log, log_file
-from router.serving.decision_log import LEAST_MAX_BYTES, DecisionLog
-from router.serving.log_file import LogFile
-from router.serving.log_rows import OutcomeRow, Row
+from router.serving.telemetry import decision_log
+from router.serving.telemetry import sqlite_log as log_file
+from router.serving.telemetry.decision_log import LEAST_MAX_BYTES, DecisionLog
+from router.serving.telemetry.log_rows import OutcomeRow, Row
+from router.serving.telemetry.sqlite_log import LogFile
 
 PADDING = {"padding": "x" * 10_000}
 # As the first version of the program made it; it is not to follow what the program makes now.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.serving.metrics import ENDPOINTS, Metrics
+from router.serving.telemetry.metrics import ENDPOINTS, Metrics
 
 
 @pytest.fixture

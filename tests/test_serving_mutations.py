@@ -20,8 +20,8 @@ import httpx
 import pytest
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
-from router.serving.openapi import document
+from router.checkpoint.checkpoint import Checkpoint
+from router.serving.http.openapi import document
 
 pytestmark = pytest.mark.end_to_end
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 
 BREAKER = {"breaker_failures": 3, "breaker_open_s": 0.2}
 

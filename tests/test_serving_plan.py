@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from router.decision import Alternative, Decision
 from router.errors import NoCandidateError
-from router.pools import Candidate, Pool, Upstream
-from router.profiles import ModelFacts
-from router.serving.conversation import Conversation, Turn
-from router.serving.plan import always_best, demands, make_plan
-from router.serving.sessions import Sessions
+from router.policy.decision import Alternative, Decision
+from router.pools.models import ModelFacts
+from router.pools.pool import Candidate, Pool, Upstream
+from router.serving.dispatch.plan import always_best, demands, make_plan
+from router.serving.dispatch.sessions import Sessions
+from router.serving.protocol.conversation import Conversation, Turn
 
 RANKED = (("a", 0.9, 0.03, 0.6), ("b", 0.8, 0.02, 0.55), ("c", 0.5, 0.001, 0.5))
 

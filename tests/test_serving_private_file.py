@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import UsageError
-from router.serving.private_file import local_secret, write_private
+from router.private_file import local_secret, write_private
 
 
 def test_a_private_file_is_whole_and_its_owners_alone_whatever_lay_there(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_secret_is_made_once_and_read_again(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_at_once_agree_on_one_secret(tmp_path: Path) -> None:
-    code = f"from router.serving.private_file import *; print(local_secret(Path({str(tmp_path / 'key')!r})).hex())"
+    code = f"from router.private_file import *; print(local_secret(Path({str(tmp_path / 'key')!r})).hex())"
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(4)]
     assert len({process.communicate(timeout=30)[0] for process in processes}) == 1
     assert [process.returncode for process in processes] == [0] * 4

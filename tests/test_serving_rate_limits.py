@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.serving.keys import Key
+from router.serving.client_keys import Key
 from router.serving.rate_limits import PRUNE_FROM, RateLimits
 
 

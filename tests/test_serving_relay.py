@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.serving import relay
-from router.serving.relay import Events
+from router.serving.protocol import stream as relay
+from router.serving.protocol.stream import Events
 
 
 class Touched:

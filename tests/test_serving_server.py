@@ -16,12 +16,12 @@ from fault_upstream import FaultUpstream
 from served import pool_file, serving
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
+from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import UsageError
-from router.onnx_encoder import OnnxEncoder
-from router.routing import Router
-from router.serving import server
-from router.serving.server import listen, run_until_stopped
+from router.routing.router import Router
+from router.serving.http import server
+from router.serving.http.server import listen, run_until_stopped
 from router.serving.service import Service, Source, leave_to_stay
 from router.serving.settings import ServeSettings
 
@@ -35,7 +35,7 @@ def test_a_port_that_is_taken_is_one_clear_error() -> None:
 
 def test_the_process_may_have_as_many_files_open_as_the_system_grants() -> None:
     code = (
-        "import resource as r; from router.serving.server import allow_connections;"
+        "import resource as r; from router.serving.http.server import allow_connections;"
         "r.setrlimit(r.RLIMIT_NOFILE, (256, 900)); allow_connections(); print(r.getrlimit(r.RLIMIT_NOFILE))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.serving.session_keys import (
+from router.serving.dispatch.session_keys import (
     DIGEST_BYTES,
     kept_upstream,
     named_session,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.errors import NoCandidateError, UsageError
-from router.serving.sessions import Choice, Sessions
+from router.serving.dispatch.sessions import Choice, Sessions
 
 THRESHOLD = 0.03
 HARD = {"large": 0.8, "small": 0.4}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from served import Served, serving
 
-from router.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError
-from router.pools import Upstream
-from router.routing import Router
-from router.serving import upstream_keys
+from router.pools import upstream_keys
+from router.pools.pool import Upstream
+from router.pools.upstream_keys import read_key_file, upstream_key
+from router.routing.router import Router
 from router.serving.service import Source
-from router.serving.upstream_keys import read_key_file, upstream_key
 
 
 def write(path: Path, content: bytes | str, mode: int = 0o600) -> Path:

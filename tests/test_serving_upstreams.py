@@ -12,12 +12,12 @@ import pytest
 from fault_upstream import FaultUpstream
 from served import serving
 
-from router.checkpoint import Checkpoint
-from router.pools import Candidate, Pool, Upstream
-from router.profiles import ModelFacts
-from router.serving.connections import PooledTransport
+from router.checkpoint.checkpoint import Checkpoint
+from router.pools.models import ModelFacts
+from router.pools.pool import Candidate, Pool, Upstream
 from router.serving.settings import ServeSettings
-from router.serving.upstreams import LARGEST_ANSWER, LARGEST_ERROR, Answer, Ask, Upstreams
+from router.serving.upstreams.client import LARGEST_ANSWER, LARGEST_ERROR, Answer, Ask, Upstreams
+from router.serving.upstreams.connections import PooledTransport
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
 
@@ -83,7 +83,7 @@ def test_connections_that_were_idle_for_too_long_are_closed(monkeypatch: pytest.
             assert idle(transport) == {other.port: 1}
             assert len(transport._all) == 1
 
-    monkeypatch.setattr("router.serving.connections.SWEEP_S", 0.1)
+    monkeypatch.setattr("router.serving.upstreams.connections.SWEEP_S", 0.1)
     with FaultUpstream("up", gap_s=0.01) as first, FaultUpstream("other") as other:
         asyncio.run(ask(first, other))
 
@@ -119,8 +119,8 @@ def test_a_reload_keeps_what_is_known_of_upstreams_that_stay() -> None:
 def test_an_answer_is_read_to_the_size_allowed_and_no_further(
     monkeypatch: pytest.MonkeyPatch, status: int, size: int, outcome: str
 ) -> None:
-    monkeypatch.setattr("router.serving.upstreams.LARGEST_ANSWER", 2000)
-    monkeypatch.setattr("router.serving.upstreams.LARGEST_ERROR", 2000)
+    monkeypatch.setattr("router.serving.upstreams.client.LARGEST_ANSWER", 2000)
+    monkeypatch.setattr("router.serving.upstreams.client.LARGEST_ERROR", 2000)
     body = json.dumps({"x": "x" * (size - 9)}).encode()
     sent = 0
 

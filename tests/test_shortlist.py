@@ -14,16 +14,18 @@ import pytest
 import torch
 from tiny_checkpoint import edit
 
-from router import Router, index, shortlist
-from router.checkpoint import save_checkpoint
-from router.checkpoint_folder import add_to_seal
+from router import Router
+from router.checkpoint.checkpoint import save_checkpoint
+from router.checkpoint.layout import add_to_seal
 from router.errors import NoCandidateError, PoolError, UsageError
-from router.gathered_pools import index_file
-from router.index_kinds import find_faiss
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.routing import LISTED_TOGETHER
-from train.large_pools import large_checkpoint
+from router.index import candidate_index as index
+from router.index import shortlist
+from router.index.stores import find_faiss
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
+from router.routing.pool_cache import index_file
+from router.routing.router import LISTED_TOGETHER
+from scripts.bench.large_pools_data import large_checkpoint
 
 M = 600
 KINDS = ["flat", "ivf", "hnsw"] if find_faiss() else ["flat"]
@@ -163,7 +165,7 @@ def test_a_single_model_that_meets_the_demands_is_chosen_without_reasons_and_sai
 def test_a_goal_for_a_list_still_weighs_everybody(whole, listed, monkeypatch):
     goal = {"quality_at_least": 0.5}
     assert [d.model for d in listed.route(QUERIES, **goal)] == [d.model for d in whole.route(QUERIES, **goal)]
-    monkeypatch.setattr("router.request.SCORED_TOGETHER", 10 * M)
+    monkeypatch.setattr("router.routing.request.SCORED_TOGETHER", 10 * M)
     with pytest.raises(UsageError, match="48 queries on 600 models are too many: give at most 10 at a time"):
         listed.route(QUERIES, **goal)
 
@@ -258,7 +260,7 @@ def test_an_unknown_kind_is_refused(checkpoint):
 
 
 def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpoint, monkeypatch, caplog):
-    monkeypatch.setattr("router.shortlist.INDEX_FROM", 100)
+    monkeypatch.setattr("router.index.shortlist.INDEX_FROM", 100)
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.setattr(index, "_told", set())
     find_faiss.cache_clear()
@@ -276,7 +278,7 @@ def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpo
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["auto", "exact", *KINDS])
 def test_decisions_on_a_gpu_are_those_on_a_cpu(kind, whole, checkpoint, monkeypatch):
-    monkeypatch.setattr("router.shortlist.INDEX_FROM", 100)
+    monkeypatch.setattr("router.index.shortlist.INDEX_FROM", 100)
     decided = Router(deepcopy(checkpoint), device="cuda", index=kind).route(QUERIES, dial=4, tools=True)
     assert [d.model for d in decided] == [d.model for d in whole.route(QUERIES, dial=4, tools=True)]
 
@@ -295,7 +297,7 @@ def test_of_many_copies_the_same_one_is_taken_as_when_all_are_scored(onboarding_
         members.append(Candidate(ModelFacts(f"{system.model}-{copy}", price, price), system))
     pool = Pool("copies", tuple(members), 0.001)
     whole = Router(onboarding_world.checkpoint)
-    monkeypatch.setattr("router.shortlist.INDEX_FROM", 8)
+    monkeypatch.setattr("router.index.shortlist.INDEX_FROM", 8)
     narrowed = Router(onboarding_world.checkpoint, index=index)
     monkeypatch.setattr(whole.gathered, "shortlist", lambda pool: None)
     for text in TEXTS[:10]:

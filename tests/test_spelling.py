@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.spelling import Spelling
+from router.encoding.spelling import Spelling
 
 FREQUENT = {"there": 9, "the": 8, "where": 7, "write": 6, "prove": 5, "integral": 4}
 SPELLING = Spelling(["wright", "do", "whereas"], FREQUENT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.strict_yaml import read_json, read_yaml
+from router.pools.strict_yaml import read_json, read_yaml
 
 Write = Callable[[str | bytes], Path]
 

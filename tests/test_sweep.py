@@ -9,10 +9,11 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from router.errors import UsageError
-from train import cli, sweep
+from train import cli
 from train.__main__ import main as command
-from train.planted import write_planted
-from train.sweep import Job, combinations, command_line, fingerprint, read_sweep
+from train.data_folders.synthetic.command import write_planted
+from train.runs import sweep
+from train.runs.sweep import Job, combinations, command_line, fingerprint, read_sweep
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FILES = sorted((REPOSITORY / "configs" / "sweeps").glob("*.yaml"))

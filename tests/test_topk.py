@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from router import topk
-from router.topk import inner_product_top_k, top_k
+from router.index import topk
+from router.index.topk import inner_product_top_k, top_k
 
 
 def test_two_hand_made_products_are_ranked():

@@ -17,12 +17,12 @@ from lightning.pytorch.strategies import Strategy
 from safetensors.torch import load_file
 
 from router import Router
-from router.dataset import read_dataset
-from router.encoder import DEFAULT_ENCODER
-from router.evaluation import evaluate_router
+from router.encoding.torch_encoder import DEFAULT_ENCODER
+from router.evaluation.dataset import read_dataset
+from router.evaluation.pool_report import evaluate_router
 from train import cli
 from train.__main__ import main as command
-from train.planted import write_planted
+from train.data_folders.synthetic.command import write_planted
 
 pytestmark = pytest.mark.end_to_end
 
@@ -63,7 +63,7 @@ def config(world, tiny_encoder, tmp_path):
                 "label_weight": 0.5,
                 "decision_weight": 0.2,
                 "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.005}},
-                "lr_scheduler": {"class_path": "train.schedule.WarmupCosine"},
+                "lr_scheduler": {"class_path": "train.fit.schedule.WarmupCosine"},
             },
             "data": {
                 "folder": str(world),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import edit
 
-from router.encoder import QueryEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError
 
 

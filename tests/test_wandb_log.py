@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from router.errors import DataError
-from train.wandb_log import BLOCK, FIRST, LAST, MAGIC, MIDDLE, WHOLE, apply_update, entries, records
+from train.runs.wandb_file import BLOCK, FIRST, LAST, MAGIC, MIDDLE, WHOLE, apply_update, entries, records
 
 
 def piece(kind, content):

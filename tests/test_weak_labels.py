@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from router.errors import UsageError
-from train.weak_labels import with_weak_labels
-from train.world import World, categories
+from train.data.training_data import World, categories
+from train.data.weak_labels import with_weak_labels
 
 
 def world(labelled):

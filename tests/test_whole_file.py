@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from router.whole_file import whole_file, write_whole
+from router.files import whole_file, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from router.errors import UsageError
 from router.whole_folder import whole_folder
-from train.data_folder import whole_data_folder
+from train.data_folders.data_folder import whole_data_folder
 
 
 def names(folder):

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from router.checkpoint import Checkpoint
-from router.checkpoint_folder import seal
-from router.encoder import QueryEncoder
-from router.network import RouterNetwork
-from router.pools import Candidate, Pool
-from router.profiles import ModelFacts, System
-from router.query_vectors import Dimensions
-from router.routing import Router
-from router.taxonomy import Taxonomy
+from router.checkpoint.checkpoint import Checkpoint
+from router.checkpoint.layout import seal
+from router.encoding.torch_encoder import QueryEncoder
+from router.network.taxonomy import Taxonomy
+from router.network.torch_network import RouterNetwork
+from router.network.vectors import Dimensions
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Candidate, Pool
+from router.routing.router import Router
 
 # E, C, K, P, S, R, hidden = 24 (two layers of 12), 9, 4, 2, 3, 5, 7
 SYSTEMS = (System("large", "chat"), System("small", "chat"), System("small", "exam"))

@@ -17,9 +17,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from router.errors import RouterError
 from train.checkpoint_io import AtomicCheckpointIO
-from train.data import RoutingDataModule
-from train.export_callback import ExportRouter
-from train.module import RoutingModule
+from train.data.datamodule import RoutingDataModule
+from train.export.callback import ExportRouter
+from train.fit.module import RoutingModule
 
 # What the data module must agree with the module on.
 SHARED = ("encoder", "max_tokens", "layers", "correct_typos", "freeze_encoder")

@@ -16,13 +16,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
-from router.decision import GOALS, Decision
 from router.errors import RouterError, UsageError
-from router.request import InPieces
+from router.policy.decision import GOALS, Decision
+from router.routing.request import InPieces
 from router.serving.lanes import Lane, Pace
 
 if TYPE_CHECKING:
-    from router.routing import Pieces, RouteOptions, Router
+    from router.routing.router import Pieces, RouteOptions, Router
 
 
 class EngineClosedError(RouterError):

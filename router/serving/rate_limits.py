@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from router.serving.keys import Key
+from router.serving.client_keys import Key
 
 PRUNE_FROM = 1024  # buckets
 

@@ -17,17 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from router.checkpoint.added_models import marked
+from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import RouterError
-from router.onboarded import marked
-from router.onnx_encoder import OnnxEncoder
-from router.pools import Pool, examine_pool
-from router.serving.decision_log import DecisionLog
+from router.pools.pool import Pool, examine_pool
+from router.serving.client_keys import KeyRing, default_keys_file
+from router.serving.dispatch.sessions import Sessions
 from router.serving.engine import Engine
-from router.serving.forwarding import RetryBudget
-from router.serving.keys import KeyRing, default_keys_file
-from router.serving.metrics import Metrics
 from router.serving.rate_limits import RateLimits
-from router.serving.sessions import Sessions
 from router.serving.settings import (
     ServeSettings,
     check_bind,
@@ -35,10 +32,13 @@ from router.serving.settings import (
     read_settings,
     upstream_problems,
 )
-from router.serving.upstreams import Upstreams
+from router.serving.telemetry.decision_log import DecisionLog
+from router.serving.telemetry.metrics import Metrics
+from router.serving.upstreams.client import Upstreams
+from router.serving.upstreams.failover import RetryBudget
 
 if TYPE_CHECKING:
-    from router.routing import Router
+    from router.routing.router import Router
 
 logger = logging.getLogger(__name__)
 WORKERS = 2  # batches of queries under way: with one, processors idle while it is read, or one of its threads waits

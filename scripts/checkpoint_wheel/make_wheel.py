@@ -14,7 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from router.checkpoint_folder import check_seal, read_config
+from router.checkpoint.layout import check_seal, read_config
 from router.errors import CheckpointError
 from router.installation import ROOT, SHIPPED_CHECKPOINT, how_to_install
 

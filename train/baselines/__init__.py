@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from train.baselines import kmeans, knn, logistic, ridge
+from train.baselines import kmeans, ridge
+from train.baselines import neighbours as knn
+from train.baselines import neural as logistic
 from train.baselines.carrot import perceptron
 from train.baselines.closed_form import ClosedFormProfiles
 from train.baselines.constants import RandomQuality, SingleModel, TrainingMeans
 from train.baselines.factorisation import FactorisationNetwork
-from train.baselines.logistic import LogisticBaseline
 from train.baselines.mirt import ItemResponseNetwork
+from train.baselines.neural import LogisticBaseline
 from train.baselines.selection import Tuned
 from train.baselines.tables import MeansTable
 from train.baselines.task import Baseline

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from router.closed_form import ClosedForm
-from router.taxonomy import CAPABILITIES, RANK_DECAY
+from router.network.taxonomy import CAPABILITIES, RANK_DECAY
 from train.baselines.task import Array, Queries, Task
+from train.fit.closed_form import ClosedForm
 
 AXES = {
     "both": slice(None),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
 from train.baselines.task import Array
-from train.losses import SHORTEST_TOKENS
+from train.fit.losses import SHORTEST_TOKENS
 
 ALPHA = 10.0  # on fold 7, AIQ is flat from 1 to 100
 FEWEST = 50  # measured answers below which a system's mean length is all that is learned

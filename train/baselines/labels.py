@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from router.errors import DataError
-from router.taxonomy import CAPABILITIES
+from router.network.taxonomy import CAPABILITIES
 from train.baselines.task import Array
-from train.weak_labels import softmax_regression
+from train.data.weak_labels import softmax_regression
 
 
 def predicted_labels(train_embedding: Array, train_labels: Array, embedding: Array) -> Array:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from router.metrics import Hull, upper_hull
+from router.evaluation.metrics import Hull, upper_hull
 from train.baselines.task import Array
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from router.metrics import evaluate
+from router.evaluation.metrics import evaluate
 from train.baselines.task import Array, Baseline, Queries, Task
 
 Setting = TypeVar("Setting")

@@ -17,15 +17,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from router.errors import RouterError, UsageError
-from router.whole_file import write_whole
-from train.compare import plots
-from train.compare.judge import judge_pool
+from router.files import write_whole
 from train.compare.processes import cores, run
-from train.compare.report import report
+from train.compare.report import plots
+from train.compare.report.markdown import report
+from train.compare.report.tracking import track
 from train.compare.runner import fill
 from train.compare.settings import Settings, read_settings
-from train.compare.tally import ALL, table
-from train.compare.tracking import track
+from train.compare.stats.judge import judge_pool
+from train.compare.stats.tally import ALL, table
 from train.compare.workplace import Workplace, open_workplace
 
 FLIP_COLUMNS = ["method", "pool", "subset", "value"]

@@ -22,14 +22,14 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
-from router.dataset import Dataset
-from router.encoder import DEFAULT_ENCODER, QueryEncoder
+from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import UsageError
-from router.routing import Router
-from train.average import average
+from router.evaluation.dataset import Dataset
+from router.routing.router import Router
 from train.compare.regimes import Rows
 from train.compare.settings import Tuning
-from train.data import cached_embeddings
+from train.data.datamodule import cached_embeddings
+from train.export.average import average
 
 TRAIN_FOLD, VAL_FOLD, UNSEEN_FOLD = 0, 7, 9  # of a view
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.metrics import Array
+from router.evaluation.metrics import Array
 
 Index = NDArray[np.intp]
 

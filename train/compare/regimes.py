@@ -3,7 +3,7 @@
     in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
     few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
     leave-one-out        one benchmark tested, it and whatever repeats one of its questions never trained on
-    ood                  the same for each benchmark of split `ood`, as `train.selection` leaves it out
+    ood                  the same for each benchmark of split `ood`, as `train.data.folds` leaves it out
 
 Knows no pool and no method. A part is what is averaged over: a rotation's number or a benchmark. Axes: N queries.
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.dataset import Dataset
 from router.errors import DataError, UsageError, known_names
-from train.selection import usable_rows
+from router.evaluation.dataset import Dataset
+from train.data.folds import usable_rows
 
 Mask = NDArray[np.bool_]
 

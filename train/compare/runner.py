@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 import train.baselines
-from router.encoder import DEFAULT_ENCODER
-from router.evaluation import predict
-from router.pools import read_pool
+from router.encoding.torch_encoder import DEFAULT_ENCODER
+from router.evaluation.pool_report import predict
+from router.pools.pool import read_pool
 from train.compare import ours
 from train.compare.predictions import Cell, CellPredictions, digest_of, is_finished, key_of, write_cell
 from train.compare.processes import run

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from router.encoder import DEFAULT_ENCODER
+from router.encoding.torch_encoder import DEFAULT_ENCODER
 from router.errors import UsageError, known_names
-from router.pool_schema import Field, read_mapping, shown, text
-from router.strict_yaml import read_yaml
+from router.pools.schema import Field, read_mapping, shown, text
+from router.pools.strict_yaml import read_yaml
 from train.baselines import METHODS
 from train.compare.regimes import REGIMES, ROTATIONS
 
@@ -29,7 +29,7 @@ class Tuning:
     config: str
     """An end-to-end training configuration."""
     share: float
-    """How far, in (0, 1], its encoder's weights are moved from where they started (`train.average`)."""
+    """How far, in (0, 1], its encoder's weights are moved from where they started (`train.export.average`)."""
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from router.encoder import QueryEncoder
-from router.evaluation import reference_models
-from router.metrics import Array
-from router.taxonomy import RANK_DECAY
+from router.encoding.torch_encoder import QueryEncoder
+from router.evaluation.metrics import Array
+from router.evaluation.pool_report import reference_models
+from router.network.taxonomy import RANK_DECAY
 from train.baselines import METHODS
+from train.baselines.closed_form_router import annotated_weights
 from train.baselines.cost import AnswerLengths
 from train.baselines.labels import predicted_labels
 from train.baselines.task import Outcomes, Queries, Task
-from train.closed_form_router import annotated_weights
 from train.compare.predictions import CellPredictions, Index
 from train.compare.regimes import Regime
 from train.compare.workplace import Workplace
-from train.world import taxonomy_of
+from train.data.training_data import taxonomy_of
 
 
 @lru_cache(maxsize=1)

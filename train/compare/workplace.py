@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from router.dataset import Dataset, data_folder, read_dataset
-from router.encoder import QueryEncoder
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import PoolError, UsageError
-from router.evaluation import PoolOutcomes, pool_outcomes, reference_models
-from router.metrics import Array
-from router.pools import Pool, read_pool
+from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.metrics import Array
+from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference_models
+from router.pools.pool import Pool, read_pool
 from train.compare.regimes import Regime, Rows, regimes, rows_of
 from train.compare.settings import Settings
-from train.data import cached_embeddings
-from train.planted import write_planted
+from train.data.datamodule import cached_embeddings
+from train.data_folders.synthetic.command import write_planted
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,193 @@
+"""A checkpoint's folder as files: their names, the seal on those that must not change, replacing one as a whole.
+
+    config.json         format version, sizes, row order, and the sha256 of what must not change
+    encoder/            a sentence-transformers folder
+    heads.safetensors   heads and all profile numbers: the state of `RouterNetwork`, float32
+    taxonomy.json       the named axes
+    profiles.json       facts of the models, and the pools: prices may be edited
+    dials.json          what each dial cost and gave on validation; older checkpoints have none
+    benchmarks.json     what known models scored on benchmarks; older checkpoints have none
+    onboarded.safetensors   models added after training, where there are any; no other file knows of them
+    index/              of large pools: what `router index` made; none of them need be there
+    README.md           the card, with the front matter that the Hub reads
+
+Knows nothing of what the files mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from router import hub
+from router.encoding.sentence_folder import TOKENIZER, WEIGHTS, read_json
+from router.errors import CheckpointError
+from router.files import write_whole
+from router.installation import how_to_get_checkpoint
+from router.whole_folder import whole_folder
+
+FORMAT_VERSION = 4
+READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories: one may do without
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names inside a checkpoint folder."""
+
+    config: str = "config.json"
+    encoder: str = "encoder"
+    heads: str = "heads.safetensors"
+    taxonomy: str = "taxonomy.json"
+    profiles: str = "profiles.json"
+    dials: str = "dials.json"
+    benchmarks: str = "benchmarks.json"
+    onboarded: str = "onboarded.safetensors"
+    index: str = "index"
+    card: str = "README.md"
+
+    @property
+    def always_sealed(self) -> set[str]:
+        """Files that every checkpoint has and nobody may change."""
+        encoder = {f"{self.encoder}/{name}" for name in ("config.json", WEIGHTS, TOKENIZER)}
+        return {self.heads, self.taxonomy} | encoder
+
+
+LAYOUT = Layout()
+
+
+def find_folder(path_or_hub_id: str | Path, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The local folder of a path or of `hub:owner/name@revision`; CheckpointError says how to get a checkpoint."""
+    name = str(path_or_hub_id)
+    hub_id = hub.read_hub_id(name, revision)
+    if hub_id is not None:
+        try:
+            return hub.download(hub_id, local_files_only)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}. Otherwise {how_to_get_checkpoint()}") from error
+    if Path(name).is_dir():
+        return Path(name)
+    if Path(name).exists():
+        raise CheckpointError(f"{name} is a file, but a checkpoint is a folder: {how_to_get_checkpoint()}")
+    raise CheckpointError(f"there is no checkpoint folder {name!r}{hub.spelling_hint(name)}: {how_to_get_checkpoint()}")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of `config.json`, of the version that is read here."""
+    file = folder / LAYOUT.config
+    if not file.is_file():
+        raise CheckpointError(f"{folder} is no router checkpoint: it has no {file.name}; {_listing(folder)}")
+    config = read_json(file)
+    if not isinstance(config, dict) or "format_version" not in config:
+        raise CheckpointError(f"{folder} is no router checkpoint: its {file.name} has no format_version")
+    version = config["format_version"]
+    if version not in READABLE:
+        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
+        raise CheckpointError(
+            f"{folder} has format_version {version!r}; this installation reads {known}: install the version of "
+            "inferencedynamics that wrote it, or train it again"
+        )
+    return config
+
+
+def seal(folder: Path) -> dict[str, str]:
+    """The sha256 of each file that must not change from now on, by its name inside the folder."""
+    names = [name for name in list_files(folder) if name.startswith(f"{LAYOUT.encoder}/")]
+    return {name: _sha256(folder / name) for name in sorted([LAYOUT.heads, LAYOUT.taxonomy, *names])}
+
+
+def check_seal(folder: Path, sealed: object) -> None:
+    """CheckpointError that names every missing or altered file and lists what was found."""
+    if not isinstance(sealed, dict) or not set(sealed) >= LAYOUT.always_sealed:
+        raise CheckpointError(
+            f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_sealed)}"
+        )
+    problems = []
+    needed = [name for name in sealed if not name.startswith(f"{LAYOUT.index}/")]
+    for name in [*needed, LAYOUT.profiles]:
+        file = folder / name
+        if not file.is_file():
+            problems.append(f"{name} is missing")
+        elif name in sealed and (got := _sha256(file)) != sealed[name]:
+            problems.append(
+                f"{name} was altered or cut short ({file.stat().st_size:,} bytes; sha256 {got[:12]}…, written as "
+                f"{str(sealed[name])[:12]}…)"
+            )
+    if problems:
+        raise CheckpointError(f"{folder}: {'; '.join(problems)}. Get a fresh copy; {_listing(folder)}")
+
+
+def sealed_sha256(folder: Path, file: Path) -> str | None:
+    """The sha256 of a file inside the folder as its seal has it by now; None for a file that is not sealed."""
+    found = read_config(folder)["sha256"].get(file.relative_to(folder).as_posix())
+    return None if found is None else str(found)
+
+
+def add_to_seal(folder: Path, file: Path) -> None:
+    """Put the sha256 of a further file inside the folder into the seal. Raises CheckpointError."""
+    config = read_config(folder)
+    config["sha256"][file.relative_to(folder).as_posix()] = _sha256(file)
+    try:
+        write_whole(folder / LAYOUT.config, config_text(config).encode())
+    except OSError as error:
+        raise CheckpointError(f"cannot write {folder / LAYOUT.config}: {error}") from error
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """The content of `config.json`. Raises TypeError or ValueError for what is no plain JSON value."""
+    return json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def list_files(folder: Path) -> list[str]:
+    """Names of all files inside the folder, subfolders included."""
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `target` when the block ends without an error.
+
+    A checkpoint or an empty folder is replaced as a whole; CheckpointError for anything else, which is left alone, and
+    where the disk refuses.
+    """
+    _check_replaceable(target)
+    try:
+        with whole_folder(target) as partial:
+            yield partial
+    except OSError as error:
+        raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
+
+
+def _check_replaceable(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target} is a file: choose another place for the checkpoint folder")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    try:
+        config = read_json(target / LAYOUT.config)
+    except CheckpointError:
+        config = None
+    if not isinstance(config, dict) or "format_version" not in config:
+        raise CheckpointError(
+            f"refusing to replace {target}: it is not empty and is no router checkpoint; choose another folder or "
+            f"empty it; {_listing(target)}"
+        )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _listing(folder: Path, limit: int = 20) -> str:
+    """What is in the folder and its encoder's, and nowhere below: it may be any folder, such as /tmp."""
+    patterns = ("*", f"{LAYOUT.encoder}/*", f"{LAYOUT.encoder}/*/*")
+    files = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
+    shown = ", ".join(f"{name} ({(folder / name).stat().st_size:,} bytes)" for name in names[:limit])
+    rest = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return f"found: {shown or 'nothing'}{rest}"

@@ -1,0 +1,111 @@
+"""`profiles.json`: facts of the models and the pools of a checkpoint, the file that people may edit.
+
+A fact is written once: a pool's entry holds only what differs from the model of the same id, so that editing a price
+under `models` takes effect in every pool that does not state its own. Knows no tensors and no files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from router.errors import CheckpointError, PoolError, known_names
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Pool, pool_from_json, pool_to_json
+from router.pools.schema import ENTRY, Field, quoted, read_mapping
+
+_FACTS = tuple(each.name for each in fields(ModelFacts))
+# As in a pool's entry, but nothing is required: not every model has a price.
+_MODEL = {name: Field(ENTRY[name].judge) for name in _FACTS}
+
+
+def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]) -> str:
+    """Readable JSON from which `profiles_from_json` makes equal facts and pools. Raises PoolError as `pool_to_json`."""
+    facts = {name: models[name].to_json() for name in sorted(models)}
+    written = [pool_to_json(pool) for pool in pools.values()]
+    for pool in written:
+        pool["models"] = [_own(entry, facts.get(entry["id"], {})) for entry in pool["models"]]
+    return json.dumps({"models": list(facts.values()), "pools": written}, indent=1, ensure_ascii=False) + "\n"
+
+
+def profiles_from_json(text: str, systems: Sequence[System]) -> tuple[dict[str, ModelFacts], dict[str, Pool]]:
+    """Facts by model id and pools by name; CheckpointError that lists every problem found."""
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"broken JSON: {error}") from error
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(key), list) for key in ("models", "pools")):
+        raise CheckpointError('must be a JSON object with the lists "models" and "pools"')
+    problems: list[str] = []
+    models = _read_models(raw["models"], problems)
+    if not problems:
+        _check_names(models, {system.model for system in systems}, problems)
+    pools = {} if problems else _read_pools(raw["pools"], models, systems, problems)
+    if problems:
+        raise CheckpointError("\n  ".join([f"{len(problems)} problem{'s' * (len(problems) > 1)}:", *problems]))
+    return models, pools
+
+
+def _own(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `entry` says beyond `facts`: null where the model has a fact and the entry has none."""
+    own = {key: value for key, value in entry.items() if key == "id" or facts.get(key) != value}
+    return own | {key: None for key in facts if key not in entry}
+
+
+def _read_models(raw: Sequence[object], problems: list[str]) -> dict[str, ModelFacts]:
+    models: dict[str, ModelFacts] = {}
+    for number, each in enumerate(raw, 1):
+        name = each.get("id") if isinstance(each, dict) else None
+        where = f"models, entry {number} ({quoted(name)}): "
+        before = len(problems)
+        values = read_mapping(where, each, _MODEL | {"id": ENTRY["id"]}, problems)
+        if len(problems) > before:
+            continue
+        if name in models:
+            problems.append(f"{where}id: an earlier entry has it too; every id must be unique")
+        models[values["id"]] = ModelFacts(**values)
+    return models
+
+
+def _check_names(models: Collection[str], wanted: Collection[str], problems: list[str]) -> None:
+    """The models are those that config.json gives a row to: no more, no fewer."""
+    problems += [
+        f"models: config.json has a system of {quoted(name)}, whose facts are missing; {known_names(name, models)}"
+        for name in sorted(set(wanted) - set(models))
+    ]
+    problems += [
+        f"models: {quoted(name)} is no model of config.json's systems; {known_names(name, wanted)}"
+        for name in sorted(set(models) - set(wanted))
+    ]
+
+
+def _read_pools(
+    raw: Sequence[object], models: Mapping[str, ModelFacts], systems: Sequence[System], problems: list[str]
+) -> dict[str, Pool]:
+    facts = {name: model.to_json() for name, model in models.items()}
+    pools: dict[str, Pool] = {}
+    for each in raw:
+        try:
+            pool = pool_from_json(_merged(each, facts), systems)
+        except PoolError as error:
+            problems.append(str(error))
+            continue
+        if pool.name in pools:
+            problems.append(f"pool {quoted(pool.name)}: an earlier pool has the name too; every name must be unique")
+        pools[pool.name] = pool
+    return pools
+
+
+def _merged(pool: object, facts: Mapping[str, Mapping[str, Any]]) -> object:
+    """The pool with each entry's facts filled in from the model of the same id; what is malformed stays as it is."""
+    if not isinstance(pool, dict) or not isinstance(pool.get("models"), list):
+        return pool
+    entries = [
+        {**facts.get(entry["id"], {}), **entry}
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+        else entry
+        for entry in pool["models"]
+    ]
+    return {**pool, "models": entries}

@@ -1,0 +1,73 @@
+"""`router anchors`: writes the queries whose graded answers tell most about a new model.
+
+Takes parsed arguments, writes one file and returns an exit code. Heavy packages are imported inside.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from router.cli.show import find_checkpoint, needing_evaluate, print_json, show_progress
+from router.errors import UsageError, known_names
+
+
+def run_anchors(args: Namespace) -> int:
+    """Write the queries whose graded answers tell most about a new model."""
+    import numpy as np
+
+    from router.batch.resumable_file import check_output
+    from router.checkpoint.checkpoint import load_checkpoint
+    from router.files import write_whole
+    from router.onboarding.add_model import home_protocol, prior_for, query_features, read_queries
+    from router.onboarding.anchors import CONSIDERED, DRAWN, choose_anchors
+
+    output = Path(args.output)
+    check_output(output, resume=False, force=args.force)
+    texts = list(dict.fromkeys(_texts(args)))
+    if not texts:
+        raise UsageError(f"{args.queries or args.data} holds no query to choose from")
+    checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
+    like = args.protocol or home_protocol(checkpoint)
+    if like not in checkpoint.protocols:
+        raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
+    if args.n > len(texts):
+        raise UsageError(f"--n {args.n} of {len(texts)} different queries: ask for {len(texts)} at most")
+    prior = prior_for(checkpoint, like)
+    most = max(CONSIDERED, DRAWN * args.n)  # what is drawn from; reading more would take minutes and change little
+    if len(texts) > most:
+        texts = [texts[i] for i in sorted(np.random.default_rng(args.seed).choice(len(texts), most, replace=False))]
+    query = read_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
+    rows = choose_anchors(query_features(query, checkpoint, like), prior.row, args.n, args.seed)
+    lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(rows, 1)]
+    write_whole(output, ("\n".join(lines) + "\n").encode())
+    if args.json:
+        print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": like})
+    else:
+        print(
+            f"{len(lines)} of {len(texts)} queries in {args.output}: answer them with the new model, add to each line"
+        )
+        print('"score" (0 to 1) and, if known, "output_tokens", then')
+        print("  router onboard MODEL --answers FILE --into CHECKPOINT")
+    return 0
+
+
+def _texts(args: Namespace) -> list[str]:
+    if (args.queries is None) == (args.data is None):
+        raise UsageError("give either --queries FILE or --data DIR: where the queries come from")
+    if args.queries is not None:
+        from router.batch.lines import parse_line, read_lines
+        from router.cli.route import line_format_of
+
+        line_format = line_format_of(Path(args.queries))
+        with open(args.queries, "rb") as stream:
+            lines = [parse_line(raw, line_format) for raw in read_lines(stream)]
+        bad = next((line for line in lines if line.error is not None), None)
+        if bad is not None:
+            raise UsageError(f"{args.queries}, line {bad.number}: {bad.error}")
+        return [line.query for line in lines if line.query.strip()]
+    with needing_evaluate("router anchors --data"):
+        from router.evaluation.dataset import data_folder, read_dataset
+    queries = read_dataset(data_folder(args.data)).queries
+    return queries["text"][queries["split"] == "train"].tolist()

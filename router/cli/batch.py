@@ -1,0 +1,78 @@
+"""`router batch`: a corpus into a folder of parts, by one process or by several, each on a GPU of its own.
+
+Processes share nothing but the folder; a run that was stopped goes on with whatever parts are missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from router.batch.corpus import PART_LINES, PartsFolder, Share, read_parts
+from router.batch.lines import FORMATS, QueryLine, route_lines
+from router.cli.route import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
+from router.cli.show import load_router, needing_evaluate, show_progress
+from router.errors import UsageError
+from router.policy.decision import GOALS
+
+logger = logging.getLogger(__name__)
+INPUTS = (*FORMATS, "parquet")
+
+
+def run_batch(args: Namespace) -> int:
+    """Route the parts of the corpus that are this process's and missing; 3 when lines failed. Raises RouterError.
+
+    Under a launcher it is 0 also then: launchers end all processes when one ends otherwise.
+    """
+    path, share = Path(args.input), Share.of_environment(os.environ)
+    if not path.is_file():
+        raise UsageError(f"cannot read {path}: {'not a regular file' if path.exists() else 'no such file'}")
+    line_format = args.format or path.suffix.removeprefix(".").lower()
+    if line_format not in INPUTS:
+        raise UsageError(f"{path}: the name ends in none of .{', .'.join(INPUTS)}; say with --format which it is")
+    if args.device == "cuda" and "LOCAL_RANK" in os.environ:
+        args.device = f"cuda:{os.environ['LOCAL_RANK']}"
+    with needing_evaluate("router batch with Parquet"):
+        if "parquet" in (line_format, args.output_format):
+            import pyarrow.parquet  # noqa: F401
+    router = load_router(args)
+    pool, dial = router.pool(args.pool), dial_of(args)
+    options = options_of(args, pool)
+    router.route(PROBE, dial=dial, **{key: value for key, value in options.items() if key not in GOALS})
+    settings = settings_of(args, path, line_format, pool, dial)
+    folder = PartsFolder(args.output, args.output_format, {**settings, "part_lines": PART_LINES})
+    routed = 0
+    for part, lines in _parts(args, path, line_format, share, folder):
+        records = route_lines(
+            router,
+            lines,
+            dial=dial,
+            batch_size=args.batch_size,
+            ahead=AHEAD,
+            together=TOGETHER if dial is None else None,
+            explain=args.explain,
+            options=options,
+        )
+        folder.write(part, list(records))
+        routed += len(lines)
+    failed = folder.failed()
+    logger.info("%d lines routed by this process, %d failed in all so far, in %s", routed, failed, args.output)
+    return 3 if failed and not _launched() else 0
+
+
+def _launched() -> bool:
+    """Whether `accelerate launch` or `torchrun` started this process."""
+    return "WORLD_SIZE" in os.environ or any(name.startswith("ACCELERATE_") for name in os.environ)
+
+
+def _parts(
+    args: Namespace, path: Path, line_format: str, share: Share, folder: PartsFolder
+) -> Iterator[tuple[int, list[QueryLine]]]:
+    from tqdm import tqdm
+
+    parts: Any = read_parts(path, line_format, lambda part: share.has(part) and not folder.has(part))
+    yield from tqdm(parts, unit="part", desc="routing", disable=not show_progress(args) or share.process > 0)

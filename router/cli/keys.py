@@ -1,0 +1,70 @@
+"""`router keys create | list | revoke`: the keys that clients of `router serve` show.
+
+Takes parsed arguments, prints its result on stdout and returns an exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from router.cli.show import print_json
+from router.cli.text import table
+
+if TYPE_CHECKING:
+    from router.serving.client_keys import KeyRing
+
+logger = logging.getLogger(__name__)
+
+
+def run_create(args: Namespace) -> int:
+    """Make a key and print its secret, the only time that anybody sees it."""
+    ring = _ring(args, make_folder=True)
+    secret = ring.create(args.name, args.requests_per_minute)
+    key = ring.check(secret)
+    assert key is not None
+    if args.json:
+        print_json({"id": key.id, "name": key.name, "requests_per_minute": key.requests_per_minute, "secret": secret})
+        return 0
+    print(secret)
+    logger.info("key %s (%s) is in %s; its secret, above, is kept nowhere: note it now", key.id, key.name, ring.file)
+    return 0
+
+
+def run_list(args: Namespace) -> int:
+    """Print the keys, also revoked ones, never a secret."""
+    ring = _ring(args)
+    keys = ring.list()
+    names = ("id", "name", "requests_per_minute", "created", "revoked")
+    if args.json:
+        print_json({"file": str(ring.file), "keys": [{name: getattr(key, name) for name in names} for key in keys]})
+    elif not keys:
+        logger.info("%s holds no keys; `router keys create NAME` makes one", ring.file)
+    else:
+        rows = [[_shown(getattr(key, name)) for name in names] for key in keys]
+        print("\n".join(table(["id", "name", "per minute", "created", "revoked"], rows, right=[2])))
+    return 0
+
+
+def run_revoke(args: Namespace) -> int:
+    """Refuse a key from now on, also in servers that run."""
+    key = _ring(args).revoke(args.id)
+    if args.json:
+        print_json({"id": key.id, "name": key.name, "revoked": key.revoked})
+    else:
+        print(f"key {key.id} ({key.name}) is revoked since {key.revoked}")
+    return 0
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _ring(args: Namespace, make_folder: bool = False) -> KeyRing:
+    from router.serving.client_keys import KeyRing, default_keys_file
+
+    file = default_keys_file() if args.file is None else args.file
+    if make_folder and args.file is None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return KeyRing(file)

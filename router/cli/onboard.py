@@ -1,0 +1,224 @@
+"""`router onboard` and `router forget`: new models into a checkpoint, and out of it again.
+
+Each takes parsed arguments, prints its result on stdout and returns an exit code. Of a checkpoint's folder only the
+file of onboarded models is written. Heavy packages are imported inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.cli.show import needing_evaluate, print_json, show_progress
+from router.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from router.checkpoint.checkpoint import Checkpoint
+    from router.onboarding.add_model import Onboarding
+    from router.onboarding.from_folder import FolderOnboarding
+    from router.pools.models import ModelFacts
+
+logger = logging.getLogger(__name__)
+
+
+def run_onboard(args: Namespace) -> int:
+    """Fit one model's profile, or those of a whole data folder, into a checkpoint."""
+    _check_sources(args)
+    with _changing(args.checkpoint) as (folder, checkpoint):
+        if args.data is not None:
+            fitted = _onboard_folder(args, checkpoint)
+            _write(fitted.checkpoint, folder)
+            _print_folder(args, fitted)
+        else:
+            found = _onboard_model(args, checkpoint)
+            _write(found.checkpoint, folder)
+            _print_onboarding(args, found)
+    return 0
+
+
+def run_forget(args: Namespace) -> int:
+    """Take an onboarded model out of a checkpoint."""
+    from router.onboarding.add_model import forget
+
+    with _changing(args.checkpoint) as (folder, checkpoint):
+        left = forget(checkpoint, args.model)
+        _write(left, folder)
+    others = [system.id for system in left.onboarded.systems]
+    if args.json:
+        print_json({"removed": args.model, "onboarded": others})
+    else:
+        print(f"{args.model} is gone; {', '.join(others) or 'no onboarded model'} left in {folder}")
+    return 0
+
+
+def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
+    from router.onboarding.add_model import onboard
+    from router.onboarding.graded_answers import read_answers
+
+    pools = [] if args.no_pool else args.pool
+    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
+    if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
+        pools = [checkpoint.default_pool]
+    return onboard(
+        checkpoint,
+        _facts(args, checkpoint),
+        read_answers(args.answers) if args.answers else None,
+        benchmarks=_benchmarks(args),
+        protocol=args.protocol,
+        pools=pools,
+        replace_old=args.replace,
+        progress=show_progress(args),
+    )
+
+
+def _check_sources(args: Namespace) -> None:
+    """UsageError where it is not clear what is to be fitted from what."""
+    if args.data is not None:
+        given = [flag for flag, value in (("MODEL", args.model), ("--answers", args.answers),
+                 ("--benchmarks", args.benchmarks), ("--protocol", args.protocol), ("--tools", args.tools),
+                 ("--images", args.images), ("--no-pool", args.no_pool), ("--price-in", args.price_in is not None),
+                 ("--price-out", args.price_out is not None), ("--context", args.context)) if value]  # fmt: skip
+        if given:
+            raise UsageError(f"--data onboards every new model of a folder: leave {', '.join(given)} out")
+        if (args.split is None) == (args.folds is None):
+            raise UsageError("--data needs either --split or --folds: the rows whose outcomes are fitted")
+        if args.pool and len(args.pool) > 1:
+            raise UsageError("--data makes one pool: give --pool once")
+        return
+    if not args.model:
+        swallowed = [pair for pair in args.benchmarks or [] if "=" not in pair]
+        hint = f": {swallowed[0]!r} was read as a benchmark, write the model's name first" if swallowed else ""
+        raise UsageError(f"name the new model, or give a whole data folder with --data DIR{hint}")
+    if not args.answers and not args.benchmarks:
+        raise UsageError("give --answers FILE, --benchmarks NAME=SCORE ..., or both")
+    if args.pool and args.no_pool:
+        raise UsageError("--pool and --no-pool contradict each other")
+    if args.split or args.folds:
+        raise UsageError("--split and --folds belong to --data")
+
+
+@contextmanager
+def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
+    """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
+    import fcntl  # not on Windows
+
+    from router.checkpoint.checkpoint import load_checkpoint
+
+    folder = Path(given)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
+        )
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
+        yield folder, load_checkpoint(folder, backend="auto")
+    finally:
+        os.close(opened)
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    from router.checkpoint.added_models import write_onboarded
+    from router.checkpoint.layout import LAYOUT
+
+    write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
+
+
+def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
+    """What is known of the model; where it is fitted anew, as before but for what is given."""
+    from router.pools.models import ModelFacts
+
+    if (args.price_in is None) != (args.price_out is None):
+        raise UsageError("give both --price-in and --price-out, or neither")
+    found = ModelFacts(args.model)
+    if args.replace:
+        old = (each.facts for each in checkpoint.onboarded.profiles if each.system.model == args.model)
+        found = next(old, found)
+    given: dict[str, Any] = {"context_window": args.context, "tools": args.tools or None}
+    given |= {"input_usd_per_mtok": args.price_in, "output_usd_per_mtok": args.price_out}
+    given["modalities"] = ("text", "image") if args.images else None
+    return replace(found, **{name: value for name, value in given.items() if value is not None})
+
+
+def _benchmarks(args: Namespace) -> dict[str, float]:
+    from router.checkpoint.benchmark_scores import parse_scores
+
+    return parse_scores(args.benchmarks or [])
+
+
+def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:
+    with needing_evaluate("router onboard --data"):
+        from router.evaluation.dataset import data_folder, read_dataset
+        from router.evaluation.pool_report import row_masks
+        from router.onboarding.from_folder import onboard_folder
+    folder = data_folder(args.data)
+    dataset = read_dataset(folder)
+    rows = row_masks(dataset, args.split, args.folds)[0]
+    name = args.pool[0] if args.pool else folder.resolve().name
+    return onboard_folder(checkpoint, dataset, rows, name, replace_old=args.replace, progress=show_progress(args))
+
+
+def _print_folder(args: Namespace, fitted: FolderOnboarding) -> None:
+    from router.cli.text import table
+
+    if args.json:
+        models = [
+            {"system": each.system.id, "like": each.like, "answers": each.answers, "mean_score": each.mean_score}
+            for each in fitted.profiles
+        ]
+        print_json({"pool": fitted.pool.name, "models": models, "unpriced": list(fitted.unpriced)})
+        return
+    rows = [[each.system.id, each.like, str(each.answers), f"{each.mean_score:.3f}"] for each in fitted.profiles]
+    print("\n".join(table(["model", "like protocol", "answers", "score"], rows, right=[2, 3])))
+    if fitted.unpriced:
+        logger.warning("without a price and so in no pool: %s", ", ".join(fitted.unpriced))
+    print(f"\npool {fitted.pool.name} has {len(fitted.pool.candidates)} models:")
+    where = f"--checkpoint {args.checkpoint} --pool {fitted.pool.name}"
+    print(f"  router route {where} QUERY\n  router evaluate {where} --data {args.data} --split test")
+
+
+def _print_onboarding(args: Namespace, found: Onboarding) -> None:
+    profile = found.profile
+    if args.json:
+        print_json(
+            {
+                "system": profile.system.id,
+                "answers": profile.answers,
+                "mean_score": profile.mean_score,
+                "pools": list(profile.pools),
+                "known_systems": found.known,
+                "side": list(found.side),
+                "prior_error": found.prior_error,
+                "blind_error": found.blind_error,
+                "deviation": None if math.isnan(found.deviation) else found.deviation,
+            }
+        )
+        return
+    side = f" and {', '.join(found.side)}" if found.side else ""
+    print(f"model      {profile.system.model}, as under protocol {profile.like}")
+    print(f"fitted     from {profile.answers} graded answers, {found.known} known systems{side}")
+    print(f"score      {profile.mean_score:.3f}  {profile.rests_on}")
+    if not math.isnan(found.deviation):
+        print(f"unsure by  {found.deviation:.3f}  standard deviation of its quality, mean over these queries")
+    print(
+        f"prior      rms error {found.prior_error:.3f} of the mean score when each known system is judged by it alone"
+        f" ({found.blind_error:.3f} by the mean system)"
+    )
+    print(f"pools      {', '.join(profile.pools) or 'none: name it in a pool file'}")
+    untold = [name for name in profile.pools if name in found.checkpoint.dial_tables]
+    if untold:
+        logger.warning(
+            "what each dial costs was measured on %s without %s: budgets are met for lists of queries, not for one",
+            ", ".join(untold),
+            profile.system.model,
+        )

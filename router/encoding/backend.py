@@ -1,0 +1,99 @@
+"""What computes the encoder: torch in float32 or bfloat16, or onnxruntime in float32 or with 8-bit weights.
+
+Knows both encoders and when which of them can be used; nothing of heads or routing. Without torch installed all but the
+torch backend works, so torch is imported only where that is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from router.encoding.bert_config import can_build
+from router.encoding.onnx_encoder import OnnxEncoder, stamp_of
+from router.encoding.sentence_folder import read_transformer_config
+from router.errors import CheckpointError, UsageError
+from router.installation import how_to_install
+from router.onnx.session import onnxruntime_problem
+
+if TYPE_CHECKING:
+    from router.encoding.torch_encoder import QueryEncoder
+
+    Encoder = QueryEncoder | OnnxEncoder
+
+logger = logging.getLogger(__name__)
+BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
+INSTALL_TORCH = f"{how_to_install('torch')} installs it"
+
+
+def choose_backend(name: str, device: str, folder: Path) -> str:
+    """One of BACKENDS but `auto` for the encoder in `folder`.
+
+    `auto` is onnx wherever that can be used, since it is faster at every length measured (docs/performance.md), and
+    torch elsewhere. Raises UsageError for an unknown name or one that cannot be used here, which says why.
+    """
+    if name not in BACKENDS:
+        raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
+    obstacle = _obstacle(device, folder)
+    if of_torch(name) or (name == "auto" and obstacle):
+        if find_spec("torch") is None:
+            also = f", and onnxruntime cannot be used: {obstacle}" if name == "auto" else "; or take another backend"
+            raise UsageError(f"the backend torch needs torch; {INSTALL_TORCH}{also}")
+        logger.debug("the encoder is computed by torch: %s", obstacle or "as asked for")
+        return "torch" if name == "auto" else name
+    if name == "auto":
+        return "onnx"
+    if obstacle:
+        raise UsageError(f"backend {name} cannot be used: {obstacle}; or take backend torch")
+    return name
+
+
+def of_torch(backend: str) -> bool:
+    """Whether the backend computes in torch, the network behind the encoder included."""
+    return backend in ("torch", "torch-bf16")
+
+
+def _obstacle(device: str, folder: Path) -> str | None:
+    """What keeps onnxruntime from computing an encoder; None where nothing does."""
+    if device.partition(":")[0] != "cpu":
+        return f"it computes on the CPU, and the device is {device}"
+    config, _ = read_transformer_config(folder)
+    if not can_build(config):
+        return f"its graph is made for BERT, and this encoder is of another kind ({config['model_type']})"
+    return onnxruntime_problem()
+
+
+def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device: str) -> Encoder:
+    """The encoder of a folder by what `choose_backend` chose; `settings` are those of `QueryEncoder.from_pretrained`.
+
+    Raises CheckpointError and UsageError as the encoders do.
+    """
+    if of_torch(backend):
+        from router.encoding.torch_encoder import QueryEncoder
+
+        encoder = QueryEncoder.from_pretrained(folder, **settings).to(device)
+        encoder.bf16 = backend == "torch-bf16"
+        return encoder
+    return OnnxEncoder.from_pretrained(folder, **settings, int8=backend == "onnx-int8")
+
+
+def as_torch(encoder: Encoder) -> QueryEncoder:
+    """The encoder with its weights as parameters, which saving and gradients need; read again where it has none.
+
+    Raises CheckpointError where the folder it came from is gone or holds other weights by now, UsageError
+    without torch.
+    """
+    if not isinstance(encoder, OnnxEncoder):
+        return encoder
+    if find_spec("torch") is None:
+        raise UsageError(f"an encoder's weights are changed and saved with torch; {INSTALL_TORCH}")
+    from router.encoding.torch_encoder import QueryEncoder
+
+    if stamp_of(encoder.source) != encoder.stamp:
+        raise CheckpointError(f"{encoder.source} changed since the encoder was read from it: load it again")
+    return QueryEncoder.from_pretrained(
+        encoder.source, encoder.max_tokens, encoder.head_share, encoder.layers, encoder.correct_typos
+    )

@@ -1,0 +1,130 @@
+"""BERT's transformer (Devlin et al., 1810.04805) in torch alone, with the parameter names of `transformers.BertModel`.
+
+It is here because importing transformers' own takes 2.8 s, more than all of loading and routing. Takes token ids,
+gives hidden states; knows no text, no pooling, no files. Axes: B texts, T tokens, E hidden size, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from router.encoding.bert_config import ACTIVATIONS
+
+
+class HiddenStates(NamedTuple):
+    """The fields of transformers' `BaseModelOutput` that are read here."""
+
+    last_hidden_state: Tensor  # (B, T, E)
+    hidden_states: tuple[Tensor, ...]  # (B, T, E) of the token embeddings, then of each layer
+
+
+class Bert(nn.Module):
+    """Token ids (B, T) to hidden states (B, T, E).
+
+    The large weights hold whatever was in memory until a state dict is loaded: making initial values, only to replace
+    them, would take longer than loading, and would move the caller's random numbers.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.embeddings = _Embeddings(config)
+        self.encoder = _Stack(config)
+        self.pooler = nn.ModuleDict({"dense": _Unused(config["hidden_size"])})
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = True) -> HiddenStates:
+        """Hidden states (B, T, E) of token ids (B, T); nothing attends to where `attention_mask` (B, T) is 0.
+
+        All of them always: `output_hidden_states` is there for those who also call transformers' networks.
+        """
+        attended = attention_mask.bool()[:, None, None, :]  # (B, H, T, T) by broadcasting
+        states = self.encoder(self.embeddings(input_ids), attended)
+        return HiddenStates(states[-1], states)
+
+
+class _Linear(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are, see `Bert`."""
+
+
+class _Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are, see `Bert`."""
+
+
+class _Unused(nn.Module):
+    """The pooler's weights: never computed with, kept as buffers so that a folder that is saved again has them."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(size, size))
+        self.register_buffer("bias", torch.zeros(size))
+
+
+class _Embeddings(nn.Module):
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        size = config["hidden_size"]
+        self.word_embeddings = _Embedding(config["vocab_size"], size)
+        self.position_embeddings = _Embedding(config["max_position_embeddings"], size)
+        self.token_type_embeddings = _Embedding(config.get("type_vocab_size", 2), size)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.get("layer_norm_eps", 1e-12))
+        self.dropout = nn.Dropout(config.get("hidden_dropout_prob", 0.1))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        position = self.position_embeddings.weight[: input_ids.shape[1]]
+        embedding = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0] + position
+        return self.dropout(self.LayerNorm(embedding))
+
+
+class _Stack(nn.Module):
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config["num_hidden_layers"]))
+
+    def forward(self, hidden: Tensor, attended: Tensor) -> tuple[Tensor, ...]:
+        states = [hidden]
+        for layer in self.layer:
+            states.append(layer(states[-1], attended))
+        return tuple(states)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        size, inner = config["hidden_size"], config["intermediate_size"]
+        self.heads: int = config["num_attention_heads"]
+        self.attention_dropout: float = config.get("attention_probs_dropout_prob", 0.1)
+        self.gelu = ACTIVATIONS[config.get("hidden_act", "gelu")]
+        projections = nn.ModuleDict({name: _Linear(size, size) for name in ("query", "key", "value")})
+        self.attention = nn.ModuleDict({"self": projections, "output": _Residual(size, size, config)})
+        self.intermediate = nn.ModuleDict({"dense": _Linear(size, inner)})
+        self.output = _Residual(inner, size, config)
+
+    def forward(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        projections = self.attention["self"]
+        query, key, value = (
+            projections[name](hidden).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[index]
+            for name in ("query", "key", "value")
+        )
+        dropout = self.attention_dropout if self.training else 0.0
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=attended, dropout_p=dropout)
+        hidden = self.attention["output"](context.transpose(1, 2).flatten(2), hidden)
+        return self.output(F.gelu(self.intermediate["dense"](hidden), approximate=self.gelu), hidden)
+
+
+class _Residual(nn.Module):
+    """A linear map whose result is added to the residual stream, then normalised."""
+
+    def __init__(self, inner: int, size: int, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.dense = _Linear(inner, size)
+        self.LayerNorm = nn.LayerNorm(size, eps=config.get("layer_norm_eps", 1e-12))
+        self.dropout = nn.Dropout(config.get("hidden_dropout_prob", 0.1))
+
+    def forward(self, values: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(values)) + residual)

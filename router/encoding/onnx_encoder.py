@@ -1,0 +1,157 @@
+"""The query encoder by onnxruntime: the same folder, texts and embeddings as `router.encoding.torch_encoder`,
+without torch.
+
+In float32, equal to torch's up to rounding, or with 8-bit weights and activations. Reads the weights once and leaves
+nothing on disk. Knows nothing of heads or routing. Axes: B texts, T tokens, E embedding.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.encoding.onnx_bert import EMBEDDING, IDS, INTEGERS, MASK, WEIGHTS, build_graph
+from router.encoding.sentence_folder import (
+    SentenceFolder,
+    pooled_layers,
+    read_folder,
+    read_transformer_config,
+    weights_file,
+)
+from router.encoding.tokenizer import QueryTokenizer, ReadsTexts, batches_by_length
+from router.errors import CheckpointError
+from router.onnx.session import start_session
+from router.onnx.weights import StoredWeights
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+MOST_THREADS = 4  # a query is too little work for more
+
+
+class OnnxEncoder(ReadsTexts):
+    """An encoder that onnxruntime computes on the CPU; build one with `OnnxEncoder.from_pretrained`."""
+
+    def __init__(
+        self,
+        session: InferenceSession,
+        described: SentenceFolder,
+        tokenizer: QueryTokenizer,
+        layers: tuple[int, ...],
+        int8: bool,
+        source: Path,
+        stamp: tuple[int, int],
+    ) -> None:
+        self.session = session
+        self.described = described
+        self.tokenizer = tokenizer
+        self.layers = layers
+        self.int8 = int8
+        self.source = source  # the folder it was read from
+        self.stamp = stamp  # of its weights when they were read, see `stamp_of`
+        self._beside: InferenceSession | None = None  # see `share`
+        self._under_way = 0  # batches
+        self._counting = threading.Lock()
+
+    @property
+    def dimension(self) -> int:
+        """E, the length of an embedding."""
+        return int(self.described.config["hidden_size"]) * len(self.layers)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        max_tokens: int = 256,
+        head_share: float = 0.75,
+        layers: Sequence[int] = (),
+        correct_typos: bool = False,
+        int8: bool = False,
+        threads: int | None = None,
+    ) -> OnnxEncoder:
+        """The encoder of a folder, ready for inference.
+
+        Args:
+            folder: a sentence-transformers or transformers folder of a network that `bert_config.can_build`.
+            max_tokens, head_share, layers, correct_typos: as for `QueryEncoder.from_pretrained`.
+            int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
+            threads: that compute one batch; by default one per processor this process may use, at most `MOST_THREADS`.
+
+        Raises:
+            CheckpointError: a part of the folder is missing, broken or unknown.
+            UsageError: onnxruntime is missing or too old, or a setting does not fit the encoder.
+        """
+        described, inner = read_folder(Path(folder))
+        tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
+        layers = pooled_layers(layers, int(described.config["num_hidden_layers"]))
+        stamp = stamp_of(Path(folder))
+        session = _session(described, inner, layers, int8, _processors() if threads is None else threads)
+        return cls(session, described, tokenizer, layers, int8, Path(folder), stamp)
+
+    def share(self) -> None:
+        """Have a second session, of one thread, for batches that come while one is computed.
+
+        Threads that spin take processors from each other where two batches do: a fifth of the throughput. It holds the
+        weights a second time. CheckpointError where these are gone or others by now.
+        """
+        if stamp_of(self.source) != self.stamp:
+            raise CheckpointError(f"{self.source} changed since the encoder was read from it: load it again")
+        self._beside = _session(*read_folder(self.source), self.layers, self.int8, threads=1)
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> NDArray[np.float32]:
+        """Embeddings (B, E) in the order of `texts`.
+
+        In float32 batches hold texts of like length, and the last digits may depend on which texts are encoded
+        together. With int8 each text is its own batch: rounding to 8 bits could make more of a last digit, so its
+        embedding does not depend on the others.
+        """
+        ids = self.tokenize(texts)
+        embeddings = np.empty((len(ids), self.dimension), np.float32)
+        for rows in batches_by_length(ids, 1 if self.int8 else batch_size):
+            embeddings[rows] = self.forward(*self.tokenizer.pad([ids[row] for row in rows]))
+        return embeddings
+
+    def forward(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embeddings (B, E) of one batch of token ids (B, T)."""
+        feed = {IDS: input_ids, MASK: attention_mask.astype(np.int32)}
+        with self._counting:
+            session = self._beside if self._under_way and self._beside is not None else self.session
+            self._under_way += 1
+        try:
+            (embedding,) = session.run([EMBEDDING], feed)
+        finally:
+            with self._counting:
+                self._under_way -= 1
+        return np.asarray(embedding)
+
+
+def stamp_of(folder: Path) -> tuple[int, int]:
+    """Size and time of change of the weights in an encoder's folder; another stamp, other weights. CheckpointError
+    where there are none."""
+    state = weights_file(read_transformer_config(folder)[1]).stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _session(
+    described: SentenceFolder, inner: Path, layers: tuple[int, ...], int8: bool, threads: int
+) -> InferenceSession:
+    """What computes the encoder of a folder, whose network lies in `inner`. CheckpointError for unusable weights."""
+    file = weights_file(inner)
+    weights = StoredWeights.read(file)
+    wrong = weights.not_finite()
+    if wrong:
+        raise CheckpointError(f"{file} holds weights that are not finite numbers: {wrong[:5]}")
+    model, integers = build_graph(described.config, weights, layers, described.pooling, described.normalize, int8=int8)
+    return start_session(model, threads, {WEIGHTS: weights.content} | ({INTEGERS: integers} if int8 else {}))
+
+
+def _processors() -> int:
+    """Threads that are worth starting."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, MOST_THREADS)

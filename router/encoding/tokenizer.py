@@ -1,0 +1,176 @@
+"""Texts as token ids, as every encoder reads them: typos put right, long texts cut to their head and tail.
+
+Also how ids become batches. In numpy, so that an encoder without torch reads exactly what one with torch does. Knows
+no network. Axes: B texts, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+
+from router.encoding.sentence_folder import SentenceFolder
+from router.encoding.spelling import Spelling
+from router.errors import QueryError, UsageError
+
+CHARS_PER_TOKEN = 20  # far above any text's mean: what lies beyond so many characters per token cannot be kept
+_CHUNK = 1024  # texts tokenised at a time, which bounds memory
+
+
+class QueryTokenizer:
+    """The tokenizer of an encoder's folder with what of a text is kept.
+
+    Args:
+        described: the folder.
+        max_tokens: texts longer than this, special tokens included, are clipped.
+        head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
+        correct_typos: put mistyped words right before a text is tokenised (`router.encoding.spelling`).
+
+    Raises UsageError where one of these does not fit the encoder.
+    """
+
+    def __init__(
+        self, described: SentenceFolder, max_tokens: int = 256, head_share: float = 0.75, correct_typos: bool = False
+    ) -> None:
+        self.tokenizer = described.tokenizer
+        self.max_tokens = max_tokens
+        self.head_share = head_share
+        self.correct_typos = correct_typos
+        self._spelling = _spelling(self.tokenizer) if correct_typos else None
+        probe = self.tokenizer.encode("a")
+        content = [i for i, special in enumerate(probe.special_tokens_mask) if not special] or [len(probe.ids)]
+        self._prefix, self._suffix = probe.ids[: content[0]], probe.ids[content[-1] + 1 :]
+        self._pad_id = int(described.config.get("pad_token_id") or 0)
+        least = len(self._prefix) + len(self._suffix) + 2
+        most = _positions(described)
+        if not least <= max_tokens <= most:
+            raise UsageError(f"max_tokens must lie between {least} and {most} for this encoder, got {max_tokens}")
+        if not 0 <= head_share <= 1:
+            raise UsageError(f"head_share must lie between 0 and 1, got {head_share}")
+
+    @property
+    def suffix_tokens(self) -> int:
+        """How many special tokens follow a text's own."""
+        return len(self._suffix)
+
+    def as_read(self, text: str) -> str:
+        """`text` as it is tokenised: with mistyped words put right where the encoder does so."""
+        return self._spelling.correct(text) if self._spelling else text
+
+    def corrections(self, text: str) -> dict[str, str]:
+        """What is read in place of each mistyped word of `text`; empty where the encoder corrects none."""
+        if self._spelling is None:
+            return {}
+        return {word: read for end in self._ends(text) for word, read in self._spelling.corrections(end).items()}
+
+    def _ends(self, text: str) -> tuple[str, ...]:
+        """What of a text can be kept: both ends of a very long one. Where that leaves out nothing, it is one part."""
+        reach = CHARS_PER_TOKEN * self.max_tokens
+        return (text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:])
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text with special tokens, at most `max_tokens`.
+
+        A longer text keeps its first `round(head_share * n)` and its last tokens, n in all beside the special ones.
+        Raises UsageError for one string in place of a list, QueryError for what is not a string of valid Unicode.
+        """
+        if isinstance(texts, str):
+            raise UsageError("encode takes a list of texts, got one string: write [text]")
+        return [ids for start in range(0, len(texts), _CHUNK) for ids in self._tokenize(texts[start : start + _CHUNK])]
+
+    def _tokenize(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        room = self.max_tokens - len(self._prefix) - len(self._suffix)
+        head = round(self.head_share * room)
+        try:
+            parts = [self._ends(text) for text in texts]
+            flat = [self.as_read(part) for pair in parts for part in pair]
+            encoded = iter(self.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
+        except (TypeError, UnicodeEncodeError) as error:
+            raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
+        for pair in parts:
+            ids = [token for _ in pair for token in next(encoded).ids]
+            if len(ids) > room:
+                ids = ids[:head] + ids[len(ids) - (room - head) :]
+            yield [*self._prefix, *ids, *self._suffix] or [self._pad_id]
+
+    def pad(self, ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`input_ids` and `attention_mask`, (B, T) each, padded on the right to the longest."""
+        longest = max(map(len, ids), default=0)
+        input_ids = np.full((len(ids), longest), self._pad_id, np.int64)
+        mask = np.zeros((len(ids), longest), np.int64)
+        for row, tokens in enumerate(ids):
+            input_ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        return input_ids, mask
+
+
+class ReadsTexts:
+    """What an encoder says of how it reads: all of it its tokenizer's."""
+
+    tokenizer: QueryTokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        """Texts longer than this are clipped."""
+        return self.tokenizer.max_tokens
+
+    @property
+    def head_share(self) -> float:
+        """Share of a clipped text that is its head."""
+        return self.tokenizer.head_share
+
+    @property
+    def correct_typos(self) -> bool:
+        """Whether mistyped words are put right."""
+        return self.tokenizer.correct_typos
+
+    @property
+    def suffix_tokens(self) -> int:
+        """See `QueryTokenizer.suffix_tokens`."""
+        return self.tokenizer.suffix_tokens
+
+    def as_read(self, text: str) -> str:
+        """See `QueryTokenizer.as_read`."""
+        return self.tokenizer.as_read(text)
+
+    def corrections(self, text: str) -> dict[str, str]:
+        """See `QueryTokenizer.corrections`."""
+        return self.tokenizer.corrections(text)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """See `QueryTokenizer.tokenize`."""
+        return self.tokenizer.tokenize(texts)
+
+
+def batches_by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+    """Rows of `ids`, at most `batch_size` at a time, the longest first: texts of like length need little padding.
+
+    >>> list(batches_by_length([[7], [7, 8, 9], [7, 8]], 2))
+    [[1, 2], [0]]
+    """
+    order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _spelling(tokenizer: Tokenizer) -> Spelling:
+    """English spelling; what a WordPiece vocabulary that ignores case holds whole is right as well."""
+    normalizer = tokenizer.normalizer
+    if not isinstance(tokenizer.model, WordPiece) or normalizer is None or normalizer.normalize_str("A") != "a":
+        raise UsageError(
+            "correct_typos needs a WordPiece vocabulary that ignores case, such as uncased BERT has; this encoder's "
+            f"is {type(tokenizer.model).__name__}{' with case' * isinstance(tokenizer.model, WordPiece)}: turn it off"
+        )
+    return Spelling.english(tokenizer.get_vocab())
+
+
+def _positions(described: SentenceFolder) -> int:
+    """How many tokens the transformer can tell apart by position."""
+    config = described.config
+    limit = int(config.get("max_position_embeddings") or 1 << 20)
+    offset = config["model_type"] in {"roberta", "xlm-roberta", "camembert", "mpnet"}  # these count on from the pad id
+    return limit - int(config.get("pad_token_id") or 0) - 1 if offset else limit

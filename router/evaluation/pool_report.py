@@ -1,0 +1,191 @@
+"""Judges a router on the outcomes of a data folder: what `router evaluate` prints.
+
+Reads outcomes through `router.evaluation.dataset`, predicts through `Router`, measures with
+`router.evaluation.metrics`; defines no metric
+itself. Axes: N queries of the folder, B evaluated queries, M candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from router.arrays import host
+from router.errors import DataError, PoolError, UsageError, known_names
+from router.evaluation import metrics
+from router.evaluation.dataset import SPLITS, Dataset, read_dataset
+from router.evaluation.metrics import Array
+from router.network.taxonomy import OTHER, Taxonomy
+from router.pools.pool import Pool
+from router.routing.router import Router
+
+TRAIN_FOLDS = tuple(range(7))
+LABELLER = "llm-a"
+CHUNK = 1024  # queries predicted between two moves of the progress bar
+
+
+@dataclass(frozen=True)
+class PoolOutcomes:
+    """The queries on which every member of a pool has a score, and what each answer scored and cost."""
+
+    rows: NDArray[np.intp]  # (B,) rows of the folder's queries
+    score: Array  # (B, M)
+    realised_usd: Array  # (B, M)
+
+    def take(self, mask: NDArray[np.bool_]) -> PoolOutcomes:
+        """The queries whose row of the folder is set in `mask` (N,)."""
+        kept = mask[self.rows]
+        return PoolOutcomes(self.rows[kept], self.score[kept], self.realised_usd[kept])
+
+
+def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
+    """Outcomes of `pool` in `dataset`; an unknown answer length counts as the system's mean, 0 where it has none.
+
+    Raises PoolError for a member without a system, DataError where the folder has no outcomes of one.
+    """
+    unprofiled = [c.facts.id for c in pool.candidates if c.system is None]
+    if unprofiled:
+        raise PoolError(f"pool {pool.name!r} admits {unprofiled} at a prior: only models with a profile are evaluated")
+    columns = dataset.columns(tuple(c.system for c in pool.candidates if c.system is not None))
+    score = dataset.score[:, columns].astype(np.float64)
+    rows = np.flatnonzero(~np.isnan(score).any(axis=1))
+    if dataset.cost_usd is not None:
+        realised = dataset.cost_usd[:, columns].astype(np.float64)
+        if np.isnan(realised[rows]).any():
+            raise DataError(f"{dataset.folder}/outcomes.parquet: column 'cost_usd' is empty on rows of {pool.name!r}")
+    else:
+        price_in = np.array([c.facts.input_usd_per_mtok for c in pool.candidates], np.float64)
+        price_out = np.array([c.facts.output_usd_per_mtok for c in pool.candidates], np.float64)
+        tokens = mean_filled(dataset.output_tokens[:, columns])
+        realised = (dataset.input_tokens[:, None] * price_in + tokens * price_out) / 1e6
+    return PoolOutcomes(rows, score[rows], realised[rows])
+
+
+def mean_filled(values: NDArray[np.floating[Any]]) -> Array:
+    """`values` (N, M) with each NaN replaced by its column's mean, or by 0 where the column has none.
+
+    >>> mean_filled(np.array([[1.0, np.nan], [np.nan, np.nan]])).tolist()
+    [[1.0, 0.0], [1.0, 0.0]]
+    """
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0.0).sum(axis=0, dtype=np.float64)
+    return np.where(known, values, total / np.maximum(known.sum(axis=0), 1)).astype(np.float64)
+
+
+def row_masks(
+    dataset: Dataset, split: str | None, folds: Sequence[int] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks (N,) of the evaluated rows and of the rows on which best single and cheapest are chosen.
+
+    By split the latter are the train split; by folds they are folds 0 to 6 less the evaluated ones, whatever the split.
+    """
+    if (split is None) == (folds is None):
+        raise UsageError("give either a split or folds to evaluate on")
+    if split is not None:
+        if split not in SPLITS:
+            raise UsageError(f"unknown split {split!r}; {known_names(split, SPLITS)}")
+        column = dataset.queries["split"].to_numpy()
+        return column == split, column == "train"
+    if not folds or not set(folds) <= set(range(10)):
+        raise UsageError(f"folds are whole numbers from 0 to 9, got {folds!r}")
+    fold = dataset.queries["fold"].to_numpy()
+    return np.isin(fold, list(folds)), np.isin(fold, sorted(set(TRAIN_FOLDS) - set(folds)))
+
+
+def reference_models(train: PoolOutcomes, pool: Pool) -> tuple[int, int]:
+    """Columns of the best single model (greatest mean score) and the cheapest one (least mean cost) on `train`."""
+    if not len(train.rows):
+        raise DataError(
+            f"no training row has a score of every member of pool {pool.name!r}, so its best single model cannot be "
+            "chosen; evaluate by --folds (training rows are then folds 0 to 6 of every split)"
+        )
+    return int(train.score.mean(axis=0).argmax()), int(train.realised_usd.mean(axis=0).argmin())
+
+
+def first_label_agreement(
+    dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array, knowledge: Array
+) -> tuple[float | None, float | None]:
+    """Shares of annotated `rows` (B,) whose strongest capability (B, C) and domain (B, K) is the first raw name.
+
+    Names are the annotator's own: a merged domain counts for its canonical name only, `other` never. None without
+    annotations.
+    """
+    ids = dataset.queries["query_id"].to_numpy()
+    row_of = {ids[row]: i for i, row in enumerate(rows)}
+    hits = []
+    for note in dataset.annotations:
+        if note.annotator == LABELLER and note.query_id in row_of:
+            i = row_of[note.query_id]
+            domain = taxonomy.domains[int(knowledge[i].argmax())]
+            hits.append(
+                (
+                    taxonomy.capabilities[int(capability[i].argmax())] == note.capabilities[0],
+                    domain == note.knowledge[0] and domain != OTHER,
+                )
+            )
+    if not hits:
+        return None, None
+    return float(np.mean([hit[0] for hit in hits])), float(np.mean([hit[1] for hit in hits]))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A router's predictions for B queries of a pool, as float64 arrays."""
+
+    quality: Array  # (B, M)
+    cost_usd: Array  # (B, M)
+    capability: Array  # (B, C)
+    knowledge: Array  # (B, K)
+
+
+def predict(
+    router: Router, texts: Sequence[str], pool: Pool, progress: bool = False, batch_size: int = 32
+) -> Predictions:
+    """Predictions for `texts`, longest first inside, with a progress bar on stderr if asked for."""
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    parts: list[tuple[Array, ...]] = []
+    with tqdm(total=len(texts), unit="query", desc=pool.name, disable=not progress) as bar:
+        for start in range(0, len(order), CHUNK):
+            chunk = [texts[i] for i in order[start : start + CHUNK]]
+            seen = router.predict(chunk, pool, batch_size)
+            columns = (seen.quality, seen.cost_usd, seen.query.capability, seen.query.knowledge)
+            parts.append(tuple(host(each).astype(np.float64) for each in columns))
+            bar.update(len(chunk))
+    back = np.argsort(order)
+    return Predictions(*(np.concatenate(columns)[back] for columns in zip(*parts, strict=True)))
+
+
+def evaluate_router(
+    router: Router,
+    folder: str | Path | Dataset,
+    pool: str | Pool | None = None,
+    *,
+    split: str | None = None,
+    folds: Sequence[int] | None = None,
+    progress: bool = False,
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """All figures of docs/method.md section 4 for one router on one pool; see `metrics.Report` for the fields.
+
+    Raises DataError, PoolError or UsageError; there is no figure for a pool without evaluated queries.
+    """
+    dataset = folder if isinstance(folder, Dataset) else read_dataset(folder)
+    found = router.pool(pool)
+    evaluated, training = row_masks(dataset, split, folds)
+    outcomes = pool_outcomes(dataset, found)
+    judged = outcomes.take(evaluated)
+    if not len(judged.rows):
+        raise DataError(f"no query of {'split ' + split if split else f'folds {folds}'} has a score of every member of "
+                        f"pool {found.name!r}")  # fmt: skip
+    best, cheapest = reference_models(outcomes.take(training), found)
+    texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
+    seen = predict(router, texts, found, progress, batch_size)
+    report = metrics.evaluate(seen.quality, seen.cost_usd, judged.score, judged.realised_usd, best, cheapest)
+    capability, domain = first_label_agreement(dataset, router.taxonomy, judged.rows, seen.capability, seen.knowledge)
+    return {**asdict(report), "first_capability": capability, "first_domain": domain}

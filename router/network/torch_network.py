@@ -1,0 +1,183 @@
+"""The network as torch trains it: heads that turn a text embedding into a query vector, and the table of profiles.
+
+`embedding (B, E) -> QueryVectors (B, D) -> logits (B, S)`. Knows no text, no names, no prices, no device.
+`router.network.onnx_network` reads the same numbers without torch. Axes: B queries, E embedding, H shared layer, and
+those of
+`router.network.vectors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from router.network import scoring
+from router.network.learned_profiles import ARRAYS, LearnedProfiles
+from router.network.onnx_network import ServedNetwork
+from router.network.prototypes import Prototypes
+from router.network.vectors import Dimensions, QueryVectors
+
+
+def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """Mean of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
+
+    Vectors of a transformer's middle layers nearly all point the same way: as they are, they look alike.
+
+    >>> standardisation(torch.tensor([[1.0, 9.0], [1.0, 5.0]]), parts=1)
+    (tensor([1., 7.]), tensor([0.5000, 0.5000]))
+    """
+    centre = embedding.mean(dim=0)
+    length = (embedding - centre).square().mean(dim=0).unflatten(0, (parts, -1)).sum(dim=1).sqrt()
+    return centre, (1 / length.clamp_min(1e-6)).repeat_interleave(embedding.shape[1] // parts)
+
+
+class _Nothing(nn.Module):
+    """A head of no outputs: (B, H) to (B, 0)."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden[:, :0]
+
+
+@dataclass(frozen=True)
+class JudgedVectors(QueryVectors):
+    """Query vectors with the logits that training judges by labels."""
+
+    capability_logits: Tensor  # (B, C)
+    knowledge_logits: Tensor  # (B, K)
+
+
+class QueryHeads(nn.Module):
+    """Embedding (B, E), centred and scaled, to `JudgedVectors`, through one hidden layer shared by all heads."""
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, size: Dimensions, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("centre", torch.zeros(size.embedding))
+        self.register_buffer("scale", torch.ones(size.embedding))
+        self.trunk = nn.Sequential(nn.Linear(size.embedding, size.hidden), nn.GELU(), nn.Dropout(dropout))
+        self.capability = nn.Linear(size.hidden, size.capabilities)
+        self.knowledge = nn.Linear(size.hidden, size.domains)
+        self.residual = nn.Linear(size.hidden, size.residual, bias=False) if size.residual else _Nothing()
+        self.prototypes = (
+            Prototypes(size.hidden, size.prototypes, size.likeness, size.categories) if size.prototypes else _Nothing()
+        )
+        self.difficulty = nn.Linear(size.hidden, size.protocols)
+        self.length = nn.Linear(size.hidden, size.protocols)
+
+    def fit_scale(self, embedding: Tensor, parts: int) -> None:
+        """Set centre and scale from embeddings (N, E) of an encoder that pools `parts` layers."""
+        centre, scale = standardisation(embedding, parts)
+        self.centre.copy_(centre)
+        self.scale.copy_(scale)
+
+    def forward(self, embedding: Tensor) -> JudgedVectors:
+        return self.read(self.hidden(embedding))
+
+    def hidden(self, embedding: Tensor) -> Tensor:
+        """The shared layer (B, H) of embeddings (B, E)."""
+        layer: Tensor = self.trunk((embedding - self.centre) * self.scale)
+        return layer
+
+    def read(self, hidden: Tensor) -> JudgedVectors:
+        """What every head makes of the shared layer (B, H)."""
+        capability, knowledge = self.capability(hidden), self.knowledge(hidden)
+        needs = [capability.softmax(dim=-1), knowledge.softmax(dim=-1)]
+        parts = [*needs, self.residual(hidden), self.prototypes(hidden), self.difficulty(hidden)]
+        return JudgedVectors(torch.cat(parts, dim=-1), self.length(hidden), self.size, capability, knowledge)
+
+
+class ProfileTable(nn.Module):
+    """One row per system: learned weights on the axes, a bias, and its usual answer length."""
+
+    protocol: Tensor
+    slope: Tensor
+    mean_score: Tensor
+    mean_input_tokens: Tensor
+    mean_output_tokens: Tensor
+
+    def __init__(self, size: Dimensions, protocol: Tensor) -> None:
+        super().__init__()
+        self.protocols = size.protocols
+        self.weight = nn.Parameter(torch.zeros(size.systems, size.columns))
+        self.bias = nn.Parameter(torch.zeros(size.systems))
+        self.log_tokens = nn.Parameter(torch.zeros(size.systems))
+        self.register_buffer("protocol", protocol.long())  # (S,)
+        self.register_buffer("slope", torch.ones(size.systems))  # what a unit of difficulty costs the system
+        # Means over the training rows, (S,): they set the scale of the cost dial for pools nobody trained on.
+        for name in ("mean_score", "mean_input_tokens", "mean_output_tokens"):
+            self.register_buffer(name, torch.zeros(size.systems))
+
+    def matrix(self) -> Tensor:
+        """Profiles (S, D) in the query vector's layout; the difficulty columns hold -slope at the own protocol."""
+        found: Tensor = self.arrays(detached=False).matrix()
+        return found
+
+    def arrays(self, detached: bool = True) -> LearnedProfiles:
+        """The rows as plain tensors, sharing memory with these; unless `detached`, gradients flow back."""
+        tensors = {name: getattr(self, name).detach() if detached else getattr(self, name) for name in ARRAYS}
+        return LearnedProfiles(**tensors, protocols=self.protocols)
+
+    def logits(self, vector: Tensor) -> Tensor:
+        """Logits (B, S) of query vectors (B, D)."""
+        return scoring.logits(vector, self.matrix(), self.bias)
+
+    def output_tokens(self, log_length: Tensor) -> Tensor:
+        """Expected answer tokens (B, S) from the queries' length factors (B, P)."""
+        return torch.exp(log_length[:, self.protocol] + self.log_tokens)
+
+    @torch.no_grad()
+    def calibrate(self, scale: Tensor, shift: Tensor) -> None:
+        """Fold the affine maps `scale * logit + shift`, (S,) each, into the rows."""
+        self.weight.mul_(scale[:, None])
+        self.slope.mul_(scale)
+        self.bias.mul_(scale).add_(shift)
+
+
+class RouterNetwork(nn.Module):
+    """Heads and profiles: embedding (B, E) in, `QueryVectors` and logits (B, S) out. The encoder comes before it."""
+
+    def __init__(self, size: Dimensions, protocol: Tensor, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.size = size
+        self.heads = QueryHeads(size, dropout)
+        self.profiles = ProfileTable(size, protocol)
+
+    def forward(self, embedding: Tensor) -> tuple[JudgedVectors, Tensor]:
+        query = self.heads(embedding)
+        return query, self.profiles.logits(query.vector)
+
+    @classmethod
+    def of_state(cls, size: Dimensions, state: Mapping[str, NDArray[Any]]) -> RouterNetwork:
+        """The network of stored numbers, in evaluation mode; `state` must fit `size`."""
+        with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
+            network = cls(size, torch.zeros(size.systems))
+        network.load_state_dict({name: torch.from_numpy(each.copy()) for name, each in state.items()})
+        return network.eval()
+
+    @classmethod
+    def of(cls, network: RouterNetwork | ServedNetwork) -> RouterNetwork:
+        """The network itself, or one of torch with the same numbers."""
+        return network if isinstance(network, RouterNetwork) else cls.of_state(network.size, network.state_dict())
+
+    @torch.no_grad()
+    def query_vectors(self, embedding: Any) -> QueryVectors:
+        """What every head makes of embeddings (B, E), an array or a tensor, on this network's device."""
+        return self.heads(torch.as_tensor(embedding, device=self.profiles.bias.device))
+
+    @property
+    def learned(self) -> LearnedProfiles:
+        """The rows of the profiles as plain tensors."""
+        return self.profiles.arrays()
+
+    def not_finite(self) -> list[str]:
+        """Names of the tensors that hold an infinite number or none."""
+        state = self.state_dict().items()
+        return [name for name, tensor in state if tensor.is_floating_point() and not tensor.isfinite().all()]

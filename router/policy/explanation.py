@@ -1,0 +1,117 @@
+"""A batch of ranked queries as arrays, and the decisions written from it: who was chosen, and why.
+
+A lead is split into terms that add up. Chooses nothing, and hands the queries on without reading them.
+Axes: B queries, M candidates, D vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.arrays import Array, host
+from router.network.taxonomy import Taxonomy
+from router.policy.candidates import Candidates, Prediction
+from router.policy.decision import Alternative, Contributions, Decision, Reasons, strongest
+from router.policy.goal import Goal
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What the decisions of B queries are written from."""
+
+    pool: str
+    candidates: Candidates
+    taxonomy: Taxonomy
+    axes: tuple[tuple[str, str], ...]  # `contributing` of the taxonomy
+    seen: Prediction
+    utility: Array  # (B, M)
+    dials: NDArray[np.float64]  # (B,)
+    weights: NDArray[np.float64]  # (B,) quality per USD
+    order: list[list[int]]  # of each query its admitted candidates, the chosen one first, at least two where there are
+    goal: Goal | None
+    flagged: list[str | None]  # (B,) the tails that the guard left out
+    corrected: list[dict[str, str]]  # (B,) mistyped words and what they were read as
+
+    def decisions(self, queries: Sequence[str], top: int, at: slice = slice(None)) -> list[Decision]:
+        """One for each query in `at`, with at most `top` alternatives."""
+        # Off the device, and out of arrays where all is read, once for the whole batch.
+        columns = [host(part) for part in (self.seen.quality, self.seen.cost_usd, self.utility)]
+        query = self.seen.query
+        vector = query.vector
+        needs = [part[at].tolist() for part in (query.capability, query.knowledge, query.difficulty)]
+        return [
+            self._decision(
+                row,
+                queries[row],
+                [values[row, self.order[row]].tolist() for values in columns],
+                needed,
+                vector[row],
+                top,
+            )
+            for row, *needed in zip(range(len(queries))[at], *needs, strict=True)
+        ]
+
+    def _decision(
+        self, row: int, text: str, columns: list[list[float]], needs: list[list[float]], vector: Array, top: int
+    ) -> Decision:
+        candidates, order = self.candidates, self.order[row]
+        quality, cost, utility = columns
+        capability, knowledge, difficulty = needs
+        alternatives = tuple(
+            Alternative(candidates.facts[m].id, quality[i], cost[i], utility[i], candidates.is_prior[m])
+            for i, m in enumerate(order)
+        )
+        best, weight = alternatives[0], float(self.weights[row])
+        return Decision(
+            query=text,
+            model=best.model,
+            pool=self.pool,
+            dial=float(self.dials[row]),
+            quality=best.quality,
+            cost_usd=best.cost_usd,
+            utility=best.utility,
+            prior=best.prior,
+            alternatives=alternatives[:top],
+            capabilities=strongest(self.taxonomy.capabilities, capability),
+            domains=strongest(self.taxonomy.domains, knowledge),
+            difficulty=difficulty[int(candidates.protocol[order[0]])],
+            reasons=self._explain(vector, order, alternatives, weight) if len(order) > 1 else None,
+            goal=self.goal and self.goal.met_at(weight),
+            flagged=self.flagged[row],
+            corrected=self.corrected[row],
+        )
+
+    def _explain(
+        self, vector: Array, order: list[int], alternatives: tuple[Alternative, ...], weight: float
+    ) -> Reasons:
+        """Split the lead of the first over the second: a term per named axis, bias, residual, prototypes, cost."""
+        candidates, size = self.candidates, self.seen.query.size
+        first, second = order[:2]
+        share = host(vector * (candidates.profile[first] - candidates.profile[second]))
+        bias = float(candidates.bias[first] - candidates.bias[second])
+        named = [*share[: size.named].tolist(), float(share[size.columns :].sum())]
+        finite = weight != float("inf")
+        quality = alternatives[0].quality - alternatives[1].quality
+        cost = alternatives[0].cost_usd - alternatives[1].cost_usd
+        return Reasons(
+            runner_up=alternatives[1].model,
+            lead_logit=float(share.sum()) + bias,
+            axes=Contributions(self.axes, named),
+            bias=bias,
+            other=float(share[size.named : size.learned].sum()),
+            prototypes=float(share[size.learned : size.columns].sum()),
+            lead_utility=alternatives[0].utility - alternatives[1].utility,
+            quality_term=quality if finite else 0.0,
+            cost_term=-weight * cost if finite else -cost,
+        )
+
+
+def contributing(taxonomy: Taxonomy) -> tuple[tuple[str, str], ...]:
+    """Name and kind of each axis whose share of a lead is told, in the vector's order, difficulty the last."""
+    capabilities = [(name, "capability") for name in taxonomy.capabilities]
+    domains = [(name, "knowledge") for name in taxonomy.domains]
+    return (*capabilities, *domains, ("difficulty", "difficulty"))

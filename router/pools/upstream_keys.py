@@ -1,0 +1,82 @@
+"""The key that an upstream is asked with, from a file or an environment variable, read at the start and at each reload.
+
+A file is judged by what was opened, so that nobody can change it in between. No message holds any of a key.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from router.errors import UsageError
+from router.pools.pool import Upstream
+
+LARGEST_FILE = 4096  # bytes
+
+
+def upstream_key(upstream: Upstream, environment: Mapping[str, str]) -> str | None:
+    """The key, None for an upstream that needs none. UsageError names the variable or file that holds no usable one."""
+    if upstream.key_file is not None:
+        try:
+            return read_key_file(Path(upstream.key_file))
+        except UsageError as error:
+            raise UsageError(f"key_file: {error}") from error
+    if upstream.key_env is None:
+        return None
+    key = environment.get(upstream.key_env, "").strip()
+    if not key:
+        raise UsageError(
+            f"key_env: the environment variable {upstream.key_env} is not set; set it to the upstream's key"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"key_env: what {upstream.key_env} holds (not shown) has characters that no header can carry")
+    return key
+
+
+def read_key_file(path: Path) -> str:
+    """The only line of a file that nobody but this process' user or root may use.
+
+    Raises UsageError for a file that is missing, no regular one (a symbolic link is none), another user's, open to
+    others, larger than LARGEST_FILE, or holds anything but one line of visible ASCII characters.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe is not waited for
+    except OSError as error:
+        why = "it is a link, name the regular file" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
+        raise UsageError(f"{path}: {why}") from error
+    try:
+        fault = _fault_of_file(os.fstat(handle))
+        content = b"" if fault else os.read(handle, LARGEST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(handle)
+    line = content.removesuffix(b"\n")
+    if fault := fault or _fault_of_content(content, line):
+        raise UsageError(f"{path}: {fault}")
+    return line.decode("ascii")
+
+
+def _fault_of_file(found: os.stat_result) -> str:
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no regular file"
+    if found.st_uid not in (0, os.geteuid()):
+        return "it belongs to another user; chown it to the user that runs this program"
+    if found.st_mode & 0o077:
+        return "other users may read or change it; chmod 600"
+    return ""
+
+
+def _fault_of_content(content: bytes, line: bytes) -> str:
+    if len(content) > LARGEST_FILE:
+        return f"it is larger than {LARGEST_FILE:,} bytes; write the key and nothing more"
+    if not line:
+        return "it is empty; write the key in one line"
+    if b"\n" in line:
+        return "it has more than one line; write the key and nothing more"
+    if not all(0x21 <= byte <= 0x7E for byte in line):
+        return "it holds a character that no key may have, such as a blank (its content is not shown)"
+    return ""

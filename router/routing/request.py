@@ -1,0 +1,157 @@
+"""What is asked of queries that are routed together, read and checked; and what a query must be to be routed at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.errors import QueryError, UsageError, counted_from, known_names
+from router.network import scoring
+from router.policy.candidates import Prediction
+from router.policy.constraints import Constraints, cost_weights, matches
+from router.policy.goal import BATCH, Goal
+from router.pools.pool import Pool
+
+logger = logging.getLogger(__name__)
+MAX_QUERY_CHARS = 500_000
+ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
+MOST_LOOKED_UP, SHOWN_CHARS = 100, 80  # denied names, and characters of each that are logged
+SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
+
+
+class InPieces(list[str]):
+    """Queries that `Router.route` is to route as a list, piece by piece, so that others may compute in between."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of all queries routed together."""
+
+    pool: Pool
+    dial: float | Sequence[float]
+    goal: Goal | None
+    constraints: Constraints
+    top: int
+    guard: bool
+    attitude: float  # standard deviations
+
+    def weigh(
+        self, seen: Prediction, admitted: NDArray[np.bool_], cost_range_usd: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int] | None]:
+        """Dials and what a dollar is worth at each, (B,) both, and the choices (B,) where a list's goal makes them."""
+        if self.goal is None or self.goal.met_on != BATCH:
+            return *cost_weights(self.dial, len(admitted), cost_range_usd), None
+        assigned = self.goal.assign(seen.quality, seen.cost_usd, admitted)
+        return scoring.dial_of_weight(assigned.weight, cost_range_usd), assigned.weight, assigned.choice.tolist()
+
+
+def read_attitude(name: str) -> float:
+    """Standard deviations of an attitude; UsageError for an unknown one."""
+    if name not in ATTITUDES:
+        raise UsageError(f"attitude must be one of {', '.join(ATTITUDES)}, got {name!r}")
+    return ATTITUDES[name]
+
+
+def read_names(flag: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Names or wildcards; UsageError for anything else than a list of strings."""
+    if isinstance(names, str):
+        raise UsageError(f"{flag} takes a list of names or wildcards, got the string {names!r}: write [{names!r}]")
+    listed = tuple(names) if isinstance(names, Iterable) else (names,)
+    if not all(isinstance(name, str) for name in listed):
+        raise UsageError(f"{flag} takes a list of names or wildcards, got {names!r}")
+    return listed
+
+
+class UnmatchedNames:
+    """Warns of denied names that no model of a pool has: a misspelt one would let pass the model that it means.
+
+    Each name is looked up once, and MOST_LOOKED_UP of them at most: what is kept and what is logged has a bound.
+    """
+
+    def __init__(self) -> None:
+        self.looked_up: set[tuple[str, Pool]] = set()
+
+    def warn(self, deny: Sequence[str], pool: Pool) -> None:
+        """Look up what was not looked up before."""
+        for name in deny:
+            key = (name[:SHOWN_CHARS], pool)
+            if len(self.looked_up) == MOST_LOOKED_UP or key in self.looked_up:
+                continue
+            self.looked_up.add(key)
+            if not any(matches(model, [name]) for model in pool.ids):
+                known = known_names(key[0], pool.ids)
+                logger.warning("deny %r matches no model of pool %s; %s", key[0], pool.name, known)
+            if len(self.looked_up) == MOST_LOOKED_UP:
+                logger.warning("further denied names are not looked up: there were %d", MOST_LOOKED_UP)
+
+
+def check_counts(**counts: object) -> None:
+    """UsageError for a number, by its name, that is not a whole one of at least 1."""
+    for name, number in counts.items():
+        if not isinstance(number, int) or number < 1:
+            raise UsageError(f"{name} must be a whole number of at least 1, got {number!r}")
+
+
+def check_unconstrained(constraints: Constraints) -> None:
+    """UsageError where a goal for one query or a stream would be met by a dial measured with other models."""
+    if constraints != Constraints():
+        raise UsageError(
+            "a budget or quality for one query or a stream is met by a dial measured with all of the pool's models, "
+            "but allow, deny or a demand leaves some out: give a list of queries, on the command line --input FILE, "
+            "for which it is met exactly; or give a dial"
+        )
+
+
+def check_fits(queries: int, models: int) -> None:
+    """UsageError where a goal for a list would have too many pairs of query and model scored at once."""
+    most = max(SCORED_TOGETHER // models, 1)
+    if queries > most:
+        raise UsageError(
+            "a budget or quality for a list weighs every model of the pool for every query, and "
+            f"{queries:,} queries on {models:,} models are too many: give at most {most:,} at a time, or a dial"
+        )
+
+
+def read_queries(queries: object) -> str | list[Any] | Iterator[Any]:
+    """A query as it is; sequences, arrays and columns of tables as a list; all else that holds queries as an iterator.
+
+    QueryError for anything else. The queries themselves are not looked at.
+    """
+    if isinstance(queries, str):
+        return queries
+    shape = getattr(queries, "shape", None)  # of arrays and of columns, which are no `Sequence`
+    if isinstance(shape, tuple) and len(shape) != 1:
+        raise QueryError(
+            f"give a list of queries, got {type(queries).__name__} of shape {shape}: give one column of it"
+        )
+    if not isinstance(queries, Iterable) or isinstance(queries, bytes | Mapping):
+        raise QueryError(f"give a query, a list or an iterator of queries, got {type(queries).__name__}")
+    return list(queries) if shape is not None or isinstance(queries, Sequence) else iter(queries)
+
+
+def check_queries(queries: Iterable[object]) -> None:
+    """QueryError, with its index, for the first of several that cannot be routed."""
+    for index, query in enumerate(queries):
+        with counted_from(index):
+            check_query(query)
+
+
+def check_query(query: object) -> None:
+    """QueryError for anything that cannot be routed: not a string, blank, too long, or broken Unicode."""
+    if not isinstance(query, str):
+        raise QueryError(f"a query must be a string, got {type(query).__name__}")
+    if not query.strip():
+        raise QueryError("the query is empty: give at least one character that is not white space")
+    if len(query) > MAX_QUERY_CHARS:
+        raise QueryError(
+            f"the query has {len(query):,} characters; at most {MAX_QUERY_CHARS:,} can be routed: shorten it"
+        )
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"the query is not valid Unicode ({error.reason} at character {error.start})") from error

@@ -1,0 +1,137 @@
+"""In which order the models of the pool are asked for one request: from a decision, what load takes, and its session.
+
+Pure but for the session that takes note. Knows no upstream, only who can be asked now.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from router.errors import NoCandidateError
+from router.policy.decision import Alternative, Decision
+from router.pools.pool import Candidate, Pool
+from router.serving.dispatch.sessions import Sessions
+from router.serving.protocol.conversation import Conversation
+from router.serving.upstreams.load import loaded_utility
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What a request demands of a model, as options of `Router.route`; equal for as many requests as can be."""
+
+    tools: bool
+    images: bool
+    context_tokens: int
+    deny: tuple[str, ...]
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        return {"tools": self.tools, "images": self.images, "context_tokens": self.context_tokens, "deny": self.deny}
+
+
+def demands(conversation: Conversation, pool: Pool) -> Demands:
+    """What `conversation` demands of the models of `pool`. NoCandidateError where the server's facts leave nobody.
+
+    The context asked for is rounded up to the next window that a model of the pool has, which admits the same models:
+    requests that differ in length alone are routed together.
+    """
+    gone: dict[str, list[str]] = {}
+    for candidate in pool.candidates:
+        if reason := _unfit(candidate, conversation):
+            gone.setdefault(reason, []).append(candidate.id)
+    if sum(map(len, gone.values())) == len(pool.candidates):
+        parts = [f"{reason} removed {', '.join(ids[:10])}" for reason, ids in gone.items()]
+        raise NoCandidateError(f"no model is left: {'; '.join(parts)}")
+    windows = sorted({each.facts.context_window for each in pool.candidates if each.facts.context_window})
+    denied = tuple(glob.escape(each) for ids in gone.values() for each in ids)
+    needed = _rounded_up(conversation.context_tokens, windows)
+    return Demands(conversation.tools, "image" in conversation.modalities, needed, denied)
+
+
+def _rounded_up(tokens: int, windows: Sequence[int]) -> int:
+    """The least of the `windows`, in order, that holds `tokens`; 0 for the first of all, which every model's does.
+
+    >>> [_rounded_up(tokens, [100, 1000]) for tokens in (50, 101, 1001)], _rounded_up(50, [])
+    ([0, 1000, 1001], 0)
+    """
+    if not windows or tokens <= windows[0]:
+        return 0
+    return next((window for window in windows if window >= tokens), tokens)
+
+
+def _unfit(candidate: Candidate, conversation: Conversation) -> str:
+    """Why a model cannot answer, beyond what the router itself looks at; empty where it can."""
+    upstream = candidate.upstream
+    if conversation.json_schema and upstream and not upstream.json_schema:
+        return "a JSON schema (upstream.json_schema: true says who can)"
+    limit = upstream.max_output_tokens if upstream else None
+    if limit is not None and (conversation.max_output_tokens or 0) > limit:
+        return f"an answer of {conversation.max_output_tokens} tokens"
+    missing = conversation.modalities - {"image"} - set(candidate.facts.modalities)
+    return f"input of {', '.join(sorted(missing))}" if missing else ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Whom to ask, the first one first, and why that one."""
+
+    order: tuple[Alternative, ...]
+    reason: str
+    pressure: Mapping[str, float]  # of the models that load takes utility from
+
+    def after(self, model: str, windows: Mapping[str, int | None]) -> tuple[Alternative, ...]:
+        """The order without those whose context window is no wider than that of `model`, which was too narrow."""
+        narrow = windows.get(model)
+        if narrow is None:
+            return self.order
+        return tuple(each for each in self.order if (windows.get(each.model) or math.inf) > narrow)
+
+
+def make_plan(
+    decision: Decision,
+    pressure: Mapping[str, float],
+    weight: float,
+    available: Collection[str],
+    sessions: Sessions | None,
+    session: str | None,
+    kept_upstream: bool = False,
+) -> Plan:
+    """The plan for a request whose candidates are the decision's alternatives.
+
+    `pressure` is each model's load from 0 to 1, `weight` the utility that it takes at most, `available` who can be
+    asked now: all where nobody can.
+    """
+    utility = {
+        each.model: loaded_utility(each.utility, each.cost_usd, pressure.get(each.model, 0.0), weight, decision.dial)
+        for each in decision.alternatives
+    }
+    order = sorted(decision.alternatives, key=lambda each: -utility[each.model])  # stable: ties as the router has them
+    possible = [each.model for each in order if each.model in available] or [each.model for each in order]
+    first, reason = possible[0], "the best of this request"
+    if sessions is not None and session is not None:
+        choice = sessions.choose(
+            session, _comparable(utility, decision), possible, wish=decision.dial, kept_upstream=kept_upstream
+        )
+        first, reason = choice.model, choice.reason
+    if first != decision.model and first == possible[0]:
+        why = "is not available" if decision.model not in possible else "is under load"
+        reason = f"{decision.model} {why}; {reason}"
+    ordered = [each for each in order if each.model == first] + [each for each in order if each.model != first]
+    return Plan(tuple(ordered), reason, {model: p for model, p in pressure.items() if p >= 0.001})
+
+
+def _comparable(utility: Mapping[str, float], decision: Decision) -> dict[str, float]:
+    """Utilities in units of quality: at dial 10, where they are minus USD, in shares of the least cost."""
+    if decision.dial < 10:
+        return dict(utility)
+    least = max(min((each.cost_usd for each in decision.alternatives), default=0.0), 1e-12)
+    return {model: value / least for model, value in utility.items()}
+
+
+def always_best(alternatives: Sequence[Alternative]) -> Alternative:
+    """The alternative of the greatest predicted quality, of equal ones the cheapest."""
+    return max(alternatives, key=lambda each: (each.quality, -each.cost_usd))

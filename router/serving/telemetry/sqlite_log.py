@@ -1,0 +1,221 @@
+"""The decision log's SQLite file: made or checked when opened, then written in transactions and read by decision.
+
+Knows the format, not when to write nor what to do when there is no room. One thread writes, any may read. What
+is committed is in the operating system's hands: a kill of the process loses none of it, a power cut may lose the last
+commits and breaks nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from router.errors import UsageError
+from router.serving.telemetry.log_rows import (
+    DECISION,
+    FEEDBACK,
+    FORMAT_VERSION,
+    INSERT,
+    OUTCOME,
+    TABLES,
+    DecisionRow,
+    OutcomeRow,
+    Row,
+    whole_decision,
+)
+
+APPLICATION_ID = 0x49445231  # marks the file as ours among SQLite's; `file` shows it
+BUSY_S = 1.0  # how long to wait for another process that writes
+OPEN_S = 5.0  # and for those that open or close the file, which SQLite itself does not always wait for
+# What one row can be wrong about; everything else that SQLite raises is about the file.
+BAD_ROW = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+Columns = Callable[[Row], tuple[Any, ...]]
+
+
+class LogFile:
+    """An open log."""
+
+    def __init__(self, path: Path, columns: Columns) -> None:
+        """Opens, and makes where there is none, the file; `columns` turns a row into what its table holds.
+
+        Raises UsageError where it cannot be opened, is broken, is no decision log, or is of a newer version.
+        """
+        self.path, self._columns = path, columns
+        self._reading = threading.Lock()
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
+            self._inode = os.stat(path).st_ino
+            self._open(time.monotonic() + OPEN_S)
+        except (OSError, sqlite3.Error) as error:
+            raise UsageError(
+                f"the decision log {path} cannot be opened ({error}); name a file in a folder that can be written to, "
+                "and where the file is broken move it away: a new one is made"
+            ) from error
+
+    def _open(self, until_s: float) -> None:
+        """Connect and prepare; again while another process, that starts or ends, holds the whole file."""
+        while True:
+            self._db, self._reader = self._connect(), self._connect()
+            try:
+                self._prepare()
+                return
+            except BaseException as error:
+                self.close()
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > until_s:
+                    raise
+                time.sleep(0.05)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+
+    def _prepare(self) -> None:
+        """Check the version, or make the tables of a new file. Two processes may do this at once."""
+        if self._value("SELECT count(*) FROM sqlite_master"):  # before anything is changed in somebody else's file
+            self._check_ours()
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("BEGIN IMMEDIATE")
+        if not self._value("SELECT count(*) FROM sqlite_master"):
+            for statement in TABLES.split(";"):  # executescript would commit first
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        self._db.execute("COMMIT")
+        self._check_ours()
+        for table, names in (("decisions", DECISION), ("outcomes", OUTCOME), ("feedback", FEEDBACK)):
+            self._db.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
+
+    def _check_ours(self) -> None:
+        if self._value("PRAGMA application_id") != APPLICATION_ID:
+            raise UsageError(f"{self.path} is an SQLite file but no decision log; name another file")
+        version = self._value("PRAGMA user_version")
+        if version != FORMAT_VERSION:
+            raise UsageError(
+                f"the decision log {self.path} is of version {version}, this program writes version {FORMAT_VERSION}: "
+                "name another file, or use the program that made it"
+            )
+
+    def _value(self, statement: str) -> Any:
+        return self._db.execute(statement).fetchone()[0]
+
+    def used_bytes(self) -> int:
+        """Of the disk: pages that hold something, and the write-ahead log. Deleting rows makes it less.
+
+        Raises OSError where the file is no longer the one that was opened: what is written then would be lost with it.
+        """
+        self._check_place()
+        with suppress(FileNotFoundError):
+            return self._data_bytes() + os.stat(f"{self.path}-wal").st_size
+        return self._data_bytes()
+
+    def _check_place(self) -> None:
+        if os.stat(self.path).st_ino != self._inode:
+            raise FileNotFoundError("another file lies in its place; put the first one back, or restart")
+
+    def _data_bytes(self) -> int:
+        pages: int = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
+        return pages * int(self._value("PRAGMA page_size"))
+
+    def empty_wal(self) -> None:
+        """Merge the write-ahead log into the file and cut it off, where nobody reads what only the log still holds."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def delete_oldest(self, most: int, before_s: float, most_bytes: float) -> int:
+        """Delete decisions with all that belongs to them in one transaction, the oldest first; how many.
+
+        At most `most`, and only while the oldest is from before `before_s`, or all rows take `most_bytes` or more:
+        their pages take new rows. Raises sqlite3.Error where nothing was deleted, OSError as `used_bytes`.
+        """
+
+        def is_due(time_s: float) -> bool:
+            return time_s < before_s or self._data_bytes() >= most_bytes
+
+        self._check_place()
+        oldest_s = self._value("SELECT min(time_s) FROM decisions")
+        if oldest_s is None or not is_due(oldest_s):  # without a transaction, which others would wait for
+            return 0
+        deleted = 0
+        with self._transaction():
+            oldest = self._db.execute("SELECT id, time_s FROM decisions ORDER BY time_s LIMIT ?", (most,)).fetchall()
+            for name, time_s in oldest:
+                if not is_due(time_s):
+                    break
+                for table, key in (("outcomes", "decision_id"), ("feedback", "decision_id"), ("decisions", "id")):
+                    self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))
+                deleted += 1
+        return deleted
+
+    def write(self, rows: Iterable[Row]) -> int:
+        """Write all rows in one transaction; the number of those that cannot be written, whatever the disk does.
+
+        Raises sqlite3.Error where nothing was written.
+        """
+        bad = 0
+        with self._transaction():
+            for row in rows:
+                try:
+                    self._db.execute(INSERT[type(row)], self._columns(row))
+                except BAD_ROW:
+                    bad += 1
+        return bad
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                self._db.execute("ROLLBACK")
+            raise
+
+    def read(self, decision_id: str, waiting: Iterable[Row] = ()) -> dict[str, Any] | None:
+        """The whole decision, or None; `waiting` are rows about it that may not be in the file yet, and win.
+
+        Raises sqlite3.Error where the file cannot be read.
+        """
+        decision: tuple[Any, ...] | None = None
+        outcomes: dict[int, tuple[Any, ...]] = {}
+        feedback: tuple[Any, ...] | None = None
+        with self._reading:
+            decision = self._select("decisions", DECISION, "id", decision_id).fetchone()
+            for each in self._select("outcomes", OUTCOME, "decision_id", decision_id):
+                outcomes[each[OUTCOME.index("attempt")]] = each
+            feedback = self._select("feedback", FEEDBACK, "decision_id", decision_id).fetchone()
+        for row in waiting:
+            try:
+                columns = self._columns(row)
+            except BAD_ROW:
+                continue
+            if isinstance(row, DecisionRow):
+                decision = columns
+            elif isinstance(row, OutcomeRow):
+                outcomes[row.attempt] = columns
+            else:
+                feedback = columns
+        return None if decision is None else whole_decision(decision, list(outcomes.values()), feedback)
+
+    def _select(self, table: str, columns: tuple[str, ...], key: str, value: str) -> sqlite3.Cursor:
+        return self._reader.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {key} = ?", (value,))
+
+    def close(self) -> None:
+        """Merges the write-ahead log into the file where this process is its last user."""
+        with self._reading:
+            self._reader.close()
+        self._db.close()

@@ -1,0 +1,292 @@
+"""How near the encoder comes to a GPU's roofline: `python scripts/bench/encoder.py --device cuda --peak-tflops 989`.
+
+The bare forward of the checkpoint's encoder, token ids to embeddings, on batches of texts of one length: padded under
+autocast (`eager`), packed in bfloat16 (`packed`, see `router.encoding.packed_bert`), with GELU within the product
+before it
+(`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU), replayed as a
+CUDA graph (`graph`) and compiled (--compile). Each way is first checked against the float32 module; one that errs or
+differs keeps its row, and the command ends with 1. Operations are those of the matrix products. 989 TFLOP/s and 4.8
+TB/s are the H200's by its datasheet; what the machine gives is measured beside. Prints JSON, and on stderr a Markdown
+table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from router.encoding.gpu_norm import torch_layer_norm
+from router.encoding.packed_bert import Packed, PackedBert, pack
+from router.encoding.torch_encoder import QueryEncoder
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WARM_UP = 5
+LEAST_COSINE = 0.999  # of an embedding with the float32 module's
+BYTES = 2  # of a number in bfloat16
+Run = Callable[[], Tensor]
+
+
+class Batch(NamedTuple):
+    """The same texts twice, on the device."""
+
+    padded: tuple[Tensor, Tensor]  # (B, T) ids and mask
+    packed: Packed
+
+
+def operators(config: dict[str, Any], layers: int, texts: int, tokens: int) -> list[tuple[float, float]]:
+    """Operations and bytes of each operator of a forward, of `layers` layers on `texts` texts of `tokens` tokens.
+
+    The operators of a layer are the product of queries, keys and values, attention, the output product with the
+    residual, LayerNorm, the inner product with GELU, the outer product with the residual, LayerNorm. Each reads every
+    input once and writes every output once, in bfloat16: what a kernel for it alone cannot do without. Operations are
+    two for each multiplication of a matrix product. Embeddings and pooling are left out.
+
+    >>> operators({"hidden_size": 2, "intermediate_size": 3}, layers=1, texts=1, tokens=1)[0]
+    (24.0, 40.0)
+    """
+    size, inner = config["hidden_size"], config["intermediate_size"]
+    rows = texts * tokens
+    layer = [
+        (2 * size * 3 * size, size + 3 * size, 3 * size * size),  # operations and numbers of a token, and weights
+        (4 * tokens * size, 3 * size + size, 0),
+        (2 * size * size, 2 * size + size, size * size),
+        (0, 2 * size, 0),
+        (2 * size * inner, size + inner, size * inner),
+        (2 * inner * size, inner + 2 * size, inner * size),
+        (0, 2 * size, 0),
+    ]
+    return layers * [
+        (float(rows * work), float(BYTES * (rows * numbers + weights))) for work, numbers, weights in layer
+    ]
+
+
+def roofline_seconds(
+    config: dict[str, Any], layers: int, texts: int, tokens: int, peak_tflops: float, bandwidth_tb: float
+) -> float:
+    """The least time of a forward whose operators run one after another: of each the work's or the memory's, summed.
+
+    With no peak to wait for, the 70 numbers that move, of two bytes each; with memory that never waits, the operations:
+
+    >>> config = {"hidden_size": 2, "intermediate_size": 3}
+    >>> round(1e12 * roofline_seconds(config, 1, 1, 1, peak_tflops=1e9, bandwidth_tb=1.0))
+    140
+    >>> round(1e12 * roofline_seconds(config, 1, 1, 1, peak_tflops=1.0, bandwidth_tb=1e9))
+    64
+    """
+    times = ((work / peak_tflops, moved / bandwidth_tb) for work, moved in operators(config, layers, texts, tokens))
+    return sum(map(max, times)) / 1e12
+
+
+def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
+    """Of each repeat after WARM_UP ones, the device's work included."""
+    times = []
+    for number in range(WARM_UP + repeats):
+        start = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if number >= WARM_UP:
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def ceilings(device: torch.device, repeats: int = 10) -> dict[str, float]:
+    """What the machine gives: TFLOP/s of a large product in bfloat16, TB/s of a copy (read and written)."""
+    side, numbers = (8192, 1 << 30) if device.type == "cuda" else (256, 1 << 20)
+    one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    product = float(np.median(seconds(partial(torch.mm, one, other), device, repeats)))
+    source = torch.zeros(numbers, device=device, dtype=torch.bfloat16)
+    copy = float(np.median(seconds(partial(torch.empty_like(source).copy_, source), device, repeats)))
+    return {"tflops": 2 * side**3 / product / 1e12, "tb_per_s": 2 * BYTES * numbers / copy / 1e12}
+
+
+def batch_of(encoder: QueryEncoder, lengths: Sequence[int], device: torch.device) -> Batch:
+    """Random token ids in texts of `lengths`."""
+    vocabulary = int(encoder.described.config["vocab_size"])
+    generator = np.random.default_rng(0)
+    ids = [generator.integers(1000 % vocabulary, vocabulary, length).tolist() for length in lengths]
+    return Batch(encoder.collate(ids, device), pack(ids, device))
+
+
+def ways(
+    encoder: QueryEncoder, device: torch.device, precision: str, compiled: str | None
+) -> dict[str, Callable[[Batch], Run]]:
+    """Of each way to compute embeddings, by name: a batch to what is run."""
+
+    def padded(function: Callable[..., Tensor], batch: Batch) -> Run:
+        def run() -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                return function(*batch.padded)
+
+        return run
+
+    def packed(function: Callable[[Packed], Tensor], batch: Batch) -> Run:
+        return partial(function, batch.packed)
+
+    def replayed(function: Callable[[Packed], Tensor], batch: Batch) -> Run:
+        return captured(function, batch.packed)
+
+    found: dict[str, Callable[[Batch], Run]] = {"eager": partial(padded, encoder)}
+    embeds: dict[str, Callable[[Packed], Tensor]] = {}
+    if precision == "bf16":
+        embeds = {"packed": packed_embedding(encoder), "packed, fused gelu": packed_embedding(encoder, fused_gelu=True)}
+        if device.type == "cuda":
+            embeds["packed, torch norm"] = packed_embedding(encoder, norm=torch_layer_norm)
+    found |= {name: partial(packed, embed) for name, embed in embeds.items()}
+    if device.type == "cuda":
+        found |= {f"{name}, graph": partial(replayed, embed) for name, embed in embeds.items()}
+    if compiled:
+        mode = "reduce-overhead" if device.type == "cuda" else "default"
+        found["compiled"] = partial(padded, torch.compile(encoder, mode=mode, dynamic=False))
+        for name, embed in embeds.items():
+            found[f"{name}, compiled"] = partial(packed, torch.compile(embed, mode=compiled, dynamic=False))
+    return found
+
+
+def packed_embedding(encoder: QueryEncoder, **options: Any) -> Callable[[Packed], Tensor]:
+    """Texts laid end to end to embeddings (B, E), by a `PackedBert` of the encoder's transformer with these options."""
+    network = PackedBert(encoder.transformer, **options)  # type: ignore[arg-type]  # a Bert, as shipped
+    return lambda packed: encoder.joined(network(packed, encoder.layers, encoder.described.pooling))
+
+
+def captured(function: Callable[[Packed], Tensor], packed: Packed) -> Run:
+    """`function(packed)` as a CUDA graph's replay, which costs one launch."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # what is set up at the first calls must not be captured
+        for _ in range(3):
+            function(packed)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = function(packed)
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def least_cosine(found: Tensor, expected: Tensor) -> float:
+    """Of all texts' embeddings (B, E) with those expected; NaN where one is."""
+    return float(F.cosine_similarity(found.float(), expected.float()).min())
+
+
+@torch.inference_mode()
+def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[str, Any]]:
+    """A row for each batch size, precision, and way to run; also one line each on stderr as they are made."""
+    device = torch.device(options.device)
+    settings = json.loads((Path(options.checkpoint) / "config.json").read_text(encoding="utf-8"))["encoder"]
+    encoder = QueryEncoder.from_pretrained(Path(options.checkpoint) / "encoder", **settings).to(device).eval()
+    config, depth = encoder.described.config, encoder.depth
+    rows = []
+    print(HEADER, file=sys.stderr)
+    by_precision = {each: ways(encoder, device, each, options.compile) for each in options.precisions}
+    for texts in options.batches:
+        lengths = np.random.default_rng(1).integers(1, options.tokens + 1, texts).tolist()
+        mixed, full = (batch_of(encoder, each, device) for each in (lengths, [options.tokens] * texts))
+        expected = {"mixed": encoder(*mixed.padded), "full": encoder(*full.padded)}
+        work = sum(each for each, _ in operators(config, depth, texts, options.tokens))
+        limits = {
+            "of_roofline": (options.peak_tflops, options.bandwidth_tb),
+            "of_measured_roofline": (most["tflops"], most["tb_per_s"]),
+        }
+        for precision, prepared in by_precision.items():
+            for name, prepare in prepared.items():
+                row: dict[str, Any] = {"batch": texts, "tokens": options.tokens, "precision": precision, "run": name}
+                try:
+                    # A compiled one is for one shape, so it is checked on the texts that are timed.
+                    checked = [("full", full)] if "compiled" in name else [("mixed", mixed), ("full", full)]
+                    row["cosine"] = min(least_cosine(prepare(batch)(), expected[of]) for of, batch in checked)
+                    row["wrong"] = not row["cosine"] >= LEAST_COSINE
+                    times = seconds(prepare(full), device, options.repeats)
+                    row |= figures(times, work, texts, options.peak_tflops)
+                    if precision == "bf16":
+                        for key, (tflops, terabytes) in limits.items():
+                            if tflops:
+                                least = roofline_seconds(config, depth, texts, options.tokens, tflops, terabytes)
+                                row[key] = 1e3 * least / row["ms"]
+                except Exception as error:  # whatever it is, it must not cost the other rows
+                    row["error"] = f"{type(error).__name__}: {error}"[:2000]
+                rows.append(row)
+                print(line(row), file=sys.stderr, flush=True)
+    return rows
+
+
+def figures(times: Sequence[float], work: float, batch: int, peak_tflops: float | None) -> dict[str, float | None]:
+    """Medians and spread of `times` in seconds, each for `work` operations on `batch` texts.
+
+    >>> figures([1.0, 2.0, 4.0], work=4e12, batch=6, peak_tflops=8.0)["of_peak"]
+    0.25
+    """
+    low, middle, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
+    rate = work / middle / 1e12
+    return {
+        "ms": 1e3 * middle,
+        "p10": 1e3 * low,
+        "p90": 1e3 * high,
+        "texts_per_s": batch / middle,
+        "tflops": rate,
+        "of_peak": rate / peak_tflops if peak_tflops else None,
+    }
+
+
+HEADER = (
+    "| texts | run | ms (p10 to p90) | texts/s | TFLOP/s | of peak | of roofline | of measured roofline | cosine |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the Markdown table under HEADER."""
+    start = f"| {row['batch']} | {row['precision']} {row['run']} | "
+    if "error" in row:
+        return start + row["error"].splitlines()[0][:200] + " |" * 7
+    shares = (row.get(key) for key in ("of_peak", "of_roofline", "of_measured_roofline"))
+    told = " | ".join("" if share is None else f"{share:.3f}" for share in shares)
+    speed = f"{row['ms']:.3f} ({row['p10']:.3f} to {row['p90']:.3f}) | {row['texts_per_s']:.0f} | {row['tflops']:.1f}"
+    return f"{start}{speed} | {told} | {row['cosine']:.6f}{' WRONG' * row['wrong']} |"
+
+
+def main() -> int:
+    """Print the figures; 1 where a way failed or gave other embeddings."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--precisions", nargs="+", choices=("bf16", "fp32"), default=["bf16", "fp32"])
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--compile", nargs="?", const="default", help="also compiled, the packed ones in this mode")
+    parser.add_argument("--peak-tflops", type=float, help="the processor's peak in the precision measured")
+    parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="its memory's TB/s")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    most = ceilings(device)
+    about = {
+        "gpu": gpu, "threads": torch.get_num_threads(), "torch": torch.__version__, "cuda": torch.version.cuda,
+        "python": platform.python_version(), "peak_tflops": options.peak_tflops, "bandwidth_tb": options.bandwidth_tb,
+        "measured": most,
+    }  # fmt: skip
+    print(f"{gpu or 'CPU'}: {most['tflops']:.1f} TFLOP/s, {most['tb_per_s']:.3f} TB/s measured\n", file=sys.stderr)
+    rows = measure(options, most)
+    print(json.dumps(about | {"rows": rows}))
+    return int(any(row.get("wrong") or "error" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

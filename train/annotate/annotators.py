@@ -1,0 +1,77 @@
+"""Who annotates: one or several models, each with its endpoint, its name in the output and its share of the queries.
+
+Reads them from options or from a pool file; asks nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import UsageError
+from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
+from router.pools.pool import read_pool
+from train.data_folders.query_file import QueryRow
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """One of them. Training reads `llm-a`; the others are for measuring agreement."""
+
+    name: str
+    endpoint: Endpoint
+    share: float  # of the queries
+
+    def reads(self, row: QueryRow) -> bool:
+        """Whether the query is among its share; the same ones in every run."""
+        return int(hashlib.sha256(row.query_id.encode()).hexdigest()[:8], 16) < self.share * 16**8
+
+
+def annotators_of(options: Namespace) -> list[Annotator]:
+    """The annotators that the options name; UsageError or PoolError where they are not usable."""
+    if not 0 < options.share <= 1:
+        raise UsageError(f"--share is a part of the queries, above 0 and at most 1, got {options.share:g}")
+    endpoints = _from_pool(options.annotators, options.key_env) if options.annotators else _from_options(options)
+    if len(endpoints) > len(string.ascii_lowercase):
+        raise UsageError(f"at most {len(string.ascii_lowercase)} annotators, got {len(endpoints)}")
+    names = [f"llm-{letter}" for letter in string.ascii_lowercase]
+    return [
+        Annotator(name, endpoint, 1.0 if number == 0 else options.share)
+        for number, (name, endpoint) in enumerate(zip(names, endpoints, strict=False))
+    ]
+
+
+def _from_pool(path: Path, key_env: str | None) -> list[Endpoint]:
+    return [endpoint_of(candidate, key_env) for candidate in read_pool(path, None).candidates]
+
+
+def _from_options(options: Namespace) -> list[Endpoint]:
+    if not options.model or not options.base_url:
+        raise UsageError("name who annotates: --model ID --base-url URL, or --annotators POOL.yaml")
+    limits = {
+        "concurrency": options.parallel,
+        "requests_per_minute": options.requests_per_minute,
+        "tokens_per_minute": options.tokens_per_minute,
+    }
+    limits = {name: value for name, value in limits.items() if value is not None}
+    prices = [_each(options, name) for name in ("price_in", "price_out")]
+    return [
+        make_endpoint(options.base_url, model, price, key_env=options.key_env, timeout_s=options.timeout, limits=limits)
+        for model, price in zip(options.model, zip(*prices, strict=True), strict=True)
+    ]
+
+
+def _each(options: Namespace, name: str) -> list[float]:
+    """A price for each model: as many as there are, or one for all."""
+    flag, given, models = f"--{name.replace('_', '-')}", getattr(options, name) or [], options.model
+    if len(given) == 1:
+        return given * len(models)
+    if len(given) != len(models):
+        raise UsageError(
+            f"{flag} is USD per million tokens, once for all or once for each --model: got {len(given)} for "
+            f"{len(models)} models. Write 0 for an endpoint of your own"
+        )
+    return list(given)

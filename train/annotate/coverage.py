@@ -1,0 +1,72 @@
+"""How often each axis was named, and which are too rare to learn a profile on. Counted query by query; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from router.cli.text import table
+from router.network.taxonomy import CAPABILITIES
+from train.annotate.labels import Labels
+
+RARE_CAPABILITY = 50  # answers on an axis below which a profile's entry is mostly noise
+RARE_DOMAIN = 10  # as in the consolidation of a training run (`data.minimum_count`)
+SHOWN = 12
+
+
+@dataclass
+class Coverage:
+    """Counts of the labels of one annotator."""
+
+    queries: int = 0
+    capabilities: Counter[str] = field(default_factory=Counter)
+    first: Counter[str] = field(default_factory=Counter)
+    knowledge: Counter[str] = field(default_factory=Counter)
+
+    def add(self, labels: Labels) -> None:
+        """Count one query."""
+        self.queries += 1
+        self.capabilities.update(labels.capabilities)
+        self.first[labels.capabilities[0]] += 1
+        self.knowledge.update(labels.knowledge)
+
+    @property
+    def rare_capabilities(self) -> list[str]:
+        """Capabilities that fewer than RARE_CAPABILITY queries need, the rarest first."""
+        rare = [name for name in CAPABILITIES if self.capabilities[name] < RARE_CAPABILITY]
+        return sorted(rare, key=lambda name: (self.capabilities[name], name))
+
+    @property
+    def rare_domains(self) -> list[str]:
+        """Domains named fewer than RARE_DOMAIN times, as written, the rarest first."""
+        rare = [name for name, n in self.knowledge.items() if n < RARE_DOMAIN]
+        return sorted(rare, key=lambda name: (self.knowledge[name], name))
+
+    def to_json(self) -> dict[str, object]:
+        """All counts."""
+        return {
+            "queries": self.queries,
+            "capabilities": {name: self.capabilities[name] for name in CAPABILITIES},
+            "first_capability": {name: self.first[name] for name in CAPABILITIES},
+            "knowledge": dict(self.knowledge.most_common()),
+            "rare_capabilities": self.rare_capabilities,
+            "rare_domains": self.rare_domains,
+        }
+
+    def lines(self) -> list[str]:
+        """The counts for a person, with what to do about rare axes."""
+        rows = [[name, f"{self.capabilities[name]:,}", f"{self.first[name]:,}"] for name in CAPABILITIES]
+        lines = table(["capability", "queries", "first"], rows, right=(1, 2))
+        top = ", ".join(f"{name} {n:,}" for name, n in self.knowledge.most_common(SHOWN))
+        lines += ["", f"knowledge domains: {len(self.knowledge):,} names; most often {top}"]
+        if rare := self.rare_capabilities:
+            told = ", ".join(f"{name} ({self.capabilities[name]})" for name in rare)
+            lines.append(f"rare capabilities, under {RARE_CAPABILITY} queries: {told}. Add queries that need them")
+        if rare := self.rare_domains:
+            more = f", and {len(rare) - SHOWN:,} more" if len(rare) > SHOWN else ""
+            told = f"{', '.join(rare[:SHOWN])}{more}"
+            lines.append(
+                f"rare domains, under {RARE_DOMAIN} queries: {told}. Unless training merges them with one that is "
+                "like them they become `other`"
+            )
+        return lines

@@ -1,0 +1,113 @@
+"""The rows of a collected data folder (docs/data.md), made of queries and their trials, and their columns. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from router.evaluation.dataset import CHARS_PER_TOKEN, SPLITS
+from train.collect.trials import Trial
+from train.data_folders.query_file import QueryRow
+
+QUERIES = pa.schema(
+    [
+        ("query_id", pa.string()), ("benchmark", pa.string()), ("category", pa.string()), ("text", pa.string()),
+        ("split", pa.string()), ("fold", pa.int8()), ("group", pa.string()), ("ood_twin", pa.bool_()),
+    ]
+)  # fmt: skip
+OUTCOMES = pa.schema(
+    [
+        ("query_id", pa.string()), ("model", pa.string()), ("score", pa.float64()), ("output_chars", pa.float64()),
+        ("protocol", pa.string()), ("output_chars_basis", pa.string()), ("cost_usd", pa.float64()),
+        ("trials", pa.int32()),
+    ]
+)  # fmt: skip
+TRIALS = pa.schema(
+    [
+        ("query_id", pa.string()), ("model", pa.string()), ("trial", pa.int32()), ("score", pa.float64()),
+        ("input_tokens", pa.float64()), ("output_tokens", pa.float64()), ("tokens_counted", pa.bool_()),
+        ("cost_usd", pa.float64()), ("latency_s", pa.float64()), ("finish", pa.string()), ("judge_usd", pa.float64()),
+        ("answer", pa.string()),
+    ]
+)  # fmt: skip
+
+
+def query_record(row: QueryRow, benchmark: str) -> dict[str, Any]:
+    """A row of queries.parquet: what the file says, else folds from the text's hash. ValueError for a bad value."""
+    question = str(row.fields.get("group") or " ".join(row.text.lower().split()))
+    digest = hashlib.sha256(question.encode()).hexdigest()[:12]
+    fold = row.fields.get("fold", int(digest, 16) % 10)
+    try:
+        number = float(fold)
+    except (TypeError, ValueError):
+        number = -1.0
+    if number not in range(10):
+        raise ValueError(f"fold must be a whole number from 0 to 9, got {fold!r:.40}")
+    split = row.fields.get("split", "train" if number < 7 else "val" if number == 7 else "test")
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r:.40}")
+    name = str(row.fields.get("benchmark", benchmark))
+    return {
+        "query_id": row.query_id,
+        "benchmark": name,
+        "category": str(row.fields.get("category", name)),
+        "text": row.text,
+        "split": split,
+        "fold": int(number),
+        "group": str(row.fields.get("group") or digest),
+        "ood_twin": bool(row.fields.get("ood_twin", False)),
+    }
+
+
+def outcome_records(query_id: str, protocol: str, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Rows of outcomes.parquet: the mean of each model's trials. Lengths are in characters as everywhere, 4 a token."""
+    by_model: defaultdict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_model[trial.model].append(trial)
+    return [
+        {
+            "query_id": query_id,
+            "model": model,
+            "score": _mean([each.score for each in of_model]),
+            "output_chars": CHARS_PER_TOKEN * _mean([each.answer.output_tokens for each in of_model]),
+            "protocol": protocol,
+            "output_chars_basis": "measured",
+            "cost_usd": _mean([each.answer.usd for each in of_model]),
+            "trials": len(of_model),
+        }
+        for model, of_model in by_model.items()
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def trial_record(query_id: str, trial: Trial) -> dict[str, Any]:
+    """A row of trials.parquet."""
+    answer = trial.answer
+    return {
+        "query_id": query_id,
+        "model": trial.model,
+        "trial": trial.number,
+        "score": trial.score,
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens,
+        "tokens_counted": answer.counted,
+        "cost_usd": answer.usd,
+        "latency_s": answer.latency_s,
+        "finish": answer.finish,
+        "judge_usd": trial.judge_usd,
+        "answer": answer.text,
+    }
+
+
+def own_pool(pool: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """The pool file's values with each entry's profile to come from these outcomes: under its id and `protocol`."""
+    elsewhere = ("profile", "allow_prior")
+    entries = [{key: value for key, value in entry.items() if key not in elsewhere} for entry in pool["models"]]
+    return {**pool, "protocol": protocol, "models": entries}

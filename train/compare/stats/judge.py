@@ -1,0 +1,119 @@
+"""Judges every method on one pool under one regime, from finished cells, all of them on the same draws.
+
+Subsets judged besides all queries: `measured`, benchmarks whose answer lengths are measured where others' are not;
+`annotated`, queries that the LLM labelled; `benchmark NAME`. Figures are `train.compare.stats.margins`', what
+becomes of
+their draws `train.compare.stats.tally`'s. Axes: N queries of the folder, B judged queries, R draws.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from router.evaluation.metrics import CURVE_WEIGHTS, Array
+from router.evaluation.pool_report import LABELLER
+from router.policy.constraints import DEFAULT_DIAL, cost_weights
+from train.baselines.oracle import guess_corrected_oracle
+from train.compare.predictions import Cell, read_cell
+from train.compare.regimes import Mask, Regime
+from train.compare.stats.bootstrap import query_weights
+from train.compare.stats.margins import BINS, COST_GRID, Judged, Yardstick, figures, reliability
+from train.compare.stats.tally import ALL, POOL, Row, Tally
+from train.compare.workplace import Workplace
+
+FEWEST = 20  # queries below which a subset of a part is not judged
+CURVES = {
+    "height": COST_GRID,
+    "strongest": CURVE_WEIGHTS,
+    **{f"{cells}_{side}": np.arange(BINS, dtype=np.float64) for cells in ("chosen", "cells")
+       for side in ("predicted", "observed")},
+}  # fmt: skip
+
+
+def judge_pool(place: Workplace, job: tuple[Regime, str]) -> list[Row]:
+    """The table's rows of a regime and a pool."""
+    regime, pool = job
+    rows: list[Row] = []
+    for subset, mask in subsets(place, regime, pool).items():
+        tally = Tally()
+        for part in regime.parts:
+            if pool in place.pools_under(regime, part):
+                _judge_part(place, regime, part, pool, subset, mask, tally)
+        head = {"regime": regime.name, "pool": pool, "subset": subset}
+        rows += [head | row for row in tally.rows(place.settings.reference, CURVES, details=subset == ALL)]
+    return rows
+
+
+def subsets(place: Workplace, regime: Regime, pool: str) -> dict[str, Mask]:
+    """Masks (N,) of what is judged of a pool, by name; those that would be everything or nothing are left out."""
+    dataset, rows = place.dataset, place.outcomes[pool].rows
+    benchmark = dataset.queries["benchmark"].to_numpy(str)
+    columns = dataset.columns(tuple(c.system for c in place.pools[pool].candidates if c.system is not None))
+    measured = [name for name in np.unique(benchmark[rows])
+                if dataset.measured[rows[benchmark[rows] == name]][:, columns].mean() > 0.5]  # fmt: skip
+    labelled = [note.query_id for note in dataset.annotations if note.annotator == LABELLER]
+    found = {
+        "measured": np.isin(benchmark, measured),
+        "annotated": dataset.queries["query_id"].isin(labelled).to_numpy(bool),
+    }
+    if regime.kind == "in-distribution":
+        found |= {f"benchmark {name}": benchmark == name for name in np.unique(benchmark[rows])}
+    proper = {name: mask for name, mask in found.items() if 0 < mask[rows].sum() < len(rows)}
+    return {ALL: np.ones(len(benchmark), bool)} | proper
+
+
+def _judge_part(
+    place: Workplace, regime: Regime, part: str, pool: str, subset: str, wanted: Mask, tally: Tally
+) -> None:
+    """Tally the draws of every method on one part."""
+    rows = place.rows(regime, part, 0)  # its test rows and yardstick are the same whatever the seed
+    outcomes = place.outcomes[pool].take(rows.test)
+    kept = wanted[outcomes.rows]
+    if subset != ALL and kept.sum() < FEWEST:
+        return
+    best, cheapest, span = place.references(pool, rows)
+    weight = float(cost_weights(DEFAULT_DIAL, 1, span if span > 0 else 1.0)[1][0])
+    judged = Judged(outcomes.score[kept], outcomes.realised_usd[kept], best, cheapest, weight)
+    seed = zlib.crc32(f"{regime.name}/{part}/{pool}/{subset}".encode())
+    weights = query_weights(len(judged.score), place.settings.bootstraps, seed)
+    yardstick = Yardstick.of(judged, weights)
+    for metric, draws in facts(judged, yardstick).items():
+        tally.add(POOL, metric, part, 0, draws)
+    for method, seeds in place.settings.methods.items():
+        for each in seeds:
+            seen = read_cell(Cell(regime.name, part, pool, method, each).file(place.out))
+            quality, cost = seen.quality[kept], seen.cost_usd[kept]
+            found = figures(quality, cost, judged, yardstick, weights) | diagram(quality, judged)
+            for metric, draws in found.items():
+                if subset == ALL or metric not in CURVES:
+                    tally.add(method, metric, part, each, draws)
+
+
+def facts(judged: Judged, yardstick: Yardstick) -> dict[str, Array]:
+    """What no method changes, each over draws (R,) or for the sample alone (1,), and the Zero router's heights."""
+    return {
+        "n": np.array([float(len(judged.score))]),
+        "random": np.array([judged.score.mean()]),
+        "best_single": yardstick.best,
+        "cheapest": yardstick.floor,
+        "oracle": yardstick.oracle,
+        "oracle_guess_corrected": np.array([guess_corrected_oracle(judged.score)]),
+        "aiq_zero": yardstick.aiq,
+        "height": yardstick.zero.heights(yardstick.grid),
+    }
+
+
+def diagram(quality: Array, judged: Judged) -> dict[str, Array]:
+    """The reliability diagrams of the model chosen at dial 0 and of all cells, (1, BINS) each."""
+    chosen = np.arange(len(quality)), quality.argmax(axis=1)
+    found = {}
+    for cells, predicted, observed in (
+        ("chosen", quality[chosen], judged.score[chosen]),
+        ("cells", quality.ravel(), judged.score.ravel()),
+    ):
+        found[f"{cells}_predicted"], found[f"{cells}_observed"] = (
+            side[None] for side in reliability(predicted, observed)
+        )
+    return found

@@ -1,0 +1,108 @@
+"""Draws of many figures gathered over parts, methods and seeds, averaged, and compared into rows of one tidy table.
+
+Knows what is averaged over what and what is tested against what; computes no figure. Columns of the table:
+
+    regime, pool, subset    what is judged (`train.compare.stats.judge`)
+    part                    a rotation, or a benchmark that is tested as a whole; all: the mean over parts
+    method, seed            seed null: the mean over seeds; method `pool`: what no method changes
+    metric, at              at: where on its axis a figure of a curve lies, 0 for a single figure
+    value, sd, low, high    the sample's value, its bootstrap standard deviation and 95% interval
+    difference, ..., p      of the value from the reference method's on the same draws
+    p_holm                  p corrected over all pools and methods with the same regime, subset, part and metric
+
+Axes: R draws (the sample first), G points of a curve.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from router.evaluation.metrics import Array
+from train.compare.stats.bootstrap import holm, interval, p_value, spread
+
+ALL = "all"
+POOL = "pool"  # in place of a method: facts of the pool
+TESTED = ("aiq_margin", "aiq_log_margin", "quality_margin", "half_cost_margin", "gap_closed", "brier_margin")
+GROUP = ["regime", "subset", "part", "metric"]  # within which p-values are corrected together
+
+Row = dict[str, Any]
+
+
+class Tally:
+    """Draws by method and figure, then part, then seed."""
+
+    def __init__(self) -> None:
+        self._draws: dict[tuple[str, str], dict[str, dict[int, Array]]] = defaultdict(lambda: defaultdict(dict))
+
+    def add(self, method: str, metric: str, part: str, seed: int, draws: Array) -> None:
+        """Note a figure's draws (R,), or a curve's (R, G)."""
+        self._draws[method, metric][part][seed] = draws.reshape(len(draws), -1)
+
+    def rows(self, reference: str, axes: dict[str, Array], details: bool) -> Iterator[Row]:
+        """The table's rows; `axes` holds what a curve's points lie at, `details` asks for parts and seeds as well."""
+        whole = {key: mean(mean(seeds.values()) for seeds in parts.values()) for key, parts in self._draws.items()}
+        for (method, metric), parts in self._draws.items():
+            head = {"method": method, "metric": metric}
+            tested = metric in TESTED and method not in (reference, POOL) and (reference, metric) in self._draws
+            yield from _summary(head | {"part": ALL}, whole[method, metric], axes.get(metric),
+                                whole[reference, metric] if tested else None)  # fmt: skip
+            if not details or metric in axes:
+                continue
+            for part, seeds in parts.items():
+                against = mean(self._draws[reference, metric][part].values()) if tested else None
+                yield from _summary(head | {"part": part}, mean(seeds.values()), None, against)
+                if method != POOL:
+                    for seed, draws in seeds.items():
+                        yield head | {"part": part, "seed": seed, "at": 0.0, "value": float(draws[0, 0])}
+
+
+def _summary(head: Row, draws: Array, at: Array | None, against: Array | None) -> Iterator[Row]:
+    """One row per point of a figure's draws (R, G)."""
+    for point, x in enumerate([0.0] if at is None else at):
+        values = draws[:, point]
+        low, high = interval(values)
+        row = head | {"at": float(x), "value": float(values[0]), "sd": spread(values), "low": low, "high": high}
+        if against is not None:
+            difference = values - against[:, point]
+            low, high = interval(difference)
+            row |= {"difference": float(difference[0]), "difference_low": low, "difference_high": high}
+            row["p"] = p_value(difference)
+        yield row
+
+
+def mean(arrays: Iterable[Array]) -> Array:
+    """Mean of equal shapes, each entry over the arrays where it is a number; NaN where it is one nowhere.
+
+    >>> mean([np.array([1.0, np.nan]), np.array([3.0, np.nan])]).tolist()
+    [2.0, nan]
+    """
+    stacked = np.stack(list(arrays))
+    known = ~np.isnan(stacked)
+    total = np.where(known, stacked, 0.0).sum(axis=0)
+    return np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
+
+
+def table(rows: Iterable[Row]) -> pd.DataFrame:
+    """The tidy table of all rows, p-values corrected."""
+    frame = pd.DataFrame(rows)
+    frame["seed"] = frame.get("seed", pd.Series(np.nan, frame.index)).astype("Int64")
+    frame["p_holm"] = np.nan
+    if "p" not in frame:  # one method alone is tested against nothing
+        frame["p"] = np.nan
+    for _, tested in frame[frame["p"].notna()].groupby(GROUP):
+        frame.loc[tested.index, "p_holm"] = holm(tested["p"].to_numpy())
+    return frame
+
+
+def select(frame: pd.DataFrame, metric: str, **where: Any) -> pd.DataFrame:
+    """Rows of a figure averaged over seeds, over parts and on all queries unless `where` says otherwise."""
+    chosen = {"subset": ALL, "part": ALL, "metric": metric, **where}
+    mask = frame["seed"].isna()
+    for column, value in chosen.items():
+        mask &= frame[column] == value
+    return frame[mask]

@@ -1,0 +1,170 @@
+"""A data folder as the dense tensors that training needs, and the facts an exported checkpoint is built from.
+
+Knows the taxonomy and the pools; no batches, no network. Axes: N queries, S systems, C capabilities, K domains, P
+protocols.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from router.evaluation.dataset import Dataset
+from router.evaluation.pool_report import LABELLER, mean_filled
+from router.network.taxonomy import Taxonomy
+from router.network.vectors import Dimensions
+from router.pools.models import ModelFacts, System
+from router.pools.pool import Pool, read_pool
+from train.data.taxonomy import consolidate
+
+Embed = Callable[[list[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a run knows besides its network. All tensors on the CPU."""
+
+    dataset: Dataset
+    taxonomy: Taxonomy
+    systems: tuple[System, ...]  # S, those with at least one training outcome
+    protocols: tuple[str, ...]  # P
+    pools: dict[str, Pool]
+    train_rows: NDArray[np.intp]
+    val_rows: NDArray[np.intp]
+    tensors: dict[str, Tensor]  # see `tensors_of`
+
+    @property
+    def protocol(self) -> Tensor:
+        """(S,) column of each system's protocol."""
+        return torch.tensor([self.protocols.index(s.protocol) for s in self.systems])
+
+    def dimensions(self, embedding: int, **sizes: int) -> Dimensions:
+        """Axis sizes of a network for this world; `sizes` are those that the data do not fix."""
+        return Dimensions(
+            embedding,
+            len(self.taxonomy.capabilities),
+            len(self.taxonomy.domains),
+            len(self.protocols),
+            len(self.systems),
+            **sizes,
+        )
+
+    def facts(self, model: str) -> ModelFacts:
+        """What models.csv knows of a model."""
+        return self.dataset.models.get(model, ModelFacts(model))
+
+    @property
+    def texts(self) -> list[str]:
+        """All N query texts."""
+        return self.dataset.queries["text"].tolist()
+
+
+def build_world(
+    dataset: Dataset,
+    usable: NDArray[np.bool_],
+    train_rows: NDArray[np.intp],
+    val_rows: NDArray[np.intp],
+    pool_files: Sequence[str | Path],
+    embed: Embed,
+    merge_cosine: float = 0.7,
+    minimum_count: int = 10,
+) -> World:
+    """Consolidate the taxonomy on the training rows' annotations, choose systems and pools, and lay out tensors.
+
+    `embed` turns phrases into unit vectors. Raises PoolError for a pool whose members have no training outcome.
+    """
+    taxonomy = taxonomy_of(dataset, train_rows, embed, merge_cosine, minimum_count)
+    seen = ~np.isnan(dataset.score)
+    kept = np.flatnonzero(seen[train_rows].any(axis=0))
+    systems = tuple(dataset.systems[column] for column in kept)
+    pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in pool_files)}
+    return World(
+        dataset,
+        taxonomy,
+        systems,
+        tuple(sorted({s.protocol for s in systems})),
+        pools,
+        train_rows,
+        val_rows,
+        tensors_of(dataset, taxonomy, kept, usable, train_rows),
+    )
+
+
+def taxonomy_of(
+    dataset: Dataset,
+    train_rows: NDArray[np.intp],
+    embed: Embed,
+    merge_cosine: float = 0.7,
+    minimum_count: int = 10,
+) -> Taxonomy:
+    """The axes that the LLM's annotations of the training rows consolidate to; `embed` as in `build_world`."""
+    train_ids = set(dataset.queries["query_id"].to_numpy()[train_rows])
+    names = Counter(
+        name
+        for note in dataset.annotations
+        if note.annotator == LABELLER and note.query_id in train_ids
+        for name in note.knowledge
+    )
+    return consolidate(names, embed, merge_cosine, minimum_count)
+
+
+def tensors_of(
+    dataset: Dataset,
+    taxonomy: Taxonomy,
+    columns: NDArray[np.intp],
+    usable: NDArray[np.bool_],
+    train_rows: NDArray[np.intp],
+) -> dict[str, Tensor]:
+    """The tensors of a batch before rows are taken, all with N rows.
+
+    score (N, S) with 0 for missing, seen (N, S), tokens (N, S) of the answer with 0 for unknown, measured (N, S),
+    cost (N, S) in USD at usual answer lengths (NaN where unpriced), input_tokens (N,), capability (N, C), knowledge
+    (N, K), labelled (N,), the weight of a row's labels, category (N,), a number per benchmark and category. Rows that
+    are not `usable` carry no label and no outcome.
+    """
+    score = dataset.score[:, columns]
+    seen = ~np.isnan(score) & usable[:, None]
+    tokens = dataset.output_tokens[:, columns]
+    capability = np.zeros((len(score), len(taxonomy.capabilities)), np.float32)
+    knowledge = np.zeros((len(score), len(taxonomy.domains)), np.float32)
+    row_of = {query_id: row for row, query_id in enumerate(dataset.queries["query_id"])}
+    for note in dataset.annotations:
+        row = row_of[note.query_id]
+        if note.annotator == LABELLER and usable[row]:
+            capability[row], knowledge[row] = taxonomy.targets(note.capabilities, note.knowledge)
+    arrays = {
+        "score": np.where(seen, np.nan_to_num(score), 0.0).astype(np.float32),
+        "seen": seen,
+        "tokens": np.nan_to_num(tokens),
+        "measured": dataset.measured[:, columns] & seen,
+        "cost": _usual_cost(dataset, columns, train_rows).astype(np.float32),
+        "input_tokens": dataset.input_tokens.astype(np.float32),
+        "capability": capability,
+        "knowledge": knowledge,
+        "labelled": (capability.sum(axis=1) > 0).astype(np.float32),
+        "category": categories(dataset),
+    }
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def categories(dataset: Dataset) -> NDArray[np.int64]:
+    """A number (N,) for each query's benchmark and category, from 0 in order of appearance."""
+    queries = dataset.queries
+    return pd.factorize(queries["benchmark"].astype(str) + "/" + queries["category"].astype(str))[0].astype(np.int64)
+
+
+def _usual_cost(dataset: Dataset, columns: NDArray[np.intp], train_rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """USD (N, S) of each answer at the system's mean length on training rows: the ranking term breaks ties with it."""
+    facts = [dataset.models.get(dataset.systems[column].model) for column in columns]
+    price_in = np.array([f.input_usd_per_mtok if f else None for f in facts], np.float64)  # None becomes NaN
+    price_out = np.array([f.output_usd_per_mtok if f else None for f in facts], np.float64)
+    usual = mean_filled(dataset.output_tokens[train_rows][:, columns]).mean(axis=0)
+    return (dataset.input_tokens[:, None] * price_in + usual * price_out) / 1e6

@@ -1,0 +1,150 @@
+"""RouteMix from public benchmarks and published outcomes: `python -m train build --out DIR`.
+
+Benchmarks come from the Hub, or from a folder of the published files (--source NAME=FOLDER); outcomes from files in
+their own formats (--outcomes FORMAT=PATH). Nothing here has run on the real data: every row and reader is unverified.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from router.errors import RouterError, UsageError, known_names
+from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
+from train.data_folders.build.folder import check_target, write_folder
+from train.data_folders.build.hub import read_benchmark
+from train.data_folders.build.part import Part
+from train.data_folders.build.sources.embedllm import read_embedllm
+from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
+from train.data_folders.build.sources.plain import read_plain
+from train.data_folders.build.sources.routerarena import read_routerarena
+from train.data_folders.build.sources.routerbench import read_routerbench
+from train.data_folders.build.sources.sprout import read_sprout
+from train.data_folders.build.sources.votes import read_votes
+
+READERS: dict[str, Callable[[Path, str, bool], Part]] = {
+    "routerbench": read_routerbench,
+    "embedllm": read_embedllm,
+    "sprout": read_sprout,
+    "llmrouterbench": read_llmrouterbench,
+    "routerarena": read_routerarena,
+    "votes": read_votes,
+    "plain": read_plain,
+}
+SETS = {"index": INDEX, "tests": TESTS, "all": BENCHMARKS}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(prog="python -m train build", description=__doc__)
+    made.add_argument("--out", type=Path, metavar="DIR", help="folder to write, whole or not at all")
+    made.add_argument("--force", action="store_true", help="replace a folder that this command built")
+    made.add_argument("--benchmarks", nargs="+", default=[], metavar="NAME", help="names, or index, tests or all")
+    made.add_argument("--source", action="append", default=[], metavar="NAME=FOLDER",
+                      help="read this benchmark from a folder of its published files; may be repeated")  # fmt: skip
+    made.add_argument("--limit", type=int, metavar="N", help="of each subset of a benchmark, the first N records")
+    made.add_argument("--outcomes", action="append", default=[], metavar="FORMAT[@PROTOCOL]=PATH",
+                      help=f"published outcomes, of {', '.join(READERS)}; may be repeated")  # fmt: skip
+    made.add_argument("--trust-pickle", action="store_true", help="read pickles, which run their maker's code")
+    made.add_argument("--models", type=Path, metavar="FILE.csv", help="prices: model, input_usd_per_mtok, output_...")
+    made.add_argument("--list", action="store_true", help="print the table of benchmarks and exit")
+    return made
+
+
+def build(options: argparse.Namespace) -> dict[str, Any]:
+    """Read all sources and write the folder; returns the manifest."""
+    if not options.out:
+        raise UsageError("give --out DIR, the folder to write; --list shows the benchmarks")
+    if options.limit is not None and options.limit < 1:
+        raise UsageError(f"--limit is {options.limit}, allowed is 1 or more")
+    check_target(options.out, options.force)
+    sources = dict(_pair(each, "--source", "NAME=FOLDER") for each in options.source)
+    benchmarks = list(dict.fromkeys([*_expanded(options.benchmarks), *sources]))
+    outcomes = [_pair(each, "--outcomes", "FORMAT=PATH") for each in options.outcomes]
+    if not benchmarks and not outcomes:
+        raise UsageError("nothing to build: give --benchmarks (names, index, tests or all), --source or --outcomes")
+    prices = _prices(options.models)
+    parts = []
+    for kind, path in outcomes:
+        form, _, protocol = kind.partition("@")
+        if form not in READERS:
+            raise UsageError(f"--outcomes {kind}: unknown format {form!r}; {known_names(form, READERS)}")
+        parts.append(_said(READERS[form](_existing(path), protocol or form, options.trust_pickle)))
+    for name in benchmarks:
+        if not named(name):
+            raise UsageError(f"unknown benchmark {name!r}; {known_names(name, {row.name for row in BENCHMARKS})}")
+        folder = _existing(sources[name]) if name in sources else None
+        parts.append(_said(read_benchmark(named(name), folder, options.limit)))
+    return write_folder(options.out, parts, prices, options.force)
+
+
+def _pair(text: str, flag: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"{flag} {text}: expected {form}")
+    return name, value
+
+
+def _expanded(names: list[str]) -> list[str]:
+    """Names with `index`, `tests` and `all` replaced by the benchmarks they stand for."""
+    return [row for name in names for row in (dict.fromkeys(b.name for b in SETS[name]) if name in SETS else [name])]
+
+
+def _existing(path: str) -> Path:
+    if not Path(path).exists():
+        raise UsageError(f"there is no {path}")
+    return Path(path)
+
+
+def _prices(path: Path | None) -> pd.DataFrame | None:
+    if path is None:
+        return None
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--models {path} cannot be read as CSV: {error}") from error
+
+
+def _said(part: Part) -> Part:
+    """The part, after telling what was read."""
+    left = "".join(f"; left out: {n:,} {reason}" for reason, n in part.left_out.items())
+    mark = "" if part.verified else " (unverified)"
+    print(f"{part.name}{mark}: {len(part.queries):,} queries, {len(part.outcomes):,} outcomes{left}", file=sys.stderr)
+    return part
+
+
+def table() -> str:
+    """The benchmarks as lines: name, set, how it is graded, whether verified, hub id, subsets and split."""
+    lines = [f"{'benchmark':<14}{'set':<7}{'grade':<8}{'verified':<10}from"]
+    for row in BENCHMARKS:
+        subsets = "/".join(str(each) for each in row.configs if each)
+        kind = "tests" if row.held_out else "index"
+        where = f"{row.data_files if row.hub_id == 'json' else row.hub_id} {subsets} [{row.split}]"
+        lines.append(f"{row.name:<14}{kind:<7}{row.grade:<8}{'yes' if row.verified else 'no':<10}{where}")
+    return "\n".join(lines)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Write the folder and say what is in it; 0 when done, 1 where a source cannot be read, 2 on bad usage."""
+    options = parser().parse_args(args)
+    if options.list:
+        print(table())
+        return 0
+    try:
+        manifest = build(options)
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    print(
+        f"wrote {options.out}: {manifest['queries']:,} queries in {manifest['groups']:,} groups, "
+        f"{manifest['outcomes']:,} outcomes of {manifest['models']:,} models, {manifest['unpriced']:,} without a price"
+    )
+    for note in manifest["notes"]:
+        print(f"note: {note}")
+    print(f"next: python -m train check {options.out}")
+    return 0

@@ -1,0 +1,112 @@
+"""Parts into one data folder in RouteMix-open's format, whole or not at all, with a manifest of what is from where."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from router.errors import DataError, UsageError
+from router.evaluation.dataset import read_dataset
+from train.data_folders.build.groups import with_folds
+from train.data_folders.build.part import OUTCOME_COLUMNS, Part
+from train.data_folders.data_folder import whole_data_folder
+
+MANIFEST = "manifest.json"  # tells a folder that was built from one that must not be replaced
+PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
+
+
+def check_target(target: Path, force: bool) -> None:
+    """UsageError where writing to `target` would lose something."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / MANIFEST).is_file():
+        raise UsageError(f"{target} exists and was not built by this command: name another folder, or delete it")
+    if not force:
+        raise UsageError(f"{target} was built before: give --force to replace it, or name another folder")
+
+
+def write_folder(target: Path, parts: list[Part], prices: pd.DataFrame | None, force: bool = False) -> dict[str, Any]:
+    """Write the folder and return its manifest; it is read and checked before it gets its name.
+
+    Raises:
+        UsageError: `target` holds something else, or cannot be written.
+        DataError: two parts have one name, or the folder would break the format.
+    """
+    check_target(target, force)
+    names = [part.name for part in parts]
+    if len(set(names)) < len(names):
+        raise UsageError(f"two sources are named alike: {sorted({n for n in names if names.count(n) > 1})}")
+    with whole_data_folder(target) as fresh:
+        manifest = _write_files(fresh, parts, prices)
+        read_dataset(fresh)
+    return manifest
+
+
+def _write_files(folder: Path, parts: list[Part], prices: pd.DataFrame | None) -> dict[str, Any]:
+    queries = with_folds(pd.concat([part.queries for part in parts], ignore_index=True))
+    queries.to_parquet(folder / "queries.parquet", index=False)
+    outcomes, notes = _outcomes(parts)
+    outcomes.to_parquet(folder / "outcomes.parquet", index=False)
+    models = _models(outcomes, prices)
+    models.to_csv(folder / "models.csv", index=False)
+    manifest = {
+        "date": datetime.date.today().isoformat(),
+        "queries": len(queries),
+        "outcomes": len(outcomes),
+        "models": len(models),
+        "unpriced": int(models[list(PRICES)].isna().any(axis=1).sum()),
+        "groups": int(queries["group"].nunique()),
+        "ood_twins": int(queries["ood_twin"].sum()),
+        "notes": notes,
+        "parts": [_about(part) for part in parts],
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _outcomes(parts: list[Part]) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of outcomes.parquet; costs only where every outcome has one, as the format wants it."""
+    tables = [part.outcomes.assign(protocol=part.name) for part in parts if len(part.outcomes)]
+    columns = [*OUTCOME_COLUMNS, "protocol"]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    table["score"] = table["score"].astype(np.float32)
+    table["output_chars"] = table["output_chars"].astype(float)
+    table["output_chars_basis"] = table["output_chars"].notna().map({True: "measured", False: None}).astype(object)
+    costed = table["cost_usd"].notna()
+    if costed.all() and len(table):
+        return table, []
+    notes = []
+    if costed.any():
+        notes.append(
+            f"{int(costed.sum()):,} of {len(table):,} outcomes have a cost, the others none: costs are left out, "
+            "prices and lengths decide; build sources with costs into a folder of their own to keep them"
+        )
+    return table.drop(columns="cost_usd"), notes
+
+
+def _models(outcomes: pd.DataFrame, prices: pd.DataFrame | None) -> pd.DataFrame:
+    """A row a model, with the prices that a table of them has."""
+    models = pd.DataFrame({"model": sorted(set(outcomes["model"]))}, dtype=object)
+    if prices is None:
+        return models.assign(**dict.fromkeys(PRICES, np.nan))
+    missing = [name for name in ("model", *PRICES) if name not in prices]
+    if missing:
+        raise DataError(f"the table of --models lacks the columns {missing}; it has {list(prices.columns)[:10]}")
+    return models.merge(prices.drop_duplicates("model"), on="model", how="left")
+
+
+def _about(part: Part) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "origin": part.origin,
+        "verified": part.verified,
+        "queries": len(part.queries),
+        "outcomes": len(part.outcomes),
+        "models": int(part.outcomes["model"].nunique()),
+        "left_out": dict(part.left_out),
+    }

@@ -1,0 +1,45 @@
+"""Which queries of a folder belong together, and the fold and split that all of a group get.
+
+Twins (the same question with whatever options, or nearly the same text) share a group, hence a fold. One in a benchmark
+that is held out marks the others as its twins.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from train.data_folders.near_duplicates import near_duplicates
+from train.data_folders.questions import fold_of, group_keys, split_of
+
+
+def with_folds(queries: pd.DataFrame) -> pd.DataFrame:
+    """The queries with `group`, `fold`, `split` and `ood_twin`; needs text and held_out, and drops held_out."""
+    texts = queries["text"].tolist()
+    keys = group_keys(texts)
+    joined = _joined(keys, near_duplicates(texts, keys))
+    group = pd.Series(joined, index=queries.index)
+    held_out = queries["held_out"]
+    fold = group.map(fold_of)
+    split = fold.map(split_of).where(~held_out, "ood")
+    twin = group.isin(set(group[held_out])) & ~held_out
+    return queries.drop(columns="held_out").assign(split=split, fold=fold.astype("int8"), group=group, ood_twin=twin)
+
+
+def _joined(keys: list[str], pairs: list[tuple[int, int]]) -> list[str]:
+    """The keys, the least of each set that pairs connect in place of all of them.
+
+    >>> _joined(["b", "c", "a", "d"], [(0, 1), (1, 2)])
+    ['a', 'a', 'a', 'd']
+    """
+    parent = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for a, b in pairs:
+        one, other = sorted((root(keys[a]), root(keys[b])))
+        parent[other] = one
+    return [root(key) for key in keys]

@@ -1,0 +1,166 @@
+"""Reads benchmarks through `datasets`: from the Hub, or a local folder with files of the published schema.
+
+Effects only; what a record means is `train.data_folders.build.benchmarks`'. `datasets` (extra `[build]`) is imported
+here, late.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from router.errors import DataError, UsageError
+from router.installation import how_to_install
+from train.data_folders.build.benchmarks import Benchmark, Row
+from train.data_folders.build.part import Part, make_part
+from train.data_folders.build.templates import fill, letter_of, lettered, lookup
+
+logger = logging.getLogger(__name__)
+
+FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+
+
+def read_benchmark(rows: tuple[Benchmark, ...], folder: Path | None, limit: int | None = None) -> Part:
+    """The queries of a benchmark, all its rows of the table; at most `limit` of each subset.
+
+    A record that lacks a field is an error, not left out: then the published schema is not what the row says.
+
+    Raises:
+        DataError: the Hub or the folder cannot be read, or a record does not fit the row.
+    """
+    queries, left_out = [], Counter[str]()
+    for benchmark in rows:
+        for subset, number, record in _wanted(benchmark, folder, len(rows) > 1, limit, left_out):
+            try:
+                queries.append(_query(benchmark, subset, number, record))
+            except (DataError, KeyError, TypeError, ValueError) as error:
+                where = folder or benchmark.hub_id
+                raise DataError(
+                    f"{where}, record {number}: {error}; its row in the table may be out of date"
+                ) from error
+    part = make_part(
+        rows[0].name, folder or ", ".join(dict.fromkeys(row.hub_id for row in rows)), queries, (), left_out
+    )
+    part.verified = all(row.verified for row in rows)
+    return part
+
+
+def _query(benchmark: Benchmark, subset: str | None, number: int, record: Row) -> dict[str, Any]:
+    row = benchmark.prepare(record) if benchmark.prepare else record
+    category = lookup(row, benchmark.category) if benchmark.category else subset
+    key = f"{benchmark.hub_id.rpartition('/')[2]}-{subset or 'all'}-{number}"
+    query = {
+        "query_id": key,
+        "benchmark": benchmark.name,
+        "category": None if category is None else str(category),
+        "grade": benchmark.grade,
+        "tests": fill(benchmark.tests, row) if benchmark.tests else None,
+        "rubric": fill(benchmark.rubric, row) if benchmark.rubric else None,
+        "held_out": benchmark.held_out,
+    }
+    if not benchmark.options:
+        answer = None if benchmark.answer is None else fill(benchmark.answer, row)
+        return {**query, "text": fill(benchmark.prompt, row), "answer": answer}
+    options, right = _options(benchmark, row)
+    if benchmark.shuffled:
+        order = random.Random(hashlib.sha256(key.encode()).digest()).sample(range(len(options)), len(options))
+        options, right = [options[i] for i in order], chr(ord("A") + order.index(ord(right) - ord("A")))
+    return {**query, "text": fill(benchmark.prompt, {**row, "options": lettered(options)}), "answer": right}
+
+
+def _options(benchmark: Benchmark, row: Row) -> tuple[list[str], str]:
+    """The options' texts and the letter of the right one."""
+    assert benchmark.options and benchmark.answer
+    if isinstance(benchmark.options, tuple):
+        options = [str(lookup(row, path)) for path in benchmark.options]
+        answer = 0 if benchmark.shuffled else lookup(row, benchmark.answer)
+        return options, letter_of(answer, options)
+    found = lookup(row, benchmark.options)
+    labels = [str(label) for label in lookup(row, benchmark.labels)] if benchmark.labels else None
+    if isinstance(found, dict):
+        found, labels = list(found.values()), list(found)
+    options = [str(option) for option in found]
+    return options, letter_of(lookup(row, benchmark.answer), options, labels)
+
+
+def _wanted(
+    benchmark: Benchmark, folder: Path | None, several: bool, limit: int | None, left_out: Counter[str]
+) -> Iterator[tuple[str | None, int, Row]]:
+    """Subset, number and record of what a row of the table names; what it does not want is counted in `left_out`."""
+    for subset in benchmark.configs:
+        taken = 0
+        for number, record in enumerate(_records(benchmark, folder, subset, several or len(benchmark.configs) > 1)):
+            if limit is not None and taken >= limit:
+                break
+            if benchmark.wanted and not benchmark.wanted(record):
+                left_out["records that the benchmark's row does not want"] += 1
+                continue
+            taken += 1
+            yield subset, number, record
+
+
+def _records(benchmark: Benchmark, folder: Path | None, subset: str | None, several: bool) -> Iterator[Row]:
+    """The records of a subset."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise UsageError(f"reading benchmarks needs datasets: {how_to_install('build')}") from error
+    datasets.disable_progress_bars()
+    try:
+        if folder:
+            loaded = _local(datasets, benchmark, folder, subset, several)
+        else:
+            loaded = _remote(datasets, benchmark, subset)
+        if loaded is not None:
+            yield from _without_images(datasets, loaded)
+    except DataError:
+        raise
+    except Exception as error:  # datasets, the Hub's client and pyarrow raise families of their own
+        advice = "" if folder else f"; download it and give --source {benchmark.name}=FOLDER where there is no hub"
+        raise DataError(
+            f"{benchmark.name} cannot be read from {folder or benchmark.hub_id}: {error}{advice}"
+        ) from error
+
+
+def _without_images(datasets: Any, loaded: Any) -> Any:
+    """The records with single images as they are stored, and without lists of them: nothing is decoded."""
+    for name, feature in dict(loaded.features or {}).items():
+        if isinstance(feature, datasets.Image):
+            loaded = loaded.cast_column(name, datasets.Image(decode=False))
+        elif isinstance(getattr(feature, "feature", None), datasets.Image):
+            loaded = loaded.remove_columns(name)
+    return loaded
+
+
+def _remote(datasets: Any, benchmark: Benchmark, subset: str | None) -> Any:
+    extra = {"data_files": benchmark.data_files} if benchmark.data_files else {}
+    if benchmark.field:
+        extra["field"] = benchmark.field
+    return datasets.load_dataset(benchmark.hub_id, subset, split=benchmark.split, revision=benchmark.revision, **extra)
+
+
+def _local(datasets: Any, benchmark: Benchmark, folder: Path, subset: str | None, several: bool) -> Any:
+    """Files of the folder, or of its subfolder or files named after the subset where a benchmark has several.
+
+    Subsets without files are left out, so that a part of a benchmark will do.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix in FORMATS]
+    if not files:
+        raise DataError(f"{folder}: no file of {', '.join(FORMATS)}: --source names a folder of the published files")
+    part = benchmark.hub_id.rpartition("/")[2]
+    if several:
+        tokens = [token for token in (subset, part) if token]
+        files = [path for path in files if any(token in path.relative_to(folder).as_posix() for token in tokens)]
+        if not files:
+            logger.warning("%s: no file named after %s, which is left out", folder, subset or part)
+            return None
+    kind = FORMATS[files[0].suffix]
+    files = [path for path in files if FORMATS[path.suffix] == kind]
+    extra = {"field": benchmark.field} if benchmark.field and kind == "json" else {}
+    names = [str(path) for path in files]
+    return datasets.load_dataset(kind, data_files=names, split="train", streaming=True, **extra)

@@ -1,0 +1,85 @@
+"""What is wrong with a data folder: `python -m train check DIR`. Exit 0: nothing; 3: a warning or an error was found.
+
+Also 1 where the folder cannot be read, 2 on bad usage. Notes alone do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from router.errors import RouterError, UsageError
+from router.evaluation.dataset import data_folder
+from router.files import write_whole
+from train.data_folders.check.finding import NOTE, Finding, most_severe_first
+from train.data_folders.check.folder import read_folder
+from train.data_folders.check.report import as_json, as_markdown, as_text, counted
+from train.data_folders.check.rules.artefacts import artefact_findings
+from train.data_folders.check.rules.constants import constant_findings
+from train.data_folders.check.rules.contradictions import contradiction_findings
+from train.data_folders.check.rules.duplicates import duplicate_findings
+from train.data_folders.check.rules.gaps import gap_findings
+from train.data_folders.check.rules.instructions import instruction_findings
+from train.data_folders.check.rules.labels import label_findings
+from train.data_folders.check.rules.prices import price_findings
+from train.data_folders.check.rules.scrambled import scrambled_findings
+
+FOUND = 3  # exit code
+FORMS = {".json": as_json, ".md": as_markdown}
+CHECKS = (
+    duplicate_findings,
+    contradiction_findings,
+    constant_findings,
+    artefact_findings,
+    scrambled_findings,
+    gap_findings,
+    instruction_findings,
+    label_findings,
+)
+
+
+def check(folder: str | Path, today: datetime.date | None = None) -> list[Finding]:
+    """All findings, the most severe first; DataError where the folder cannot be read at all."""
+    read = read_folder(data_folder(folder))
+    found = [finding for each in CHECKS for finding in each(read)]
+    found += price_findings(read, today or datetime.date.today())
+    return most_severe_first(found)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """0 where notes are all there is."""
+    return FOUND if any(finding.level != NOTE for finding in findings) else 0
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-25") from error
+
+
+def main(args: list[str] | None = None) -> int:
+    """Print the findings, and write them where `--output` says."""
+    parser = argparse.ArgumentParser(prog="python -m train check", description=__doc__)
+    parser.add_argument("folder", nargs="?", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write FILE.json (every row) or FILE.md")
+    parser.add_argument("--as-of", type=_day, metavar="DAY", help="of the prices' age (default: today)")
+    options = parser.parse_args(args)
+    try:
+        form = FORMS.get(options.output.suffix) if options.output else None
+        if options.output and (form is None or not options.output.parent.is_dir()):
+            raise UsageError(f"cannot write --output {options.output}: name a .json or .md file in an existing folder")
+        folder = data_folder(options.folder)
+        findings = check(folder, options.as_of)
+        if form:
+            write_whole(options.output, form(str(folder), findings).encode())
+    except (RouterError, OSError) as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    if findings:
+        print(as_text(findings), end="\n\n")
+    print(f"{folder}: {counted(findings)}")
+    return exit_code(findings)

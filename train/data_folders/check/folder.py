@@ -1,0 +1,79 @@
+"""A data folder as the checks see it: the dataset, and what reading it would refuse or leave out.
+
+Knows files; judges nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from router.evaluation.dataset import DEFAULT_PROTOCOL, Dataset, read_dataset
+from train.data_folders.check.blocks import Block, blocks_of
+
+
+@dataclass(frozen=True)
+class CheckedFolder:
+    """Everything there is to check."""
+
+    dataset: Dataset  # of outcomes given twice it holds the first
+    repeated: pd.DataFrame  # outcomes given again: query_id, model, protocol, score, and `first`, the score before
+    models: pd.DataFrame  # models.csv as it is written
+    pool_dates: dict[str, str | None]  # price_date of each pool file beside the data
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The outcomes by protocol and benchmark."""
+        return list(blocks_of(self.dataset))
+
+    def ids(self, rows: object) -> tuple[str, ...]:
+        """Query ids of rows of the folder."""
+        return tuple(self.dataset.queries["query_id"].to_numpy()[rows])
+
+    def system(self, column: int) -> str:
+        """`model@protocol` of a column."""
+        return self.dataset.systems[column].id
+
+
+def read_folder(folder: Path) -> CheckedFolder:
+    """Read what is to be checked; DataError where the folder breaks the format in any other way than repeated rows."""
+    dataset = read_dataset(folder, repeated="first")
+    return CheckedFolder(
+        dataset=dataset,
+        repeated=_repeated(folder / "outcomes.parquet"),
+        models=pd.read_csv(folder / "models.csv"),
+        pool_dates={path.name: _price_date(path) for path in sorted(folder.glob("*pool*.yaml"))},
+    )
+
+
+def _repeated(path: Path) -> pd.DataFrame:
+    """Rows of outcomes.parquet after the first of their query, model and protocol."""
+    import pyarrow.parquet as pq
+
+    keys = ["query_id", "model", "protocol"]
+    names = [name for name in (*keys, "score") if name in pq.read_schema(path).names]
+    table = pd.read_parquet(path, columns=names)
+    if "protocol" not in table:
+        table["protocol"] = DEFAULT_PROTOCOL
+    again = table.duplicated(keys)
+    if not again.any():
+        return table[again].assign(first=np.zeros(0))
+    for key in keys:
+        table[key] = table[key].astype(str)
+    first = table[~again].rename(columns={"score": "first"})
+    return table[again].merge(first, on=keys, how="left")
+
+
+def _price_date(path: Path) -> str | None:
+    """When the prices of a pool file were read; None where it does not tell, or is no pool file."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    date = raw.get("price_date") if isinstance(raw, dict) else None
+    return str(date) if date is not None else None

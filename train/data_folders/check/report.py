@@ -1,0 +1,59 @@
+"""How findings are written: for a terminal, as Markdown, as JSON. Knows nothing of how they were found."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+
+from train.data_folders.check.finding import LEVELS, Finding
+
+SHOWN_ROWS = 5
+WIDTH = 110
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """One line of how many findings of each level.
+
+    >>> counted([Finding("error", "gaps", "here", "what", "do", 1)])
+    '1 error, 0 warnings, 0 notes'
+    """
+    numbers = [sum(finding.level == level for finding in findings) for level in LEVELS]
+    return ", ".join(f"{n} {level}{'s' * (n != 1)}" for n, level in zip(numbers, LEVELS, strict=True))
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """For a terminal: a paragraph per finding."""
+    parts = []
+    for finding in findings:
+        lines = [f"{finding.level:<8} {finding.kind}: {finding.where}"]
+        said = [finding.what, f"do: {finding.advice}"] + ([f"rows: {_rows(finding)}"] if finding.rows else [])
+        lines += [textwrap.fill(each, WIDTH, initial_indent=" " * 9, subsequent_indent=" " * 13) for each in said]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def as_markdown(folder: str, findings: Sequence[Finding]) -> str:
+    """A page with a table of all findings."""
+    rows = [
+        f"| {f.level} | {f.kind} | {_cell(f.where)} | {_cell(f.what)} | {_cell(f.advice)} | {_cell(_rows(f))} |"
+        for f in findings
+    ]
+    head = ["| level | finding | where | what | what to do | rows |", "|---|---|---|---|---|---|"]
+    return "\n".join([f"# Check of {folder}", "", counted(findings), "", *head, *rows]) + "\n"
+
+
+def as_json(folder: str, findings: Sequence[Finding]) -> str:
+    """Every finding with every row."""
+    counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
+    report = {"folder": folder, **counts, "findings": [finding.to_json() for finding in findings]}
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+
+
+def _rows(finding: Finding) -> str:
+    more = len(finding.rows) - SHOWN_ROWS
+    return ", ".join(finding.rows[:SHOWN_ROWS]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,84 @@
+"""Pairs of texts that are nearly the same, found exactly: a sparse product of the word triples that few texts share.
+
+Triples that many texts share belong to a template and find nothing, so generated puzzles do not all look alike, and
+the product stays sparse: 33,000 queries take a second, which is why there is no MinHash. Axes: N texts, T triples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from train.data_folders.questions import question_of, words_of
+
+ALIKE = 0.8  # Jaccard index of the sets of word triples
+MOST_APART = (
+    16  # triples that only one of two texts has: three changed words, or a sentence added; not another question
+)
+MAYBE = 0.6  # the same of the rare triples alone, for two texts to be compared in full
+RARE = 20  # texts that share a triple, at most, for it to tell one question from another
+FEWEST = 5  # rare triples of a text that can be told apart by them
+ROWS = 2000  # of the product at a time
+
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def near_duplicates(texts: Sequence[str], groups: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of texts whose triples are at least ALIKE, at most MOST_APART, with the same numbers.
+
+    Texts of one group are not compared: the first of each stands for it. Answer options do not count.
+
+    >>> a = "the old clock in the tower of the town hall struck noon when nobody listened"
+    >>> near_duplicates([a, a + " today", "something else"], ["x", "y", "z"])
+    [(0, 1)]
+    """
+    first = list(dict(zip(reversed(groups), range(len(groups) - 1, -1, -1), strict=True)).values())[::-1]
+    questions = [question_of(texts[i]) for i in first]
+    triples = [_triples(question) for question in questions]
+    pairs = []
+    for a, b in _candidates(triples):
+        shared, either = len(triples[a] & triples[b]), len(triples[a] | triples[b])
+        close = shared >= ALIKE * either and either - shared <= MOST_APART
+        if close and _numbers(questions[a]) == _numbers(questions[b]):
+            pairs.append((min(first[a], first[b]), max(first[a], first[b])))
+    return sorted(pairs)
+
+
+def _triples(text: str) -> set[int]:
+    words = words_of(text)
+    return {hash(tuple(words[i : i + 3])) for i in range(len(words) - 2)}
+
+
+def _numbers(text: str) -> list[str]:
+    return sorted(NUMBER.findall(text))
+
+
+def _candidates(triples: list[set[int]]) -> list[tuple[int, int]]:
+    """Pairs whose rare triples are at least MAYBE alike."""
+    row = np.repeat(np.arange(len(triples)), [len(each) for each in triples])
+    flat = np.fromiter((triple for each in triples for triple in each), np.int64, len(row))
+    _, column, shared_by = np.unique(flat, return_inverse=True, return_counts=True)
+    rare = shared_by[column] <= RARE
+    size = np.bincount(row[rare], minlength=len(triples))
+    used = rare & (shared_by[column] > 1) & (size[row] >= FEWEST)
+    matrix = sparse.csr_matrix(
+        (np.ones(used.sum(), np.int32), (row[used], column[used])), (len(triples), len(shared_by))
+    )
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(triples), ROWS):
+        found += _alike(matrix[start : start + ROWS] @ matrix.T, start, size)
+    return found
+
+
+def _alike(product: sparse.csr_matrix, start: int, size: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """Pairs of the product's rows, from `start` on, with later columns."""
+    part = product.tocoo()
+    a, b, shared = part.row + start, part.col, part.data
+    later = a < b
+    a, b, shared = a[later], b[later], shared[later]
+    alike = shared >= MAYBE * (size[a] + size[b] - shared)
+    return list(zip(a[alike].tolist(), b[alike].tolist(), strict=True))

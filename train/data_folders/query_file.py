@@ -1,0 +1,196 @@
+"""Reads queries from a file, one at a time: text lines, JSON lines, CSV, Parquet, or a data folder's queries.
+
+Knows formats and ids; nothing of what is asked about the queries. Memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from router.batch.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES, QUERY_KEYS, read_lines
+from router.errors import DataError
+
+ID_KEYS = ("query_id", "id")
+FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
+SHOWN = 10  # problems of a file in one message
+
+
+@dataclass(frozen=True)
+class QueryRow:
+    """One query of a file."""
+
+    query_id: str  # the file's, else from the text's hash
+    text: str
+    fields: Mapping[str, Any]  # what else the file says of it, without empty values
+    named: bool  # whether the id is the file's
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a file holds."""
+
+    queries: int
+    repeated: int  # texts without an id that were there before, and are left out
+
+
+def read_queries(path: Path) -> Iterator[QueryRow]:
+    """The queries in the file's order; a text given twice without an id comes once. See `survey` for problems."""
+    with _Seen() as seen:
+        for _, row in _rows(path):
+            if isinstance(row, QueryRow) and seen.first(row.query_id):
+                yield row
+
+
+def survey(path: Path) -> Survey:
+    """Read the file once; DataError that lists its problems, the first ten."""
+    problems, queries, repeated = [], 0, 0
+    with _Seen() as seen:
+        for number, row in _rows(path):
+            if isinstance(row, str):
+                problems.append(f"{number}: {row}")
+            elif seen.first(row.query_id):
+                queries += 1
+            elif row.named:
+                problems.append(f"{number}: the id {row.query_id!r} was there before; every query needs its own")
+            else:
+                repeated += 1
+    if problems:
+        raise DataError(f"{path}: nothing was asked, since some queries cannot be read:{problem_list(problems)}")
+    if not queries:
+        raise DataError(f'{path} holds no query; write one per line, or JSON lines such as {{"query": "2+2?"}}')
+    return Survey(queries, repeated)
+
+
+def problem_list(problems: Sequence[str]) -> str:
+    """The first SHOWN of them, a line each, for the end of a message."""
+    rest = [f"and {len(problems) - SHOWN:,} more"] if len(problems) > SHOWN else []
+    return "".join(f"\n  {line}" for line in [*problems[:SHOWN], *rest])
+
+
+class _Seen:
+    """Ids that were there before, on disk once they are many."""
+
+    def __enter__(self) -> _Seen:
+        self.database = sqlite3.connect("", isolation_level=None)
+        self.database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        self.database.execute("BEGIN")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.database.close()
+
+    def first(self, query_id: str) -> bool:
+        """Whether the id was not asked about before."""
+        return self.database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (query_id,)).rowcount == 1
+
+
+def _rows(path: Path) -> Iterator[tuple[str, QueryRow | str]]:
+    """Where each query stands (line 3, row 2), and the query or what is wrong with it."""
+    if path.is_dir():
+        path = path / "queries.parquet"
+    readers = {".txt": _text_lines, ".jsonl": _json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    if path.suffix not in readers:
+        raise DataError(
+            f"{path}: queries are read from {', '.join(FORMATS)} files or a data folder; rename or convert it"
+        )
+    try:
+        for where, found in readers[path.suffix](path):
+            yield where, found if isinstance(found, str) else _row(found)
+    except OSError as error:
+        raise DataError(f"cannot read the queries in {path}: {error.strerror or error}") from error
+
+
+def _row(found: Mapping[str, Any]) -> QueryRow | str:
+    key = next((key for key in QUERY_KEYS if found.get(key) is not None), None)
+    if key is None:
+        return f"no query under the name {' or '.join(QUERY_KEYS)}; it has {', '.join(map(str, list(found)[:10]))}"
+    text = found[key]
+    if not isinstance(text, str) or not text.strip():
+        return f"{key} must be text that is not blank, got {text!r:.80}"
+    try:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+    except UnicodeEncodeError as error:
+        return f"{key} is not valid Unicode ({error.reason} at character {error.start})"
+    id_key = next((key for key in ID_KEYS if found.get(key) is not None), None)
+    query_id = f"q-{digest[:16]}" if id_key is None else str(found[id_key])
+    if not query_id.isprintable() or not query_id:
+        return f"{id_key} must be printable text, got {query_id!r:.80}"
+    fields = {name: value for name, value in found.items() if name not in (key, id_key) and not _empty(value)}
+    return QueryRow(query_id, text, fields, id_key is not None)
+
+
+def _empty(value: object) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _text_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    for where, text in _lines(path):
+        yield where, text if isinstance(text, _Problem) else {"query": text}
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    for where, text in _lines(path):
+        if isinstance(text, _Problem):
+            yield where, text
+            continue
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            yield where, f'not JSON ({str(error)[:80]}); write {{"query": "..."}}'
+            continue
+        yield where, found if isinstance(found, dict) else f'a JSON {type(found).__name__}; write {{"query": "..."}}'
+
+
+class _Problem(str):
+    """What is wrong with a line, to tell it from a line."""
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Lines that are not blank."""
+    with path.open("rb") as stream:
+        for line in read_lines(stream):
+            where = f"line {line.number}"
+            if line.size > MAX_LINE_BYTES:
+                yield where, _Problem(f"{line.size:,} bytes; at most {MAX_LINE_BYTES:,} are read: shorten it")
+                continue
+            data = line.data.removeprefix(BYTE_ORDER_MARK) if line.number == 1 else line.data
+            try:
+                text = data.decode()
+            except UnicodeDecodeError as error:
+                yield where, _Problem(f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}): convert it")
+                continue
+            if text.strip():
+                yield where, text
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        try:
+            for number, found in enumerate(csv.DictReader(stream), 1):
+                yield f"row {number}", {name: value for name, value in found.items() if isinstance(name, str)}
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        number = 0
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=512):
+                for found in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", found
+    except pa.ArrowException as error:
+        raise DataError(f"{path} cannot be read as parquet: {error}") from error

@@ -1,0 +1,127 @@
+"""Writes a planted world as a data folder, to see training without any data: `python -m train planted --out DIR`.
+
+Knows the folder format (docs/data.md); what the world is like is `train.data_folders.synthetic.generate`'s.
+Axes: N queries, M models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from router.errors import RouterError, UsageError
+from train.data_folders.data_folder import whole_data_folder
+from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.models import MODELS
+
+PROTOCOL = POOL = "planted"
+MARKER = "planted.json"  # tells a planted folder from one that must not be replaced
+PRICE_DATE = "2026-11"  # of invented prices: when they were invented
+
+
+def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int = 0) -> PlantedWorld:
+    """Write a planted data folder and return the truth behind it.
+
+    The folder appears whole or not at all: it is written beside its place, then renamed. It holds the four files of
+    the format, `pool.yaml` with all ten models, and `planted.json`. A planted folder of before is replaced.
+
+    Raises:
+        UsageError: `folder` exists and is neither empty nor a planted folder, or cannot be written.
+    """
+    target = Path(folder)
+    if target.exists() and not (target / MARKER).is_file() and not (target.is_dir() and not any(target.iterdir())):
+        raise UsageError(f"{target} exists and is no planted folder: name a new one, or delete it")
+    world = plant(queries, seed)
+    with whole_data_folder(target) as fresh:
+        _write_files(fresh, world, seed)
+    return world
+
+
+def _write_files(folder: Path, world: PlantedWorld, seed: int) -> None:
+    _queries(world).to_parquet(folder / "queries.parquet", index=False)
+    _outcomes(world).to_parquet(folder / "outcomes.parquet", index=False)
+    notes = "".join(json.dumps(note) + "\n" for note in world.annotations)
+    (folder / "annotations.jsonl").write_text(notes, encoding="utf-8")
+    models = _models()
+    models.to_csv(folder / "models.csv", index=False)
+    entries = models[["model", "input_usd_per_mtok", "output_usd_per_mtok"]].rename(columns={"model": "id"})
+    pool = {"name": POOL, "protocol": PROTOCOL, "price_date": PRICE_DATE, "models": entries.to_dict("records")}
+    (folder / "pool.yaml").write_text(yaml.safe_dump(pool, sort_keys=False), encoding="utf-8")
+    (folder / MARKER).write_text(json.dumps({"queries": len(world.text), "seed": seed}) + "\n", encoding="utf-8")
+
+
+def _queries(world: PlantedWorld) -> pd.DataFrame:
+    """Rows of queries.parquet; folds from the hash of the text, splits from folds as in RouteMix-open."""
+    groups = [hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:12] for text in world.text]
+    folds = [int(group, 16) % 10 for group in groups]
+    return pd.DataFrame(
+        {
+            "query_id": world.query_ids,
+            "benchmark": [f"planted-{needed[0].replace(' ', '-')}" for needed in world.capabilities],
+            "category": [known[0] for known in world.domains],
+            "text": world.text,
+            "split": ["train" if fold < 7 else "val" if fold == 7 else "test" for fold in folds],
+            "fold": np.array(folds, np.int8),
+            "group": groups,
+            "ood_twin": False,
+        }
+    )
+
+
+def _outcomes(world: PlantedWorld) -> pd.DataFrame:
+    """Rows of outcomes.parquet, N times M, every answer length measured."""
+    return pd.DataFrame(
+        {
+            "query_id": np.repeat(world.query_ids, len(MODELS)),
+            "model": [model.name for model in MODELS] * len(world.text),
+            "score": world.score.astype(np.float32).ravel(),
+            "output_chars": world.output_chars.ravel().astype(np.int32),
+            "protocol": PROTOCOL,
+            "output_chars_basis": "measured",
+        }
+    )
+
+
+def _models() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": model.name,
+            "developer": model.developer,
+            "open_weights": 0,
+            "input_usd_per_mtok": model.input_usd_per_mtok,
+            "output_usd_per_mtok": model.output_usd_per_mtok,
+            "price_basis": "invented",
+        }
+        for model in MODELS
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """The command `planted`: 0 when written, 1 when it cannot be; argparse exits with 2 on bad usage."""
+    parser = argparse.ArgumentParser("python -m train planted", description="Write a small generated data folder.")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write; a planted one is replaced")
+    parser.add_argument("--queries", type=int, default=3000, metavar="N", help="number of queries (default: 3000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same folder")
+    options = parser.parse_args(args)
+    try:
+        world = write_planted(options.out, options.queries, options.seed)
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {options.out}: {len(world.text):,} queries, outcomes of {len(MODELS)} invented models")
+    means, informed = world.quality.mean(axis=0), world.quality.max(axis=1).mean()
+    best = int(means.argmax())
+    print(f"best single model: {MODELS[best].name} {means[best]:.3f}; a router that knew the truth: {informed:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

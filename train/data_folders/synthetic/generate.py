@@ -1,0 +1,148 @@
+"""The planted world: queries from templates whose text tells what they need, outcomes drawn from true profiles.
+
+Knows what is true of every query and model; no files (`train.data_folders.synthetic.command` writes them). Wordings
+are `planted_tasks` and
+`planted_topics`, the models `planted_models`. Axes: N queries, M models, C capabilities, K knowledge domains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from router.errors import UsageError
+from router.network.taxonomy import CAPABILITIES, rank_weights
+from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
+from train.data_folders.synthetic.tasks import LANGUAGES, PROGRAMS, WORDINGS
+from train.data_folders.synthetic.topics import DIFFICULTIES, DOMAINS, LINKS, PASSAGE, RARE_NAMES
+
+Array = NDArray[np.float64]
+
+DOMAIN_NAMES = tuple(DOMAINS)
+NUMBERS_OF_CAPABILITIES = (0.6, 0.3, 0.1)  # probability that a query needs 1, 2, 3
+NUMBERS_OF_DOMAINS = (0.75, 0.25)
+LENGTH_SPREAD = 0.35  # standard deviation of log answer length
+LONGER_WHEN_HARD = 0.15  # log answer length per logit of difficulty
+ANNOTATED_SHARE = 0.7
+SWAPPED_SHARE, SYNONYM_SHARE, RARE_SHARE = 0.03, 0.06, 0.01  # of annotations: how annotators err
+
+
+@dataclass(frozen=True)
+class PlantedWorld:
+    """The truth behind a planted folder; row i is row i of queries.parquet, column m is `MODELS[m]` (by name)."""
+
+    text: tuple[str, ...]
+    capabilities: tuple[tuple[str, ...], ...]  # what each query truly needs, ranked
+    domains: tuple[tuple[str, ...], ...]
+    difficulty: Array  # (N,) in logits
+    quality: Array  # (N, M) true probability of a good answer
+    score: Array  # (N, M) the drawn outcomes, 0 or 1
+    output_chars: NDArray[np.int64]  # (N, M)
+    annotations: tuple[dict[str, object], ...]
+
+    @property
+    def query_ids(self) -> list[str]:
+        """`planted/0` and so on, one per query."""
+        return [f"planted/{row}" for row in range(len(self.text))]
+
+
+def plant(queries: int = 3000, seed: int = 0) -> PlantedWorld:
+    """A world of `queries` queries; the same arguments give the same world."""
+    if queries < 1:
+        raise UsageError(f"queries is {queries}, allowed is 1 or more")
+    rng = np.random.default_rng(seed)
+    capabilities = tuple(_ranked(rng, CAPABILITIES, NUMBERS_OF_CAPABILITIES) for _ in range(queries))
+    domains = tuple(_ranked(rng, DOMAIN_NAMES, NUMBERS_OF_DOMAINS) for _ in range(queries))
+    levels = rng.integers(len(DIFFICULTIES), size=queries)
+    text = tuple(_text(rng, c, d, int(level)) for c, d, level in zip(capabilities, domains, levels, strict=True))
+    difficulty = np.array([DIFFICULTIES[level][0] for level in levels])
+    logit = (
+        np.array([model.bias for model in MODELS])
+        + _weights(capabilities, CAPABILITIES) @ skills_of(CAPABILITIES).T
+        + _weights(domains, DOMAIN_NAMES) @ skills_of(DOMAIN_NAMES).T
+        - difficulty[:, None]
+    )
+    quality = 1 / (1 + np.exp(-logit))
+    log_chars = (
+        np.log([model.usual_chars for model in MODELS])
+        + np.log([LENGTH_FACTORS[needed[0]] for needed in capabilities])[:, None]
+        + LONGER_WHEN_HARD * difficulty[:, None]
+    )
+    return PlantedWorld(
+        text,
+        capabilities,
+        domains,
+        difficulty,
+        quality,
+        score=(rng.random(quality.shape) < quality).astype(np.float64),
+        output_chars=np.maximum(rng.lognormal(log_chars, LENGTH_SPREAD).round(), 1).astype(np.int64),
+        annotations=tuple(_annotations(rng, capabilities, domains)),
+    )
+
+
+def _ranked(rng: Generator, names: tuple[str, ...], numbers: tuple[float, ...]) -> tuple[str, ...]:
+    """A random ranking of distinct names, of random length."""
+    n = int(rng.choice(len(numbers), p=numbers)) + 1
+    return tuple(names[i] for i in rng.choice(len(names), size=n, replace=False))
+
+
+def _weights(ranked: tuple[tuple[str, ...], ...], axes: tuple[str, ...]) -> Array:
+    """Rank weights (N, len(axes)), as the paper's profiles have them."""
+    weights = np.zeros((len(ranked), len(axes)))
+    for row, names in enumerate(ranked):
+        weights[row, [axes.index(name) for name in names]] = rank_weights(len(names))
+    return weights
+
+
+def _pick(rng: Generator, options: tuple[str, ...]) -> str:
+    return options[rng.integers(len(options))]
+
+
+def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...], level: int) -> str:
+    """The wording of one query: first need and first domain in front, the rest in any order behind."""
+    topics = DOMAINS[domains[0]].topics
+    topic, second, third, *others = (topics[i] for i in rng.permutation(len(topics)))
+    blanks = {
+        "topic": topic,
+        "second": second,
+        "third": third,
+        "count": str(rng.integers(3, 100)),
+        "language": _pick(rng, LANGUAGES),
+        "program": _pick(rng, PROGRAMS),
+        "passage": _passage(rng, (topic, second, third, *others[:3])),
+    }
+    wording = WORDINGS[capabilities[0]]
+    behind = [_pick(rng, WORDINGS[name].additions) for name in capabilities[1:]]
+    behind += [_pick(rng, LINKS).replace("{topic}", _pick(rng, DOMAINS[name].topics)) for name in domains[1:]]
+    behind.append(_pick(rng, DIFFICULTIES[level][1]))
+    behind = [behind[i] for i in rng.permutation(len(behind)) if behind[i]]
+    first = f"{_pick(rng, wording.openings).rstrip()} {_pick(rng, wording.tasks)}"
+    return " ".join([first, *behind]).format(**blanks)
+
+
+def _passage(rng: Generator, topics: tuple[str, ...]) -> str:
+    """Five to eight sentences on the topics."""
+    sentences = [PASSAGE[i] for i in rng.permutation(len(PASSAGE))[: rng.integers(5, 9)]]
+    return " ".join(sentence.format(topic=_pick(rng, topics), second=_pick(rng, topics)) for sentence in sentences)
+
+
+def _annotations(
+    rng: Generator, capabilities: tuple[tuple[str, ...], ...], domains: tuple[tuple[str, ...], ...]
+) -> list[dict[str, object]]:
+    """What an annotator wrote of a share of the queries: the truth, but for slips, synonyms and odd names."""
+    rows = np.flatnonzero(rng.random(len(capabilities)) < ANNOTATED_SHARE)
+    notes: list[dict[str, object]] = []
+    for row in rows:
+        needed, known = list(capabilities[row]), list(domains[row])
+        if len(needed) > 1 and rng.random() < SWAPPED_SHARE:
+            needed[:2] = needed[1::-1]
+        if rng.random() < SYNONYM_SHARE:
+            known[-1] = _pick(rng, DOMAINS[known[-1]].synonyms)
+        if rng.random() < RARE_SHARE:
+            known.append(_pick(rng, RARE_NAMES))
+        note = {"query_id": f"planted/{row}", "capabilities": needed, "knowledge": known}
+        notes.append({**note, "annotator": "llm-a", "prompt_version": "planted-v1"})
+    return notes

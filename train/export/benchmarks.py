@@ -1,0 +1,64 @@
+"""What known models scored on benchmarks, for first profiles of new ones: `python -m train benchmarks CHECKPOINT`.
+
+`fit` does it at export; this is for an older checkpoint. Writes `benchmarks.json`: means over training rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.checkpoint.benchmark_scores import BenchmarkScores
+from router.checkpoint.checkpoint import load_checkpoint
+from router.checkpoint.layout import LAYOUT
+from router.errors import CheckpointError, RouterError
+from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.files import write_whole
+from router.pools.models import System
+from train.data.folds import fold_rows, usable_rows
+
+FEWEST = 20  # answers whose mean is a score
+
+
+def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence[System]) -> BenchmarkScores:
+    """Mean score of each system on each benchmark over the folder's `rows`, where it answered FEWEST at least."""
+    columns = dataset.columns(tuple(systems))
+    benchmark = dataset.queries["benchmark"].to_numpy()[rows]
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for name in sorted(set(benchmark)):
+        score = dataset.score[rows[benchmark == name]][:, columns].astype(np.float64)
+        answered = (~np.isnan(score)).sum(axis=0)
+        total = np.nansum(score, axis=0)
+        for system, n, points in zip(systems, answered.tolist(), total.tolist(), strict=True):
+            if n >= FEWEST:
+                found.setdefault((str(name), system.protocol), {})[system.model] = round(points / n, 4)
+    return BenchmarkScores(found)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Write the scores and say how many; 0 when done, 1 on an error of ours."""
+    parser = argparse.ArgumentParser(prog="python -m train benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint")
+    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    options = parser.parse_args(args)
+    try:
+        checkpoint = load_checkpoint(options.checkpoint)
+        dataset = read_dataset(data_folder(options.data))
+        trained = checkpoint.training.get("data")
+        if not isinstance(trained, dict) or not {"ood_benchmarks", "train_folds"} <= set(trained):
+            raise CheckpointError(
+                f"{options.checkpoint} does not tell on which rows it was trained (training.data in its config.json)"
+            )
+        rows = fold_rows(dataset, usable_rows(dataset, trained["ood_benchmarks"]), trained["train_folds"])
+        scores = benchmark_scores(dataset, rows, checkpoint.systems)
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    write_whole(Path(options.checkpoint) / LAYOUT.benchmarks, scores.to_json().encode())
+    print(f"{sum(map(len, scores.scores.values()))} scores of {len(scores.names)} benchmarks")
+    return 0

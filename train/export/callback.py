@@ -1,0 +1,183 @@
+"""At the end of `fit`: the best epoch's weights, not the last ones, become a checkpoint folder with its figures.
+
+Loggers get those figures too, as `best/...`; `val/...` ends with the last epoch's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
+from torch import Tensor
+
+from router.network.torch_network import ProfileTable
+from train.data.datamodule import Batch, RoutingDataModule
+from train.data.training_data import World
+from train.export import plots
+from train.export.card import write_card
+from train.export.checkpoint import export_checkpoint
+from train.export.prototypes import fit_prototypes
+from train.fit.module import RoutingModule
+from train.fit.validation import Collected, pool_curves, pool_metrics, pool_reports
+
+logger = logging.getLogger(__name__)
+Figures = dict[str, dict[str, Any]]  # by pool, then by name
+LENGTH_ROWS = 4096  # training rows, evenly spread, on which mean answer lengths are matched
+
+
+class ExportRouter(Callback):
+    """Exports the router after `fit`.
+
+    Args:
+        folder: where the checkpoint folder, its figures and plots go; None: no export, loggers still get the figures.
+        name: what the router is called in its card.
+    """
+
+    def __init__(self, folder: str | None = None, name: str = "router") -> None:
+        self.folder = Path(folder) if folder else None
+        self.name = name
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Load the best weights, export them and log what they are worth, on rank 0."""
+        unused = self.folder is None and not trainer.loggers
+        if unused or trainer.global_rank != 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        assert isinstance(pl_module, RoutingModule)
+        data: RoutingDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        best = load_best(trainer, pl_module)
+        if pl_module.options.prototypes:
+            add_prototypes(pl_module, data)
+        validation = collect(pl_module, data, data.world.val_rows)
+        table, world = pl_module.network.profiles, data.world
+        figures = {name: asdict(report) for name, report in pool_reports(validation, table, world).items()}
+        final = {f"best/{name}": value for name, value in pool_metrics(validation, table, world).items()}
+        final |= {} if best is None else {"best/epoch": float(best)}
+        with tempfile.TemporaryDirectory() as scratch:  # for the plots of a run that exports nothing
+            if self.folder is not None:
+                self._export(self.folder, pl_module, data, validation, figures, best)
+            images = write_report(
+                table, validation, world, figures, self.folder.parent if self.folder else Path(scratch)
+            )
+            log_report(trainer.loggers, images, figures, final)
+
+    def _export(
+        self,
+        folder: Path,
+        module: RoutingModule,
+        data: RoutingDataModule,
+        validation: Collected,
+        figures: Figures,
+        best: int | None,
+    ) -> None:
+        training = collect(module, data, spread(data.world.train_rows, LENGTH_ROWS))
+        metadata = {
+            "name": self.name,
+            "seed": int(data.options.seed),
+            "best_epoch": best,
+            "data": settings(data.hparams),
+            "model": settings(module.hparams),
+        }
+        encoder = module.encoder or data.encoder
+        card = write_card(self.name, data.world, metadata, figures)
+        export_checkpoint(module.network.cpu(), encoder.cpu(), data.world, validation, training, folder, card, metadata)
+        logger.info("exported %s (best epoch %s)", folder, best)
+
+
+def write_report(
+    table: ProfileTable, validation: Collected, world: World, figures: Figures, out: Path
+) -> dict[str, Path]:
+    """Write validation figures as JSON and plots as PNG into `out`; the plots by name."""
+    (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return {
+        "cost_quality": plots.cost_quality(pool_curves(validation, table, world), out / "cost_quality.png"),
+        "profiles": plots.profile_heat_map(table, world, out / "profiles.png"),
+    }
+
+
+def log_report(
+    loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float]
+) -> None:
+    """Log the best epoch's metrics, and where a logger takes them (Weights & Biases) the plots and the final table."""
+    for log in loggers:
+        log.log_metrics(final)
+        if hasattr(log, "log_image") and hasattr(log, "log_table"):
+            for key, file in images.items():
+                log.log_image(key=key, images=[str(file)])
+            columns = ["pool", *next(iter(figures.values()))] if figures else ["pool"]
+            log.log_table(key="validation", columns=columns, data=[[n, *r.values()] for n, r in figures.items()])
+
+
+def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
+    """Load the weights of the checkpoint callback's best epoch into `module`; its epoch, None if none was kept."""
+    path = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if not path:
+        logger.warning("no best checkpoint was kept (no ModelCheckpoint with a monitor): exporting the last epoch")
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    return int(state["epoch"])
+
+
+@torch.no_grad()
+def add_prototypes(module: RoutingModule, data: RoutingDataModule) -> None:
+    """Fit the network's prototypes on training rows, and on validation rows how much they count."""
+
+    def seen(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
+        tensors = data.world.tensors
+        return shared_layer(module, data, rows), tensors["score"][rows], tensors["seen"][rows]
+
+    train, val, device = seen(data.world.train_rows), seen(data.world.val_rows), module.device
+    fit_prototypes(module.network.cpu(), train, val, int(data.options.seed))
+    module.network.to(device)
+
+
+@torch.no_grad()
+def shared_layer(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Tensor:
+    """The heads' shared layer (B, H) of `rows` (B,) in evaluation mode, on the CPU."""
+    module.eval()
+    read = module.network.heads.hidden
+    return torch.cat([read(module.embed(batch)).float().cpu() for batch in batches(module, data, rows)])
+
+
+def batches(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Iterator[Batch]:
+    """The batches of `rows` in their order, on the module's device."""
+    for start in range(0, len(rows), data.options.val_batch_size):
+        batch: Batch = data.collate(rows[start : start + data.options.val_batch_size].tolist())
+        yield {name: tensor.to(module.device) for name, tensor in batch.items()}
+
+
+@torch.no_grad()
+def collect(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Collected:
+    """Run the network over `rows` in evaluation mode."""
+    module.eval()
+    parts = [module.predict_step(batch, 0) for batch in batches(module, data, rows)]
+    return Collected(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
+
+
+def spread(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most `most` of `rows`, evenly spaced.
+
+    >>> spread(np.arange(10), 5).tolist()
+    [0, 2, 4, 6, 9]
+    """
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
+def settings(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters in a JSON-able form, without what Lightning's command line adds for itself.
+
+    >>> settings({"folds": (1, 2), "_instantiator": "x"})
+    {'folds': [1, 2]}
+    """
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in hparams.items() if not k.startswith("_")}

@@ -1,0 +1,49 @@
+"""The two pictures of a run: cost against quality per pool, and the profiles as a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from router.evaluation.metrics import Hull
+from router.network.torch_network import ProfileTable
+from train.data.training_data import World
+
+MOST_SYSTEMS, MOST_AXES = 40, 40
+
+
+def cost_quality(curves: Mapping[str, tuple[Hull, Hull]], file: Path) -> Path:
+    """Hull of the router and of the single models (Zero router), one panel a pool; returns `file`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * max(1, len(curves)), 3.6), layout="constrained")
+    for panel, (name, (ours, zero)) in enumerate(curves.items(), start=1):
+        axes = figure.add_subplot(1, len(curves), panel)
+        for hull, label, style in ((zero, "single models (Zero router)", "--"), (ours, "router", "-")):
+            axes.plot(1000 * hull.cost, hull.quality, style, marker=".", label=label)
+        axes.set(title=name, xlabel="cost, USD per 1,000 queries", ylabel="mean score", xscale="log")
+        axes.legend(fontsize=7)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+    return file
+
+
+def profile_heat_map(table: ProfileTable, world: World, file: Path) -> Path:
+    """Profile weights of the systems and axes that vary most, in logits around each axis' mean; returns `file`."""
+    from matplotlib.figure import Figure
+
+    weight = table.weight.detach().cpu()[:, : len(world.taxonomy.axes)]
+    centred = weight - weight.mean(0)
+    systems = table.mean_score.cpu().argsort(descending=True)[:MOST_SYSTEMS]
+    axes_kept = centred.std(0, unbiased=False).argsort(descending=True)[:MOST_AXES].sort().values
+    figure = Figure(figsize=(0.24 * len(axes_kept) + 4, 0.2 * len(systems) + 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    shown = centred[systems][:, axes_kept]
+    limit = float(shown.abs().max()) or 1.0
+    image = axes.imshow(shown, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set_xticks(range(len(axes_kept)), [world.taxonomy.axes[i] for i in axes_kept], rotation=90, fontsize=6)
+    axes.set_yticks(range(len(systems)), [world.systems[i].id for i in systems], fontsize=6)
+    figure.colorbar(image, label="logits above the axis' mean")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+    return file

@@ -1,0 +1,66 @@
+"""Where training starts: profiles from the paper's closed form, answer lengths and weights from plain counts.
+
+Axes: N queries, S systems, C capabilities, K domains, P protocols.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from router.network.torch_network import ProfileTable
+from train.data.training_data import World
+from train.fit.closed_form import ClosedForm
+from train.fit.losses import SHORTEST_TOKENS
+
+PSEUDO_COUNT = 30.0  # an axis entry with less support is drawn to the model's mean
+NO_LENGTH = -20.0  # log tokens of a system whose answers were never measured: costs its input only
+LEAST_PROBABILITY = 0.03  # profiles start between logit(.03) and logit(.97)
+
+
+@torch.no_grad()
+def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, seed: int = 0) -> None:
+    """Fill `table` from the training rows.
+
+    Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1;
+    the `residual` columns after them start small and random; log_tokens at the mean log answer length; the means at
+    their means.
+    """
+    rows = torch.from_numpy(world.train_rows)
+    tensors = {name: tensor[rows] for name, tensor in world.tensors.items()}
+    seen, count = tensors["seen"], tensors["seen"].sum(0)
+    table.mean_score.copy_(tensors["score"].sum(0) / count.clamp_min(1))
+    table.mean_input_tokens.copy_((tensors["input_tokens"][:, None] * seen).sum(0) / count.clamp_min(1))
+    known = seen & (tensors["tokens"] > 0)
+    table.mean_output_tokens.copy_((tensors["tokens"] * known).sum(0) / known.sum(0).clamp_min(1))
+    measured = tensors["measured"]
+    logs = tensors["tokens"].clamp_min(SHORTEST_TOKENS).log() * measured
+    mean_log = logs.sum(0) / measured.sum(0).clamp_min(1)
+    table.log_tokens.copy_(torch.where(measured.any(0), mean_log, NO_LENGTH))
+
+    labelled = tensors["labelled"].numpy() == 1  # annotated, not weakly labelled
+    weights = torch.cat([tensors["capability"], tensors["knowledge"]], dim=1).numpy()[labelled]
+    score = np.where(seen.numpy(), tensors["score"].numpy(), np.nan)[labelled]
+    named = weights.shape[1]
+    start = table.mean_score[:, None].expand(-1, named).clone()
+    if not np.isnan(score).all():
+        form = ClosedForm().fit(weights, score)
+        # The closed form sums scores times rank weights; over that of perfect scores it is a weighted mean score.
+        perfect = ClosedForm().fit(weights, np.where(np.isnan(score), np.nan, 1.0))
+        support = torch.from_numpy(form.count.astype(np.float32))
+        entry = torch.from_numpy((form.profile / perfect.profile).astype(np.float32))
+        start = (entry * support + PSEUDO_COUNT * start) / (support + PSEUDO_COUNT)
+    table.weight[:, :named].copy_(torch.logit(start, eps=LEAST_PROBABILITY) / 2)
+    if residual:
+        generator = torch.Generator().manual_seed(seed)
+        table.weight[:, named : named + residual].normal_(0, 0.1, generator=generator)
+
+
+def protocol_weights(world: World, balance: float) -> Tensor:
+    """(P,) weight of a cell by its protocol: (mean rows per protocol / its rows) ** balance."""
+    rows = torch.from_numpy(world.train_rows)
+    seen = world.tensors["seen"][rows]
+    protocol = world.protocol
+    counts = torch.stack([seen[:, protocol == p].any(1).sum() for p in range(len(world.protocols))]).float()
+    return (counts.mean() / counts.clamp_min(1)) ** balance

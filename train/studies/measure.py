@@ -1,0 +1,104 @@
+"""Judges a checkpoint on all its pools and writes the table into its card: `python -m train measure CHECKPOINT`.
+
+The figures are those of `router evaluate`; here they are put side by side, dated, and into Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from router.errors import DataError, RouterError
+from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.pool_report import evaluate_router, first_label_agreement, predict, row_masks
+from router.routing.router import Router
+from train.export.card import figures_table
+from train.studies.held_out import folds
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def measure(router: Router, dataset: Dataset, folds: Sequence[int], pools: Sequence[str]) -> dict[str, Any]:
+    """`router evaluate` figures of each pool on `folds`, and label agreement over all annotated rows."""
+    figures: dict[str, Any] = {}
+    for name in pools:
+        figures[name] = evaluate_router(router, dataset, name, folds=folds, progress=sys.stderr.isatty())
+    capability, domain, n = agreement(router, dataset, folds)
+    return {
+        "folds": list(folds),
+        "pools": figures,
+        "first_capability": capability,
+        "first_domain": domain,
+        "annotated": n,
+    }
+
+
+def agreement(router: Router, dataset: Dataset, folds: Sequence[int]) -> tuple[float | None, float | None, int]:
+    """First-label agreement on every annotated query of `folds`, in a pool or not, and how many there are."""
+    noted = {note.query_id for note in dataset.annotations}
+    mask = row_masks(dataset, None, folds)[0] & dataset.queries["query_id"].isin(noted).to_numpy()
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        raise DataError(f"no annotated query in folds {list(folds)}")
+    seen = predict(router, dataset.queries["text"].to_numpy()[rows].tolist(), router.pool())
+    return *first_label_agreement(dataset, router.taxonomy, rows, seen.capability, seen.knowledge), len(rows)
+
+
+def section(figures: dict[str, Any], command: str) -> str:
+    """The card's measured section: table, agreement, and how it was made."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"""{BEGIN}
+## Measured on rows it never saw
+
+{figures_table(figures["pools"])}
+
+First capability as the annotator's: {figures["first_capability"]:.3f}; first domain: {figures["first_domain"]:.3f}
+({figures["annotated"]} annotated queries). Command: `{command}`, {datetime.date.today().isoformat()}, {machine}.
+{END}"""
+
+
+def insert(text: str, block: str) -> str:
+    """`text` with the measured section replaced by `block`, or added before the limits.
+
+    >>> insert("# Card\\n\\n## Limits\\n", "<!-- measured: begin -->x<!-- measured: end -->").splitlines()[2]
+    '<!-- measured: begin -->x<!-- measured: end -->'
+    """
+    if BEGIN in text:
+        return re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL)
+    head, limits, tail = text.partition("## Limits")
+    return f"{head}{block}\n\n{limits}{tail}" if limits else f"{text}\n{block}\n"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Print the figures as JSON and write them into the checkpoint's card; 0 when done, 1 on an error of ours."""
+    parser = argparse.ArgumentParser(prog="python -m train measure", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint")
+    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
+    parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
+    options = parser.parse_args(args)
+    try:
+        router = Router.from_pretrained(options.checkpoint, backend="torch")
+        figures = measure(
+            router, read_dataset(data_folder(options.data)), options.folds, options.pools or list(router.pools)
+        )
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    card = Path(options.checkpoint) / "README.md"
+    command = f"python -m train measure {options.checkpoint} --folds {','.join(map(str, options.folds))}"
+    draft = card.with_suffix(".draft")
+    draft.write_text(insert(card.read_text(encoding="utf-8"), section(figures, command)), encoding="utf-8")
+    draft.replace(card)
+    print(json.dumps(figures, indent=1))
+    return 0

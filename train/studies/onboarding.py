@@ -1,0 +1,144 @@
+"""How good profiles from few answers and from benchmark scores are: `python -m train onboarding`.
+
+Networks are trained without a group of a pool's models, in turn, so that what onboards a model never saw it; beside
+them one that was trained with all. Each left-out model is then fitted from many draws of few answers on the training
+folds, and judged on the test folds: excess log loss over its trained profile, and how much it adds to the curve of the
+others, beside what it adds where it was trained with them. Writes a Markdown table and a JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from router.errors import RouterError, UsageError
+from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.files import write_whole
+from router.pools.pool import Pool, read_pool
+from train.compare import ours
+from train.compare.regimes import Rows, rotation_folds
+from train.studies.held_out import folds
+from train.studies.onboarding_pool import LeftOut
+
+
+def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: int) -> list[list[str]]:
+    """The pools' models, shuffled, in `groups` groups."""
+    models = sorted({c.system.model for pool in pools for c in pool.candidates if c.system is not None})
+    order = np.random.default_rng(seed).permutation(len(models))
+    return [[models[i] for i in order[start::groups]] for start in range(groups)]
+
+
+def train_without(config: str, models: Sequence[str], dataset: Dataset, rows: Rows, out: Path, cache: str) -> Path:
+    """The checkpoint of `config` trained with no outcome of `models`; kept in `out` from an earlier run."""
+    return ours.fit(config, 0, dataset, rows, out, json.dumps([config, *sorted(models)]), cache, without=models)
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Per pool, way and number of answers: means over draws and models, the worst model, and what came back of the
+    curve's height that the models are worth: all of them together, and the one of which least did."""
+    groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        groups[row["pool"], row["way"], row["n"]][row["model"]].append(row)
+    found = []
+    for (pool, way, n), models in groups.items():
+        excess = [np.mean([row["excess"] for row in draws]) for draws in models.values()]
+        worth = [draws[0]["worth"] for draws in models.values() if draws[0]["added"] is not None]
+        added = [np.mean([row["added"] for row in draws]) for draws in models.values() if draws[0]["added"] is not None]
+        shares = [float(a / w) for a, w in zip(added, worth, strict=True)]
+        found.append({
+            "pool": pool, "way": way, "n": n, "models": len(models), "excess": float(np.mean(excess)),
+            "worst": float(np.max(excess)), "counted": len(worth), "worth": float(np.sum(worth)),
+            "recovered": float(np.sum(added) / np.sum(worth)) if worth else None,
+            "least_recovered": min(shares) if shares else None,
+        })  # fmt: skip
+    return found
+
+
+def as_table(found: Sequence[dict[str, Any]]) -> str:
+    """The summary as Markdown."""
+    lines = [
+        "| pool | profile from | answers | excess log loss, mean · worst | AIQ recovered, together · least | models |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        back = ""
+        if row["recovered"] is not None:
+            back = f"{row['recovered']:.0%} · {row['least_recovered']:.0%} (of {row['counted']})"
+        loss = f"{row['excess']:+.4f} · {row['worst']:+.4f}"
+        lines.append(f"| {row['pool']} | {row['way']} | {row['n']} | {loss} | {back} | {row['models']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Write OUT/onboarding.md and OUT/onboarding.json and print the table; 0 when done, 1 on an error of ours."""
+    parser = argparse.ArgumentParser(prog="python -m train onboarding", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--config", default="configs/routemix-frozen.yaml", help="what is trained (default %(default)s)"
+    )
+    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser.add_argument("--pools", nargs="+", default=["configs/pools/chat27.yaml", "configs/pools/lmeval18.yaml"])
+    parser.add_argument("--answers", nargs="+", type=int, default=[10, 25, 50, 100, 250], metavar="N")
+    parser.add_argument("--draws", type=int, default=20, help="of the graded answers (default %(default)s)")
+    parser.add_argument(
+        "--groups", type=int, default=5, help="of left-out models, a training each (default %(default)s)"
+    )
+    parser.add_argument("--judge", type=folds, help="judge on these folds (default: the test folds 8 and 9)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", default="runs/cache", help="folder of cached embeddings")
+    parser.add_argument("--out", type=Path, default=Path("runs/onboarding"))
+    options = parser.parse_args(args)
+    try:
+        if min(*options.answers, options.draws, options.groups) < 1:
+            raise UsageError("--answers, --draws and --groups must be at least 1")
+        rows = study(options)
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    found = summary(rows)
+    command = "python -m train onboarding " + " ".join(sys.argv[2:] if args is None else args)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    text = f"`{command.strip()}`, {datetime.date.today().isoformat()}, {machine}.\n\n{as_table(found)}"
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_whole(options.out / "onboarding.json", json.dumps({"summary": found, "models": rows}, indent=1).encode())
+    write_whole(options.out / "onboarding.md", text.encode())
+    print(text)
+    return 0
+
+
+def study(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train what is missing, then every pool's rows."""
+    dataset = read_dataset(data_folder(options.data))
+    pools = [read_pool(file, dataset.systems) for file in options.pools]
+    train_folds, val_fold, test_folds = rotation_folds(0)
+    fold = dataset.queries["fold"].to_numpy()
+    train = np.isin(fold, train_folds)
+    rows = Rows(train, fold == val_fold, np.isin(fold, options.judge or test_folds), train)
+    groups = left_out_groups(dataset, pools, options.groups, options.seed)
+    folder = {
+        g: train_without(options.config, models, dataset, rows, options.out / f"without-{g}", options.cache)
+        for g, models in enumerate(
+            tqdm([[], *groups], desc="training", unit="network", disable=not sys.stderr.isatty())
+        )
+    }
+    texts = dataset.queries["text"].tolist()
+    full = ours.load(folder[0], texts, options.cache)
+    reduced_of = {}
+    for g, models in enumerate(groups, 1):
+        reduced = ours.load(folder[g], texts, options.cache).checkpoint
+        reduced_of.update(dict.fromkeys(models, reduced))
+    found = []
+    for pool in pools:
+        judged = LeftOut(dataset, full.pool(pool.name), rows, full, options.draws, options.answers)
+        found += judged.rows(reduced_of, options.seed, sys.stderr.isatty())
+    return found

@@ -1,0 +1,108 @@
+"""Risk-controlled routing of a checkpoint: `python -m train risk CHECKPOINT --pool P --delta 0.01 --epsilon 0.1`.
+
+The cheapest dial whose mean loss of score against the best single model is at most delta, with confidence 1 - epsilon:
+chosen on the validation folds, judged on the test folds, and on many random splits of both. Where no dial is certified
+the best single model answers. Axes: P dials, B queries, M candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from router.errors import RouterError
+from router.evaluation.dataset import data_folder, read_dataset
+from router.evaluation.metrics import Array
+from router.evidence.risk import cheapest_safe
+from router.policy.goals import DIALS, dial_choices
+from router.routing.router import Router
+from train.studies.held_out import HeldOut, apart, folds, held_out
+
+
+def losses(seen: HeldOut, cost_range_usd: float) -> tuple[Array, Array]:
+    """By dial and query, (P, B) each: score lost against the best single model, and cost over its mean cost."""
+    rows, choices = np.arange(len(seen.score)), dial_choices(seen.quality, seen.cost, cost_range_usd)
+    best = seen.best_single
+    return seen.score[:, best] - seen.score[rows, choices], seen.realised[rows, choices] / seen.realised[:, best].mean()
+
+
+def judge(chosen: int | None, loss: Array, cost: Array) -> dict[str, Any]:
+    """Dial, mean loss with its standard error, and share of cost saved, on queries (P, B); None: the best single model.
+
+    >>> judge(0, np.array([[0.0, 1.0]]), np.array([[0.5, 0.25]]))
+    {'dial': 0.0, 'loss': 0.5, 'loss_se': 0.5, 'cost_saved': 0.625}
+    """
+    if chosen is None:
+        return {"dial": None, "loss": 0.0, "loss_se": 0.0, "cost_saved": 0.0}
+    spread = float(loss[chosen].std(ddof=1)) / math.sqrt(loss.shape[1])
+    saved = 1 - float(cost[chosen].mean())
+    return {"dial": float(DIALS[chosen]), "loss": float(loss[chosen].mean()), "loss_se": spread, "cost_saved": saved}
+
+
+def resplit(loss: Array, cost: Array, n: int, delta: float, epsilon: float, splits: int) -> dict[str, Any]:
+    """Means over random splits of the queries (P, B) of both sides into `n` that choose and the others that judge.
+
+    A violation is a chosen dial that loses more than delta. The judging rows of a split say so with their own noise,
+    which lets a dial that loses nearly delta exceed it by chance; the mean over all rows does not.
+    """
+    everywhere, generator, found = loss.mean(axis=1), np.random.default_rng(0), []
+    for seed in range(splits):
+        order = generator.permutation(loss.shape[1])
+        chosen = cheapest_safe(loss[:, order[:n]], delta, epsilon, seed)
+        one = judge(chosen, loss[:, order[n:]], cost[:, order[n:]])
+        violates = chosen is not None and everywhere[chosen] > delta
+        found.append((chosen is not None, one["loss"] > delta, violates, one["cost_saved"], one["loss"]))
+    names = ("certified", "violations", "violations_over_all_rows", "cost_saved", "loss")
+    return {"splits": splits, **dict(zip(names, np.mean(np.array(found, float), axis=0).tolist(), strict=True))}
+
+
+def study(validation: HeldOut, test: HeldOut, cost_range_usd: float, options: argparse.Namespace) -> dict[str, Any]:
+    """What the command prints of one pool."""
+    chooses, judges = losses(validation, cost_range_usd), losses(test, cost_range_usd)
+    chosen = cheapest_safe(chooses[0], options.delta, options.epsilon)
+    report = {
+        "delta": options.delta,
+        "epsilon": options.epsilon,
+        "validation": {"n": len(validation.score), **judge(chosen, *chooses)},
+        "test": {"n": len(test.score), **judge(chosen, *judges)},
+    }
+    if options.splits:
+        loss, cost = (np.concatenate(pair, axis=1) for pair in zip(chooses, judges, strict=True))
+        n = len(validation.score)
+        report["random_splits"] = resplit(loss, cost, n, options.delta, options.epsilon, options.splits)
+    return report
+
+
+def main(args: list[str] | None = None) -> int:
+    """Print one JSON object; 0 when done, 1 on an error of ours."""
+    parser = argparse.ArgumentParser(prog="python -m train risk", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint")
+    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser.add_argument("--pool", help="pool name or file; default the checkpoint's")
+    parser.add_argument("--delta", type=float, default=0.01, help="mean loss of score allowed (default %(default)s)")
+    parser.add_argument("--epsilon", type=float, default=0.1, help="probability of more (default %(default)s)")
+    parser.add_argument("--val-folds", type=folds, default="7", help="folds chosen on (default %(default)s)")
+    parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
+    parser.add_argument("--splits", type=int, default=0, metavar="N", help="also judge on N random splits of all rows")
+    parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
+    options = parser.parse_args(args)
+    try:
+        sides = apart(options.val_folds, options.folds)
+        router, dataset = (
+            Router.from_pretrained(options.checkpoint, backend="torch"),
+            read_dataset(data_folder(options.data)),
+        )
+        pool = router.pool(options.pool)
+        validation, test = (held_out(router, dataset, pool, side, options.cache) for side in sides)
+        report = study(validation, test, router.candidates(pool).cost_range_usd, options)
+    except RouterError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({"pool": pool.name, **report}, indent=1))
+    return 0

@@ -1,0 +1,100 @@
+"""How many choices a harmless rewording changes, and what that costs.
+
+Measured at a dial at which the pool's models share the calls: a router that always answers the same never flips.
+Axes: B queries, M candidates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from router.evaluation import metrics
+from router.evaluation.metrics import Array
+from router.evaluation.pool_report import Predictions, predict
+from router.network.scoring import DIAL_MAX
+from router.policy.constraints import DEFAULT_DIAL, cost_weights, rank
+from router.pools.pool import Pool
+from router.routing.router import Router
+from train.data.rewording import PERTURBATIONS, perturbed
+from train.studies.robustness.sample import Sample
+
+SHARE_LIMIT = 0.6  # docs/method.md section 4: no model takes more of the calls
+DIALS = np.linspace(0, DIAL_MAX, 41)
+
+
+def choices(quality: Array, cost: Array, dial: float, cost_range: float) -> NDArray[np.intp]:
+    """Column (B,) that is chosen at `dial` by predictions (B, M); costs and their range in USD.
+
+    >>> choices(np.array([[0.9, 0.8]]), np.array([[2.0, 1.0]]), 10.0, 1.0).tolist()
+    [1]
+    """
+    _, weight = cost_weights(dial, len(quality), cost_range)
+    return rank(quality, cost, weight, np.ones(quality.shape, bool), 1)[1][:, 0]
+
+
+def greatest_share(chosen: NDArray[np.intp]) -> float:
+    """Share of the calls that the most called model takes.
+
+    >>> greatest_share(np.array([0, 0, 2, 0]))
+    0.75
+    """
+    return float(np.bincount(chosen).max() / len(chosen))
+
+
+def shared_dial(quality: Array, cost: Array, cost_range: float) -> float:
+    """The dial nearest to the default at which no model takes more than `SHARE_LIMIT` of the calls.
+
+    Where there is none, the dial at which the most called model takes least.
+    """
+    shares = np.array([greatest_share(choices(quality, cost, dial, cost_range)) for dial in DIALS])
+    shared = shares <= SHARE_LIMIT
+    best = np.where(shared, np.abs(DIALS - DEFAULT_DIAL), np.inf).argmin() if shared.any() else shares.argmin()
+    return float(DIALS[best])
+
+
+def cost_shift(before: NDArray[np.intp], after: NDArray[np.intp], cost: Array, cost_range: float) -> float:
+    """Mean cost of the choices `after` (B,) less that of `before`, both by `cost` (B, M), over `cost_range`.
+
+    >>> cost_shift(np.array([0, 1]), np.array([1, 1]), np.array([[1.0, 3.0], [1.0, 5.0]]), 2.0)
+    0.5
+    """
+    rows = np.arange(len(cost))
+    return float((cost[rows, after] - cost[rows, before]).mean() / cost_range)
+
+
+def flip_figures(
+    router: Router, pool: Pool, sample: Sample, dial: float | None = None, seed: int = 0, progress: bool = False
+) -> dict[str, Any]:
+    """Per perturbation the share of choices unchanged, the cost shifts and the change of AIQ; and the dial.
+
+    A cost shift is what the new choices cost more than the old ones, on the queries as they were, over the pool's cost
+    range. A `dial` of None becomes `shared_dial`'s.
+    """
+    cost_range = router.candidates(pool).cost_range_usd
+    clean = predict(router, sample.texts, pool)
+    if dial is None:
+        dial = shared_dial(clean.quality, clean.cost_usd, cost_range)
+    before = choices(clean.quality, clean.cost_usd, dial, cost_range)
+    aiq = _aiq(clean, sample)
+    by_name: dict[str, dict[str, float]] = {}
+    for name in tqdm(PERTURBATIONS, desc=f"flips of {pool.name}", disable=not progress):
+        seen = predict(router, [perturbed(text, name, seed) for text in sample.texts], pool)
+        after = choices(seen.quality, seen.cost_usd, dial, cost_range)
+        by_name[name] = {
+            "unchanged": float((before == after).mean()),
+            "predicted_cost_shift": cost_shift(before, after, clean.cost_usd, cost_range),
+            "realised_cost_shift": cost_shift(before, after, sample.outcomes.realised_usd, cost_range),
+            "aiq_change": _aiq(seen, sample) - aiq,
+        }
+    return {"n": len(before), "dial": dial, "greatest_share": greatest_share(before), "perturbations": by_name}
+
+
+def _aiq(seen: Predictions, sample: Sample) -> float:
+    outcomes = sample.outcomes
+    return metrics.evaluate(
+        seen.quality, seen.cost_usd, outcomes.score, outcomes.realised_usd, sample.best_single, sample.cheapest
+    ).aiq

@@ -1,0 +1,175 @@
+"""Searches for confounder gadgets (Shafran et al., 2501.01818): one suffix that makes every query's route dearer.
+
+White-box: the gradient of the aim over the encoder's word embeddings proposes tokens for one place at a time (HotFlip,
+Ebrahimi et al., 1712.06751); what the router does with the changed text decides. Axes: B queries, M candidates, G
+tokens of the gadget, V vocabulary, E hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from router.arrays import like
+from router.checkpoint.roster import Roster
+from router.encoding.backend import as_torch
+from router.encoding.bert import Bert
+from router.encoding.torch_encoder import QueryEncoder
+from router.errors import UsageError
+from router.network import scoring
+from router.network.scoring import CHARS_PER_TOKEN
+from router.network.torch_network import RouterNetwork
+from router.policy.candidates import gather_candidates
+from router.policy.constraints import cost_weights
+from router.pools.pool import Pool
+from router.routing.router import Router
+
+MAX_TOKENS = 20
+START = "the"  # what a search starts from, repeated
+TEMPERATURE = 0.02  # of the soft choice in `expected_cost`, in utility
+CONSIDERED = 8  # tokens looked at per proposal made: not every row of tokens is what its own text is read as
+
+Aim = Callable[[Tensor, Tensor], Tensor]  # utility and cost (B, M) to what the gadget shall raise (B,)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How long and how widely to look for a gadget."""
+
+    steps: int = 500
+    tokens: int = MAX_TOKENS  # of the gadget
+    batch: int = 8  # queries per step
+    proposals: int = 8  # texts tried per step at most; the first that is better is kept
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("steps", 1, 10**6),
+            ("tokens", 1, MAX_TOKENS),
+            ("batch", 1, 10**4),
+            ("proposals", 1, 10**4),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"gadget {name} must lie in {least} to {most}, got {getattr(self, name)}")
+
+
+def lead(utility: Tensor, target: int) -> Tensor:
+    """Utility of column `target` less that of the best other one, (B,), of utilities (B, M).
+
+    >>> lead(torch.tensor([[0.5, 0.75, 0.625]]), 2)
+    tensor([-0.1250])
+    """
+    others = utility.clone()
+    others[:, target] = -torch.inf
+    return utility[:, target] - others.amax(dim=1)
+
+
+def expected_cost(utility: Tensor, cost: Tensor) -> Tensor:
+    """Cost (B,) of a choice softened by `TEMPERATURE`, of utilities and costs (B, M).
+
+    >>> expected_cost(torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[1.0, 3.0, 9.0]]))
+    tensor([2.])
+    """
+    return (torch.softmax(utility / TEMPERATURE, dim=1) * cost).sum(dim=1)
+
+
+class GadgetSearch:
+    """One search on one pool at one dial; `find` runs it."""
+
+    def __init__(self, router: Router, pool: Pool, dial: float, aim: Aim, search: Search, guard: bool = False) -> None:
+        self.router, self.pool, self.dial, self.aim, self.search, self.guard = router, pool, dial, aim, search, guard
+        network = RouterNetwork.of(router.network)  # the router's own may be numpy's, without gradients
+        roster = Roster.of(replace(router.checkpoint, network=network))
+        self.heads, self.candidates = (
+            network.heads,
+            gather_candidates(pool, roster.learned, roster.systems, roster.models),
+        )
+        self.encoder = as_torch(router.encoder)
+        self.tokenizer = self.encoder.described.tokenizer
+        self.table = word_embeddings(self.encoder)
+
+    def find(self, texts: Sequence[str], progress: bool = False) -> str:
+        """A suffix that raises the mean aim over mini-batches of `texts`.
+
+        With `guard` the search sees the guard at work, and so looks for a suffix that passes it.
+        """
+        search, generator = self.search, np.random.default_rng(self.search.seed)
+        ids = self.ids(" ".join([START] * search.tokens))[: search.tokens]
+        for step in tqdm(range(search.steps), desc=f"gadget for {self.pool.name}", unit="step", disable=not progress):
+            batch = [texts[i] for i in generator.choice(len(texts), min(search.batch, len(texts)), replace=False)]
+            best = self.value(batch, self.tokenizer.decode(ids))
+            for changed in self.proposals(batch, ids, step % len(ids)):
+                if self.value(batch, self.tokenizer.decode(changed)) > best:
+                    ids = changed
+                    break
+        return self.tokenizer.decode(ids)
+
+    def ids(self, text: str) -> list[int]:
+        """Tokens of `text` as the router reads it, without special ones."""
+        return self.tokenizer.encode(self.encoder.as_read(text), add_special_tokens=False).ids
+
+    def value(self, texts: Sequence[str], gadget: str) -> float:
+        """Mean aim over `texts` with the gadget, by what the router decides."""
+        decisions = self.router.route(
+            [with_suffix(text, gadget) for text in texts],
+            pool=self.pool,
+            dial=self.dial,
+            top=len(self.pool.candidates),
+            guard=self.guard,
+        )
+        column = {name: m for m, name in enumerate(self.pool.ids)}
+        cost = torch.zeros(len(texts), len(column))
+        utility = torch.full_like(cost, -torch.inf)  # of models that a constraint keeps out
+        for row, decision in enumerate(decisions):
+            for each in decision.alternatives:
+                utility[row, column[each.model]], cost[row, column[each.model]] = each.utility, each.cost_usd
+        return float(self.aim(utility, cost).mean())
+
+    def proposals(self, texts: Sequence[str], ids: list[int], place: int) -> list[list[int]]:
+        """`ids` with another token at `place`, in the order of first-order gain; only such as survive being text."""
+        gain = self.table.weight.detach() @ self.slope(texts, ids, place)  # (V,)
+        found: list[list[int]] = []
+        for token in gain.topk(min(len(gain), CONSIDERED * self.search.proposals)).indices.tolist():
+            changed = [*ids[:place], token, *ids[place + 1 :]]
+            if changed != ids and self.ids(self.tokenizer.decode(changed)) == changed:
+                found.append(changed)
+        return found[: self.search.proposals]
+
+    def slope(self, texts: Sequence[str], ids: list[int], place: int) -> Tensor:
+        """Gradient (E,) of the aim, summed over `texts`, by the word embedding of the gadget's token at `place`."""
+        router, gadget = self.router, self.tokenizer.decode(ids)
+        full = [with_suffix(text, gadget) for text in texts]
+        rows = self.encoder.tokenize(full)
+        words: list[Tensor] = []
+        hook = self.table.register_forward_hook(lambda module, inputs, output: words.append(output.requires_grad_()))
+        try:
+            query = self.heads(self.encoder(*self.encoder.collate(rows, router.device)))
+        finally:
+            hook.remove()
+        cost = self.candidates.cost(
+            query, torch.tensor([len(text) / CHARS_PER_TOKEN for text in full]).to(query.difficulty)
+        )
+        _, weight = cost_weights(self.dial, len(full), self.candidates.cost_range_usd)
+        utility = scoring.utility(self.candidates.quality(query), cost, like(weight, cost))
+        (slope,) = torch.autograd.grad(self.aim(utility, cost).sum(), words)
+        places = [len(row) - self.encoder.suffix_tokens - len(ids) + place for row in rows]
+        return slope[torch.arange(len(rows)), places].sum(dim=0)
+
+
+def with_suffix(text: str, gadget: str) -> str:
+    """The query as an attacker sends it."""
+    return f"{text} {gadget}"
+
+
+def word_embeddings(encoder: QueryEncoder) -> nn.Embedding:
+    """The table (V, E) that the encoder looks its tokens up in."""
+    transformer = encoder.transformer
+    if isinstance(transformer, Bert):
+        return transformer.embeddings.word_embeddings
+    table: nn.Embedding = transformer.get_input_embeddings()  # type: ignore[operator]
+    return table

@@ -1,0 +1,51 @@
+"""The queries that the suite looks at, and those that an attacker learns from: never the same.
+
+Axes: B queries, M candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from router.errors import DataError
+from router.evaluation.dataset import Dataset
+from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference_models, row_masks
+from router.pools.pool import Pool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some judged queries of a pool."""
+
+    texts: list[str]  # (B,)
+    outcomes: PoolOutcomes  # of the same queries
+    best_single: int  # columns chosen on training rows
+    cheapest: int
+    attacker: list[str]  # texts of training rows
+
+    def head(self, count: int) -> Sample:
+        """The first `count` judged queries."""
+        outcomes = self.outcomes
+        kept = PoolOutcomes(outcomes.rows[:count], outcomes.score[:count], outcomes.realised_usd[:count])
+        return replace(self, texts=self.texts[:count], outcomes=kept)
+
+
+def draw_sample(dataset: Dataset, pool: Pool, folds: Sequence[int], count: int, seed: int) -> Sample:
+    """At most `count` of the pool's queries in `folds`, in an order drawn by `seed`, and as many of its training rows.
+
+    Training rows are folds 0 to 6 less `folds`. Raises DataError where the pool has no query in `folds`.
+    """
+    evaluated, training = row_masks(dataset, None, folds)
+    outcomes = pool_outcomes(dataset, pool)
+    judged, known = outcomes.take(evaluated), outcomes.take(training)
+    if not len(judged.rows):
+        raise DataError(f"no query of folds {list(folds)} has a score of every member of pool {pool.name!r}")
+    best, cheapest = reference_models(known, pool)
+    generator = np.random.default_rng(seed)
+    drawn, seen = (generator.permutation(len(part.rows))[:count] for part in (judged, known))
+    text = dataset.queries["text"].to_numpy()
+    outcomes = PoolOutcomes(judged.rows[drawn], judged.score[drawn], judged.realised_usd[drawn])
+    return Sample(text[outcomes.rows].tolist(), outcomes, best, cheapest, text[known.rows[seen]].tolist())
