@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fault_upstream import FaultUpstream
+from fixtures.fault_upstream import FaultUpstream
 
 pytestmark = pytest.mark.end_to_end
 

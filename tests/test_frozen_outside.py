@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import serving
+from fixtures.served import serving
 
 from router import Router
 from router.checkpoint.checkpoint import Checkpoint

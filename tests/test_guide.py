@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import wandb
-from guide_world import MEMBERS, allowed, write_world
-from loopback_llm import LoopbackLLM, serving
-from planted_llm import PlantedLLM
+from fixtures.guide_world import MEMBERS, allowed, write_world
+from fixtures.loopback_llm import LoopbackLLM, serving
+from fixtures.planted_llm import PlantedLLM
 
 from router.cli.main import main as router_main
 from router.evaluation.dataset import read_dataset

@@ -1,9 +1,9 @@
 """How fast the gateway is: `python scripts/bench/gateway.py [--litellm-env DIR]`, all on this machine's loopback.
 
-Before the same upstream (tests/fault_upstream.py, which answers at once) and behind the same client: nothing at all,
-bare forwarding by httpx, our gateway, and the LiteLLM proxy where DIR holds an environment that has it (fixed model; it
-conflicts with ours, so it needs one of its own). They take turns, a round each, so that whatever else the machine does
-hits all alike. Prints Markdown, or JSON with --json. Times are in milliseconds.
+Before the same upstream (tests/fixtures/fault_upstream.py, which answers at once) and behind the same client: nothing,
+bare forwarding by httpx, our gateway, and the LiteLLM proxy where DIR holds an environment that has it (fixed model;
+it conflicts with ours, so it needs one of its own). They take turns, a round each, so that whatever else the machine
+does hits all alike. Prints Markdown, or JSON with --json. Times are in milliseconds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""The command line as a whole: parsing, exit codes, what is imported, where things are printed."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fixtures.fake_router import Session
+
+import router
+from router.cli import main as cli
+from router.cli.main import build_parser, main
+from router.encoding import backend
+from router.errors import CheckpointError, UsageError
+from router.index import candidate_index as index
+from router.network import scoring
+from router.policy import constraints as policy
+
+REPOSITORY = Path(__file__).parents[3]
+COMMANDS = ("route", "pools", "show", "evaluate")
+
+
+@pytest.fixture
+def session(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Session:
+    return Session(tmp_path, capsys, monkeypatch)
+
+
+def test_version_is_that_of_the_package(session: Session) -> None:
+    assert session("--version") == (0, f"router {router.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_goes_to_stdout_and_tells_the_exit_codes(session: Session, command: str) -> None:
+    code, out, err = session(*command.split(), "--help")
+    assert (code, err) == (0, "")
+    assert "exit codes: 0 done" in out
+
+
+def test_help_states_the_defaults_that_the_code_has(session: Session) -> None:
+    text = " ".join(session("route", "--help")[1].split())
+    assert f"10: least predicted cost (default: {policy.DEFAULT_DIAL:g})" in text
+    assert scoring.DIAL_MAX == cli.DIAL_MAX
+    assert backend.BACKENDS == cli.BACKENDS
+    assert index.CHOICES == cli.INDEX_CHOICES
+
+
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
+    code = "import sys; from router.cli.main import main; main(['route', '--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert not loaded & {"torch", "numpy", "pandas", "transformers", "huggingface_hub", "yaml", "tqdm"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ((), "required: COMMAND"),
+        (("rout",), "invalid choice: 'rout'"),
+        (("route", "q", "--dial", "11"), "got '11', allowed is a number from 0 to 10"),
+        (("route", "q", "--dial", "nan"), "got 'nan'"),
+        (("route", "q", "--dial", "cheap"), "got 'cheap'"),
+        (("route", "q", "--top", "0"), "got '0', allowed is a whole number of at least 1"),
+        (("route", "q", "--batch-size", "1.5"), "got '1.5', allowed is a whole number"),
+        (("route", "q", "--context-tokens", "-1"), "got '-1'"),
+        (("route", "q", "--max-price", "free"), "got 'free', allowed is a number of at least 0"),
+        (("route", "q", "--allow", " ,"), "allowed are names or wildcards"),
+        (("route", "q", "--expl"), "there is no flag --expl: did you mean --explain?"),
+        (("show", "big", "small"), "unrecognized arguments: small"),
+        (("route", "q", "-v", "-q"), "not allowed with argument"),
+        (("show",), "required: MODEL"),
+        (("evaluate",), "one of the arguments --split --folds is required"),
+        (("evaluate", "--folds", "8,10"), "allowed are whole numbers from 0 to 9"),
+        (("evaluate", "--folds", "8", "--split", "test"), "not allowed with argument"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_with_the_reason_on_stderr(
+    session: Session, argv: tuple[str, ...], message: str
+) -> None:
+    code, out, err = session(*argv)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "flag"),
+    [
+        (("route", "q", "--dail", "3"), "--dail: did you mean --dial?"),
+        (("route", "q", "--dail=3"), "--dail: did you mean --dial?"),
+        (("batch", "in.txt", "--ouptut", "out"), "--ouptut: did you mean --output?"),
+        (("--verson",), "--verson: did you mean --version?"),
+        (("keys", "create", "me", "--fil", "keys.json"), "--fil: did you mean --file?"),
+        (("route", "What", "is", "--buget", "3", "this"), "--buget: did you mean --budget?"),
+    ],
+)
+def test_a_misspelt_flag_is_one_line_with_the_one_that_may_be_meant(
+    session: Session, argv: tuple[str, ...], flag: str
+) -> None:
+    assert session(*argv) == (2, "", f"router: error: there is no flag {flag}\n")
+
+
+def test_a_flag_like_no_other_is_one_line_that_says_where_they_are_listed(session: Session) -> None:
+    line = "router: error: there is no flag --zzz: `router route --help` lists those there are\n"
+    assert session("route", "q", "--zzz") == (2, "", line)
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (("two", "queries"), "router route 'two queries'"),
+        (("What", "is", "this"), "router route 'What is this'"),
+        (("--dial", "3", "What", "is", "$x"), "router route 'What is $x'"),
+        (("What", "--dial", "3", "is", "it's"), """router route 'What is it'"'"'s'"""),
+    ],
+)
+def test_words_without_quotes_are_one_line_that_says_to_quote_them(
+    session: Session, argv: tuple[str, ...], command: str
+) -> None:
+    code, out, err = session("route", *argv)
+    assert (code, out) == (2, "") and not session.router.routed
+    assert err == f"router: error: a query is one argument: quote the query, {command}\n"
+
+
+def test_folds_are_whole_numbers_each_once() -> None:
+    assert build_parser().parse_args(["evaluate", "--folds", "9, 8,8"]).folds == [8, 9]
+
+
+@pytest.mark.parametrize("argv", [("-v", "route", "q"), ("route", "q", "-v")])
+def test_verbosity_may_stand_before_or_after_the_command(argv: tuple[str, ...]) -> None:
+    args = build_parser().parse_args(argv)
+    assert (args.verbose, args.quiet) == (True, False)
+
+
+def test_a_query_may_start_with_a_dash(session: Session) -> None:
+    assert session("route", "--", "-1+1")[0] == 0
+    assert session.router.routed[0][0] == "-1+1"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (CheckpointError("it is torn"), 1, "router: error: it is torn\n"),
+        (UsageError("not so"), 2, "router: error: not so\n"),
+        (
+            OSError(28, "No space left on device", "out"),
+            1,
+            "router: error: [Errno 28] No space left on device: 'out'\n",
+        ),
+        (KeyboardInterrupt(), 130, "router: interrupted\n"),
+    ],
+)
+def test_every_expected_failure_is_one_line_and_a_code(
+    session: Session, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(session.router, "route", fail)
+    assert session("route", "q") == (code, "", line)
+
+
+def test_a_mistake_of_ours_is_not_hidden(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session.router, "route", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        session("route", "q")
+
+
+def test_a_command_leaves_logging_as_it_found_it(session: Session) -> None:
+    log = logging.getLogger("router")
+    before = (list(log.handlers), log.level, log.propagate)
+    session("-v", "route", "q")
+    assert (list(log.handlers), log.level, log.propagate) == before
+
+
+def test_arguments_default_to_those_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["router", "--version"])
+    assert main() == 0
+    assert capsys.readouterr().out.startswith("router ")

@@ -1,0 +1,355 @@
+"""Folders built from files in the published schemas: what becomes of each benchmark and each outcome format."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fixtures.benchmark_rows import ROWS
+
+from router.errors import DataError, UsageError
+from router.evaluation.dataset import read_dataset
+from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
+from train.data_folders.build.command import main, table
+from train.data_folders.build.hub import read_benchmark
+from train.data_folders.build.part import Part
+from train.data_folders.build.sources.bradley_terry import outcomes, strengths
+from train.data_folders.build.sources.embedllm import read_embedllm
+from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
+from train.data_folders.build.sources.plain import read_plain
+from train.data_folders.build.sources.routerarena import read_routerarena
+from train.data_folders.build.sources.routerbench import read_routerbench
+from train.data_folders.build.sources.sprout import read_sprout
+from train.data_folders.build.sources.votes import read_votes
+from train.data_folders.check.folder import read_folder
+from train.data_folders.check.rules.duplicates import duplicate_findings
+
+
+def write_rows(folder: Path, files: dict[str, list[dict[str, Any]]]) -> Path:
+    folder.mkdir(parents=True)
+    for name, rows in files.items():
+        if name.endswith(".csv"):
+            pd.DataFrame(rows).to_csv(folder / name, index=False)
+        elif name == "Hi-ToM_data.json":
+            (folder / name).write_text(json.dumps({"data": rows}))
+        else:
+            (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of every benchmark of the table, from local files."""
+    root = tmp_path_factory.mktemp("build")
+    sources = [f"--source={name}={write_rows(root / name, files)}" for name, files in ROWS.items()]
+    assert main(["--out", str(root / "out"), *sources]) == 0
+    return root / "out"
+
+
+def texts(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "queries.parquet").set_index("benchmark")
+
+
+def test_the_table_names_the_24_benchmarks_and_the_4_tests_and_none_is_verified() -> None:
+    assert len({row.name for row in INDEX}) == 24
+    assert {row.name for row in TESTS} == {"mmlu-pro", "gpqa", "biggen-bench", "livebench"}
+    assert not any(row.verified for row in BENCHMARKS)
+    assert set(ROWS) == {row.name for row in BENCHMARKS}
+    assert "mmlu          index  choice  no        cais/mmlu all [test]" in table()
+
+
+def test_every_benchmark_becomes_queries_with_an_answer_where_it_has_one(built: Path) -> None:
+    queries = texts(built)
+    assert set(queries.index) == set(ROWS)
+    for name, files in ROWS.items():
+        assert len(queries.loc[[name]]) == sum(map(len, files.values())), name
+    assert not queries["text"].str.contains(r"[{}]").any()
+    without = queries.index[queries["answer"].isna()]
+    assert set(without) == {"bigcodebench", "ifeval", "livebench"}
+    assert queries["grade"].isin(["exact", "choice", "number", "code", "judge"]).all()
+    assert queries["tests"]["bigcodebench"].startswith("assert f() > 1") and queries["rubric"]["biggen-bench"] == "c"
+
+
+def test_prompts_hold_what_a_model_needs(built: Path) -> None:
+    queries = texts(built)
+    text = queries["text"]
+    assert text["mmlu"].endswith("Which gas do most green plants take up?\n\n(A) oxygen\n(B) carbon dioxide")
+    assert text["finqa"].startswith("Sales rose.\n\nyear | sales\n2020 | 107\n\nAll in millions.\n\nQuestion: ")
+    assert "who | points\nAnn | 3" in text["tablebench"]
+    assert "into German" in text["flores"] and queries["answer"]["flores"].startswith("Die Fähre")
+    assert "row 1, column 2: square, size 1" in text["raven"] and "(H) triangle, size 15" in text["raven"]
+    assert text["biggen-bench"] == "You are brief.\n\nPlan a picnic."
+    assert queries["answer"]["gsm8k"] == "12" and queries["answer"]["medqa"] == "B"
+    assert sorted(queries.loc["arc"]["answer"]) == ["A", "B"]
+
+
+def test_options_with_the_right_one_first_are_shuffled_and_the_answer_follows(built: Path) -> None:
+    row = texts(built).loc["gpqa"]
+    assert f"({row['answer']}) about 2 MeV" in row["text"]
+
+
+def test_images_are_never_decoded_and_queries_with_one_are_left_out(tmp_path: Path) -> None:
+    import datasets
+
+    row = ROWS["scienceqa"]["test.jsonl"][0]
+    rows = [row, {**row, "question": "What does this picture show?", "image": {"bytes": b"no image", "path": None}}]
+    made = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
+    (tmp_path / "files").mkdir()
+    made.to_parquet(tmp_path / "files" / "test.parquet")
+    part = read_benchmark(named("scienceqa"), tmp_path / "files")
+    assert len(part.queries) == 1
+    assert part.left_out == {"records that the benchmark's row does not want": 1}
+
+
+def test_a_limit_holds_for_each_subset(tmp_path: Path) -> None:
+    row = ROWS["race"]["high.jsonl"][0]
+    folder = write_rows(tmp_path / "race", {"high.jsonl": [row] * 3, "middle.jsonl": [row] * 3})
+    assert read_benchmark(named("race"), folder, limit=2).queries["category"].tolist() == ["high"] * 2 + ["middle"] * 2
+
+
+def test_tests_are_held_out_and_their_twins_marked(built: Path) -> None:
+    queries = texts(built)
+    assert set(queries["split"][["mmlu-pro", "gpqa", "biggen-bench", "livebench"]]) == {"ood"}
+    assert bool(queries["ood_twin"]["mmlu"]) and not queries["ood_twin"]["medqa"]
+    assert queries["fold"]["mmlu"] == queries["fold"]["mmlu-pro"]  # the same question with other options
+
+
+def test_a_folder_without_outcomes_reads_and_the_manifest_tells_where_all_is_from(built: Path) -> None:
+    dataset = read_dataset(built)
+    assert dataset.score.shape == (len(dataset.queries), 0)
+    manifest = json.loads((built / "manifest.json").read_text())
+    part = next(part for part in manifest["parts"] if part["name"] == "mmlu")
+    assert part["origin"].endswith("/mmlu") and part["queries"] == 1 and part["verified"] is False
+
+
+ROUTERBENCH = {
+    "sample_id": ["mmlu-law.0", "gsm.1"],
+    "prompt": ["['Is it theft?\\nA) Yes\\nB) No']", "Two and two?"],
+    "eval_name": ["mmlu-law", "grade-school-math"],
+    "gpt-4": [1.0, 0.25],
+    "mixtral": [0.0, 1.0],
+    "gpt-4|model_response": ["['A']", "three"],
+    "mixtral|model_response": ["['B']", "four"],
+    "gpt-4|total_cost": [0.01, 0.02],
+    "mixtral|total_cost": [0.001, 0.002],
+    "oracle_model_to_route_to": ["gpt-4", "mixtral"],
+}
+
+
+def cell(part: Part, model: str, query: str) -> pd.Series:
+    found = part.outcomes[(part.outcomes["model"] == model) & part.outcomes["query_id"].str.endswith(query)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_routerbench_is_read_from_its_table(tmp_path: Path, kind: str) -> None:
+    frame = pd.DataFrame(ROUTERBENCH)
+    frame.to_csv(tmp_path / "rb.csv", index=False) if kind == "csv" else frame.to_parquet(tmp_path / "rb.parquet")
+    part = read_routerbench(tmp_path / f"rb.{kind}", "routerbench")
+    assert part.queries["text"].tolist() == ["Is it theft?\nA) Yes\nB) No", "Two and two?"]
+    assert part.queries["benchmark"].tolist() == ["mmlu", "grade-school-math"]
+    assert cell(part, "gpt-4", "gsm.1")[["score", "output_chars", "cost_usd"]].tolist() == [0.25, 5.0, 0.02]
+
+
+class Trap:
+    """What a hostile pickle does: runs something as it is read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return Path.touch, (Path("pickle-ran"),)
+
+
+def test_a_pickle_is_refused_without_being_opened_unless_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trap.pkl").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(UsageError, match="runs whatever code its maker put in: give --trust-pickle"):
+        read_routerbench(tmp_path / "trap.pkl", "routerbench")
+    assert not (tmp_path / "pickle-ran").exists()
+    pd.DataFrame(ROUTERBENCH).to_pickle(tmp_path / "rb.pkl")
+    part = read_routerbench(tmp_path / "rb.pkl", "routerbench", trust_pickle=True)
+    assert len(part.outcomes) == 4
+
+
+def test_embedllm_is_read_in_pieces_and_repeated_prompts_count_with_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.data_folders.build.files.CHUNK", 2)
+    rows = [(1, "Two?", "m1", 1), (1, "Two?", "m2", 0), (2, "Three?", "m1", 1), (1, "Two?", "m1", 0)]
+    frame = pd.DataFrame(rows, columns=["prompt_id", "prompt", "model_name", "label"])
+    frame.assign(category="math", model_id=0).to_csv(tmp_path / "train.csv", index=False)
+    part = read_embedllm(tmp_path, "embedllm")
+    assert cell(part, "m1", "/1")["score"] == 0.5 and len(part.queries) == 2
+    assert part.queries["benchmark"].tolist() == ["math", "math"]
+    assert part.left_out == {"outcomes merged with another of the same query and model": 1}
+
+
+def test_sprout_is_read_from_its_structs(tmp_path: Path) -> None:
+    answer = {"response": "four", "judge_response": "", "num_input_tokens": 3, "num_output_tokens": 2, "score": 0.8}
+    row = {"key": "k1", "dataset": "math", "dataset_level": "1", "dataset_idx": 0, "prompt": "2+2?"}
+    pd.DataFrame([{**row, "golden_answer": "4", "openai-gpt-4o": answer}]).to_parquet(tmp_path / "train.parquet")
+    part = read_sprout(tmp_path / "train.parquet", "sprout")
+    assert cell(part, "openai-gpt-4o", "k1")[["score", "output_chars"]].tolist() == [0.8, 4.0]
+    assert part.queries["answer"].tolist() == ["4"]
+
+
+def test_llmrouterbench_is_read_from_its_tree_and_the_last_run_of_a_model_counts(tmp_path: Path) -> None:
+    for stamp, score in (("20250101", 0.0), ("20250202", 1.0)):
+        file = tmp_path / "bench" / "aime" / "test" / "Qwen3-8B" / f"{stamp}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        record = {"index": 1, "origin_query": "Find x.", "prompt": "Solve: Find x.", "prediction": "7",
+                  "ground_truth": "7", "score": score, "prompt_tokens": 4, "completion_tokens": 5, "cost": 0.001,
+                  "raw_output": "x is 7"}  # fmt: skip
+        file.write_text(json.dumps({"performance": score, "records": [record]}))
+    part = read_llmrouterbench(tmp_path, "llmrouterbench")
+    assert cell(part, "Qwen3-8B", "aime-test-1")[["score", "output_chars", "cost_usd"]].tolist() == [1.0, 6.0, 0.001]
+    assert part.queries["text"].tolist() == ["Find x."]
+
+
+def test_routerarena_is_read_from_prediction_files_and_ungraded_answers_are_left_out(tmp_path: Path) -> None:
+    entry = {"global index": "ArcMMLU_655", "prompt": "Which?", "prediction": "m1", "cost": 2e-5, "accuracy": 1.0,
+             "generated_result": {"generated_answer": "A", "success": True, "token_usage": {"output_tokens": 9}},
+             "for_optimality": False}  # fmt: skip
+    ungraded = {**entry, "prediction": "m2", "accuracy": None}
+    failed = {**entry, "prediction": "m3", "generated_result": {"generated_answer": None, "success": False}}
+    (tmp_path / "router.json").write_text(json.dumps([entry, ungraded, failed]))
+    part = read_routerarena(tmp_path, "routerarena")
+    assert cell(part, "m1", "ArcMMLU_655")["score"] == 1.0 and len(part.outcomes) == 1
+    assert part.queries["benchmark"].tolist() == ["ArcMMLU"]
+    assert part.left_out == {"answers without an accuracy": 1, "answers that failed": 1}
+
+
+def test_votes_of_both_published_forms_become_outcomes_of_both_models(tmp_path: Path) -> None:
+    battles = [
+        {"id": "1", "model_a": "strong", "model_b": "weak", "prompt": '["One?", "Two?"]', "response_a": '["a"]',
+         "response_b": '["bb"]', "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0},
+    ]  # fmt: skip
+    pd.DataFrame(battles).to_parquet(tmp_path / "battles.parquet")
+    part = read_votes(tmp_path / "battles.parquet", "battles")
+    assert part.queries["text"].tolist() == ["One?\n\nTwo?"]
+    scores = part.outcomes.set_index("model")["score"]
+    assert scores["strong"] > 0.5 > scores["weak"]
+    talk = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hi."}]
+    arena = {"model_a": ["x", "x"], "model_b": ["y", "y"], "winner": ["tie", "nobody"], "conversation_a": [talk, talk]}
+    pd.DataFrame(arena).to_parquet(tmp_path / "arena.parquet")
+    part = read_votes(tmp_path / "arena.parquet", "arena")
+    assert part.queries["text"].tolist() == ["Hello?"] and part.outcomes["score"].tolist() == [0.5, 0.5]
+    assert part.left_out == {"votes without a prompt, a winner, or two models": 1}
+
+
+def test_strengths_are_recovered_from_votes_and_scores_do_not_depend_on_the_opponents() -> None:
+    rng, truth = np.random.default_rng(0), np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+    first = rng.integers(0, 5, 40_000)
+    second = (first + rng.integers(1, 5, 40_000)) % 5
+    keep = ~((first == 0) & (second == 4))  # model 0 is spared the strongest as often as not
+    first, second = first[keep], second[keep]
+    won = (rng.random(len(first)) < truth[first] / (truth[first] + truth[second])).astype(float)
+    found = strengths(first, second, won, 5)
+    assert np.abs(np.log(found / truth)).max() < 0.06
+    one, other = outcomes(found[first], found[second], won)
+    for model in range(5):
+        mean = np.r_[one[first == model], other[second == model]].mean()
+        assert mean == pytest.approx(truth[model] / (1 + truth[model]), abs=0.015)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_plain_table_is_read_in_any_format(tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame({"query": ["2+2?", "2+2?", "Why?"], "model": ["a", "b", "a"], "score": [1.0, 0.0, 1.7],
+                          "output_tokens": [2, 3, 4]})  # fmt: skip
+    file = tmp_path / f"t.{suffix}"
+    {"csv": lambda: frame.to_csv(file, index=False), "parquet": lambda: frame.to_parquet(file),
+     "jsonl": lambda: frame.to_json(file, orient="records", lines=True)}[suffix]()  # fmt: skip
+    part = read_plain(file, "mine")
+    assert part.outcomes["score"].tolist() == [1.0, 0.0] and part.outcomes["output_chars"].tolist() == [8.0, 12.0]
+    assert part.left_out == {"outcomes without a score from 0 to 1": 1}
+
+
+def plain_file(folder: Path, queries: list[str]) -> Path:
+    rows = [{"text": text, "model": model, "score": 1.0} for text in queries for model in ("a", "b")]
+    pd.DataFrame(rows).to_csv(folder / "plain.csv", index=False)
+    return folder / "plain.csv"
+
+
+def test_twins_and_near_twins_never_straddle_folds(tmp_path: Path) -> None:
+    """Sixty questions, each three times: with other options, in capitals, and with a sentence added."""
+    words = [a + b for a in ("ba", "lo", "mi", "tu", "sha", "ve") for b in ("rin", "dek", "pol")]
+    rng = np.random.default_rng(0)
+    asked = []
+    for _ in range(60):
+        stem = "Which of these was " + " ".join(rng.choice(words, 14)) + "?"
+        asked += [f"{stem}\n(A) one\n(B) two", f"{stem.upper()}\n(A) six\n(B) ten", f"{stem} Answer with a letter."]
+    assert main(["--out", str(tmp_path / "out"), "--outcomes", f"plain={plain_file(tmp_path, asked)}"]) == 0
+    queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
+    assert queries.groupby("group").size().eq(3).all() and queries["group"].nunique() == 60
+    assert queries.groupby("group")["fold"].nunique().eq(1).all() and queries["fold"].nunique() > 5
+    assert duplicate_findings(read_folder(tmp_path / "out")) == []
+
+
+def test_outcomes_prices_and_costs_reach_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame(ROUTERBENCH).to_parquet(tmp_path / "rb.parquet")
+    prices = {"model": ["gpt-4"], "input_usd_per_mtok": [10.0], "output_usd_per_mtok": [30.0]}
+    pd.DataFrame(prices).to_csv(tmp_path / "m.csv", index=False)
+    bench, mine = f"routerbench@rb-0shot={tmp_path / 'rb.parquet'}", f"plain={plain_file(tmp_path, ['Why?'])}"
+    alone = ["--out", str(tmp_path / "alone"), "--outcomes", bench, "--models", str(tmp_path / "m.csv")]
+    assert main(alone) == 0
+    dataset = read_dataset(tmp_path / "alone")
+    assert {system.id for system in dataset.systems} == {"gpt-4@rb-0shot", "mixtral@rb-0shot"}
+    assert dataset.cost_usd is not None and dataset.models["gpt-4"].output_usd_per_mtok == 30
+    assert dataset.models["mixtral"].priced is False
+    assert main(["--out", str(tmp_path / "both"), "--outcomes", bench, "--outcomes", mine]) == 0
+    assert "4 of 6 outcomes have a cost, the others none: costs are left out" in capsys.readouterr().out
+    assert read_dataset(tmp_path / "both").cost_usd is None
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target, mine = tmp_path / "out", f"--outcomes=plain={plain_file(tmp_path, ['Why?'])}"
+    bad = write_rows(tmp_path / "mmlu", {"all.jsonl": [{"question": "Which?", "choices": ["a"]}]})
+    assert main(["--out", str(target), mine, f"--source=mmlu={bad}"]) == 1
+    assert "record 0: no field 'subject' in a row" in capsys.readouterr().err and not target.exists()
+    assert main(["--out", str(target), mine]) == 0
+    assert main(["--out", str(target), mine]) == 2 and "give --force to replace it" in capsys.readouterr().err
+    assert main(["--out", str(target), mine, "--force"]) == 0
+    assert main(["--out", str(tmp_path / "mmlu"), mine]) == 2
+    assert "was not built by this command" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mmlu", "out", "plain.csv"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "nothing to build: give --benchmarks"),
+        (["--benchmarks", "mnlu"], "unknown benchmark 'mnlu'; known: mmlu"),
+        (["--outcomes", "routebench=x"], "unknown format 'routebench'; known: routerbench"),
+        (["--outcomes", "plain=nowhere.csv"], "there is no nowhere.csv"),
+        (["--source", "mmlu"], "--source mmlu: expected NAME=FOLDER"),
+        (["--limit", "0"], "--limit is 0, allowed is 1 or more"),
+    ],
+)
+def test_wrong_usage_is_one_clear_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
+    assert main(["--out", str(tmp_path / "out"), *args]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_a_hub_the_error_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(tmp_path / "out"), "--benchmarks", "gsm8k"]) == 1
+    said = capsys.readouterr().err
+    assert "gsm8k cannot be read from openai/gsm8k" in said and "give --source gsm8k=FOLDER" in said
+
+
+def test_another_schema_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"prompt": ["x"]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"lacks the columns \['sample_id', 'eval_name'\]"):
+        read_routerbench(tmp_path / "other.parquet", "routerbench")
+    with pytest.raises(DataError, match="no column of structs with a score"):
+        pd.DataFrame({"prompt": ["x"], "dataset": ["d"]}).to_parquet(tmp_path / "s.parquet")
+        read_sprout(tmp_path / "s.parquet", "sprout")
+    with pytest.raises(DataError, match="no JSON file with records"):
+        read_llmrouterbench(tmp_path, "llmrouterbench")
