@@ -6,12 +6,16 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import bench_encoder  # noqa: E402
 import bench_fairness  # noqa: E402
 import bench_peers  # noqa: E402
+
+pytestmark = pytest.mark.end_to_end
 
 
 def test_every_way_is_measured_at_every_length_beside_the_limit(tiny_router):

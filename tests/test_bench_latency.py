@@ -16,6 +16,8 @@ import bench_latency  # noqa: E402
 
 from train.planted import write_planted  # noqa: E402
 
+pytestmark = pytest.mark.end_to_end
+
 
 def test_a_query_has_exactly_the_tokens_asked_for():
     assert bench_latency.query_of(5, lambda texts: [["[CLS]", *text.split(), "[SEP]"] for text in texts]) == (

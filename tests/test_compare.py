@@ -20,6 +20,8 @@ from train.compare.workplace import open_workplace
 from train.experiments.told_answers import TOLD
 from train.planted import write_planted
 
+pytestmark = pytest.mark.end_to_end
+
 QUERIES = 260
 
 

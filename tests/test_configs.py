@@ -12,6 +12,8 @@ from train.planted import write_planted
 from train.run_logger import resolve_mode
 from train.schedule import WarmupCosine
 
+pytestmark = pytest.mark.end_to_end
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_TRAINING = ("pools", "sweeps", "compare")  # folders whose files are no training configurations
 CONFIGS = sorted(p for p in (REPOSITORY / "configs").rglob("*.yaml") if p.parent.name not in NOT_TRAINING)

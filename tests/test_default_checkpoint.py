@@ -14,6 +14,8 @@ import pytest
 
 from router import installation
 
+pytestmark = pytest.mark.end_to_end
+
 REPOSITORY = Path(__file__).parents[1]
 MAKE_WHEEL = REPOSITORY / "scripts" / "checkpoint_wheel" / "make_wheel.py"
 LOAD = (

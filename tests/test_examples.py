@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from fault_upstream import FaultUpstream
 
+pytestmark = pytest.mark.end_to_end
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 

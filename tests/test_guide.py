@@ -19,6 +19,8 @@ from router.evaluation import evaluate_router
 from router.routing import Router
 from train.__main__ import main as train_main
 
+pytestmark = pytest.mark.end_to_end
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 GUIDE = (REPOSITORY / "docs" / "guide.md").read_text(encoding="utf-8")
 NOT_RUN = ("pip", "mkdir")  # set-up

@@ -25,6 +25,8 @@ from router.errors import CheckpointError, UsageError
 from router.hub import HubId, read_hub_id
 from router.routing import Router
 
+pytestmark = pytest.mark.end_to_end
+
 REPOSITORY = Path(__file__).parents[1]
 HOW = r"--checkpoint or ROUTER_CHECKPOINT, or train one with `python -m train fit --config configs/demo\.yaml`"
 BASE = """

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 TESTS = """
 import pytest
@@ -24,7 +26,7 @@ def run(tmp_path: Path):
     """Exit code and output of pytest on TESTS with more arguments."""
     (tmp_path / "test_some.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "not_run", "-p", "no:cacheprovider", "-m", "not full", "-ra"]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests")}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
     def call(*arguments: str) -> tuple[int, str]:
         done = subprocess.run([*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)

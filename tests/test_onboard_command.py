@@ -124,7 +124,7 @@ def test_without_torch_and_onnxruntime_onboarding_says_what_to_install(run, rout
     before = digests(router)
     code, out, err = run("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED)
     assert (code, out) == (2, "") and err.count("\n") == 1
-    assert "pip install 'inferencedynamics[torch]' installs it, and onnxruntime cannot be used: " in err
+    assert "pip install -e '.[torch]' in " in err and " installs it, and onnxruntime cannot be used: " in err
     assert "take another backend" not in err and digests(router) == before
 
 

@@ -11,6 +11,8 @@ from router.routing import Router
 from train.__main__ import main as command
 from train.robustness.sample import draw_sample
 
+pytestmark = pytest.mark.end_to_end
+
 QUERIES = 60
 
 

@@ -24,6 +24,8 @@ from router.cli import main
 from router.serving.server import listen
 from router.serving.settings import ServeSettings
 
+pytestmark = pytest.mark.end_to_end
+
 
 class Process:
     """A server that runs, with the lines of its log."""

@@ -20,6 +20,8 @@ from router.routing import Router
 from router.serving import gateway
 from router.serving.connections import PooledTransport
 
+pytestmark = pytest.mark.end_to_end
+
 BEFORE = ("429:1", "500", "503", "401", "reset", "reset_in_body", "truncated", "html", "redirect", "hang",
           "context_length", "content_filter")  # fmt: skip  # ways to fail of which a client need see nothing
 

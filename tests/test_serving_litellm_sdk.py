@@ -15,6 +15,8 @@ from served import Served, serving
 
 from router.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.end_to_end
+
 
 class APIConnectionError(Exception):
     status_code = 500

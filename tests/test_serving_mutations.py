@@ -23,6 +23,8 @@ from served import Served, serving
 from router.checkpoint import Checkpoint
 from router.serving.openapi import document
 
+pytestmark = pytest.mark.end_to_end
+
 PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 MESSAGES = [

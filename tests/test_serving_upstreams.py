@@ -139,7 +139,7 @@ def test_an_answer_is_read_to_the_size_allowed_and_no_further(
     async def ask() -> Answer:
         upstreams = Upstreams(pool(a="http://h/1"), ServeSettings(), {})
         upstreams.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-        request = Ask("POST", "/chat/completions", "", {}, routed=True, streams=False)
+        request = Ask("POST", "/chat/completions", "", {}, checked=True, streams=False, passed_on=False)
         try:
             return await upstreams.ask(upstreams.targets["a"], request, b"{}", 10.0)
         finally:

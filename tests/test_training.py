@@ -24,6 +24,8 @@ from train import cli
 from train.__main__ import main as command
 from train.planted import write_planted
 
+pytestmark = pytest.mark.end_to_end
+
 QUERIES, EPOCHS = 1500, 6
 
 
