@@ -232,6 +232,8 @@ def test_infinite_and_missing_numbers_are_no_candidates() -> None:
     assert best_within(quality, cost, ALL, 1500.0).choice.tolist() == [0, 1]
     with pytest.raises(NoCandidateError, match="query 2 of the batch has no candidate of finite cost"):
         best_within(QUALITY, np.array([[1.0, 2.0, 4.0], [np.inf] * 3]), ALL, 1.0)
+    cheapest = np.array([[np.nan, 0.4, 0.5]])
+    assert best_within(cheapest, COST[:1], ALL[:1], 2000.0).choice.tolist() == [1]
     cost = np.array([[0.0, 5e-324, 1.0]])  # a slope beyond all numbers
     assert best_within(QUALITY[:1], cost, ALL[:1], 0.0).choice.tolist() == [0]
 
