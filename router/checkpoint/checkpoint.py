@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +19,7 @@ from safetensors import numpy as safetensors
 
 from router import hub
 from router.arrays import host
-from router.checkpoint.added_models import Onboarded, read_onboarded, write_onboarded
+from router.checkpoint.added_models import Onboarded, extended, read_onboarded, with_members, write_onboarded
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.layout import (
     FORMAT_VERSION,
@@ -34,11 +35,12 @@ from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
 from router.encoding.backend import as_torch, choose_backend, load_encoder, of_torch
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import CheckpointError, RouterError, UsageError, known_names
+from router.network.learned_profiles import LearnedProfiles
 from router.network.onnx_network import ServedNetwork
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import Dimensions
 from router.policy.goals import DialTable, tables_from_json, tables_to_json
-from router.pools.models import ModelFacts, System
+from router.pools.models import ModelFacts, System, resolve_system
 from router.pools.pool import Pool
 
 if TYPE_CHECKING:
@@ -52,6 +54,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
 FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
+
+
+@dataclass(frozen=True)
+class ReadableProfile:
+    """The learned row of one system in readable form: logits by axis, strongest first."""
+
+    system: System
+    facts: ModelFacts
+    axes: dict[str, float]
+    bias: float
+    mean_score: float  # over its training rows
+    rests_on: str  # what the row was fitted from, in words
 
 
 @dataclass
@@ -71,6 +85,44 @@ class Checkpoint:
     dial_tables: dict[str, DialTable] = field(default_factory=dict)  # by the pool's name; older checkpoints have none
     benchmarks: BenchmarkScores = field(default_factory=BenchmarkScores)
     onboarded: Onboarded = field(default_factory=Onboarded)
+
+    @cached_property
+    def all_systems(self) -> tuple[System, ...]:
+        """The systems with a profile, in row order: the trained ones, then the added ones."""
+        return self.systems + self.onboarded.systems
+
+    @cached_property
+    def all_models(self) -> dict[str, ModelFacts]:
+        """Facts of trained and added models by model name; those of the trained ones come first."""
+        return {profile.system.model: profile.facts for profile in self.onboarded.profiles} | self.models
+
+    @cached_property
+    def all_pools(self) -> dict[str, Pool]:
+        """The pools by name, added members and pools included."""
+        return with_members(self.pools, self.onboarded)
+
+    @cached_property
+    def covariance_factors(self) -> dict[System, NDArray[np.float32]]:
+        """The covariance factor of every added profile, see `OnboardedProfile`."""
+        return {profile.system: profile.spread for profile in self.onboarded.profiles}
+
+    @property
+    def all_learned(self) -> LearnedProfiles:
+        """The rows of `all_systems`, on the network's device; not cached, since the network may move or be trained."""
+        columns = [self.protocols.index(profile.like) for profile in self.onboarded.profiles]
+        return extended(self.network.learned, self.onboarded.profiles, columns)
+
+    def readable_profile(self, name: str) -> ReadableProfile:
+        """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
+        system = resolve_system(name, self.all_systems)
+        row, table = self.all_systems.index(system), self.all_learned
+        weights = table.weight[row, : self.network.size.named].tolist()
+        axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
+        facts, rests_on = self.models.get(system.model, ModelFacts(system.model)), "mean over its training queries"
+        if row >= len(self.systems):
+            added = self.onboarded.profiles[row - len(self.systems)]
+            facts, rests_on = added.facts, added.rests_on
+        return ReadableProfile(system, facts, axes, float(table.bias[row]), float(table.mean_score[row]), rests_on)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: str | Dtype = "float16") -> None:

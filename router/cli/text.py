@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from router.checkpoint.checkpoint import ReadableProfile
     from router.policy.decision import Decision
     from router.pools.models import ModelFacts
     from router.pools.pool import Pool
-    from router.routing.router import Profile
 
 SHOWN_AXES = 3  # of a query's capabilities and domains
 
@@ -113,7 +113,7 @@ def _yes_no(value: bool | None) -> str:
     return "?" if value is None else "yes" if value else "no"
 
 
-def profile_lines(profile: Profile, facts: ModelFacts, top: int) -> list[str]:
+def profile_lines(profile: ReadableProfile, facts: ModelFacts, top: int) -> list[str]:
     """Facts of a model, then the `top` axes on which its learned profile is strongest and weakest, in logits."""
     known = [
         ("model", profile.system.model),

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT, add_to_seal, sealed_sha256
-from router.checkpoint.roster import Roster
 from router.index.candidate_index import SealedFile
 from router.index.shortlist import Shortlist, is_needed
 from router.policy.candidates import Candidates, gather_candidates
@@ -24,7 +24,7 @@ class GatheredPools:
     """Candidates and shortlists by pool.
 
     Args:
-        roster: whose profiles the candidates have.
+        checkpoint: whose profiles the candidates have.
         index: how candidates of large pools are found, one of `router.index.candidate_index.CHOICES`; a kind of its
         own is also used
             for small ones.
@@ -32,8 +32,9 @@ class GatheredPools:
         folder: the checkpoint's, with the indexes that were saved; None where it is no folder.
     """
 
-    def __init__(self, roster: Roster, index: str, device: str, folder: Path | None = None) -> None:
-        self.roster, self.index, self.device = roster, index, device
+    def __init__(self, checkpoint: Checkpoint, index: str, device: str, folder: Path | None = None) -> None:
+        self.checkpoint, self.index, self.device = checkpoint, index, device
+        self.learned = checkpoint.all_learned
         self.folder = folder
         self.shortlists: dict[Pool, Shortlist] = {}
         self._candidates: dict[Pool, Candidates] = {}
@@ -42,9 +43,9 @@ class GatheredPools:
     def candidates(self, pool: Pool) -> Candidates:
         """The pool's arrays, where the learned profiles' are."""
         if pool not in self._candidates:
-            roster = self.roster
+            known = self.checkpoint
             self._candidates[pool] = gather_candidates(
-                pool, roster.learned, roster.systems, roster.models, roster.spread
+                pool, self.learned, known.all_systems, known.all_models, known.covariance_factors
             )
         return self._candidates[pool]
 
@@ -55,7 +56,7 @@ class GatheredPools:
         with self._made:
             if pool not in self.shortlists:
                 found = None if self.folder is None else self._sealed(self.folder, pool)
-                protocols = self.roster.learned.protocols
+                protocols = self.learned.protocols
                 self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, found)
             return self.shortlists[pool]
 

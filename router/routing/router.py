@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from router.arrays import Array, host, like, namespace
 from router.checkpoint import checkpoint as checkpoints
-from router.checkpoint.checkpoint import Checkpoint
+from router.checkpoint.checkpoint import Checkpoint, ReadableProfile
 from router.checkpoint.default_checkpoint import default_checkpoint
 from router.checkpoint.layout import find_folder
 from router.checkpoint.pool_files import PoolFiles, is_pool_path
-from router.checkpoint.roster import Roster
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.suffix_guard import TailGuard
 from router.errors import PoolError, UsageError, counted_from, known_names
@@ -38,7 +37,7 @@ from router.policy.decision import Decision
 from router.policy.explanation import Ranked, contributing
 from router.policy.goal import BATCH, VALIDATION, Goal
 from router.policy.goals import DialPoint, find_table
-from router.pools.models import ModelFacts, System, resolve_system
+from router.pools.models import System
 from router.pools.pool import Candidate, Pool
 from router.routing.pool_cache import GatheredPools
 from router.routing.request import (
@@ -71,18 +70,6 @@ class Embedded:
         """The same of some of the queries."""
         rows = range(len(self.tails))[at] if isinstance(at, slice) else at
         return Embedded(self.whole[at], self.shorter[at], [self.tails[row] for row in rows])
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One system's learned row, readable: logits by axis, strongest first."""
-
-    system: System
-    facts: ModelFacts
-    axes: dict[str, float]
-    bias: float
-    mean_score: float  # over its training rows
-    rests_on: str  # what it was fitted from, in words
 
 
 class RouteOptions(TypedDict, total=False):
@@ -120,9 +107,8 @@ class Router:
             self.encoder.to(self.device).eval()
         if not isinstance(self.network, ServedNetwork):
             self.network.to(self.device).eval()
-        self.roster = Roster.of(checkpoint)
-        self._files = PoolFiles(self.roster.systems, checkpoint.onboarded)
-        self.gathered = GatheredPools(self.roster, index, self.device, folder)
+        self._files = PoolFiles(checkpoint.all_systems, checkpoint.onboarded)
+        self.gathered = GatheredPools(checkpoint, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
         self.unmatched: UnmatchedNames | None = UnmatchedNames()  # None: `deny` is a stranger's, the log is not
@@ -205,12 +191,12 @@ class Router:
     @property
     def systems(self) -> tuple[System, ...]:
         """The systems with a profile, in row order: the trained ones, then the onboarded."""
-        return self.roster.systems
+        return self.checkpoint.all_systems
 
     @property
     def pools(self) -> dict[str, Pool]:
         """The checkpoint's own pools by name, onboarded members included."""
-        return self.roster.pools
+        return self.checkpoint.all_pools
 
     @property
     def default_pool(self) -> str:
@@ -240,17 +226,9 @@ class Router:
         """The pool's arrays on this router's device, gathered once per pool."""
         return self.gathered.candidates(self.pool(pool))
 
-    def profile(self, name: str) -> Profile:
+    def profile(self, name: str) -> ReadableProfile:
         """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
-        system = resolve_system(name, self.systems)
-        row, table = self.systems.index(system), self.roster.learned
-        weights = table.weight[row, : self.network.size.named].tolist()
-        axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
-        onboarded = {each.system: each for each in self.checkpoint.onboarded.profiles}
-        trained = self.roster.models.get(system.model, ModelFacts(system.model))
-        facts = onboarded[system].facts if system in onboarded else trained
-        rests_on = onboarded[system].rests_on if system in onboarded else "mean over its training queries"
-        return Profile(system, facts, axes, float(table.bias[row]), float(table.mean_score[row]), rests_on)
+        return self.checkpoint.readable_profile(name)
 
     def dial_for(
         self,

@@ -29,7 +29,6 @@ from router.checkpoint.added_models import (
 )
 from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from router.checkpoint.layout import LAYOUT, list_files
-from router.checkpoint.roster import Roster
 from router.errors import CheckpointError
 from router.network.learned_profiles import ARRAYS
 from router.network.scoring import logits
@@ -185,7 +184,7 @@ def test_trained_rows_stay_as_they_are_and_the_new_follow_in_order(tiny_checkpoi
 def test_without_anybody_the_rows_are_the_trained_ones_themselves(tiny_checkpoint):
     learned = tiny_checkpoint.network.learned
     assert extended(learned, (), ()) is learned
-    assert Roster.of(tiny_checkpoint).learned.weight.data_ptr() == learned.weight.data_ptr()
+    assert tiny_checkpoint.all_learned.weight.data_ptr() == learned.weight.data_ptr()
 
 
 def test_a_row_scores_as_its_features_say_whatever_its_protocol(tiny_checkpoint):
@@ -199,16 +198,16 @@ def test_a_row_scores_as_its_features_say_whatever_its_protocol(tiny_checkpoint)
         assert found[:, len(SYSTEMS) + column].numpy() == pytest.approx(expected, abs=1e-5)
 
 
-# The roster and the pools
+# Trained and added models together
 
 
-def test_the_roster_holds_trained_then_onboarded_systems_and_trained_facts_come_first(tiny_checkpoint):
+def test_a_checkpoint_lists_trained_then_added_systems_and_trained_facts_come_first(tiny_checkpoint):
     other = make_profile("large", "exam", 2)  # a trained model under a protocol it was not trained for
-    roster = Roster.of(replace(tiny_checkpoint, onboarded=Onboarded((NEW, other))))
-    assert roster.systems == (*SYSTEMS, NEW.system, other.system)
-    assert roster.models["new"] == NEW.facts
-    assert roster.models["large"] == tiny_checkpoint.models["large"]
-    assert set(roster.spread) == {NEW.system, other.system}
+    grown = replace(tiny_checkpoint, onboarded=Onboarded((NEW, other)))
+    assert grown.all_systems == (*SYSTEMS, NEW.system, other.system)
+    assert grown.all_models["new"] == NEW.facts
+    assert grown.all_models["large"] == tiny_checkpoint.models["large"]
+    assert set(grown.covariance_factors) == {NEW.system, other.system}
 
 
 def test_models_join_the_pools_they_name_at_the_end_and_own_pools_stand_beside(tiny_checkpoint):

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from router.arrays import like
-from router.checkpoint.roster import Roster
 from router.encoding.backend import as_torch
 from router.encoding.bert import Bert
 from router.encoding.torch_encoder import QueryEncoder
@@ -84,11 +83,9 @@ class GadgetSearch:
     def __init__(self, router: Router, pool: Pool, dial: float, aim: Aim, search: Search, guard: bool = False) -> None:
         self.router, self.pool, self.dial, self.aim, self.search, self.guard = router, pool, dial, aim, search, guard
         network = RouterNetwork.of(router.network)  # the router's own may be numpy's, without gradients
-        roster = Roster.of(replace(router.checkpoint, network=network))
-        self.heads, self.candidates = (
-            network.heads,
-            gather_candidates(pool, roster.learned, roster.systems, roster.models),
-        )
+        known = replace(router.checkpoint, network=network)
+        self.heads = network.heads
+        self.candidates = gather_candidates(pool, known.all_learned, known.all_systems, known.all_models)
         self.encoder = as_torch(router.encoder)
         self.tokenizer = self.encoder.described.tokenizer
         self.table = word_embeddings(self.encoder)
