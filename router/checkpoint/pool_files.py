@@ -1,25 +1,26 @@
-"""Pools in files, by path: what of a request's `pool` is a path, and each file parsed once until it changes.
+"""Look-up of pools: by name in a checkpoint, by path in files, each file parsed once until it changes.
 
-Knows no names of pools: what is no path is looked up elsewhere. Several threads may ask at the same time.
+Several threads may look up pools at the same time.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
 from pathlib import Path
 
-from router.checkpoint.added_models import Onboarded, marked
-from router.pools.models import System
+from router.checkpoint.added_models import marked
+from router.checkpoint.checkpoint import Checkpoint
+from router.errors import PoolError, known_names
 from router.pools.pool import Pool, read_pool
 
+FileStamp = tuple[int, ...]
 ENDINGS = (".yaml", ".yml", ".json")
 SETTLED_NS = 2 * 10**9  # a younger file may be written again within one tick of the file system's clock
 
 
 def is_pool_path(pool: str | Path) -> bool:
-    """Whether a pool is named by the path of its file, whatever pools the checkpoint has.
+    """Whether `pool` is the path of a file: a `Path`, or a string with a separator or one of ENDINGS.
 
     >>> is_pool_path("chat27"), is_pool_path("chat27.yaml"), is_pool_path("./chat27"), is_pool_path(Path("chat27"))
     (False, True, True, True)
@@ -28,28 +29,46 @@ def is_pool_path(pool: str | Path) -> bool:
     return isinstance(pool, Path) or pool.endswith(ENDINGS) or any(each in pool for each in separators)
 
 
-class PoolFiles:
-    """The pools of files, their profiles looked up among `systems`."""
+class PoolFinder:
+    """The pools of a checkpoint by name, and those of files by path, whose profiles are the checkpoint's."""
 
-    def __init__(self, systems: Collection[System], onboarded: Onboarded) -> None:
-        self.systems, self.onboarded = systems, onboarded
-        self._kept: dict[Path, tuple[tuple[int, ...], Pool]] = {}  # by absolute path, with what told the file apart
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._parsed: dict[Path, tuple[FileStamp, Pool]] = {}  # by absolute path
 
-    def read(self, path: str | Path) -> Pool:
-        """The pool in a file, parsed anew where the file is another by now. PoolError as `read_pool`."""
-        path = Path(path)
+    def find_pool(self, pool: str | Path | Pool | None = None) -> Pool:
+        """A pool by name, by the path of a YAML or JSON file, or as it is; the default pool for None.
+
+        A string that `is_pool_path`, or a `Path`, is a path and never a name. A file is parsed again when it changes.
+        Raises PoolError for an unknown name, with the known ones, or as `read_pool`.
+        """
+        if isinstance(pool, Pool):
+            return pool
+        known = self.checkpoint.all_pools
+        if pool is None:
+            return known[self.checkpoint.default_pool]
+        if is_pool_path(pool):
+            return self._read(Path(pool))
+        name = str(pool)
+        if name not in known:
+            raise PoolError(
+                f"unknown pool {name!r}; {known_names(name, known)}; or give a pool file by its path: ./{name}"
+            )
+        return known[name]
+
+    def _read(self, path: Path) -> Pool:
         key, stamp = path.absolute(), _stamp(path)
-        kept = self._kept.get(key)
+        kept = self._parsed.get(key)
         if kept is not None and kept[0] == stamp:
             return kept[1]
-        pool = marked(read_pool(path, self.systems), self.onboarded)
+        pool = marked(read_pool(path, self.checkpoint.all_systems), self.checkpoint.onboarded)
         if stamp is not None:
-            self._kept[key] = stamp, pool
+            self._parsed[key] = stamp, pool
         return pool
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """What changes with the file; None for one that is not there, or too young to tell."""
+def _stamp(path: Path) -> FileStamp | None:
+    """Numbers that differ when the file differs; None for a file that is missing or too young."""
     try:
         found = path.stat()
     except OSError:

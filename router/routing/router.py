@@ -20,7 +20,7 @@ from router.checkpoint import checkpoint as checkpoints
 from router.checkpoint.checkpoint import Checkpoint, ReadableProfile
 from router.checkpoint.default_checkpoint import default_checkpoint
 from router.checkpoint.layout import find_folder
-from router.checkpoint.pool_files import PoolFiles, is_pool_path
+from router.checkpoint.pool_files import PoolFinder
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.suffix_guard import TailGuard
 from router.errors import PoolError, UsageError, counted_from, known_names
@@ -107,7 +107,7 @@ class Router:
             self.encoder.to(self.device).eval()
         if not isinstance(self.network, ServedNetwork):
             self.network.to(self.device).eval()
-        self._files = PoolFiles(checkpoint.all_systems, checkpoint.onboarded)
+        self._pools = PoolFinder(checkpoint)
         self.gathered = GatheredPools(checkpoint, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
         self._guard: TailGuard | None = None  # made when first asked for
@@ -209,18 +209,7 @@ class Router:
         Whatever has a / or ends in .yaml, .yml or .json is a path and never a name, and so is a `Path`. A file is read
         again once it changes. PoolError says what is known.
         """
-        if isinstance(pool, Pool):
-            return pool
-        if pool is None:
-            return self.pools[self.default_pool]
-        if is_pool_path(pool):
-            return self._files.read(pool)
-        name = str(pool)
-        if name in self.pools:
-            return self.pools[name]
-        raise PoolError(
-            f"unknown pool {name!r}; {known_names(name, self.pools)}; or give a pool file by its path: ./{name}"
-        )
+        return self._pools.find_pool(pool)
 
     def candidates(self, pool: str | Path | Pool | None = None) -> Candidates:
         """The pool's arrays on this router's device, gathered once per pool."""
