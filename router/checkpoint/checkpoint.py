@@ -112,6 +112,14 @@ class Checkpoint:
         columns = [self.protocols.index(profile.like) for profile in self.onboarded.profiles]
         return extended(self.network.learned, self.onboarded.profiles, columns)
 
+    def placed(self, device: str) -> Checkpoint:
+        """The checkpoint itself, its encoder and network moved to the device and ready to be used."""
+        if not isinstance(self.encoder, OnnxEncoder):
+            self.encoder.to(device).eval()
+        if not isinstance(self.network, ServedNetwork):
+            self.network.to(device).eval()
+        return self
+
     def readable_profile(self, name: str) -> ReadableProfile:
         """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
         system = resolve_system(name, self.all_systems)

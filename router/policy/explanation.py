@@ -1,6 +1,6 @@
-"""A batch of ranked queries as arrays, and the decisions written from it: who was chosen, and why.
+"""Explanations: decisions written from a batch of ranked queries, each lead split into terms that add up.
 
-A lead is split into terms that add up. Chooses nothing, and hands the queries on without reading them.
+Chooses nothing, and does not read the queries.
 Axes: B queries, M candidates, D vector.
 """
 
@@ -20,43 +20,45 @@ from router.policy.goal import Goal
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedBatch:
     """What the decisions of B queries are written from."""
 
+    queries: Sequence[str]
     pool: str
     candidates: Candidates
     taxonomy: Taxonomy
     axes: tuple[tuple[str, str], ...]  # `contributing` of the taxonomy
-    seen: Prediction
+    prediction: Prediction
     utility: Array  # (B, M)
     dials: NDArray[np.float64]  # (B,)
     weights: NDArray[np.float64]  # (B,) quality per USD
     order: list[list[int]]  # of each query its admitted candidates, the chosen one first, at least two where there are
     goal: Goal | None
-    flagged: list[str | None]  # (B,) the tails that the guard left out
+    flagged: Sequence[str | None]  # (B,) the tails that the guard left out
     corrected: list[dict[str, str]]  # (B,) mistyped words and what they were read as
 
-    def decisions(self, queries: Sequence[str], top: int, at: slice = slice(None)) -> list[Decision]:
-        """One for each query in `at`, with at most `top` alternatives."""
-        # Off the device, and out of arrays where all is read, once for the whole batch.
-        columns = [host(part) for part in (self.seen.quality, self.seen.cost_usd, self.utility)]
-        query = self.seen.query
+    def decisions(self, top: int, rows: range | None = None) -> list[Decision]:
+        """One for each query, or for each query in `rows`, with at most `top` alternatives."""
+        rows = range(len(self.queries)) if rows is None else rows
+        at = slice(rows.start, rows.stop)
+        # Moved off the device, and out of arrays whose every number is read, once for the whole batch.
+        columns = [host(part) for part in (self.prediction.quality, self.prediction.cost_usd, self.utility)]
+        query = self.prediction.query
         vector = query.vector
         needs = [part[at].tolist() for part in (query.capability, query.knowledge, query.difficulty)]
         return [
             self._decision(
                 row,
-                queries[row],
                 [values[row, self.order[row]].tolist() for values in columns],
                 needed,
                 vector[row],
                 top,
             )
-            for row, *needed in zip(range(len(queries))[at], *needs, strict=True)
+            for row, *needed in zip(rows, *needs, strict=True)
         ]
 
     def _decision(
-        self, row: int, text: str, columns: list[list[float]], needs: list[list[float]], vector: Array, top: int
+        self, row: int, columns: list[list[float]], needs: list[list[float]], vector: Array, top: int
     ) -> Decision:
         candidates, order = self.candidates, self.order[row]
         quality, cost, utility = columns
@@ -67,7 +69,7 @@ class Ranked:
         )
         best, weight = alternatives[0], float(self.weights[row])
         return Decision(
-            query=text,
+            query=self.queries[row],
             model=best.model,
             pool=self.pool,
             dial=float(self.dials[row]),
@@ -89,7 +91,7 @@ class Ranked:
         self, vector: Array, order: list[int], alternatives: tuple[Alternative, ...], weight: float
     ) -> Reasons:
         """Split the lead of the first over the second: a term per named axis, bias, residual, prototypes, cost."""
-        candidates, size = self.candidates, self.seen.query.size
+        candidates, size = self.candidates, self.prediction.query.size
         first, second = order[:2]
         share = host(vector * (candidates.profile[first] - candidates.profile[second]))
         bias = float(candidates.bias[first] - candidates.bias[second])

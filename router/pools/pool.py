@@ -26,12 +26,12 @@ is in `router.pools.schema`. Axis: M candidates.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from router.errors import PoolError, known_names
+from router.errors import PoolError, UsageError, known_names
 from router.pools.models import ModelFacts, System, resolve_system
 from router.pools.schema import ENTRY, OPENAI, POOL, UPSTREAM, quoted, read_mapping
 from router.pools.strict_yaml import read_json, read_yaml
@@ -267,3 +267,24 @@ class _Profiles:
                 f"{error}. Make one from graded answers with `router onboard {name}`, or retrain with its outcomes, "
                 "or add allow_prior: true to admit it at the prior of its price class"
             ) from error
+
+
+def changed_pool(before: Pool, add: Iterable[Candidate], remove: Iterable[str]) -> tuple[Pool, list[int]]:
+    """The pool without the models named in `remove` and with those of `add` behind, and the rows it keeps.
+
+    Raises PoolError for an unknown name, one that is there already, a model without a price, or an empty pool.
+    """
+    if isinstance(remove, str):
+        raise UsageError(f"remove takes a list of names, got the string {remove!r}: write [{remove!r}]")
+    new, gone = tuple(add), set(remove)
+    if strange := sorted(gone - set(before.ids)):
+        raise PoolError(f"unknown model {strange[0]!r}; {known_names(strange[0], before.ids)}")
+    kept = [row for row, each in enumerate(before.candidates) if each.id not in gone]
+    after = replace(before, candidates=(*(before.candidates[row] for row in kept), *new))
+    if len(set(after.ids)) != len(after.candidates):
+        raise PoolError("every id of a pool must be unique: a model that is added has the name of another")
+    if unpriced := [each.id for each in new if not each.facts.priced]:
+        raise PoolError(f"{unpriced[0]} has no price: a pool needs the prices of each model")
+    if not after.candidates:
+        raise PoolError(f"no model would be left in pool {before.name!r}")
+    return after, kept

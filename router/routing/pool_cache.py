@@ -1,7 +1,7 @@
-"""What a router computes once for every pool it is asked for: candidates as arrays, and a large pool's shortlist.
+"""Pool cache: the candidates of each pool as arrays, and the shortlist of a large pool, computed once.
 
-Also where shortlists' indexes lie on disk, and how they follow a pool that changes. Knows no queries. Several threads
-may ask at the same time.
+Also keeps the indexes of shortlists on disk, and moves them along when a pool changes. Several threads may use it.
+Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -12,27 +12,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
+from router.arrays import Array
 from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT, add_to_seal, sealed_sha256
-from router.index.candidate_index import SealedFile
+from router.errors import UsageError
+from router.index.candidate_index import CHOICES, SealedFile
 from router.index.shortlist import Shortlist, is_needed
+from router.network.vectors import QueryVectors
 from router.policy.candidates import Candidates, gather_candidates
+from router.policy.constraints import cost_weights
 from router.pools.pool import Pool
+from router.routing.request import Request
 
 
-class GatheredPools:
+class PoolCache:
     """Candidates and shortlists by pool.
 
     Args:
         checkpoint: whose profiles the candidates have.
-        index: how candidates of large pools are found, one of `router.index.candidate_index.CHOICES`; a kind of its
-        own is also used
-            for small ones.
+        index: how candidates of large pools are found, one of `router.index.candidate_index.CHOICES`; a kind that is
+            named here is used for small pools too.
         device: where indexes search.
         folder: the checkpoint's, with the indexes that were saved; None where it is no folder.
     """
 
     def __init__(self, checkpoint: Checkpoint, index: str, device: str, folder: Path | None = None) -> None:
+        if index not in CHOICES:
+            raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
         self.checkpoint, self.index, self.device = checkpoint, index, device
         self.learned = checkpoint.all_learned
         self.folder = folder
@@ -60,6 +68,23 @@ class GatheredPools:
                 self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, found)
             return self.shortlists[pool]
 
+    def narrows(self, request: Request) -> bool:
+        """Whether the request's pool is large, and its candidates are narrowed to a shortlist."""
+        return not request.is_met_by_batch and self.shortlist(request.pool) is not None
+
+    def narrowed(self, request: Request, *read: tuple[QueryVectors, Array]) -> Candidates:
+        """The candidates worth scoring for queries, given their vectors and tokens (B,): of a small pool all.
+
+        `read` may hold several readings of the same queries: the best candidates of each are among those returned.
+        A goal of the batch weighs every candidate.
+        """
+        candidates, shortlist = self.candidates(request.pool), self.shortlist(request.pool)
+        if shortlist is None or request.is_met_by_batch:
+            return candidates
+        _, weights = cost_weights(request.dial, len(read[0][1]), candidates.cost_range_usd)
+        found = [shortlist.narrow(*each, weights, request.constraints, request.top, request.attitude) for each in read]
+        return candidates.take(np.unique(np.concatenate(found)))
+
     @staticmethod
     def _sealed(folder: Path, pool: Pool) -> SealedFile | None:
         """The pool's index in a checkpoint's folder, with the sha256 that is in its seal; None where there is none."""
@@ -77,6 +102,12 @@ class GatheredPools:
         """Write the indexes that were made into a checkpoint's folder, and their sha256 into its seal."""
         for pool in self.shortlists:
             self.save_index(folder, pool)
+
+    def save_own_index(self, pool: Pool) -> Path | None:
+        """`save_index` into the folder of the checkpoint; UsageError where it has none."""
+        if self.folder is None:
+            raise UsageError("an index is saved into a checkpoint's folder: load the router from one")
+        return self.save_index(self.folder, pool)
 
     def save_index(self, folder: Path, pool: Pool) -> Path | None:
         """As `save`, of one pool, whose index is built if need be; the file, None for a pool that needs none."""

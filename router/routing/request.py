@@ -1,11 +1,15 @@
-"""What is asked of queries that are routed together, read and checked; and what a query must be to be routed at all."""
+"""Routing requests: the options of queries that are routed together, and the checks of options and queries.
+
+Knows neither encoder nor network. Axes: B queries, M candidates.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +17,9 @@ from numpy.typing import NDArray
 from router.errors import QueryError, UsageError, counted_from, known_names
 from router.network import scoring
 from router.policy.candidates import Prediction
-from router.policy.constraints import Constraints, cost_weights, matches
-from router.policy.goal import BATCH, Goal
+from router.policy.constraints import DEFAULT_DIAL, Constraints, cost_weights, matches
+from router.policy.goal import BATCH, VALIDATION, Goal
+from router.policy.goals import DialPoint
 from router.pools.pool import Pool
 
 logger = logging.getLogger(__name__)
@@ -24,29 +29,107 @@ MOST_LOOKED_UP, SHOWN_CHARS = 100, 80  # denied names, and characters of each th
 SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
 
 
-class InPieces(list[str]):
-    """Queries that `Router.route` is to route as a list, piece by piece, so that others may compute in between."""
+PoolChoice = str | Path | Pool | None  # by name, by file, as it is; None: the default pool
+
+
+class RouteOptions(TypedDict, total=False):
+    """The keyword arguments of `Router.route`."""
+
+    pool: PoolChoice
+    """A pool of the checkpoint by name, a pool file by path, or a `Pool`; by default the checkpoint's default pool."""
+    dial: float | Sequence[float] | None
+    """From 0 (quality at any price) to 10 (least predicted cost), or one per query of a list; by default 3."""
+    budget_usd_per_1k: float | None
+    """In place of a dial: the greatest mean predicted cost per 1,000 queries, in US dollars."""
+    quality_at_least: float | None
+    """In place of a dial: the least mean predicted quality, from 0 to 1."""
+    allow: Iterable[str]
+    """Names or wildcards of the only models that may answer; by default all."""
+    deny: Iterable[str]
+    """Names or wildcards of models that may not answer."""
+    tools: bool
+    """Whether the model must be able to call tools."""
+    images: bool
+    """Whether the model must be able to read images."""
+    context_tokens: int | None
+    """Tokens of prompt and answer that the model must take; by default the query's own estimate."""
+    max_price_usd_per_mtok: float | None
+    """The greatest price of input and of output, in US dollars per million tokens."""
+    top: int
+    """Alternatives to report; by default 5."""
+    batch_size: int
+    """Queries that are encoded together; by default 32."""
+    guard: bool
+    """Whether an unusual end of a query that changes its route is left out; the decision's `flagged` holds it."""
+    attitude: str
+    """Quality of models added from few answers: optimistic or pessimistic, a standard deviation up or down; neutral."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of all queries routed together."""
+    """The options of B queries that are routed together, checked."""
 
     pool: Pool
-    dial: float | Sequence[float]
-    goal: Goal | None
+    dial: float | Sequence[float]  # one for all queries, or (B,)
+    goal: Goal | None  # a budget or a quality in place of the dial
     constraints: Constraints
     top: int
+    batch_size: int
     guard: bool
     attitude: float  # standard deviations
 
+    @classmethod
+    def read(
+        cls,
+        find_pool: Callable[[PoolChoice], Pool],
+        *,
+        pool: PoolChoice = None,
+        dial: float | Sequence[float] | None = None,
+        budget_usd_per_1k: float | None = None,
+        quality_at_least: float | None = None,
+        allow: Iterable[str] = (),
+        deny: Iterable[str] = (),
+        tools: bool = False,
+        images: bool = False,
+        context_tokens: int | None = None,
+        max_price_usd_per_mtok: float | None = None,
+        top: int = 5,
+        batch_size: int = 32,
+        guard: bool = False,
+        attitude: str = "neutral",
+    ) -> Request:
+        """The request that these options of `Router.route` make; UsageError or PoolError."""
+        check_counts(top=top, batch_size=batch_size)
+        demands = (tools, images, context_tokens, max_price_usd_per_mtok)
+        constraints = Constraints(read_names("allow", allow), read_names("deny", deny), *demands)
+        deviations = read_attitude(attitude)
+        goal = Goal.read(dial, budget_usd_per_1k, quality_at_least)
+        chosen_dial = DEFAULT_DIAL if dial is None else dial
+        return cls(find_pool(pool), chosen_dial, goal, constraints, top, batch_size, guard, deviations)
+
+    @property
+    def is_met_by_batch(self) -> bool:
+        """Whether a budget or quality is met by the queries as a whole, so that no query can be decided alone."""
+        return self.goal is not None and self.goal.met_on == BATCH
+
+    def rows(self, rows: range) -> Request:
+        """The request of some of the queries."""
+        dials = np.asarray(self.dial, np.float64).reshape(-1)
+        return self if len(dials) == 1 else replace(self, dial=dials[rows.start : rows.stop].tolist())
+
+    def by_dial(self, point: DialPoint) -> Request:
+        """The request by the dial that met its goal on validation."""
+        assert self.goal is not None
+        check_unconstrained(self.constraints)
+        return replace(self, dial=point.dial, goal=replace(self.goal, met_on=VALIDATION))
+
     def weigh(
-        self, seen: Prediction, admitted: NDArray[np.bool_], cost_range_usd: float
+        self, prediction: Prediction, admitted: NDArray[np.bool_], cost_range_usd: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int] | None]:
-        """Dials and what a dollar is worth at each, (B,) both, and the choices (B,) where a list's goal makes them."""
-        if self.goal is None or self.goal.met_on != BATCH:
+        """Dials and cost weights, (B,) both, and the choices (B,) where the goal of the batch makes them."""
+        if self.goal is None or not self.is_met_by_batch:
             return *cost_weights(self.dial, len(admitted), cost_range_usd), None
-        assigned = self.goal.assign(seen.quality, seen.cost_usd, admitted)
+        assigned = self.goal.assign(prediction.quality, prediction.cost_usd, admitted)
         return scoring.dial_of_weight(assigned.weight, cost_range_usd), assigned.weight, assigned.choice.tolist()
 
 

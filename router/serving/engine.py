@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from router.errors import RouterError, UsageError
 from router.policy.decision import GOALS, Decision
-from router.routing.request import InPieces
 from router.serving.lanes import Lane, Pace
 
 if TYPE_CHECKING:
-    from router.routing.router import Pieces, RouteOptions, Router
+    from router.routing.pieces import Pieces
+    from router.routing.request import RouteOptions
+    from router.routing.router import Router
 
 
 class EngineClosedError(RouterError):
@@ -238,7 +239,7 @@ def _go_on(job: _Job, size: int) -> bool:
         if job.future.cancelled():
             return True
         if job.pieces is None:
-            job.pieces = job.router.route(InPieces(job.queries), dial=job.dial, **job.options)
+            job.pieces = job.router.route_in_pieces(job.queries, dial=job.dial, **job.options)
             next(job.pieces)
         job.pieces.send(size)
         return False

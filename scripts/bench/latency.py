@@ -115,11 +115,11 @@ def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
             return result
 
     def rest() -> object:
-        router.encoder = Read()
+        router.pipeline.encoder = Read()
         try:
             return router.route(text)
         finally:
-            router.encoder = encoder
+            router.pipeline.encoder = encoder
 
     steps = (lambda: router.route(text), lambda: encoder.tokenizer.pad(encoder.tokenize([text])), forward, rest)
     return dict(zip(PARTS, steps, strict=True))

@@ -197,5 +197,5 @@ def load(checkpoint: Path, texts: list[str], cache: str) -> Router:
     """The router in a checkpoint folder; one that was trained on a frozen encoder knows `texts` by the cache."""
     router = Router.from_pretrained(checkpoint, backend="torch")
     if is_frozen(router.checkpoint.training):
-        router.encoder = cached_encoder(router.checkpoint.training, texts, cache)  # type: ignore[assignment]
+        router.pipeline.encoder = cached_encoder(router.checkpoint.training, texts, cache)  # type: ignore[assignment]
     return router

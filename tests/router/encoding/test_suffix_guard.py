@@ -125,7 +125,7 @@ class Marked:
 @pytest.fixture
 def router(tiny_checkpoint):
     made = make_steerable_router(tiny_checkpoint, QUERIES)
-    made._guard = Marked()
+    made.pipeline.guard = Marked()
     return made
 
 
@@ -170,7 +170,7 @@ def test_a_router_makes_its_guard_of_its_own_tokenizer(tiny_checkpoint):
     router = Router(tiny_checkpoint)
     decision = router.route("prove that two is a prime", guard=True)
     assert decision.flagged is None and decision == router.route("prove that two is a prime")
-    assert router._guard.tokenizer is tiny_checkpoint.encoder.described.tokenizer
+    assert router.pipeline.guard.tokenizer is tiny_checkpoint.encoder.described.tokenizer
 
 
 def test_the_guard_judges_a_list_at_the_weights_that_meet_its_goal(router):

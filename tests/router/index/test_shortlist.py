@@ -23,8 +23,8 @@ from router.index import shortlist
 from router.index.stores import find_faiss
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool
+from router.routing.pipeline import NARROWED_TOGETHER
 from router.routing.pool_cache import index_file
-from router.routing.router import LISTED_TOGETHER
 from scripts.bench.large_pools_data import large_checkpoint
 
 M = 600
@@ -64,7 +64,7 @@ def checkpoint(tiny_checkpoint):
 def whole(checkpoint):
     """Scores everybody, also while `listed` takes 100 models for many."""
     router = Router(checkpoint)
-    router.gathered.shortlist = lambda pool: None
+    router.pool_cache.shortlist = lambda pool: None
     return router
 
 
@@ -86,10 +86,10 @@ def same(one, other):
 
 @pytest.mark.parametrize("dial", DIALS)
 def test_decisions_are_those_among_all_candidates(whole, listed, dial):
-    assert len(QUERIES) > LISTED_TOGETHER
+    assert len(QUERIES) > NARROWED_TOGETHER
     decided = listed.route(QUERIES, dial=dial, top=3)
     same(decided, whole.route(QUERIES, dial=dial, top=3))
-    assert listed.gathered.shortlists and not whole.gathered.shortlists
+    assert listed.pool_cache.shortlists and not whole.pool_cache.shortlists
     assert [listed.route(query, dial=dial).model for query in QUERIES[:3]] == [d.model for d in decided[:3]]
 
 
@@ -179,7 +179,7 @@ def test_the_guard_looks_at_the_route_with_the_tail_and_without(whole, listed):
 
 def test_a_changed_pool_keeps_its_index_and_routes_as_one_made_anew(listed, whole):
     listed.route(QUERIES[0])
-    built = [each.index for each in listed.gathered.shortlists.values()]
+    built = [each.index for each in listed.pool_cache.shortlists.values()]
     best = listed.route(QUERIES, dial=0)
     gone = sorted({d.model for d in best})
     twin = Candidate(ModelFacts("twin", 0.01, 0.01), System(best[0].model, "chat"))
@@ -188,7 +188,7 @@ def test_a_changed_pool_keeps_its_index_and_routes_as_one_made_anew(listed, whol
     decided = listed.route(QUERIES, pool=pool, dial=3)
     same(decided, whole.route(QUERIES, pool=pool, dial=3))
     assert "twin" in {a.model for d in decided for a in d.alternatives}
-    assert [each.index for each in listed.gathered.shortlists.values()] == built
+    assert [each.index for each in listed.pool_cache.shortlists.values()] == built
     with pytest.raises(PoolError, match="unknown model 'nobody'"):
         listed.change_pool(pool, remove=["nobody"])
     with pytest.raises(PoolError, match="has the name of another"):
@@ -268,7 +268,7 @@ def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpo
         for wanted in ("auto", "ivf"):
             router = Router(checkpoint, index=wanted)
             same(router.route(QUERIES, dial=4), whole.route(QUERIES, dial=4))
-            assert [each.index.kind for each in router.gathered.shortlists.values()] == ["product"]
+            assert [each.index.kind for each in router.pool_cache.shortlists.values()] == ["product"]
     finally:
         find_faiss.cache_clear()
     said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
@@ -299,7 +299,7 @@ def test_of_many_copies_the_same_one_is_taken_as_when_all_are_scored(onboarding_
     whole = Router(onboarding_world.checkpoint)
     monkeypatch.setattr("router.index.shortlist.INDEX_FROM", 8)
     narrowed = Router(onboarding_world.checkpoint, index=index)
-    monkeypatch.setattr(whole.gathered, "shortlist", lambda pool: None)
+    monkeypatch.setattr(whole.pool_cache, "shortlist", lambda pool: None)
     for text in TEXTS[:10]:
         one, other = (router.route(text, pool=pool, dial=dial) for router in (whole, narrowed))
         assert (other.cost_usd, other.quality) == (pytest.approx(one.cost_usd), pytest.approx(one.quality))
@@ -313,7 +313,7 @@ def test_a_damaged_index_is_built_anew(onboarding_world, monkeypatch, tmp_path, 
     save_checkpoint(onboarding_world.checkpoint, tmp_path / "router")
     pool = Pool("big", onboarding_world.checkpoint.pools["both"].candidates, 0.001)
     first = Router.from_pretrained(tmp_path / "router", index="flat")
-    first.gathered.shortlist(pool)
+    first.pool_cache.shortlist(pool)
     file = first.save_index(pool)
     assert file is not None
     with safe_open(file, "numpy") as content:

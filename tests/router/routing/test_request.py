@@ -15,8 +15,7 @@ from fixtures.tiny_checkpoint import FACTS, SYSTEMS
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import NoCandidateError, QueryError, UsageError
 from router.pools.pool import Candidate, Pool
-from router.routing import pool_cache as gathered_pools
-from router.routing import router as routing
+from router.routing import pipeline, pool_cache
 from router.routing.request import MOST_LOOKED_UP
 from router.routing.router import Router
 
@@ -108,8 +107,8 @@ def test_a_bad_query_of_a_stream_is_named_by_its_place_in_all_of_it(router: Rout
 def test_a_query_that_no_model_of_a_large_pool_may_answer_is_named_by_its_index(
     router: Router, admitted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "LISTED_TOGETHER", 2)
-    monkeypatch.setattr(gathered_pools, "is_needed", lambda models, index: True)
+    monkeypatch.setattr(pipeline, "NARROWED_TOGETHER", 2)
+    monkeypatch.setattr(pool_cache, "is_needed", lambda models, index: True)
     for count in (1, 4):
         with pytest.raises(NoCandidateError, match=rf"^queries\[{count}\]: no model is left"):
             router.route([QUERIES[0]] * count + [LONG], pool=NARROW, allow=admitted)

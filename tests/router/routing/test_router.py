@@ -25,7 +25,7 @@ from router.policy.goals import measure_dials
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool
 from router.routing import request as requests
-from router.routing.request import MAX_QUERY_CHARS, InPieces
+from router.routing.request import MAX_QUERY_CHARS
 from router.routing.router import Router
 
 SYSTEMS = (System("large", "chat"), System("small", "chat"), System("mid", "chat"), System("large", "exam"))
@@ -299,7 +299,7 @@ def test_a_denied_name_that_nobody_has_is_warned_of(router, caplog):
 
 
 def test_words_that_were_put_right_are_told(router, tiny_encoder):
-    router.encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=16, correct_typos=True)
+    router.pipeline.encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=16, correct_typos=True)
     decision = router.route("whta is a pirme")
     assert decision.corrected == {"whta": "what", "pirme": "prime"} == decision.to_json()["corrected"]
     assert router.route("what is a prime").corrected == {}
@@ -348,7 +348,9 @@ def test_the_attitude_counts_in_what_a_guard_compares(grown, monkeypatch):
         return original(self, query, input_tokens, attitude)
 
     monkeypatch.setattr(Candidates, "predict", noted)
-    monkeypatch.setattr(grown[0], "_guard", SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None))
+    monkeypatch.setattr(
+        grown[0].pipeline, "guard", SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None)
+    )
     grown[0].route(["two is prime where", "root"], attitude="pessimistic", guard=True)
     assert asked == [-1.0, -1.0, -1.0]
 
@@ -399,11 +401,11 @@ def test_the_command_line_offers_the_attitudes_that_the_router_knows():
 ])  # fmt: skip
 def test_a_list_in_pieces_of_any_size_is_decided_as_at_once(tiny_checkpoint, index, options):
     router = Router(tiny_checkpoint, index=index)
-    router._guard = SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None)
+    router.pipeline.guard = SimpleNamespace(tail=lambda text: " where" if text.endswith("e") else None)
     words = ["prove that two is", "prime", "write", "root where"]
     texts = [" ".join(words[: 1 + n % 4]) + f" {n % 7}" for n in range(38)]
     texts += ["root where", "two is prime where"]
-    pieces, sizes = router.route(InPieces(texts), **options), itertools.cycle([1, 7, 3])
+    pieces, sizes = router.route_in_pieces(texts, **options), itertools.cycle([1, 7, 3])
     next(pieces)
     with pytest.raises(StopIteration) as end:
         for size in sizes:
@@ -425,9 +427,10 @@ def test_a_list_in_pieces_of_any_size_is_decided_as_at_once(tiny_checkpoint, ind
 
 def test_pieces_encode_the_longest_first_and_no_more_than_they_are_sent(tiny_checkpoint, monkeypatch):
     router, encoded = Router(tiny_checkpoint), []
-    embed = router._embed
-    monkeypatch.setattr(router, "_embed", lambda texts, batch: encoded.append(list(texts)) or embed(texts, batch))
-    pieces = router.route(InPieces(["two", "two is prime", "two is"]))
+    encode = router.encoder.encode
+    pieces = router.route_in_pieces(["two", "two is prime", "two is"])
+    noted = lambda texts, batch_size: encoded.append(list(texts)) or encode(texts, batch_size=batch_size)  # noqa: E731
+    monkeypatch.setattr(router.encoder, "encode", noted)
     next(pieces)
     assert encoded == []
     pieces.send(2)

@@ -14,7 +14,6 @@ import pytest
 
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import NoCandidateError, QueryError, UsageError
-from router.routing.request import InPieces
 from router.routing.router import Router
 from router.serving.engine import Engine, EngineClosedError
 from router.serving.lanes import QUIET_AFTER_S, QueueFullError
@@ -297,12 +296,10 @@ class Timed:
         return self.now
 
     def route(self, query: Any, **options: Any) -> Any:
-        if isinstance(query, InPieces):
-            return self._pieces(query)
         self._compute(query if isinstance(query, str) else query[0], 1 if isinstance(query, str) else len(query))
         return query
 
-    def _pieces(self, queries: list[str]) -> Any:
+    def route_in_pieces(self, queries: list[str], **options: Any) -> Any:
         done = 0
         while done < len(queries):
             count = yield
@@ -421,9 +418,11 @@ def test_a_list_whose_caller_left_goes_no_further() -> None:
     assert router.log == [("x", 8), ("next", 1)]
 
 
-def test_a_wrong_query_of_a_list_is_told_before_anything_is_computed(tiny_checkpoint: Checkpoint) -> None:
+def test_a_wrong_query_of_a_list_is_an_error_before_anything_is_computed(
+    tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     router = Router(tiny_checkpoint)
-    router._embed = lambda *_: pytest.fail("nothing should be encoded")  # type: ignore[method-assign]
+    monkeypatch.setattr(router.encoder, "encode", lambda *_, **__: pytest.fail("nothing should be encoded"))
 
     async def ask() -> None:
         async with Engine(router) as engine:

@@ -127,7 +127,7 @@ def test_a_guard_that_finds_the_gadget_undoes_it_and_flags_no_ordinary_query(tin
     pool = router.pool("both")
     gadget = search(router, to_large).find(TEXTS)
     before, _ = routes(router, pool, TEXTS, 0.0, guard=False)
-    router._guard = Knowing(" " + gadget)
+    router.pipeline.guard = Knowing(" " + gadget)
     after, flagged = routes(router, pool, [with_suffix(text, gadget) for text in TEXTS], 0.0, guard=True)
     assert (after == before).all() and flagged.any()
     assert wrongly_flagged(router, pool, TEXTS, 0.0) == 0
@@ -135,7 +135,7 @@ def test_a_guard_that_finds_the_gadget_undoes_it_and_flags_no_ordinary_query(tin
 
 def test_an_attacker_who_knows_the_guard_searches_with_it_at_work(tiny_checkpoint):
     router = make_steerable_router(tiny_checkpoint, TEXTS)
-    router._guard = Knowing("")  # every text has the empty tail, which is none
+    router.pipeline.guard = Knowing("")  # every text has the empty tail, which is none
     seen = []
     route = router.route
     router.route = lambda texts, **options: seen.append(options["guard"]) or route(texts, **options)
