@@ -29,7 +29,7 @@ class Served:
         self.service, self.port = service, port
         self.upstreams = {each.name: each for each in upstreams}
         self.url = f"http://127.0.0.1:{port}"
-        self.client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def chat(self, text: str = "prove that two is prime", model: str = "auto", **rest: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": text}], **rest}
