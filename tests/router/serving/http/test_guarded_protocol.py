@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -38,9 +39,9 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], socket.soc
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()
     with contextlib.ExitStack() as stack:
-        yield lambda: stack.enter_context(socket.create_connection(listening.getsockname(), timeout=5))
+        yield lambda: stack.enter_context(socket.create_connection(listening.getsockname(), timeout=60))
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -69,22 +70,25 @@ def test_a_request_is_answered_and_another_one_on_the_same_connection(connect: C
 
 
 def test_a_head_that_never_ends_is_answered_and_hung_up_on(connect: Callable[[], socket.socket]) -> None:
-    connection, started = connect(), time.monotonic()
+    started = time.monotonic()
+    connection = connect()
     connection.sendall(HEAD)
-    answer = rest(connection)
+    answer = rest(connection)  # raises where nobody hangs up
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b'"code": "headers_timeout"' in answer
-    assert 0.2 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.2
 
 
 def test_one_that_comes_drop_by_drop_has_no_more_time(connect: Callable[[], socket.socket]) -> None:
-    connection, started = connect(), time.monotonic()
+    connection = connect()
     connection.sendall(HEAD)
-    with contextlib.suppress(ConnectionError):
-        while time.monotonic() - started < 3:
-            connection.sendall(b"x")
-            time.sleep(0.05)
-    assert time.monotonic() - started < 2
+    for _ in range(1200):  # a minute
+        if select.select([connection], [], [], 0.05)[0]:
+            break
+        connection.sendall(b"x")
+    else:
+        pytest.fail("each drop had a time of its own")
+    assert rest(connection).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
 def test_a_connection_that_says_nothing_is_closed_without_a_word(connect: Callable[[], socket.socket]) -> None:

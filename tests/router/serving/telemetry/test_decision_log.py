@@ -220,19 +220,15 @@ def test_a_log_that_has_reached_the_limit_is_full_from_the_start(path: Path) -> 
         assert log.full
 
 
-def test_no_caller_waits_while_another_process_holds_the_file_and_what_is_too_much_is_counted(
+def test_rows_wait_while_another_process_holds_the_file_and_what_is_too_much_is_counted(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(decision_log, "MOST_WAITING", 100)
     with running(path, when_full="refuse") as log:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            slowest = 0.0
             for number in range(150):
-                before = time.perf_counter()
                 log.decided(decision(str(number)))
-                slowest = max(slowest, time.perf_counter() - before)
-            assert slowest < 0.2
             assert log.full
             assert log.dropped == 50
             assert log.get("99") is not None
@@ -242,6 +238,37 @@ def test_no_caller_waits_while_another_process_holds_the_file_and_what_is_too_mu
         assert not log.full
         assert caplog.text.count("locked") == 1
     assert rows(path, "SELECT count(*) FROM decisions") == [(100,)]
+
+
+def test_no_caller_waits_for_a_write_that_does_not_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    with running(path) as log:
+        write = log._file.write
+
+        def held(rows: list[Any]) -> int:
+            begun.set()
+            may_end.wait()
+            return write(rows)
+
+        def call() -> None:
+            log.decided(decision("0"))
+            if begun.wait(60):
+                for number in range(1, 150):
+                    log.decided(decision(str(number)))
+                    log.outcome(OutcomeRow(str(number), 1, "eu", 200))
+
+        monkeypatch.setattr(log._file, "write", held)
+        caller = threading.Thread(target=call, daemon=True)
+        caller.start()
+        try:
+            caller.join(120)
+            assert (begun.is_set(), caller.is_alive()) == (True, False)
+            assert log.waiting == 150 + 149
+            assert log.get("149") is not None
+        finally:
+            may_end.set()
+            caller.join(60)
+    assert rows(path, "SELECT count(*) FROM decisions") == [(150,)]
 
 
 def test_prompts_that_wait_are_bounded_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +340,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = DecisionLog(sys.argv[1], when_full="refuse")
 log.start()
 def until(true):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -338,7 +365,7 @@ print(log.dropped)
 
 def test_a_disk_that_takes_no_more_stops_nothing_and_once_it_does_again_all_rows_are_there(path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", DISK_FILLS_UP, str(path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", DISK_FILLS_UP, str(path)], capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
     assert len([line for line in done.stderr.splitlines() if "rows wait" in line]) == 1
