@@ -348,6 +348,10 @@ class Stuck:
         self.gate.wait(30)
         return self.router.route(query, **options)
 
+    def route_in_pieces(self, queries: Any, **options: Any) -> Any:
+        self.gate.wait(30)
+        return self.router.route_in_pieces(queries, **options)
+
 
 def test_the_deadline_counts_the_wait_for_a_decision(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     with serving(tiny_checkpoint, tmp_path, serve={"deadline_s": 0.2}) as served:
