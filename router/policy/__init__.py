@@ -1,0 +1,1 @@
+"""Policy: from predicted quality and cost to decisions."""

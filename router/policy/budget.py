@@ -1,4 +1,4 @@
-"""Exact budgets for a batch: the best answers that money buys, or the least money that buys answers so good.
+"""Exact budgets for a batch: the best answers within a budget, or the cheapest answers of a given quality.
 
 Maximise total quality subject to total cost <= budget, one candidate a query. The dual of its linear relaxation has
 one multiplier, what a US dollar is worth in quality; each query's choice changes at a few values of it, its
@@ -25,10 +25,10 @@ ROUNDING = 1e-12  # relative: sums of the same numbers in another order differ b
 
 @dataclass(frozen=True)
 class Assignment:
-    """A candidate for every query, and what money was worth to whom."""
+    """One candidate for each query, and the cost weights at which it is the best choice."""
 
     choice: NDArray[np.intp]  # (B,)
-    multiplier: float  # quality per USD: what the next dollar would buy, or the last one bought; 0 where all is bought
+    multiplier: float  # quality per USD of the next dollar, or of the last one spent; 0 where nothing is left to buy
     weight: Array  # (B,) the cost weight nearest to `multiplier` at which the choice is its query's best
 
 

@@ -1,6 +1,7 @@
-"""A pool as arrays: the profile rows, prices and lengths of its candidates, ready for one matrix product.
+"""Candidates: a pool as arrays of profile rows, prices and lengths, ready for one matrix product.
 
-Knows checkpoints' rows and pools' entries; not queries, nor how to choose. Axes: M candidates, S systems, D vector.
+Knows neither queries nor how a candidate is chosen. Axes: B queries, M candidates, S systems, D vector, U candidates
+with uncertain profiles.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PRIOR_BANDWIDTH = math.log(2)  # a model at twice the price weighs exp(-1/2) in 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected of B queries on M candidates."""
+    """Predicted quality and cost of M candidates for B queries."""
 
     quality: Array  # (B, M) probability of a good answer
     cost_usd: Array  # (B, M) expected cost
@@ -111,9 +112,9 @@ class Candidates:
 
 
 def features(query: QueryVectors, protocol: int, columns: int, vector: Array | None = None) -> Array:
-    """What multiplies a system's row (weights, slope of difficulty, bias) under a protocol: (B, columns + 2).
+    """Features (B, columns + 2) of queries that multiply a system's row (weights, slope of difficulty, bias).
 
-    `vector` is the query's, where it was made before.
+    `vector` is the query vector, if it was computed before.
     """
     difficulty = query.difficulty[:, protocol : protocol + 1]
     known = query.vector if vector is None else vector
@@ -156,7 +157,7 @@ def gather_candidates(
     nearest = like(rows.clip(min=0), table.protocol)
 
     def of_members(numbers: Array) -> Array:
-        """Of the systems' `numbers` (S, ...) those of every candidate: its system's, or its price class' mean."""
+        """Each candidate's part of the systems' `numbers` (S, ...): its system's, or the mean of its price class."""
         found = numbers[nearest]
         for run, weights in blends:
             found[run] = weights @ numbers
@@ -196,8 +197,8 @@ def _price_class(
 ) -> NDArray[np.float64]:
     """Weights (S,), summing to 1, of the systems under `protocol` priced like `facts`: a normal in log output price.
 
-    `protocols` (S,) is everyone's. Those of `unsure` do not count: what is guessed of one model tells nothing of
-    another.
+    `protocols` (S,) are those of all systems. Systems in `unsure` do not count: a guess about one model is no evidence
+    about another.
     """
     prices = [models[s.model].output_usd_per_mtok if s.model in models else None for s in systems]
     usable = np.array([price is not None for price in prices]) & (protocols == protocol)
@@ -212,7 +213,7 @@ def _price_class(
 
 
 def _known_means(means: NDArray[Any], unsure: Collection[int]) -> NDArray[Any]:
-    """The candidates' means (M, 3) with no score for those judged by few answers: perhaps these were easy ones."""
+    """The candidates' means (M, 3), without the score of those with few answers, which may have been easy ones."""
     if len(unsure) == len(means):
         return means
     known = means.copy()

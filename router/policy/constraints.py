@@ -1,6 +1,6 @@
-"""From predicted quality and cost to an order of candidates: who may answer, and who answers best for the money.
+"""Constraints and ranking: which candidates may answer, and their order by quality and cost.
 
-Constraints look at facts and names only; `rank` at numbers only. Axes: B queries, M candidates, k results.
+Constraints look at facts and names only, `rank` at numbers only. Axes: B queries, M candidates, k results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEFAULT_DIAL = 3.0
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a request demands of a model. An unknown fact satisfies no demand; an unknown window is wide."""
+    """The demands of a request on a model. An unknown fact meets no demand; an unknown window counts as unlimited."""
 
     allow: tuple[str, ...] = ()  # names or wildcards; empty allows all
     deny: tuple[str, ...] = ()
@@ -90,12 +90,12 @@ class Constraints:
 
 
 def context_windows(models: Sequence[ModelFacts]) -> NDArray[np.float64]:
-    """Tokens (M,) that each may read and write together; one that is unknown is without end."""
+    """Tokens (M,) that each model may read and write together; infinity where that is unknown."""
     return np.array([np.inf if m.context_window is None else m.context_window for m in models], np.float64)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether one of the names or wildcards fits, whatever the case."""
+    """Whether one of the names or wildcards matches, in any case."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 

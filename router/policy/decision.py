@@ -1,6 +1,6 @@
-"""What a routed query comes back as: the chosen model, the alternatives, what the query needs, and why.
+"""Decision: the chosen model, its alternatives, what the query needs, and the reasons.
 
-Plain data and its JSON and text forms; `router.policy.explanation` fills it, nothing here chooses.
+Plain data with its JSON and text forms; `router.policy.explanation` fills it. Nothing here chooses.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
-    from router.policy.goal import Goal
+    from router.policy.goals import Goal
 
 GOALS = ("budget_usd_per_1k", "quality_at_least")  # of a request, in place of a dial; a list meets one as a whole
 SCHEMA_VERSION = 1
@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Alternative:
-    """One candidate as the policy saw it."""
+    """One candidate with its predicted quality, cost and utility."""
 
     model: str
     quality: float  # probability in [0, 1] of a good answer
@@ -29,7 +29,7 @@ class Alternative:
 
 
 class Contribution(NamedTuple):
-    """One named axis' share of the winner's lead."""
+    """The share of one named axis in the winner's lead."""
 
     axis: str
     kind: str  # capability, knowledge or difficulty
@@ -37,9 +37,9 @@ class Contribution(NamedTuple):
 
 
 class Contributions(Sequence[Contribution]):
-    """Those of every named axis, greatest absolute share first.
+    """The contributions of all named axes, greatest absolute share first.
 
-    Put in order when first read: most decisions are never asked why.
+    Sorted at the first read: most explanations are never read.
     """
 
     def __init__(self, axes: Sequence[tuple[str, str]], shares: Sequence[float]) -> None:
@@ -51,7 +51,7 @@ class Contributions(Sequence[Contribution]):
         return self.at_least(0.0)
 
     def at_least(self, logit: float) -> tuple[Contribution, ...]:
-        """Those whose share is at least `logit`, up or down, greatest absolute share first."""
+        """The contributions whose absolute share is at least `logit`, greatest first."""
         pairs = zip(self._axes, self._shares, strict=True)
         found = [Contribution(*axis, share) for axis, share in pairs if abs(share) >= logit]
         return tuple(sorted(found, key=lambda each: -abs(each.logit)))
@@ -79,7 +79,7 @@ class Contributions(Sequence[Contribution]):
 
 @dataclass(frozen=True)
 class Reasons:
-    """Why the chosen model stands before the runner-up.
+    """Why the chosen model is ahead of the runner-up.
 
     `sum(axes) + bias + other + prototypes == lead_logit` and `quality_term + cost_term == lead_utility`, up to float
     rounding.

@@ -1,7 +1,6 @@
 """Explanations: decisions written from a batch of ranked queries, each lead split into terms that add up.
 
-Chooses nothing, and does not read the queries.
-Axes: B queries, M candidates, D vector.
+Chooses nothing and does not read the queries. Axes: B queries, M candidates, D vector.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from router.arrays import Array, host
 from router.network.taxonomy import Taxonomy
 from router.policy.candidates import Candidates, Prediction
 from router.policy.decision import Alternative, Contributions, Decision, Reasons, strongest
-from router.policy.goal import Goal
+from router.policy.goals import Goal
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What each dial of a pool cost and gave on validation: from a budget or a wanted quality to a dial.
+"""Goals in place of a dial: a budget or a quality, met exactly for a batch or by a dial measured on validation.
 
-A checkpoint holds one small table a pool in `dials.json`. A table is of the very models, prices and cost range that it
-was measured with; for others there is none. Knows no network. Axes: P dials, B queries, M candidates.
+A checkpoint holds one small table a pool in `dials.json`: what each dial cost and gave on the validation fold, with
+these models, prices and cost range. Knows no network. Axes: P dials, B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -10,25 +10,29 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router import arrays
+from router.arrays import host
 from router.errors import CheckpointError, PoolError, UsageError
 from router.network import scoring
-from router.policy.budget import Array, round_down, round_up
+from router.policy.budget import Array, Assignment, best_within, cheapest_reaching, round_down, round_up
 from router.pools.pool import Pool
 
 DIALS: Array = np.arange(101) / 10  # 0 to scoring.DIAL_MAX
 COLUMNS = ("dial", "cost_usd_per_1k", "quality", "score")
+BATCH, VALIDATION = "batch", "validation"
 NO_TABLE_NEEDED = "A list of queries (Python) or --input FILE needs none, nor does a dial"
 
 
 @dataclass(frozen=True)
 class DialPoint:
-    """One dial, and the means over the validation queries when it chose."""
+    """One dial, and the means over the validation queries that it routed."""
 
     dial: float
     cost_usd_per_1k: float  # predicted
@@ -150,3 +154,52 @@ def _table(raw: Mapping[str, object]) -> DialTable:
     if not 0 <= table.dial[0] <= table.dial[-1] <= scoring.DIAL_MAX:
         raise ValueError("dials must lie in 0 to 10")
     return table
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A budget or a quality in place of a dial, exactly one of the two; that of a decision says how it was met."""
+
+    budget_usd_per_1k: float | None = None  # greatest mean predicted cost, USD per 1,000 queries
+    quality_at_least: float | None = None  # least mean predicted quality, in [0, 1]
+    met_on: str = BATCH  # by the predictions for the queries routed together; VALIDATION: by the dial that met it there
+    cost_weight: float | None = None  # quality per USD that the decision was made at; None: infinite, or not yet known
+
+    @classmethod
+    def read(cls, dial: object, budget_usd_per_1k: float | None, quality_at_least: float | None) -> Goal | None:
+        """The goal of a request, None for one by its dial; UsageError where more than one of the three is given."""
+        given = {"dial": dial, "budget_usd_per_1k": budget_usd_per_1k, "quality_at_least": quality_at_least}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) > 1:
+            raise UsageError(f"got {' and '.join(names)}: give one of dial, budget and quality, the others follow")
+        if names in ([], ["dial"]):
+            return None
+        name, value = names[0], given[names[0]]
+        most, limits = (1.0, "from 0 to 1") if quality_at_least is not None else (math.inf, "of at least 0")
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= most:
+            raise UsageError(f"{name} must be a number {limits}, got {value!r}")
+        return cls(budget_usd_per_1k, quality_at_least)
+
+    def __str__(self) -> str:
+        if self.budget_usd_per_1k is not None:
+            return f"at most ${self.budget_usd_per_1k:g} per 1,000 queries"
+        return f"a quality of at least {self.quality_at_least:g}"
+
+    def point(self, table: DialTable) -> DialPoint:
+        """The dial that met the goal on validation; UsageError where none did."""
+        if self.budget_usd_per_1k is not None:
+            return table.within(self.budget_usd_per_1k)
+        assert self.quality_at_least is not None
+        return table.reaching(self.quality_at_least)
+
+    def assign(self, quality: arrays.Array, cost_usd: arrays.Array, admitted: NDArray[np.bool_]) -> Assignment:
+        """The choice for predictions (B, M) that meets the goal exactly; UsageError where none does."""
+        predicted = host(quality).astype(np.float64), host(cost_usd).astype(np.float64)
+        if self.budget_usd_per_1k is not None:
+            return best_within(*predicted, admitted, self.budget_usd_per_1k)
+        assert self.quality_at_least is not None
+        return cheapest_reaching(*predicted, admitted, self.quality_at_least)
+
+    def met_at(self, cost_weight: float) -> Goal:
+        """The goal as it stands in a decision made at `cost_weight`."""
+        return replace(self, cost_weight=cost_weight if np.isfinite(cost_weight) else None)

@@ -1,0 +1,1 @@
+"""Routing: the `Router`, and the pipeline from queries to decisions."""

@@ -1,6 +1,6 @@
-"""A list of queries routed piece by piece, so that a server can compute something else in between.
+"""Routing in pieces: a list of queries routed a few at a time, so that a server can compute something else in between.
 
-First the queries are read, texts of like length together, then decisions are made in the order of the queries. Only the
+First the queries are read, texts of like length together; then decisions are made in the order of the queries. Only the
 assignment of a list to its budget or quality is one piece, whatever its size.
 """
 

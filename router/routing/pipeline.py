@@ -1,4 +1,4 @@
-"""The way from queries to decisions: read, narrow, predict, guard, choose, explain.
+"""Pipeline: the way from queries to decisions in six steps (read, narrow, predict, guard, choose, explain).
 
 Knows the encoder, the network and the pool cache; no `Router` and no files. Axes: B queries, E embedding, M candidates.
 """

@@ -18,8 +18,7 @@ from router.errors import QueryError, UsageError, counted_from, known_names
 from router.network import scoring
 from router.policy.candidates import Prediction
 from router.policy.constraints import DEFAULT_DIAL, Constraints, cost_weights, matches
-from router.policy.goal import BATCH, VALIDATION, Goal
-from router.policy.goals import DialPoint
+from router.policy.goals import BATCH, VALIDATION, DialPoint, Goal
 from router.pools.pool import Pool
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,7 @@ from router.hub import read_hub_id
 from router.network.taxonomy import Taxonomy
 from router.policy.candidates import Candidates, Prediction
 from router.policy.decision import Decision
-from router.policy.goal import Goal
-from router.policy.goals import DialPoint, find_table
+from router.policy.goals import DialPoint, Goal, find_table
 from router.pools.models import System
 from router.pools.pool import Candidate, Pool, changed_pool
 from router.routing.pieces import Pieces, route_in_pieces

@@ -4,7 +4,7 @@ from copy import deepcopy
 import pytest
 
 from router.policy.decision import Alternative, Contribution, Contributions, Decision, Reasons, strongest
-from router.policy.goal import Goal
+from router.policy.goals import Goal
 
 REASONS = Reasons(
     runner_up="small",

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from router.errors import UsageError
-from router.policy.goal import Goal
-from router.policy.goals import DialTable
+from router.policy.goals import DialTable, Goal
 
 TABLE = DialTable("abc", 9, (0.0, 10.0), (4.0, 0.5), (0.8, 0.4), (0.7, 0.5))
 

@@ -20,8 +20,7 @@ from router.network.vectors import Dimensions
 from router.onboarding.add_model import onboard
 from router.policy.candidates import Candidates, gather_candidates
 from router.policy.constraints import cost_weights
-from router.policy.goal import Goal
-from router.policy.goals import measure_dials
+from router.policy.goals import Goal, measure_dials
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool
 from router.routing import request as requests
