@@ -29,7 +29,7 @@ from router.errors import UsageError
 from router.evaluation.dataset import data_folder, read_dataset
 from train.data.augmentation import is_reworded, reworded
 from train.data.folds import fold_rows, usable_rows
-from train.data.training_data import World, build_world
+from train.data.training_data import TrainingData, build_training_data
 from train.data.weak_labels import with_weak_labels
 from train.data_folders.synthetic.command import write_planted
 
@@ -67,7 +67,7 @@ class RoutingDataModule(L.LightningDataModule):
         planted_queries: write a generated world of so many queries to `folder` first, if it is not there.
     """
 
-    world: World
+    training_data: TrainingData
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class RoutingDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read and check the folder once; raises DataError, PoolError or UsageError."""
-        if hasattr(self, "world"):
+        if hasattr(self, "training_data"):
             return
         options = self.options
         dataset = read_dataset(data_folder(options.folder))
@@ -128,7 +128,7 @@ class RoutingDataModule(L.LightningDataModule):
             options.encoder, options.max_tokens, layers=options.layers, correct_typos=options.correct_typos
         )
         phrase_encoder = QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
-        self.world = build_world(
+        self.training_data = build_training_data(
             dataset,
             usable,
             self.rows["train"],
@@ -138,12 +138,12 @@ class RoutingDataModule(L.LightningDataModule):
             options.merge_cosine,
             options.minimum_count,
         )
-        self.texts = texts = self.world.texts
+        self.texts = texts = self.training_data.texts
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
-                self.world = with_weak_labels(
-                    self.world, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
+                self.training_data = with_weak_labels(
+                    self.training_data, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
                 )
         if not options.freeze_encoder:
             self.tokens = self.encoder.tokenize(texts)
@@ -160,7 +160,7 @@ class RoutingDataModule(L.LightningDataModule):
         return dict(zip(rows, flat.view(len(rows), options.augmented_copies, -1), strict=True))
 
     def collate(self, rows: list[int], epoch: int | None = None) -> Batch:
-        """The batch of these rows: `row` (B,), the tensors of `World`, and `embedding` or `input_ids` and its mask.
+        """The batch of these rows: `row` (B,), the tensors of the data, and `embedding` or `input_ids` and its mask.
 
         In an `epoch` of training a share of the texts is reworded; None leaves all as they are.
         """
@@ -168,7 +168,7 @@ class RoutingDataModule(L.LightningDataModule):
         share, epoch = (0.0, 0) if epoch is None else (self.options.augment, epoch)
         changed = [place for place, row in enumerate(rows) if is_reworded(share, seed, epoch, row)]
         index = torch.tensor(rows)
-        batch = {name: tensor[index] for name, tensor in self.world.tensors.items()}
+        batch = {name: tensor[index] for name, tensor in self.training_data.tensors.items()}
         batch["row"] = index
         if self.tokens:
             ids = [self.tokens[row] for row in rows]

@@ -29,7 +29,7 @@ Embed = Callable[[list[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class World:
+class TrainingData:
     """Everything a run knows besides its network. All tensors on the CPU."""
 
     dataset: Dataset
@@ -47,7 +47,7 @@ class World:
         return torch.tensor([self.protocols.index(s.protocol) for s in self.systems])
 
     def dimensions(self, embedding: int, **sizes: int) -> Dimensions:
-        """Axis sizes of a network for this world; `sizes` are those that the data do not fix."""
+        """Axis sizes of a network for this data; `sizes` are those that the data do not fix."""
         return Dimensions(
             embedding,
             len(self.taxonomy.capabilities),
@@ -67,7 +67,7 @@ class World:
         return self.dataset.queries["text"].tolist()
 
 
-def build_world(
+def build_training_data(
     dataset: Dataset,
     usable: NDArray[np.bool_],
     train_rows: NDArray[np.intp],
@@ -76,7 +76,7 @@ def build_world(
     embed: Embed,
     merge_cosine: float = 0.7,
     minimum_count: int = 10,
-) -> World:
+) -> TrainingData:
     """Consolidate the taxonomy on the training rows' annotations, choose systems and pools, and lay out tensors.
 
     `embed` turns phrases into unit vectors. Raises PoolError for a pool whose members have no training outcome.
@@ -86,7 +86,7 @@ def build_world(
     kept = np.flatnonzero(seen[train_rows].any(axis=0))
     systems = tuple(dataset.systems[column] for column in kept)
     pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in pool_files)}
-    return World(
+    return TrainingData(
         dataset,
         taxonomy,
         systems,
@@ -105,7 +105,7 @@ def taxonomy_of(
     merge_cosine: float = 0.7,
     minimum_count: int = 10,
 ) -> Taxonomy:
-    """The axes that the LLM's annotations of the training rows consolidate to; `embed` as in `build_world`."""
+    """The axes that the LLM's annotations of the training rows consolidate to; `embed` as in `build_training_data`."""
     train_ids = set(dataset.queries["query_id"].to_numpy()[train_rows])
     names = Counter(
         name

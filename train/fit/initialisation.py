@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from router.network.torch_network import ProfileTable
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 from train.fit.closed_form import ClosedForm
 from train.fit.losses import SHORTEST_TOKENS
 
@@ -20,15 +20,15 @@ LEAST_PROBABILITY = 0.03  # profiles start between logit(.03) and logit(.97)
 
 
 @torch.no_grad()
-def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, seed: int = 0) -> None:
+def initialise_profiles(table: ProfileTable, data: TrainingData, residual: int = 0, seed: int = 0) -> None:
     """Fill `table` from the training rows.
 
     Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1;
     the `residual` columns after them start small and random; log_tokens at the mean log answer length; the means at
     their means.
     """
-    rows = torch.from_numpy(world.train_rows)
-    tensors = {name: tensor[rows] for name, tensor in world.tensors.items()}
+    rows = torch.from_numpy(data.train_rows)
+    tensors = {name: tensor[rows] for name, tensor in data.tensors.items()}
     seen, count = tensors["seen"], tensors["seen"].sum(0)
     table.mean_score.copy_(tensors["score"].sum(0) / count.clamp_min(1))
     table.mean_input_tokens.copy_((tensors["input_tokens"][:, None] * seen).sum(0) / count.clamp_min(1))
@@ -57,10 +57,10 @@ def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, se
         table.weight[:, named : named + residual].normal_(0, 0.1, generator=generator)
 
 
-def protocol_weights(world: World, balance: float) -> Tensor:
+def protocol_weights(data: TrainingData, balance: float) -> Tensor:
     """(P,) weight of a cell by its protocol: (mean rows per protocol / its rows) ** balance."""
-    rows = torch.from_numpy(world.train_rows)
-    seen = world.tensors["seen"][rows]
-    protocol = world.protocol
-    counts = torch.stack([seen[:, protocol == p].any(1).sum() for p in range(len(world.protocols))]).float()
+    rows = torch.from_numpy(data.train_rows)
+    seen = data.tensors["seen"][rows]
+    protocol = data.protocol
+    counts = torch.stack([seen[:, protocol == p].any(1).sum() for p in range(len(data.protocols))]).float()
     return (counts.mean() / counts.clamp_min(1)) ** balance
