@@ -1,4 +1,4 @@
-"""Where training starts: profiles from the paper's closed form, answer lengths and weights from plain counts.
+"""Initial profiles and loss weights: the paper's closed form for profiles, means for answer lengths.
 
 Axes: N queries, S systems, C capabilities, K domains, P protocols.
 """
@@ -14,8 +14,8 @@ from train.data.training_data import TrainingData
 from train.fit.closed_form import ClosedForm
 from train.fit.losses import SHORTEST_TOKENS
 
-PSEUDO_COUNT = 30.0  # an axis entry with less support is drawn to the model's mean
-NO_LENGTH = -20.0  # log tokens of a system whose answers were never measured: costs its input only
+PSEUDO_COUNT = 30.0  # queries with the model's mean score that are added to each axis entry
+NO_LENGTH = -20.0  # log tokens of a system without a measured answer: it costs its input only
 LEAST_PROBABILITY = 0.03  # profiles start between logit(.03) and logit(.97)
 
 
@@ -23,9 +23,9 @@ LEAST_PROBABILITY = 0.03  # profiles start between logit(.03) and logit(.97)
 def initialise_profiles(table: ProfileTable, data: TrainingData, residual: int = 0, seed: int = 0) -> None:
     """Fill `table` from the training rows.
 
-    Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1;
-    the `residual` columns after them start small and random; log_tokens at the mean log answer length; the means at
-    their means.
+    Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1. The
+    `residual` columns after them start small and random, log_tokens at the mean log answer length. The table's means
+    are those of the training rows.
     """
     rows = torch.from_numpy(data.train_rows)
     tensors = {name: tensor[rows] for name, tensor in data.tensors.items()}
@@ -46,7 +46,7 @@ def initialise_profiles(table: ProfileTable, data: TrainingData, residual: int =
     start = table.mean_score[:, None].expand(-1, named).clone()
     if not np.isnan(score).all():
         form = ClosedForm().fit(weights, score)
-        # The closed form sums scores times rank weights; over that of perfect scores it is a weighted mean score.
+        # The closed form averages scores times rank weights; divided by that of perfect scores it is a weighted mean.
         perfect = ClosedForm().fit(weights, np.where(np.isnan(score), np.nan, 1.0))
         support = torch.from_numpy(form.count.astype(np.float32))
         entry = torch.from_numpy((form.profile / perfect.profile).astype(np.float32))

@@ -1,4 +1,4 @@
-"""The Lightning module: losses, validation metrics, optimizer. Nothing else.
+"""The Lightning module: losses, validation metrics, optimizer.
 
 Network and encoder come from `router`, batches from `train.data.datamodule`, figures from `train.fit.validation`.
 Axes: B queries, S systems, P protocols.
@@ -26,7 +26,7 @@ from train.fit.initialisation import initialise_profiles, protocol_weights
 from train.fit.schedule import WarmupCosine
 from train.fit.validation import Collected, pool_metrics
 
-MOST_PROTOTYPES = 2000  # what is kept are aggregates, never queries
+MOST_PROTOTYPES = 2000  # the checkpoint keeps aggregates, never queries
 DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
 
 
@@ -42,8 +42,7 @@ class RoutingModule(L.LightningModule):
         hidden: width of the heads' shared layer.
         residual: size of the latent residual, 0 for none.
         prototypes: how many means of training queries are kept, and what systems did near them
-        (`train.export.prototypes`), at
-            most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
+            (`train.export.prototypes`), at most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
         likeness: coordinates that nearness to the prototypes is reduced to.
         dropout: on the heads' shared layer.
         embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
@@ -105,7 +104,9 @@ class RoutingModule(L.LightningModule):
                 f"got {prototypes} and {likeness}"
             )
         if category_weight and not prototypes:
-            raise UsageError("model.category_weight needs model.prototypes: they read what is learned of categories")
+            raise UsageError(
+                "model.category_weight needs model.prototypes: only they use what is learned of categories"
+            )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
@@ -113,15 +114,15 @@ class RoutingModule(L.LightningModule):
 
     @property
     def training_data(self) -> TrainingData:
-        """What the data module read."""
+        """The data of the run, from the data module."""
         datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         return datamodule.training_data
 
     def configure_model(self) -> None:
-        """Build the network to the data's sizes, profiles starting from the closed form."""
+        """Build the network in the data's sizes; profiles start from the closed form."""
         if hasattr(self, "network"):
             return
-        with torch.device("cpu"):  # beside the data; Lightning asks for the GPU, and moves all there later
+        with torch.device("cpu"):  # beside the data: Lightning would build on the GPU; it moves the network later
             self._build()
 
     def _build(self) -> None:
@@ -147,11 +148,11 @@ class RoutingModule(L.LightningModule):
         self.register_buffer("cost_range", _range_per_protocol(usual, data), persistent=False)
 
     def on_fit_start(self) -> None:
-        """Remember the seed: every batch reseeds from it, so that a resumed run repeats an uninterrupted one."""
+        """Keep the seed: every batch seeds from it again, so a resumed run repeats an uninterrupted one."""
         self.base_seed = torch.initial_seed() % 2**31
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Noise and dropout of a batch depend on seed, rank, epoch and place only, not on what drew before it."""
+        """Seed noise and dropout of a batch by seed, rank, epoch and the batch's number alone."""
         torch.manual_seed(self.base_seed + 1_000_003 * self.current_epoch + 1_009 * batch_idx + self.global_rank)
 
     def embed(self, batch: Batch) -> Tensor:
@@ -174,7 +175,7 @@ class RoutingModule(L.LightningModule):
         return total
 
     def terms(self, batch: Batch, embedding: Tensor) -> dict[str, Tensor]:
-        """The loss terms, unweighted, by name; a term whose weight is 0 is left out."""
+        """Unweighted loss terms by name; a term with weight 0 is left out."""
         table, options = self.network.profiles, self.options
         hidden = self.network.heads.hidden(embedding)
         query = self.network.heads.read(hidden)
@@ -257,7 +258,7 @@ class RoutingModule(L.LightningModule):
         return gathered.flatten(0, 1)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Collected:
-        """What the network makes of a batch: rows, logits, length factors and first labels."""
+        """Outputs of the network for a batch: rows, logits, length factors and first labels."""
         query, logits = self.network(self.embed(batch))
         return Collected(
             batch["row"],

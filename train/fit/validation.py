@@ -1,4 +1,4 @@
-"""Figures of a network on the rows it was just run over: the same metrics as `router evaluate`, from collected logits.
+"""Validation figures of a network in training: the metrics of `router evaluate`, from collected logits.
 
 Axes: B collected rows, S systems, M members of a pool, P protocols.
 """
@@ -22,7 +22,7 @@ from train.data.training_data import TrainingData
 
 
 class Collected(NamedTuple):
-    """Outputs of the network over B rows, in any order; rows may repeat (distributed samplers pad)."""
+    """Outputs of the network for B rows, in any order; rows may repeat (distributed samplers pad)."""
 
     row: Tensor  # (B,) of the folder's queries
     logits: Tensor  # (B, S)
@@ -32,13 +32,13 @@ class Collected(NamedTuple):
 
 
 def unique(collected: Collected) -> Collected:
-    """The same on the CPU with each row once, in ascending order."""
+    """The outputs on the CPU, each row once, in ascending order."""
     rows, first = np.unique(collected.row.cpu().numpy(), return_index=True)
     return Collected(torch.from_numpy(rows), *(part.cpu()[torch.from_numpy(first)] for part in collected[1:]))
 
 
 def pool_columns(pool: Pool, data: TrainingData) -> Tensor:
-    """(M,) rows of the profile table of a pool's members."""
+    """(M,) the pool's members as rows of the profile table."""
     return torch.tensor([data.systems.index(c.system) for c in pool.candidates if c.system is not None])
 
 
@@ -55,7 +55,7 @@ def predicted(collected: Collected, table: ProfileTable, pool: Pool, data: Train
 
 @dataclass(frozen=True)
 class Judged:
-    """A pool's predictions next to its outcomes, (B, M) each, and the columns chosen on the training rows."""
+    """A pool's predictions and outcomes, (B, M) each; two columns are chosen on the training rows."""
 
     quality: Array
     cost: Array
@@ -74,18 +74,18 @@ class Judged:
 
 
 def judge_pools(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, Judged]:
-    """Each pool with at least two collected queries; best single and cheapest chosen on the training rows."""
+    """Predictions and outcomes by pool, of pools with at least two collected queries."""
     collected = unique(collected)
     judged = {}
     for name, pool in data.pools.items():
         outcomes = pool_outcomes(data.dataset, pool)
-        seen = outcomes.take(np.isin(np.arange(len(data.texts)), collected.row.numpy()))
-        if len(seen.rows) < 2:
+        outcomes = outcomes.take(np.isin(np.arange(len(data.texts)), collected.row.numpy()))
+        if len(outcomes.rows) < 2:
             continue
         best, cheapest = reference_models(train_outcomes(data, pool), pool)
         quality, cost = predicted(collected, table, pool, data)
-        at = np.searchsorted(collected.row.numpy(), seen.rows)
-        judged[name] = Judged(quality[at], cost[at], seen.score, seen.realised_usd, best, cheapest)
+        at = np.searchsorted(collected.row.numpy(), outcomes.rows)
+        judged[name] = Judged(quality[at], cost[at], outcomes.score, outcomes.realised_usd, best, cheapest)
     return judged
 
 
@@ -107,7 +107,7 @@ def train_outcomes(data: TrainingData, pool: Pool) -> PoolOutcomes:
 
 
 def pool_metrics(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, float]:
-    """Flat figures for logging: `aiq_margin` (the mean over pools, what checkpoints are chosen by), then per pool."""
+    """Flat figures for logging: `aiq_margin`, the mean over pools that chooses checkpoints, then figures per pool."""
     reports = pool_reports(collected, table, data)
     figures = {"aiq_margin": float(np.mean([r.aiq - r.aiq_zero for r in reports.values()])) if reports else 0.0}
     for name, report in reports.items():
