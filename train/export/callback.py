@@ -1,6 +1,6 @@
-"""At the end of `fit`: the best epoch's weights, not the last ones, become a checkpoint folder with its figures.
+"""Export callback: at the end of `fit` the best epoch's weights, not the last ones, become a checkpoint folder.
 
-Loggers get those figures too, as `best/...`; `val/...` ends with the last epoch's.
+Loggers get the best epoch's figures as `best/...`; `val/...` ends with those of the last epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from train.fit.validation import Collected, pool_curves, pool_metrics, pool_repo
 
 logger = logging.getLogger(__name__)
 Figures = dict[str, dict[str, Any]]  # by pool, then by name
-LENGTH_ROWS = 4096  # training rows, evenly spread, on which mean answer lengths are matched
+LENGTH_ROWS = 4096  # training rows, evenly spaced, on which predicted answer lengths are matched to measured ones
 
 
 class ExportRouter(Callback):
@@ -49,7 +49,7 @@ class ExportRouter(Callback):
         self.name = name
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Load the best weights, export them and log what they are worth, on rank 0."""
+        """Load the best weights, export them and log their figures, on rank 0."""
         unused = self.folder is None and not trainer.loggers
         if unused or trainer.global_rank != 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -80,7 +80,7 @@ class ExportRouter(Callback):
         figures: Figures,
         best: int | None,
     ) -> None:
-        training = collect(module, datamodule, spread(datamodule.training_data.train_rows, LENGTH_ROWS))
+        training = collect(module, datamodule, evenly_spaced(datamodule.training_data.train_rows, LENGTH_ROWS))
         metadata = {
             "name": self.name,
             "seed": int(datamodule.options.seed),
@@ -99,7 +99,7 @@ class ExportRouter(Callback):
 def write_report(
     table: ProfileTable, validation: Collected, data: TrainingData, figures: Figures, out: Path
 ) -> dict[str, Path]:
-    """Write validation figures as JSON and plots as PNG into `out`; the plots by name."""
+    """The plots by name, after writing them as PNG and the validation figures as JSON into `out`."""
     (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
     return {
         "cost_quality": plots.cost_quality(pool_curves(validation, table, data), out / "cost_quality.png"),
@@ -110,7 +110,7 @@ def write_report(
 def log_report(
     loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float]
 ) -> None:
-    """Log the best epoch's metrics, and where a logger takes them (Weights & Biases) the plots and the final table."""
+    """Log the best epoch's metrics; to loggers that accept images (Weights & Biases) also the plots and a table."""
     for log in loggers:
         log.log_metrics(final)
         if hasattr(log, "log_image") and hasattr(log, "log_table"):
@@ -121,7 +121,7 @@ def log_report(
 
 
 def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
-    """Load the weights of the checkpoint callback's best epoch into `module`; its epoch, None if none was kept."""
+    """The best epoch, after loading its weights into `module`; None where no best checkpoint was kept."""
     path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not path:
         logger.warning("no best checkpoint was kept (no ModelCheckpoint with a monitor): exporting the last epoch")
@@ -133,17 +133,14 @@ def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
 
 @torch.no_grad()
 def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None:
-    """Fit the network's prototypes on training rows, and on validation rows how much they count."""
+    """Fit the network's prototypes on training rows, and their weight on validation rows."""
 
-    def seen(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
+    def observed(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
         tensors = datamodule.training_data.tensors
         return shared_layer(module, datamodule, rows), tensors["score"][rows], tensors["seen"][rows]
 
-    train, val, device = (
-        seen(datamodule.training_data.train_rows),
-        seen(datamodule.training_data.val_rows),
-        module.device,
-    )
+    data, device = datamodule.training_data, module.device
+    train, val = observed(data.train_rows), observed(data.val_rows)
     fit_prototypes(module.network.cpu(), train, val, int(datamodule.options.seed))
     module.network.to(device)
 
@@ -171,10 +168,10 @@ def collect(module: RoutingModule, datamodule: RoutingDataModule, rows: NDArray[
     return Collected(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
 
-def spread(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     """At most `most` of `rows`, evenly spaced.
 
-    >>> spread(np.arange(10), 5).tolist()
+    >>> evenly_spaced(np.arange(10), 5).tolist()
     [0, 2, 4, 6, 9]
     """
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]

@@ -1,4 +1,4 @@
-"""The model card of a checkpoint: what it is, how it was made, what was measured. Text only."""
+"""Model card of a checkpoint: how it was trained and its validation figures, as text."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _cell(key: str, value: Any) -> str:
 def write_card(
     name: str, data: TrainingData, metadata: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]
 ) -> str:
-    """The card of a freshly trained router, with validation figures only."""
+    """The card of a newly trained router, with validation figures only."""
     rows = metadata["data"]
     benchmarks = sorted(set(data.dataset.queries["benchmark"].to_numpy()[data.train_rows]))
     settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items())

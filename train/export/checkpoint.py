@@ -1,7 +1,6 @@
-"""From a trained network to a released checkpoint folder: calibration, lengths, the dials' scale and tables; save.
+"""Checkpoint export: calibration, answer lengths, scale and tables of the dial; then the folder is saved.
 
-The last step of `fit`; reads the best epoch's weights, fits what validation rows alone may decide, and writes one
-folder. Axes: V validation rows, S systems.
+The last step of `fit`, with the best epoch's weights. Validation rows alone decide the calibration and the dial tables.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from train.fit.validation import Collected, judge_pools, train_outcomes, unique
 
 @torch.no_grad()
 def fit_calibration(table: ProfileTable, collected: Collected, data: TrainingData) -> Collected:
-    """Fold per-system affine maps, fitted on the collected validation rows, into `table`; those rows, calibrated."""
+    """The collected validation rows with calibrated logits; `table` gets the per-system affine maps fitted on them."""
     collected = unique(collected)
     tensors = {name: data.tensors[name][collected.row] for name in ("score", "seen")}
     scores = torch.where(tensors["seen"], tensors["score"], torch.nan).double().numpy()
@@ -38,7 +37,7 @@ def fit_calibration(table: ProfileTable, collected: Collected, data: TrainingDat
 
 @torch.no_grad()
 def fit_lengths(table: ProfileTable, collected: Collected, data: TrainingData) -> None:
-    """Scale each system's answer length so that predicted and measured means agree on the collected training rows.
+    """Scale each system's answer length: predicted and measured means then agree on the collected training rows.
 
     The length head predicts a mean of logs; costs need the mean (Duan's smearing estimate, one factor per system).
     """
@@ -53,7 +52,7 @@ def fit_lengths(table: ProfileTable, collected: Collected, data: TrainingData) -
 def with_cost_ranges(data: TrainingData) -> dict[str, Pool]:
     """The pools with the scale of their dial: realised mean cost of the best single model minus the cheapest's.
 
-    Where models answer stays in the pool files: no checkpoint may say so.
+    Upstream addresses are removed: they belong to pool files, not to checkpoints.
     """
     pools = {}
     for name, pool in data.pools.items():
@@ -69,7 +68,7 @@ def with_cost_ranges(data: TrainingData) -> dict[str, Pool]:
 def fit_dial_tables(
     table: ProfileTable, calibrated: Collected, data: TrainingData, pools: dict[str, Pool]
 ) -> dict[str, DialTable]:
-    """What each dial of each of `pools` costs and gives on the collected validation rows, their logits calibrated."""
+    """Cost and quality of each dial by pool, on the collected validation rows with calibrated logits."""
     tables = {}
     for name, judged in judge_pools(calibrated, table, data).items():
         span = pools[name].cost_range_usd

@@ -1,4 +1,4 @@
-"""The two pictures of a run: cost against quality per pool, and the profiles as a heat map."""
+"""Plots of a run: cost against quality per pool, and the profiles as a heat map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SYSTEMS, MOST_AXES = 40, 40
 
 
 def cost_quality(curves: Mapping[str, tuple[Hull, Hull]], file: Path) -> Path:
-    """Hull of the router and of the single models (Zero router), one panel a pool; returns `file`."""
+    """`file`, with the cost-quality hulls of the router and of the single models (Zero router), one panel a pool."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * max(1, len(curves)), 3.6), layout="constrained")
@@ -29,7 +29,7 @@ def cost_quality(curves: Mapping[str, tuple[Hull, Hull]], file: Path) -> Path:
 
 
 def profile_heat_map(table: ProfileTable, data: TrainingData, file: Path) -> Path:
-    """Profile weights of the systems and axes that vary most, in logits around each axis' mean; returns `file`."""
+    """`file`, with the profile weights of the best systems on the axes that vary most, in logits around axis means."""
     from matplotlib.figure import Figure
 
     weight = table.weight.detach().cpu()[:, : len(data.taxonomy.axes)]
