@@ -1,7 +1,7 @@
-"""The training command line: `lightning fit --config ...`, also spelled `python -m train fit ...`.
+"""Training command line: `lightning fit --config ...`, also spelled `python -m train fit ...`.
 
-Glue between LightningCLI and our classes: which arguments are shared, what the trainer always has. A user's mistake
-is one line on stderr.
+Connects LightningCLI with our classes: linked arguments, and what every trainer gets. A user's mistake is one line on
+stderr.
 """
 
 from __future__ import annotations
@@ -9,30 +9,40 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from router.errors import RouterError
-from train.checkpoint_io import AtomicCheckpointIO
+from router.files import atomic_path
 from train.data.datamodule import RoutingDataModule
 from train.export.callback import ExportRouter
 from train.fit.module import RoutingModule
 
-# What the data module must agree with the module on.
+# Arguments of the module that the data module gets too.
 SHARED = ("encoder", "max_tokens", "layers", "correct_typos", "freeze_encoder")
 
 
 class LoggedConfig(SaveConfigCallback):
-    """Gives the loggers the configuration as YAML has it, so with optimizer, data and trainer."""
+    """Logs the whole configuration, with optimizer, data and trainer, as hyper-parameters of the run."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=True))
         config["trainer"].pop("logger", None)
         for logger in trainer.loggers:
             logger.log_hyperparams(config)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Training checkpoints in Lightning's own format; a killed write leaves the previous file whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        with atomic_path(Path(path)) as sibling:
+            super().save_checkpoint(checkpoint, sibling, storage_options)
 
 
 class RoutingCLI(LightningCLI):
@@ -56,13 +66,14 @@ class RoutingCLI(LightningCLI):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a Lightning subcommand (fit, validate, test, predict); 0 when done, 1 on an error of ours, 2 on bad usage."""
+    """Exit code of a Lightning subcommand (fit, validate, test, predict): 0 done, 1 an error of ours, 2 bad usage."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
-    # The encoder is fine-tuned without dropout, hence in evaluation mode: Lightning need not wonder.
+    # The encoder is fine-tuned without dropout, so in evaluation mode on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    warnings.filterwarnings("default", message=r"train\.\w+ has moved", category=DeprecationWarning)  # old class paths
     if args == sys.argv[1:]:
-        args = None  # LightningCLI warns of arguments that are given twice
+        args = None  # LightningCLI warns of arguments given by keyword and on the command line
     try:
         RoutingCLI(
             RoutingModule,

@@ -1,7 +1,7 @@
-"""The console script `lightning`: ours for training, another distribution's for everything else.
+"""Console script `lightning`: our trainer for its subcommands, another distribution's `lightning` for all others.
 
-Lightning 2.6 has no such command, while litserve and lightning-sdk each install one, and the last installed wins the
-file name: so theirs is found here through its metadata. Imports neither Lightning nor the others before it must.
+Lightning 2.6 has no such command. litserve and lightning-sdk each install one, and the last installed distribution gets
+the file name, so this module finds theirs through metadata. It imports Lightning and the others only to run them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Any other subcommand goes to the `lightning` of another installed distribution; 
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit code of the subcommand: our trainer's, or that of whoever else installed a `lightning`; 2 for nobody's."""
+    """Exit code of the subcommand, ours or another distribution's; 2 for an unknown subcommand."""
     args = sys.argv[1:] if args is None else args
     others = other_commands()
     owners = ", ".join(_owner(other) for other in others) or "none"
@@ -45,9 +45,9 @@ def main(args: list[str] | None = None) -> int:
 
 
 def other_commands() -> list[EntryPoint]:
-    """Console scripts called `lightning` of other distributions, by distribution name.
+    """Console scripts called `lightning` of other distributions, sorted by distribution name.
 
-    That order puts lightning-sdk before litserve, whose command only installs and calls the former.
+    This order puts lightning-sdk before litserve, whose command only installs and calls that of lightning-sdk.
     """
     found = entry_points(group="console_scripts", name="lightning")
     others = {owner: entry for entry in found if (owner := _owner(entry)) != OURS}
@@ -74,7 +74,7 @@ def _train(args: list[str]) -> int:
 
 
 def _hand_over(entry: EntryPoint, args: list[str]) -> int:
-    """Run another distribution's command as if it had been typed; it reads `sys.argv`."""
+    """Exit code of another distribution's command, called with these arguments in `sys.argv`."""
     sys.argv = ["lightning", *args]
     result = entry.load()()
     return result if isinstance(result, int) else 0

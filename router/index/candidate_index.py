@@ -21,7 +21,7 @@ from safetensors import numpy as safetensors
 
 from router.arrays import Array, host
 from router.errors import CheckpointError, UsageError
-from router.files import write_whole
+from router.files import atomic_write
 from router.index.reduction import LOST, Reduction
 from router.index.stores import KINDS, Floats, Ids, Mask, State, Store, find_faiss
 from router.installation import how_to_install
@@ -167,7 +167,7 @@ class CandidateIndex:
         content = safetensors.save(arrays, metadata={"index": json.dumps(about)})
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, content)
+            atomic_write(target, content)
         except OSError as error:
             raise CheckpointError(f"cannot write the index {target}: {error}") from error
 

@@ -1,7 +1,8 @@
 """The paper's closed form (InferenceDynamics, 2505.16303; docs/method.md section 1) as a baseline.
 
-Profiles come from the annotated training queries and their LLM labels; the judged query's labels from the LLM or
-predicted from its embedding. Axes: B queries, M candidates, A label axes: C capabilities, then K domains.
+Profiles come from the annotated training queries and their LLM labels. The labels of a judged query come from the LLM,
+or from its embedding through a linear softmax (`predicted_labels`).
+Axes: N training queries, B queries, M candidates, E embedding, A label axes: C capabilities, then K domains.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import math
 from typing import Literal
 
 import numpy as np
+import torch
 
+from router.errors import DataError
 from router.network.taxonomy import CAPABILITIES, RANK_DECAY
 from train.baselines.task import Array, Queries, Task
+from train.data.weak_labels import softmax_regression
 from train.fit.closed_form import ClosedForm
 
 AXES = {
@@ -23,9 +27,9 @@ AXES = {
 
 
 def redecayed(weights: Array, alpha: float) -> Array:
-    """Rank weights (B, A) as they would be with a decay of `alpha` > 0 in place of RANK_DECAY.
+    """Rank weights (B, A) with a decay of `alpha` > 0 in place of RANK_DECAY.
 
-    Capabilities and domains sum to 1 each, so that powers of the weights, scaled to sum to 1, are weights again.
+    Capabilities and domains sum to 1 each, so powers of the weights, scaled to sum to 1, are weights again.
 
     >>> weights = np.zeros((1, len(CAPABILITIES) + 2))
     >>> weights[0, 0], weights[0, -2:] = 1, (2 / 3, 1 / 3)
@@ -37,18 +41,35 @@ def redecayed(weights: Array, alpha: float) -> Array:
     return np.concatenate([part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12) for part in parts], axis=1)
 
 
-class ClosedFormProfiles:
-    """Label weights times mean scores of training queries alike. Ignores the seed; chooses nothing on validation.
+def predicted_labels(train_embedding: Array, train_labels: Array, embedding: Array) -> Array:
+    """Labels (B, A) predicted from embeddings (B, E) by a linear softmax; capabilities sum to 1, and so do domains.
 
-    With the LLM's labels it can judge annotated queries only: where nobody annotated it gives the training means.
-    Values are weighted sums as the paper has them, halved where capabilities and domains are added; no probabilities.
+    Fitted on the annotated rows of `train_embedding` (N, E) and `train_labels` (N, A), whose other rows are NaN; on
+    those rows the prediction has seen the truth. DataError where no row is annotated.
+    """
+    known = ~np.isnan(train_labels).any(axis=1)
+    if not known.any():
+        raise DataError("no training query is annotated, so labels cannot be predicted: annotate some of the pool's")
+    features, unlabelled = (torch.from_numpy(rows).float() for rows in (train_embedding[known], embedding))
+    parts = []
+    for axes in (AXES["capabilities"], AXES["knowledge"]):
+        linear = softmax_regression(features, torch.from_numpy(train_labels[known, axes]).float())
+        parts.append(linear(unlabelled).softmax(dim=1).detach().double().numpy())
+    return np.concatenate(parts, axis=1)
+
+
+class ClosedFormProfiles:
+    """Label weights of the query times the models' profiles. Ignores the seed; chooses nothing on validation.
+
+    With the LLM's labels only annotated queries are judged: any other query gets the training means.
+    Quality is a weighted sum as in the paper, halved where capabilities and domains are added; it is no probability.
 
     Args:
-        labels: whose labels the judged queries carry.
-        axes: which of the label axes count.
+        labels: where the judged queries' labels come from.
+        axes: the label axes that count.
         beta: the paper's price of cost in score per USD; 0 leaves cost to the policy.
-        alpha: the paper's decay of weights with the rank, of the labels that profiles are made from and of judged
-            queries' LLM labels; predicted labels are spread over all axes and stay as they are.
+        alpha: the paper's decay of weights with the rank, for the labels that profiles are made from and for the LLM's
+            labels of judged queries; predicted labels are spread over all axes and stay as they are.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The paper's closed form as a router of its own: `python -m train closed-form`.
 
-Profiles come from the annotated training queries of a data folder, labels of the judged queries either from the LLM's
-annotations or from a checkpoint's heads; axes, pools and expected costs are the checkpoint's.
+Profiles come from the annotated training queries of a data folder. Labels of the judged queries come from the LLM's
+annotations or from a checkpoint's heads. Axes, pools and expected costs are the checkpoint's.
 Axes: N annotated queries, B judged queries, M candidates, A = C + K.
 """
 
@@ -35,7 +35,7 @@ def annotated_weights(dataset: Dataset, taxonomy: Taxonomy, decay: float) -> dic
 
 
 def annotated(outcomes: PoolOutcomes, weights: dict[int, NDArray[np.float32]], n: int) -> PoolOutcomes:
-    """The outcomes of annotated rows, of N rows in the folder; DataError where there is none."""
+    """The outcomes of annotated rows, out of the folder's N; DataError where there is none."""
     mask = np.zeros(n, bool)
     mask[list(weights)] = True
     kept = outcomes.take(mask)
@@ -61,15 +61,15 @@ def judge(router: Router, dataset: Dataset, options: argparse.Namespace) -> dict
     if options.labels == "llm":
         judged = annotated(judged, weights, n)
     texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
-    seen = predict(router, texts, pool, progress=sys.stderr.isatty())
+    prediction = predict(router, texts, pool, progress=sys.stderr.isatty())
     labels = (
         np.stack([weights[row] for row in judged.rows])
         if options.labels == "llm"
-        else np.concatenate([seen.capability, seen.knowledge], axis=1)
+        else np.concatenate([prediction.capability, prediction.knowledge], axis=1)
     )
     best, cheapest = reference_models(outcomes.take(training), pool)
     quality = form.predict(labels) / 2  # capabilities and domains each give up to one mean score
-    report = metrics.evaluate(quality, seen.cost_usd, judged.score, judged.realised_usd, best, cheapest)
+    report = metrics.evaluate(quality, prediction.cost_usd, judged.score, judged.realised_usd, best, cheapest)
     return {"index_queries": len(index.rows), **asdict(report)}
 
 

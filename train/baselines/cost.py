@@ -1,6 +1,6 @@
-"""Expected answer lengths from embeddings, which with prices are the predicted cost that every baseline shares.
+"""Expected answer lengths from embeddings: with prices, the predicted cost that all baselines share.
 
-Knows neither prices nor pools. Axes: N training queries, B queries, M candidates, E embedding.
+Knows no prices and no pools. Axes: N training queries, B queries, M candidates, E embedding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from train.baselines.task import Array
 from train.fit.losses import SHORTEST_TOKENS
 
 ALPHA = 10.0  # on fold 7, AIQ is flat from 1 to 100
-FEWEST = 50  # measured answers below which a system's mean length is all that is learned
+FEWEST = 50  # a system with fewer measured answers gets its mean length for every query
 
 
 class AnswerLengths:
@@ -21,7 +21,7 @@ class AnswerLengths:
 
     The exponential of a mean logarithm is too short on average, so each system's lengths are scaled until predicted
     and measured means agree on the training rows (a ratio form of Duan's smearing factor). A system with fewer than
-    `FEWEST` measured answers has their mean for every query, and one without any answers in 0 tokens.
+    `FEWEST` measured answers gets their mean for every query, a system without any gets 0 tokens.
     """
 
     def fit(self, embedding: Array, tokens: NDArray[np.floating]) -> AnswerLengths:

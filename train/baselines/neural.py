@@ -1,6 +1,7 @@
-"""Trains a small network from embeddings to logits of quality: what the three neural baselines share.
+"""Neural baselines: logistic matrix factorisation, item response theory and the regression of CARROT on embeddings.
 
-Knows no architecture. Axes: B queries, M candidates, E embedding.
+Each is a small network from an embedding to a logit of quality for every model, trained here by `fit_network`.
+Axes: B queries, M candidates, E embedding, R rank, T traits, H hidden units.
 """
 
 from __future__ import annotations
@@ -14,16 +15,69 @@ from torch import Tensor, nn
 
 from train.baselines.task import Array, Queries, Task
 
-STEPS = (150, 400, 1200)  # how long to train is chosen on validation, in place of early stopping
+STEPS = (150, 400, 1200)  # the number of steps is chosen on validation, in place of early stopping
 BATCH = 256
 RATE = 5e-3
+RANK = 32
+TRAITS = 25
+HIDDEN = 128
+DROPOUT = 0.2
+
+Build = Callable[[int, Tensor], nn.Module]  # E and the logits (M,) of the training means, where biases start
 
 
-def fit_network(build: Callable[[int, Tensor], nn.Module], task: Task, steps: int, seed: int) -> nn.Module:
+class FactorisationNetwork(nn.Module):
+    """Logistic matrix factorisation, the router of RouteLLM (2406.18665) and EmbedLLM (2410.02223).
+
+    logit = (W e(x)) · v_m + b_m, with W (R, E), v (M, R) and b (M,).
+    """
+
+    def __init__(self, embedding: int, start: Tensor) -> None:
+        super().__init__()
+        self.project = nn.Linear(embedding, RANK, bias=False)
+        self.models = nn.Parameter(0.1 * torch.randn(len(start), RANK))
+        self.bias = nn.Parameter(start.clone())
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Logits (B, M)."""
+        return torch.addmm(self.bias, self.project(embedding), self.models.T)
+
+
+class ItemResponseNetwork(nn.Module):
+    """Multidimensional item response theory, the router of IRT-Router (2506.01048).
+
+    logit = Σ_t softplus(discrimination_t(x)) · (ability_mt − difficulty(x)): more ability never hurts. Queries are the
+    items and models the persons. Abilities are free parameters here; the paper derives them from an embedding of the
+    model's description. The paper's warm-up by similar queries is left out.
+    """
+
+    def __init__(self, embedding: int, start: Tensor) -> None:
+        super().__init__()
+        self.discrimination = nn.Linear(embedding, TRAITS)
+        self.difficulty = nn.Linear(embedding, 1)
+        usual = TRAITS * F.softplus(torch.zeros(())).item()  # the sum of discriminations at the start
+        self.ability = nn.Parameter(start[:, None] / usual + 0.1 * torch.randn(len(start), TRAITS))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Logits (B, M)."""
+        discrimination = F.softplus(self.discrimination(embedding))
+        return discrimination @ self.ability.T - discrimination.sum(1, keepdim=True) * self.difficulty(embedding)
+
+
+def perceptron(embedding: int, start: Tensor) -> nn.Module:
+    """The quality network of CARROT (2502.03261), E -> H -> M, on frozen vectors; CARROT fine-tunes RoBERTa.
+
+    CARROT's second stage, the cost, is `train.baselines.cost`, which all baselines share.
+    """
+    last = nn.Linear(HIDDEN, len(start))
+    last.bias.data.copy_(start)
+    return nn.Sequential(nn.Linear(embedding, HIDDEN), nn.GELU(), nn.Dropout(DROPOUT), last)
+
+
+def fit_network(build: Build, task: Task, steps: int, seed: int) -> nn.Module:
     """A network trained by binary cross-entropy on the training scores, with AdamW at a rate that falls to 0.
 
-    Batches are drawn with replacement. `build` takes E and the logits (M,) of the training means, where its biases
-    start. The global random state is left as it was.
+    Batches are drawn with replacement. The global random state is left as it was.
     """
     embedding = torch.from_numpy(task.train.embedding).float()
     score = torch.from_numpy(task.train_outcomes.score).float()
@@ -42,9 +96,9 @@ def fit_network(build: Callable[[int, Tensor], nn.Module], task: Task, steps: in
 
 
 class LogisticBaseline:
-    """The sigmoid of a network's logits; `build` is as in `fit_network`."""
+    """Baseline whose quality is the sigmoid of a network's logits."""
 
-    def __init__(self, build: Callable[[int, Tensor], nn.Module], steps: int) -> None:
+    def __init__(self, build: Build, steps: int) -> None:
         self.build, self.steps = build, steps
 
     def fit(self, task: Task, seed: int) -> None:

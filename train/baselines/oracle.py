@@ -1,4 +1,4 @@
-"""What outcomes alone say: the oracle, how much of it is luck, and the Zero router. Not methods: they see the truth.
+"""Oracle, guess-corrected oracle and Zero router: bounds from outcomes alone, which no method may see.
 
 Axes: B queries, M candidates.
 """
@@ -14,7 +14,7 @@ from train.baselines.task import Array
 
 
 def oracle(score: Array) -> float:
-    """Mean over queries of the best score (B, M) any model reached.
+    """Mean over queries of the best of the models' scores (B, M).
 
     >>> oracle(np.array([[1.0, 0.0], [0.0, 0.5]]))
     0.75
@@ -28,17 +28,17 @@ def zero_router(score: Array, cost_usd: Array) -> Hull:
 
 
 def guess_corrected_oracle(score: Array) -> float:
-    """The oracle of scores (B, M) less what independent lucky guessing would add to it; a cautious estimate.
+    """The oracle of scores (B, M) without the share of independent lucky guesses; a cautious estimate.
 
-    Model: on some queries no model knows the answer, and each is right by luck with the same probability g; then the
-    numbers of models that are right are binomial. g is read off the queries that no model and exactly one model got
-    right (score >= 1/2), as though every answer that only one model found were luck. The queries with k right answers
-    which that predicts, but no more than there are, count as such; on them the oracle gets g, what a router gets that
-    knows all but the luck.
+    Model: on some queries no model knows the answer, and each model is right by luck with the same probability g. The
+    number of models that are right is then binomial. g follows from the shares of queries that no model and exactly
+    one model got right (score >= 1/2), as if every answer that only one model found were luck. The binomial gives
+    the expected number of lucky queries with k right answers, at most the observed number. On lucky queries the oracle
+    gets g, like a router that knows everything but the luck.
 
-    It errs to the low side where one model alone is able to answer, and to the high side where models guess alike
-    (shared distractors) or have several options less; g of free-form answers is a fiction. With one model it is its
-    mean, and where every query is answered by some model nothing is taken off.
+    The estimate is too low where only one model is able to answer. It is too high where models guess alike (shared
+    distractors) or rule out some options first; g of free-form answers is a fiction. With one model the estimate is the
+    model's mean; where some model answers every query it is the oracle.
 
     >>> guess_corrected_oracle(np.array([[1.0], [0.0], [0.0], [0.0]]))
     0.25
@@ -50,5 +50,5 @@ def guess_corrected_oracle(score: Array) -> float:
         return oracle(score)
     odds = observed[1] / (models * observed[0])
     expected = observed[0] * np.array([math.comb(models, k) * odds**k for k in range(models + 1)])
-    lucky = np.minimum(1.0, expected / np.maximum(observed, 1e-12))[right]  # (B,) probability that nobody knew
+    lucky = np.minimum(1.0, expected / np.maximum(observed, 1e-12))[right]  # (B,) probability that no model knew
     return float(np.mean(best * (1 - lucky) + lucky * odds / (1 + odds)))

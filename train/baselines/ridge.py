@@ -1,4 +1,4 @@
-"""Ridge regression of every model's score on the embedding. Axes: B queries, M candidates."""
+"""Ridge regression baseline: every model's score from the embedding. Axes: B queries, M candidates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ALPHAS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 class RidgeScores:
-    """A linear map of the embedding, one output per model. May leave [0, 1]. Ignores the seed."""
+    """A linear map of the embedding, one output a model. Its quality may leave [0, 1]. Ignores the seed."""
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha

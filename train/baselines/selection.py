@@ -1,6 +1,6 @@
-"""Chooses a baseline's setting on the validation rows, by the area under its cost-quality hull.
+"""Choice of a baseline's setting on validation rows, by the area under its cost-quality hull (AIQ).
 
-Knows no method. The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it.
+The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Setting = TypeVar("Setting")
 
 
 def choose(settings: Iterable[Setting], build: Callable[[Setting], Baseline], task: Task, seed: int = 0) -> Baseline:
-    """The fitted baseline whose AIQ on the validation rows is greatest, the first such one on a tie."""
+    """The fitted baseline with the greatest AIQ on the validation rows; the first of equals."""
     fitted = [build(setting) for setting in settings]
     for baseline in fitted:
         baseline.fit(task, seed)
@@ -29,10 +29,10 @@ def validation_aiq(baseline: Baseline, task: Task) -> float:
 
 
 class Tuned(Generic[Setting]):
-    """A baseline that is fitted with each setting and keeps the one that `choose` chooses.
+    """A baseline fitted with every setting, of which it keeps the best (`choose`).
 
     Attributes:
-        chosen: the baseline in use, after `fit`; its attributes tell the setting.
+        chosen: the baseline in use, after `fit`; its attributes hold the setting.
     """
 
     chosen: Baseline

@@ -1,7 +1,8 @@
-"""Tables of mean scores by true benchmark or true category.
+"""Baselines that do not read the query's text: random, a single model, and mean scores, overall or by category.
 
-They are told the truth at test time, which no router is: a mark to measure against, not a competitor.
-Axes: B queries, M candidates.
+All but the two tables decide alike for every query; along a policy curve they move to cheaper models by the predicted
+cost alone. The tables know the query's true benchmark or category, which no router does: they are a mark to measure
+against, not a competitor. Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -13,6 +14,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.baselines.task import Array, Queries, Task
+
+
+class RandomQuality:
+    """Qualities drawn uniformly from [0, 1] for every query and model: no probabilities, its ECE means nothing."""
+
+    def fit(self, task: Task, seed: int) -> None:
+        """Keep the seed; equal calls of `predict` give equal draws."""
+        self.seed, self.models = seed, task.train_outcomes.score.shape[1]
+
+    def predict(self, queries: Queries) -> Array:
+        """Quality (B, M)."""
+        return np.random.default_rng(self.seed).random((len(queries.embedding), self.models))
+
+
+class SingleModel:
+    """The training mean for one model, 0 for every other: at dial 0 all calls go to it. Ignores the seed."""
+
+    def __init__(self, which: Literal["best_single", "cheapest"]) -> None:
+        self.which = which
+
+    def fit(self, task: Task, seed: int) -> None:
+        """Learn the mean of the model, which the task has chosen on its training rows."""
+        column = int(getattr(task, self.which))
+        self.quality = np.zeros(task.train_outcomes.score.shape[1])
+        self.quality[column] = task.train_outcomes.score[:, column].mean()
+
+    def predict(self, queries: Queries) -> Array:
+        """Quality (B, M)."""
+        return np.tile(self.quality, (len(queries.embedding), 1))
+
+
+class TrainingMeans:
+    """The training mean of each model for every query; any method must beat it. Ignores the seed."""
+
+    def fit(self, task: Task, seed: int) -> None:
+        """Learn the means."""
+        self.quality = task.train_outcomes.score.mean(axis=0)
+
+    def predict(self, queries: Queries) -> Array:
+        """Quality (B, M)."""
+        return np.tile(self.quality, (len(queries.embedding), 1))
 
 
 class MeansTable:

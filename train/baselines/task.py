@@ -1,6 +1,7 @@
-"""What a baseline may see: the queries of one pool, outcomes of training and validation rows, and nothing of the test.
+"""The interface of baselines: the `Task` they are fitted on, the `Queries` they judge, the `Baseline` protocol.
 
-Knows no file, no pool and no metric. Axes: B queries, M candidates, E embedding, A label axes (capabilities, domains).
+A task holds outcomes of training and validation rows, none of the test. Knows no file, no pool and no metric.
+Axes: B queries, M candidates, E embedding, A label axes (capabilities, domains).
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Queries:
-    """B queries of one pool, as much as a method may read when it decides."""
+    """B queries of one pool: all that a method may read when it decides."""
 
     embedding: Array  # (B, E) frozen vectors of unit length
     input_tokens: Array  # (B,) characters / 4
     benchmark: NDArray[Any]  # (B,) str, the truth: only the two tables may read it
     category: NDArray[Any]  # (B,) str "benchmark/category", likewise
-    llm_labels: Array  # (B, A) rank weights of capabilities, then domains, by the LLM; NaN rows where nobody annotated
-    predicted_labels: Array  # (B, A) the same, predicted from the embedding (train.baselines.labels)
+    llm_labels: Array  # (B, A) rank weights of capabilities, then domains, by the LLM; NaN in rows without
+    predicted_labels: Array  # (B, A) the same, predicted from the embedding (train.baselines.closed_form)
 
     def take(self, rows: NDArray[Any]) -> Queries:
         """The queries at `rows`, positions or a mask (B,)."""
@@ -32,7 +33,7 @@ class Queries:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the answers scored and cost; methods see those of training and validation rows only."""
+    """Scores and costs of the answers; methods see those of training and validation rows only."""
 
     score: Array  # (B, M) in [0, 1]
     cost_usd: Array  # (B, M) realised
@@ -40,7 +41,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Task:
-    """One pool under one regime, as a method sees it."""
+    """One pool under one regime of training and test rows."""
 
     train: Queries
     train_outcomes: Outcomes
@@ -52,10 +53,10 @@ class Task:
 
 
 class Baseline(Protocol):
-    """A method: fitted once on a task, then asked for the quality of queries whose outcomes it never sees."""
+    """A method: fitted once on a task, then predicts the quality of queries whose outcomes it never sees."""
 
     def fit(self, task: Task, seed: int) -> None:
-        """Learn from the training rows; validation rows serve to choose settings only."""
+        """Learn from the training rows; validation rows only choose settings."""
         ...
 
     def predict(self, queries: Queries) -> Array:

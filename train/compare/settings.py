@@ -15,7 +15,7 @@ from router.encoding.torch_encoder import DEFAULT_ENCODER
 from router.errors import UsageError, known_names
 from router.pools.schema import Field, read_mapping, shown, text
 from router.pools.strict_yaml import read_yaml
-from train.baselines import METHODS
+from train.baselines.methods import METHODS
 from train.compare.regimes import REGIMES, ROTATIONS
 
 Seeds = dict[str, tuple[int, ...]]

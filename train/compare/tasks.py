@@ -14,10 +14,10 @@ from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import reference_models
 from router.network.taxonomy import RANK_DECAY
-from train.baselines import METHODS
+from train.baselines.closed_form import predicted_labels
 from train.baselines.closed_form_router import annotated_weights
 from train.baselines.cost import AnswerLengths
-from train.baselines.labels import predicted_labels
+from train.baselines.methods import METHODS
 from train.baselines.task import Outcomes, Queries, Task
 from train.compare.predictions import CellPredictions, Index
 from train.compare.regimes import Regime

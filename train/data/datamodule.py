@@ -1,17 +1,14 @@
 """The Lightning data module: a data folder in, batches of queries with labels and outcomes out.
 
-Which rows may be seen is `train.data.folds`'s, what a row holds is `train.data.training_data`'s. Here: loaders, the
-cache of
-embeddings for a frozen encoder, and the order of batches (a function of seed and epoch alone, so that a resumed run
-sees what an uninterrupted one would). Axes: B queries, N queries of the folder.
+Loaders, the cache of embeddings for a frozen encoder, and the order of batches. The order depends on seed and epoch
+alone, so a resumed run sees the batches of an uninterrupted one. `train.data.folds` chooses the rows,
+`train.data.training_data` lays out their tensors. Axes: B queries, N queries of the folder, E embedding.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,9 +24,10 @@ from tqdm import tqdm
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.evaluation.dataset import data_folder, read_dataset
-from train.data.augmentation import is_reworded, reworded
+from router.files import atomic_path
 from train.data.folds import fold_rows, usable_rows
-from train.data.training_data import World, build_world
+from train.data.rewording import is_reworded, reworded
+from train.data.training_data import TrainingData, build_training_data
 from train.data.weak_labels import with_weak_labels
 from train.data_folders.synthetic.command import write_planted
 
@@ -58,7 +56,7 @@ class RoutingDataModule(L.LightningDataModule):
         bf16_embeddings: compute cached embeddings in bfloat16.
         weak_label_weight: in (0, 1], what a label counts that a teacher, told the category, gives to a training row
             nobody annotated; 0: such rows have no label.
-        augment: share of the training texts that are reworded in each epoch (`train.data.augmentation`).
+        augment: share of the training texts that are reworded in each epoch (`train.data.rewording`).
         augmented_copies: with a frozen encoder, rewordings of each training text that are embedded at the start; the
             epochs take turns with them.
         seed: of the order of batches and of the rewordings.
@@ -67,7 +65,7 @@ class RoutingDataModule(L.LightningDataModule):
         planted_queries: write a generated world of so many queries to `folder` first, if it is not there.
     """
 
-    world: World
+    training_data: TrainingData
 
     def __init__(
         self,
@@ -98,8 +96,8 @@ class RoutingDataModule(L.LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
-        self.embeddings: Tensor | None = None  # (N, E) by the encoder as it starts, where they are needed
-        self.tokens: list[list[int]] = []  # N texts, where the encoder is trained
+        self.embeddings: Tensor | None = None  # (N, E) by the encoder before training, where needed
+        self.tokens: list[list[int]] = []  # of the N texts, where the encoder is trained
         if not 0 <= augment <= 1 or augmented_copies < 1:
             raise UsageError(
                 "data.augment is a share from 0 to 1 and data.augmented_copies at least 1, "
@@ -107,16 +105,16 @@ class RoutingDataModule(L.LightningDataModule):
             )
 
     def prepare_data(self) -> None:
-        """Write the planted world where one is asked for; once, on rank 0."""
+        """Write the generated data folder that `planted_queries` asks for; once, on rank 0."""
         if self.options.planted_queries:
             if not self.options.folder:
-                raise UsageError("planted_queries needs data.folder: where the generated world is written")
+                raise UsageError("planted_queries needs data.folder: where the generated data are written")
             if not (Path(self.options.folder) / "queries.parquet").is_file():
                 write_planted(self.options.folder, self.options.planted_queries)
 
     def setup(self, stage: str) -> None:
         """Read and check the folder once; raises DataError, PoolError or UsageError."""
-        if hasattr(self, "world"):
+        if hasattr(self, "training_data"):
             return
         options = self.options
         dataset = read_dataset(data_folder(options.folder))
@@ -128,7 +126,7 @@ class RoutingDataModule(L.LightningDataModule):
             options.encoder, options.max_tokens, layers=options.layers, correct_typos=options.correct_typos
         )
         phrase_encoder = QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
-        self.world = build_world(
+        self.training_data = build_training_data(
             dataset,
             usable,
             self.rows["train"],
@@ -138,12 +136,12 @@ class RoutingDataModule(L.LightningDataModule):
             options.merge_cosine,
             options.minimum_count,
         )
-        self.texts = texts = self.world.texts
+        self.texts = texts = self.training_data.texts
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
-                self.world = with_weak_labels(
-                    self.world, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
+                self.training_data = with_weak_labels(
+                    self.training_data, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
                 )
         if not options.freeze_encoder:
             self.tokens = self.encoder.tokenize(texts)
@@ -160,15 +158,15 @@ class RoutingDataModule(L.LightningDataModule):
         return dict(zip(rows, flat.view(len(rows), options.augmented_copies, -1), strict=True))
 
     def collate(self, rows: list[int], epoch: int | None = None) -> Batch:
-        """The batch of these rows: `row` (B,), the tensors of `World`, and `embedding` or `input_ids` and its mask.
+        """The batch of these rows: `row` (B,), their tensors, and `embedding`, or `input_ids` and `attention_mask`.
 
-        In an `epoch` of training a share of the texts is reworded; None leaves all as they are.
+        In an `epoch` of training a share of the texts is reworded; with None no text is.
         """
         seed = self.options.seed
         share, epoch = (0.0, 0) if epoch is None else (self.options.augment, epoch)
         changed = [place for place, row in enumerate(rows) if is_reworded(share, seed, epoch, row)]
         index = torch.tensor(rows)
-        batch = {name: tensor[index] for name, tensor in self.world.tensors.items()}
+        batch = {name: tensor[index] for name, tensor in self.training_data.tensors.items()}
         batch["row"] = index
         if self.tokens:
             ids = [self.tokens[row] for row in rows]
@@ -218,7 +216,7 @@ class RoutingDataModule(L.LightningDataModule):
 
 
 class LengthGroupedBatches(Sampler[list[int]]):
-    """Batches of texts of like length, so that little is padded; their order is again random where asked for.
+    """Batches of texts of similar length, which saves padding; `shuffle` puts the batches in a random order.
 
     Deterministic in the sampler's seed and epoch. Sorts within runs of GROUP batches only, so batches stay mixed.
     """
@@ -246,11 +244,10 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
 
 def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16: bool = False) -> Tensor:
-    """Embeddings (N, E) of `texts`, computed once and kept in `cache` under a key of all that they depend on.
+    """Embeddings (N, E) of `texts`, computed once and kept as a file in `cache`.
 
-    These are the texts, the weights, and how the encoder reads, computes and pools.
-
-    `bf16` computes in bfloat16: about three times as fast on processors with AVX512-BF16, six times slower without.
+    The file's name is a hash of the texts, the weights, and how the encoder reads, computes and pools. `bf16` computes
+    in bfloat16: about three times as fast on processors with AVX512-BF16, six times slower without.
     """
     described = encoder.described
     limits = [encoder.max_tokens, encoder.head_share, encoder.layers, bf16, encoder.bf16]
@@ -271,18 +268,7 @@ def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16
             with torch.autocast(device, torch.bfloat16, enabled=bf16):
                 values[rows] = encoder.encode([texts[row] for row in rows], batch_size=32).float().cpu().numpy()
         encoder.to("cpu")
-        write_atomically(file, values)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as sibling, sibling.open("wb") as stream:
+            np.save(stream, values)
     return torch.from_numpy(np.load(file))
-
-
-def write_atomically(file: Path, array: NDArray[np.float32]) -> None:
-    """Save as .npy under a temporary name, then rename: a killed run leaves no half-written cache."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".npy")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, array)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,7 +1,7 @@
-"""Which rows of a data folder a training run may see. The one place that decides it.
+"""Folds and splits: the rows of a data folder that a training run may see. No other place decides it.
 
-Folds 8 and 9 are never offered unless a configuration names them; a benchmark whose split is `ood` is left out unless
-named, and then so is every row that repeats one of its questions (`ood_twin`). Axes: N queries of the folder.
+Folds 8 and 9 are used only where a configuration names them. A benchmark of split `ood` is left out unless it is named,
+and with it every row that repeats one of its questions (`ood_twin`). Axes: N queries of the folder.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from router.evaluation.dataset import Dataset
 
 
 def usable_rows(dataset: Dataset, ood_benchmarks: Sequence[str]) -> NDArray[np.bool_]:
-    """Mask (N,) of the rows any part of a run may see, whatever their fold.
+    """Mask (N,) of the rows of any fold that a run may see.
 
-    `ood_benchmarks` names the out-of-distribution benchmarks that are taken in all the same; while one of the folder's
-    stays out, so do the twins of its questions. UsageError for a name that is no such benchmark.
+    `ood_benchmarks` names the out-of-distribution benchmarks that the run may see too. As long as one of the folder's
+    is left out, so are the twins of all their questions. UsageError for a name that is no such benchmark.
     """
     held_out = dataset.queries["split"] == "ood"
     benchmark = dataset.queries["benchmark"]

@@ -1,7 +1,8 @@
-"""Rewordings that keep the question: text in, text out, drawn by a numpy Generator.
+"""Rewordings that keep the question (typos, case, paraphrase, ...), and which training rows are reworded when.
 
-Typos, case, white space, padding, paraphrase templates, polite openings and distracting endings. What each of them
-keeps is in the first line of its docstring, and tested. Knows no router.
+Text in, text out, drawn by a numpy Generator. The first line of each rewording's docstring says what it keeps; the
+tests hold it to that. Training draws from seed, epoch and row alone, so a resumed run sees the texts of an
+uninterrupted one. Knows no router, no tokens and no embeddings.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.random import Generator
 Perturbation = Callable[[str, Generator], str]
 
 WORDS_PER_TYPO = 10
-WORD = re.compile(r"[^\W\d_]{2,}")  # option letters and numbers are none
+WORD = re.compile(r"[^\W\d_]{2,}")  # no option letter, no number
 TYPED_WORD = re.compile(r"(?<![^\s\"'(])[A-Za-z]{4,}(?![^\s.,;:?!)\"'])")  # no number, formula or identifier
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 PARAPHRASES = (
@@ -44,7 +45,7 @@ DISTRACTIONS = (
 
 
 def typos(text: str, generator: Generator) -> str:
-    """`text` with one typing mistake in ten words, at least one: the same number of words, numbers untouched.
+    """`text` with one typing mistake in ten words, at least one; the number of words and all numbers stay.
 
     Only words of four or more plain letters are mistyped; a text without any comes back as it is.
     """
@@ -88,7 +89,7 @@ NEIGHBOURS: Mapping[str, str] = _neighbours()
 
 
 def upper_case(text: str, generator: Generator) -> str:
-    """`text` in capitals: equal to it but for case."""
+    """`text` in capitals: equal except for case."""
     return text.upper()
 
 
@@ -98,30 +99,30 @@ def lower_case(text: str, generator: Generator) -> str:
 
 
 def white_space(text: str, generator: Generator) -> str:
-    """`text` with one in five spaces doubled and all lines indented alike: the same words in the same lines."""
+    """`text` with one in five spaces doubled and all lines indented alike; the words of each line stay."""
     indent = " " * int(generator.integers(1, 5))
     doubled = re.sub(r"(?<=\S) (?=\S)", lambda _: "  " if generator.random() < 0.2 else " ", text)
     return "\n".join(indent + line if line.strip() else line for line in doubled.split("\n"))
 
 
 def padding(text: str, generator: Generator) -> str:
-    """`text` between up to three blank lines and up to eight spaces: in it unchanged, the rest is white space."""
+    """`text` unchanged, between up to three blank lines and up to eight spaces."""
     newlines, after = generator.integers(1, 4, size=2)
     return "\n" * int(newlines) + text + " " * int(generator.integers(1, 9)) + "\n" * int(after)
 
 
 def paraphrase(text: str, generator: Generator) -> str:
-    """`text` inside another phrasing of the request: in it unchanged."""
+    """`text` unchanged, inside another phrasing of the request."""
     return PARAPHRASES[int(generator.integers(len(PARAPHRASES)))].replace("{}", text)
 
 
 def politeness(text: str, generator: Generator) -> str:
-    """`text` after a polite opening: at its end unchanged."""
+    """`text` unchanged, after a polite opening."""
     return POLITE_OPENINGS[int(generator.integers(len(POLITE_OPENINGS)))] + text
 
 
 def distraction(text: str, generator: Generator) -> str:
-    """`text` before a remark that has nothing to do with it: at its start unchanged."""
+    """`text` unchanged, before a remark that has nothing to do with it."""
     return text + DISTRACTIONS[int(generator.integers(len(DISTRACTIONS)))]
 
 
@@ -135,13 +136,27 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "politeness": politeness,
     "distraction": distraction,
 }
+# Rewordings used in training: those that an uncased encoder can see; case and white space it cannot.
+REWORDINGS = ("typos", "paraphrase", "politeness", "distraction")
 
 
 def perturbed(text: str, name: str, seed: int) -> str:
-    """`text` after the perturbation called `name`, which depends on text, name and seed alone.
+    """`text` after the perturbation `name`; depends on text, name and seed alone.
 
     >>> perturbed("Who wrote Middlemarch?", "upper case", 0)
     'WHO WROTE MIDDLEMARCH?'
     """
     key = [seed, zlib.crc32(name.encode()), zlib.crc32(text.encode())]
     return PERTURBATIONS[name](text, np.random.default_rng(key))
+
+
+def is_reworded(share: float, seed: int, epoch: int, row: int) -> bool:
+    """Whether training row `row` is among the `share` in [0, 1] of rows that are reworded in `epoch`."""
+    return share > 0 and bool(np.random.default_rng([seed, epoch, row]).random() < share)
+
+
+def reworded(text: str, seed: int, version: int, row: int) -> str:
+    """One of the rewordings of `text`, drawn for training row `row`; another for each `version`."""
+    generator = np.random.default_rng([seed, version, row, 1])
+    name = REWORDINGS[int(generator.integers(len(REWORDINGS)))]
+    return PERTURBATIONS[name](text, generator)

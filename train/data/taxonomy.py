@@ -1,7 +1,7 @@
-"""Open-ended domain names into the knowledge axes of a `Taxonomy`: embed, merge by cosine, drop the rare.
+"""Knowledge axes of a `Taxonomy` from open-ended domain names: embed, merge by cosine, drop the rare.
 
-InferenceDynamics (2505.16303), docs/method.md section 1. Knows names and how often they occur; not queries, nor which
-encoder embeds. Axes: P phrases, E embedding.
+InferenceDynamics (2505.16303), docs/method.md section 1. Knows names and their counts, no queries and no encoder.
+Axes: P phrases, E embedding.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ Embed = Callable[[list[str]], NDArray[np.float32]]
 
 
 def consolidate(names: Mapping[str, int], embed: Embed, threshold: float = 0.7, minimum: int = 10) -> Taxonomy:
-    """The taxonomy of `names` (raw domain name -> number of times it was given).
+    """The taxonomy of `names` (raw domain name -> number of occurrences).
 
-    Names are taken most frequent first, equals in alphabetical order. Each joins the most frequent earlier name that
-    stands for itself and is more than `threshold` alike, else it stands for itself. Merging is not transitive: a chain
-    of neighbours does not collapse into one domain. A domain given fewer than `minimum` times in total, with all that
-    was merged into it, becomes `other`.
+    The most frequent name comes first, equals in alphabetical order. A name joins the most frequent earlier domain
+    whose cosine with it is above `threshold`; without one it becomes a domain itself. Merging is not transitive: a
+    chain of neighbours does not collapse into one domain. A domain with fewer than `minimum` occurrences in total, all
+    merged names included, becomes `other`.
 
-    The axes are in alphabetical order whatever the case, `other` last and always there, so that new data inserts axes
-    but never shuffles them. `aliases` holds every name that was merged or is too rare.
+    The axes are in alphabetical order, upper and lower case alike, and `other` is always the last: new data inserts
+    axes but never shuffles them. `aliases` holds every name that was merged or is too rare.
 
     Args:
         names: counts of raw names.
         embed: phrases to embeddings (P, E), of any length; called once, with the names in alphabetical order.
         threshold: cosine above which two names are one domain.
-        minimum: least total count of a domain.
+        minimum: smallest total count of a domain.
 
     >>> vectors = {"Law": [1.0, 0.0], "Contract Law": [0.8, 0.6], "Music": [0.0, 1.0], "Philately": [-1.0, 0.0]}
     >>> counts = {"Law": 9, "Contract Law": 2, "Music": 12, "Philately": 1}
@@ -49,7 +49,7 @@ def consolidate(names: Mapping[str, int], embed: Embed, threshold: float = 0.7, 
 
 
 def merge_names(names: Mapping[str, int], embed: Embed, threshold: float) -> dict[str, str]:
-    """The domain each name stands for, most frequent names first; a domain stands for itself."""
+    """The domain of each name, most frequent names first; a domain's own name is its domain."""
     if not names:
         return {}
     phrases = sorted(names)

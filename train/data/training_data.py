@@ -1,7 +1,6 @@
-"""A data folder as the dense tensors that training needs, and the facts an exported checkpoint is built from.
+"""Training data as dense tensors, with the taxonomy, systems and pools that an exported checkpoint is built from.
 
-Knows the taxonomy and the pools; no batches, no network. Axes: N queries, S systems, C capabilities, K domains, P
-protocols.
+Knows no batches and no network. Axes: N queries, S systems, C capabilities, K domains, P protocols.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ Embed = Callable[[list[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class World:
-    """Everything a run knows besides its network. All tensors on the CPU."""
+class TrainingData:
+    """The data of a run, training and validation rows. All tensors on the CPU."""
 
     dataset: Dataset
     taxonomy: Taxonomy
@@ -47,7 +46,7 @@ class World:
         return torch.tensor([self.protocols.index(s.protocol) for s in self.systems])
 
     def dimensions(self, embedding: int, **sizes: int) -> Dimensions:
-        """Axis sizes of a network for this world; `sizes` are those that the data do not fix."""
+        """Axis sizes of a network for these data; `sizes` are those that the data do not fix."""
         return Dimensions(
             embedding,
             len(self.taxonomy.capabilities),
@@ -58,7 +57,7 @@ class World:
         )
 
     def facts(self, model: str) -> ModelFacts:
-        """What models.csv knows of a model."""
+        """Facts of a model from models.csv; its name alone where it has no row."""
         return self.dataset.models.get(model, ModelFacts(model))
 
     @property
@@ -67,7 +66,7 @@ class World:
         return self.dataset.queries["text"].tolist()
 
 
-def build_world(
+def build_training_data(
     dataset: Dataset,
     usable: NDArray[np.bool_],
     train_rows: NDArray[np.intp],
@@ -76,8 +75,8 @@ def build_world(
     embed: Embed,
     merge_cosine: float = 0.7,
     minimum_count: int = 10,
-) -> World:
-    """Consolidate the taxonomy on the training rows' annotations, choose systems and pools, and lay out tensors.
+) -> TrainingData:
+    """The data of a run: taxonomy from the training rows' annotations, systems, pools and tensors.
 
     `embed` turns phrases into unit vectors. Raises PoolError for a pool whose members have no training outcome.
     """
@@ -86,7 +85,7 @@ def build_world(
     kept = np.flatnonzero(seen[train_rows].any(axis=0))
     systems = tuple(dataset.systems[column] for column in kept)
     pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in pool_files)}
-    return World(
+    return TrainingData(
         dataset,
         taxonomy,
         systems,
@@ -105,7 +104,7 @@ def taxonomy_of(
     merge_cosine: float = 0.7,
     minimum_count: int = 10,
 ) -> Taxonomy:
-    """The axes that the LLM's annotations of the training rows consolidate to; `embed` as in `build_world`."""
+    """Taxonomy of the LLM's annotations of the training rows; `embed` as in `build_training_data`."""
     train_ids = set(dataset.queries["query_id"].to_numpy()[train_rows])
     names = Counter(
         name
@@ -123,10 +122,10 @@ def tensors_of(
     usable: NDArray[np.bool_],
     train_rows: NDArray[np.intp],
 ) -> dict[str, Tensor]:
-    """The tensors of a batch before rows are taken, all with N rows.
+    """Tensors of all N rows, from which batches take theirs.
 
     score (N, S) with 0 for missing, seen (N, S), tokens (N, S) of the answer with 0 for unknown, measured (N, S),
-    cost (N, S) in USD at usual answer lengths (NaN where unpriced), input_tokens (N,), capability (N, C), knowledge
+    cost (N, S) in USD at usual answer lengths (NaN without prices), input_tokens (N,), capability (N, C), knowledge
     (N, K), labelled (N,), the weight of a row's labels, category (N,), a number per benchmark and category. Rows that
     are not `usable` carry no label and no outcome.
     """
@@ -162,7 +161,7 @@ def categories(dataset: Dataset) -> NDArray[np.int64]:
 
 
 def _usual_cost(dataset: Dataset, columns: NDArray[np.intp], train_rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    """USD (N, S) of each answer at the system's mean length on training rows: the ranking term breaks ties with it."""
+    """USD (N, S) of an answer of the system's mean length on training rows; the ranking term breaks ties with it."""
     facts = [dataset.models.get(dataset.systems[column].model) for column in columns]
     price_in = np.array([f.input_usd_per_mtok if f else None for f in facts], np.float64)  # None becomes NaN
     price_out = np.array([f.output_usd_per_mtok if f else None for f in facts], np.float64)

@@ -1,8 +1,8 @@
-"""Soft labels for the training queries that nobody annotated, from a teacher that is told their category.
+"""Weak labels: soft labels for unannotated training queries, from a teacher that knows their category.
 
-A softmax regression on embedding and category is fitted on the annotated training rows and labels the others; the
-router, which never sees a category, learns from both (distillation of privileged information, Lopez-Paz et al.,
-1511.03643). Validation and test rows get none. Axes: N queries, E embedding, G categories, A label axes.
+The teacher is a softmax regression on embedding and category, fitted on the annotated training rows. The router, which
+never sees a category, learns from annotations and weak labels (distillation of privileged information, Lopez-Paz et
+al., 1511.03643). Validation and test rows get none. Axes: N queries, E embedding, G categories, A label axes.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from torch import Tensor
 
 from router.errors import UsageError
 from router.network.torch_network import standardisation
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 
-PENALTY = 3e-5  # of the teacher's squared weights; chosen on fold 7, see docs/experiments.md
+PENALTY = 3e-5  # on the teacher's squared weights; chosen on fold 7, see docs/experiments.md
 STEPS = 150
 
 
-def with_weak_labels(world: World, embedding: Tensor, weight: float, parts: int = 1) -> World:
-    """`world` whose unlabelled training rows carry the teacher's labels, with `weight` in (0, 1] as `labelled`.
+def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1) -> TrainingData:
+    """`data` with the teacher's labels on unlabelled training rows; their `labelled` is `weight` in (0, 1].
 
-    `embedding` (N, E) holds all queries, by an encoder that pools `parts` layers. Raises UsageError where no training
-    row is annotated.
+    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers. Raises UsageError where no
+    training row is annotated.
     """
-    rows = torch.from_numpy(world.train_rows)
-    labelled = world.tensors["labelled"][rows] > 0
+    rows = torch.from_numpy(data.train_rows)
+    labelled = data.tensors["labelled"][rows] > 0
     if not labelled.any():
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
     centre, scale = standardisation(embedding[rows], parts)
-    told = torch.nn.functional.one_hot(world.tensors["category"]).float()
-    features = torch.cat([(embedding - centre) * scale, told], dim=1)
+    category = torch.nn.functional.one_hot(data.tensors["category"]).float()
+    features = torch.cat([(embedding - centre) * scale, category], dim=1)
     known, unknown = rows[labelled], rows[~labelled]
-    tensors = dict(world.tensors)
+    tensors = dict(data.tensors)
     for name in ("capability", "knowledge"):
         teacher = softmax_regression(features[known], tensors[name][known])
         tensors[name] = tensors[name].clone()
         tensors[name][unknown] = teacher(features[unknown]).softmax(dim=1).detach()
     tensors["labelled"] = tensors["labelled"].float()
     tensors["labelled"][unknown] = weight
-    return replace(world, tensors=tensors)
+    return replace(data, tensors=tensors)
 
 
 def softmax_regression(features: Tensor, target: Tensor) -> torch.nn.Linear:
-    """The linear map (N, F) to logits (N, A) of least penalised cross-entropy against soft targets (N, A)."""
+    """The linear map from (N, F) to logits (N, A) with least penalised cross-entropy on soft targets (N, A)."""
     linear = torch.nn.Linear(features.shape[1], target.shape[1])
     torch.nn.init.zeros_(linear.weight)
     torch.nn.init.zeros_(linear.bias)

@@ -1,7 +1,7 @@
 """Averages the weights of two encoders of one architecture: `python -m train average START TUNED --out FOLDER`.
 
-A fine-tuned encoder reads benchmarks better and domains worse than the one it started from; the mean of their weights
-keeps both (WiSE-FT, Wortsman et al., 2109.01903).
+A fine-tuned encoder is better on benchmarks and worse on domains than the encoder it started from; the mean of their
+weights keeps both strengths (WiSE-FT, Wortsman et al., 2109.01903).
 """
 
 from __future__ import annotations

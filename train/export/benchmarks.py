@@ -1,6 +1,6 @@
 """What known models scored on benchmarks, for first profiles of new ones: `python -m train benchmarks CHECKPOINT`.
 
-`fit` does it at export; this is for an older checkpoint. Writes `benchmarks.json`: means over training rows.
+Writes `benchmarks.json`, means over training rows, into an older checkpoint. New checkpoints get it from `fit`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from router.checkpoint.checkpoint import load_checkpoint
 from router.checkpoint.layout import LAYOUT
 from router.errors import CheckpointError, RouterError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.files import write_whole
+from router.files import atomic_write
 from router.pools.models import System
 from train.data.folds import fold_rows, usable_rows
 
-FEWEST = 20  # answers whose mean is a score
+FEWEST = 20  # answers needed for a mean score
 
 
 def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence[System]) -> BenchmarkScores:
-    """Mean score of each system on each benchmark over the folder's `rows`, where it answered FEWEST at least."""
+    """Mean score of each system on each benchmark over `rows`, where it has at least FEWEST answers."""
     columns = dataset.columns(tuple(systems))
     benchmark = dataset.queries["benchmark"].to_numpy()[rows]
     found: dict[tuple[str, str], dict[str, float]] = {}
@@ -41,7 +41,7 @@ def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the scores and say how many; 0 when done, 1 on an error of ours."""
+    """Write the scores and print their number; 0 when done, 1 on an error of ours."""
     parser = argparse.ArgumentParser(prog="python -m train benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
@@ -52,13 +52,13 @@ def main(args: list[str] | None = None) -> int:
         trained = checkpoint.training.get("data")
         if not isinstance(trained, dict) or not {"ood_benchmarks", "train_folds"} <= set(trained):
             raise CheckpointError(
-                f"{options.checkpoint} does not tell on which rows it was trained (training.data in its config.json)"
+                f"{options.checkpoint} has no record of its training rows (training.data in its config.json)"
             )
         rows = fold_rows(dataset, usable_rows(dataset, trained["ood_benchmarks"]), trained["train_folds"])
         scores = benchmark_scores(dataset, rows, checkpoint.systems)
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1
-    write_whole(Path(options.checkpoint) / LAYOUT.benchmarks, scores.to_json().encode())
+    atomic_write(Path(options.checkpoint) / LAYOUT.benchmarks, scores.to_json().encode())
     print(f"{sum(map(len, scores.scores.values()))} scores of {len(scores.names)} benchmarks")
     return 0

@@ -1,6 +1,6 @@
-"""Affine calibration of logits, fitted per system and shrunk to what its protocol needs as a whole.
+"""Affine calibration of logits (Platt scaling), fitted per system and shrunk to the fit of its protocol.
 
-Pure numpy; folds into the profile (`ProfileTable.calibrate`), so that serving pays nothing for it.
+Pure numpy. `ProfileTable.calibrate` folds the result into the profiles, so serving pays nothing for it.
 Axes: N rows, S systems.
 """
 
@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SHRINKAGE = 5000.0  # pseudo-observations by which a system is drawn to its protocol: its bias saw thousands of rows
-SLOPE_STIFFNESS = 4.0  # a slope is trusted less than a shift: it is drawn this many times harder
+SHRINKAGE = (
+    5000.0  # pseudo-observations of the protocol's map per system; training fitted its bias on thousands of rows
+)
+SLOPE_STIFFNESS = 4.0  # a slope is shrunk this many times harder than a shift
 LEAST_SCALE = 0.05
-NEWTON_STEPS = 25  # some seven would do, and more do no harm
+NEWTON_STEPS = 25  # about seven suffice, more do no harm
 
 
 def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), shrinkage: float = 0.0) -> Array:
-    """MAP logistic regression of scores (N,) in [0, 1] on logits (N,) or (N, F): their scales, above 0, and a shift.
+    """Scales above 0 and a shift (F + 1,): MAP logistic regression of scores (N,) in [0, 1] on logits (N,) or (N, F).
 
     The prior is a normal around `prior` (F + 1,) whose precision is `shrinkage` observations (times SLOPE_STIFFNESS for
-    a scale). Without rows the prior comes back. Platt scaling, here on soft labels; with F > 1 logits it is stacking.
+    a scale). Without rows the result is the prior. Platt scaling on soft labels; with F > 1 logits it is stacking.
 
     >>> fit_affine(np.array([]), np.array([]), (1.0, 0.5), 10.0).tolist()
     [1.0, 0.5]
@@ -41,10 +43,10 @@ def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), 
 
 
 def calibrate(logits: Array, scores: Array, protocol: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Scales and shifts (S,) for logits (N, S) against scores (N, S), NaN where there is no outcome.
+    """Scales and shifts (S,) of logits (N, S) for scores (N, S), NaN without an outcome.
 
-    First one map per protocol (S,), then one per system shrunk to it by SHRINKAGE; a system without rows gets its
-    protocol's, a protocol without rows the identity.
+    First one map per protocol (S,), then one per system, shrunk to it by SHRINKAGE. A system without rows gets its
+    protocol's map, a protocol without rows the identity.
     """
     scale, shift = np.empty((2, logits.shape[1]))
     seen = ~np.isnan(scores)

@@ -1,6 +1,6 @@
-"""At the end of `fit`: the best epoch's weights, not the last ones, become a checkpoint folder with its figures.
+"""Export callback: at the end of `fit` the best epoch's weights, not the last ones, become a checkpoint folder.
 
-Loggers get those figures too, as `best/...`; `val/...` ends with the last epoch's.
+Loggers get the best epoch's figures as `best/...`; `val/...` ends with those of the last epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from router.network.torch_network import ProfileTable
 from train.data.datamodule import Batch, RoutingDataModule
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 from train.export import plots
 from train.export.card import write_card
 from train.export.checkpoint import export_checkpoint
@@ -33,7 +33,7 @@ from train.fit.validation import Collected, pool_curves, pool_metrics, pool_repo
 
 logger = logging.getLogger(__name__)
 Figures = dict[str, dict[str, Any]]  # by pool, then by name
-LENGTH_ROWS = 4096  # training rows, evenly spread, on which mean answer lengths are matched
+LENGTH_ROWS = 4096  # training rows, evenly spaced, on which predicted answer lengths are matched to measured ones
 
 
 class ExportRouter(Callback):
@@ -49,25 +49,25 @@ class ExportRouter(Callback):
         self.name = name
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Load the best weights, export them and log what they are worth, on rank 0."""
+        """Load the best weights, export them and log their figures, on rank 0."""
         unused = self.folder is None and not trainer.loggers
         if unused or trainer.global_rank != 0 or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert isinstance(pl_module, RoutingModule)
-        data: RoutingDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        datamodule: RoutingDataModule = trainer.datamodule  # type: ignore[attr-defined]
         best = load_best(trainer, pl_module)
         if pl_module.options.prototypes:
-            add_prototypes(pl_module, data)
-        validation = collect(pl_module, data, data.world.val_rows)
-        table, world = pl_module.network.profiles, data.world
-        figures = {name: asdict(report) for name, report in pool_reports(validation, table, world).items()}
-        final = {f"best/{name}": value for name, value in pool_metrics(validation, table, world).items()}
+            add_prototypes(pl_module, datamodule)
+        validation = collect(pl_module, datamodule, datamodule.training_data.val_rows)
+        table, data = pl_module.network.profiles, datamodule.training_data
+        figures = {name: asdict(report) for name, report in pool_reports(validation, table, data).items()}
+        final = {f"best/{name}": value for name, value in pool_metrics(validation, table, data).items()}
         final |= {} if best is None else {"best/epoch": float(best)}
         with tempfile.TemporaryDirectory() as scratch:  # for the plots of a run that exports nothing
             if self.folder is not None:
-                self._export(self.folder, pl_module, data, validation, figures, best)
+                self._export(self.folder, pl_module, datamodule, validation, figures, best)
             images = write_report(
-                table, validation, world, figures, self.folder.parent if self.folder else Path(scratch)
+                table, validation, data, figures, self.folder.parent if self.folder else Path(scratch)
             )
             log_report(trainer.loggers, images, figures, final)
 
@@ -75,40 +75,42 @@ class ExportRouter(Callback):
         self,
         folder: Path,
         module: RoutingModule,
-        data: RoutingDataModule,
+        datamodule: RoutingDataModule,
         validation: Collected,
         figures: Figures,
         best: int | None,
     ) -> None:
-        training = collect(module, data, spread(data.world.train_rows, LENGTH_ROWS))
+        training = collect(module, datamodule, evenly_spaced(datamodule.training_data.train_rows, LENGTH_ROWS))
         metadata = {
             "name": self.name,
-            "seed": int(data.options.seed),
+            "seed": int(datamodule.options.seed),
             "best_epoch": best,
-            "data": settings(data.hparams),
+            "data": settings(datamodule.hparams),
             "model": settings(module.hparams),
         }
-        encoder = module.encoder or data.encoder
-        card = write_card(self.name, data.world, metadata, figures)
-        export_checkpoint(module.network.cpu(), encoder.cpu(), data.world, validation, training, folder, card, metadata)
+        encoder = module.encoder or datamodule.encoder
+        card = write_card(self.name, datamodule.training_data, metadata, figures)
+        export_checkpoint(
+            module.network.cpu(), encoder.cpu(), datamodule.training_data, validation, training, folder, card, metadata
+        )
         logger.info("exported %s (best epoch %s)", folder, best)
 
 
 def write_report(
-    table: ProfileTable, validation: Collected, world: World, figures: Figures, out: Path
+    table: ProfileTable, validation: Collected, data: TrainingData, figures: Figures, out: Path
 ) -> dict[str, Path]:
-    """Write validation figures as JSON and plots as PNG into `out`; the plots by name."""
+    """The plots by name, after writing them as PNG and the validation figures as JSON into `out`."""
     (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
     return {
-        "cost_quality": plots.cost_quality(pool_curves(validation, table, world), out / "cost_quality.png"),
-        "profiles": plots.profile_heat_map(table, world, out / "profiles.png"),
+        "cost_quality": plots.cost_quality(pool_curves(validation, table, data), out / "cost_quality.png"),
+        "profiles": plots.profile_heat_map(table, data, out / "profiles.png"),
     }
 
 
 def log_report(
     loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float]
 ) -> None:
-    """Log the best epoch's metrics, and where a logger takes them (Weights & Biases) the plots and the final table."""
+    """Log the best epoch's metrics; to loggers that accept images (Weights & Biases) also the plots and a table."""
     for log in loggers:
         log.log_metrics(final)
         if hasattr(log, "log_image") and hasattr(log, "log_table"):
@@ -119,7 +121,7 @@ def log_report(
 
 
 def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
-    """Load the weights of the checkpoint callback's best epoch into `module`; its epoch, None if none was kept."""
+    """The best epoch, after loading its weights into `module`; None where no best checkpoint was kept."""
     path = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not path:
         logger.warning("no best checkpoint was kept (no ModelCheckpoint with a monitor): exporting the last epoch")
@@ -130,45 +132,46 @@ def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
 
 
 @torch.no_grad()
-def add_prototypes(module: RoutingModule, data: RoutingDataModule) -> None:
-    """Fit the network's prototypes on training rows, and on validation rows how much they count."""
+def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None:
+    """Fit the network's prototypes on training rows, and their weight on validation rows."""
 
-    def seen(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
-        tensors = data.world.tensors
-        return shared_layer(module, data, rows), tensors["score"][rows], tensors["seen"][rows]
+    def observed(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
+        tensors = datamodule.training_data.tensors
+        return shared_layer(module, datamodule, rows), tensors["score"][rows], tensors["seen"][rows]
 
-    train, val, device = seen(data.world.train_rows), seen(data.world.val_rows), module.device
-    fit_prototypes(module.network.cpu(), train, val, int(data.options.seed))
+    data, device = datamodule.training_data, module.device
+    train, val = observed(data.train_rows), observed(data.val_rows)
+    fit_prototypes(module.network.cpu(), train, val, int(datamodule.options.seed))
     module.network.to(device)
 
 
 @torch.no_grad()
-def shared_layer(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Tensor:
+def shared_layer(module: RoutingModule, datamodule: RoutingDataModule, rows: NDArray[np.intp]) -> Tensor:
     """The heads' shared layer (B, H) of `rows` (B,) in evaluation mode, on the CPU."""
     module.eval()
     read = module.network.heads.hidden
-    return torch.cat([read(module.embed(batch)).float().cpu() for batch in batches(module, data, rows)])
+    return torch.cat([read(module.embed(batch)).float().cpu() for batch in batches(module, datamodule, rows)])
 
 
-def batches(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Iterator[Batch]:
+def batches(module: RoutingModule, datamodule: RoutingDataModule, rows: NDArray[np.intp]) -> Iterator[Batch]:
     """The batches of `rows` in their order, on the module's device."""
-    for start in range(0, len(rows), data.options.val_batch_size):
-        batch: Batch = data.collate(rows[start : start + data.options.val_batch_size].tolist())
+    for start in range(0, len(rows), datamodule.options.val_batch_size):
+        batch: Batch = datamodule.collate(rows[start : start + datamodule.options.val_batch_size].tolist())
         yield {name: tensor.to(module.device) for name, tensor in batch.items()}
 
 
 @torch.no_grad()
-def collect(module: RoutingModule, data: RoutingDataModule, rows: NDArray[np.intp]) -> Collected:
+def collect(module: RoutingModule, datamodule: RoutingDataModule, rows: NDArray[np.intp]) -> Collected:
     """Run the network over `rows` in evaluation mode."""
     module.eval()
-    parts = [module.predict_step(batch, 0) for batch in batches(module, data, rows)]
+    parts = [module.predict_step(batch, 0) for batch in batches(module, datamodule, rows)]
     return Collected(*(torch.cat(columns).cpu() for columns in zip(*parts, strict=True)))
 
 
-def spread(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     """At most `most` of `rows`, evenly spaced.
 
-    >>> spread(np.arange(10), 5).tolist()
+    >>> evenly_spaced(np.arange(10), 5).tolist()
     [0, 2, 4, 6, 9]
     """
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]

@@ -1,11 +1,11 @@
-"""The model card of a checkpoint: what it is, how it was made, what was measured. Text only."""
+"""Model card of a checkpoint: how it was trained and its validation figures, as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 
 FRONT_MATTER = """---
 license: apache-2.0
@@ -52,25 +52,27 @@ def _cell(key: str, value: Any) -> str:
     return f"{value:+.3f}" if key.endswith("margin") else f"{value:.3f}"
 
 
-def write_card(name: str, world: World, metadata: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The card of a freshly trained router, with validation figures only."""
-    data = metadata["data"]
-    benchmarks = sorted(set(world.dataset.queries["benchmark"].to_numpy()[world.train_rows]))
+def write_card(
+    name: str, data: TrainingData, metadata: Mapping[str, Any], figures: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """The card of a newly trained router, with validation figures only."""
+    rows = metadata["data"]
+    benchmarks = sorted(set(data.dataset.queries["benchmark"].to_numpy()[data.train_rows]))
     settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items())
     return f"""{FRONT_MATTER}
 # {name}
 
 A learned LLM router (InferenceDynamics, arXiv 2505.16303, as trained by the package `inferencedynamics`): the encoder
-reads a query and predicts {len(world.taxonomy.capabilities)} capabilities and {len(world.taxonomy.domains)} knowledge
-domains; profiles of {len(world.systems)} systems under {len(world.protocols)} protocols turn them into a calibrated
+reads a query and predicts {len(data.taxonomy.capabilities)} capabilities and {len(data.taxonomy.domains)} knowledge
+domains; profiles of {len(data.systems)} systems under {len(data.protocols)} protocols turn them into a calibrated
 probability of a good answer; a cost dial trades it against predicted cost.
 
 ## Training
 
-- rows: {len(world.train_rows):,} of folds {data["train_folds"]}; chosen and calibrated on {len(world.val_rows):,} of
-  folds {data["val_folds"]}; seed {metadata["seed"]}, best epoch {metadata["best_epoch"]}
-- out-of-distribution benchmarks trained on by name: {", ".join(data["ood_benchmarks"]) or "none"}
-- training rows nobody annotated carry a teacher's labels, which weigh {data["weak_label_weight"]}
+- rows: {len(data.train_rows):,} of folds {rows["train_folds"]}; chosen and calibrated on {len(data.val_rows):,} of
+  folds {rows["val_folds"]}; seed {metadata["seed"]}, best epoch {metadata["best_epoch"]}
+- out-of-distribution benchmarks trained on by name: {", ".join(rows["ood_benchmarks"]) or "none"}
+- training rows nobody annotated carry a teacher's labels, which weigh {rows["weak_label_weight"]}
 - benchmarks: {", ".join(benchmarks)}
 
 {settings}

@@ -1,9 +1,11 @@
-"""Prototypes of a trained network: means of clusters of training queries, and what systems did near them.
+"""Fit of prototypes: means of clusters of training queries, and the scores of systems near them.
 
-Fitted once, after the gradient training, in closed steps: k-means in the space of the heads' shared layer; a penalised
-logistic regression of all outcomes on the kernel to the means (kernel logistic regression, approximated by Nystroem's
-method) and on the probabilities of the training queries' categories, which gradients have taught to tell; its weights
-reduced to L coordinates; then, on validation rows, how much the network and the prototypes count under each protocol.
+It runs once, after the gradient training:
+1. k-means in the space of the heads' shared layer;
+2. a penalised logistic regression of all outcomes on the kernel to the means (kernel logistic regression, approximated
+   by Nystroem's method) and on the probabilities of categories, which the gradient training has learned;
+3. reduction of its weights to L coordinates;
+4. on validation rows, the weights of network and prototypes under each protocol.
 Axes: N training rows, V validation rows, H shared layer, S systems, T prototypes, G categories, L likeness.
 """
 
@@ -20,12 +22,12 @@ from router.network.prototypes import Prototypes
 from router.network.torch_network import RouterNetwork
 from train.export.calibration import fit_affine
 
-FEWEST = 5  # queries whose mean may be kept
+FEWEST = 5  # queries in a cluster whose mean may be kept
 PENALTY = 2.0  # the precision of the weights' normal prior
-LEAST_VARIANCE = 1e-6  # directions of the kernel with less are left out
+LEAST_VARIANCE = 1e-6  # directions of the kernel with less variance are left out
 STEPS = 60  # of L-BFGS; the loss is convex
-TRUST = (0.5, 0.5, 0.0)  # what network, prototypes and a shift count where validation says nothing
-TRUST_STRENGTH = 10.0  # observations by which a protocol is drawn to it
+TRUST = (0.5, 0.5, 0.0)  # weights of network and prototypes, and a shift, without validation rows
+TRUST_STRENGTH = 10.0  # observations by which a protocol is drawn to TRUST
 
 
 @torch.no_grad()
@@ -37,8 +39,8 @@ def fit_prototypes(
 ) -> None:
     """Fit the network's prototypes and fold them into its profiles.
 
-    `train` and `val` hold the shared layer (N, H), scores (N, S) in [0, 1] and which of them were seen (N, S). Rows on
-    the training side without any outcome still help to place the prototypes.
+    `train` and `val` hold the shared layer (N, H), scores (N, S) in [0, 1] and the mask (N, S) of observed scores.
+    Training rows without any outcome still help to place the prototypes.
     """
     heads, table, size = network.heads, network.profiles, network.size
     assert isinstance(heads.prototypes, Prototypes)
@@ -60,9 +62,9 @@ def fit_prototypes(
 
 
 def place_prototypes(prototypes: Prototypes, hidden: Tensor, seed: int) -> None:
-    """Put the prototypes at the means of clusters of `hidden` (N, H), seen from its mean.
+    """Put the prototypes at the means of clusters of `hidden` (N, H), after centring it.
 
-    A cluster of fewer than FEWEST queries gets none, so that no prototype is a query; what is left over stays empty.
+    A cluster of fewer than FEWEST queries gets none, so no prototype is a query; unused prototypes stay at 0.
     """
     centre = hidden.mean(dim=0)
     unit = F.normalize(hidden - centre, dim=1).numpy()
@@ -71,7 +73,7 @@ def place_prototypes(prototypes: Prototypes, hidden: Tensor, seed: int) -> None:
     sizes = np.bincount(clusters.labels_, minlength=most)
     means = torch.from_numpy(clusters.cluster_centers_[sizes >= FEWEST]).float()
     prototypes.centre.copy_(centre)
-    prototypes.points.zero_()  # a point at 0 is as near to any query as to any other: it tells nothing
+    prototypes.points.zero_()  # a point at 0 is equally near to all queries, so it has no effect
     prototypes.points[: len(means)] = F.normalize(means, dim=1)
 
 
@@ -90,7 +92,7 @@ def nystroem(prototypes: Prototypes, hidden: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def logistic_regression(features: Tensor, score: Tensor, seen: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights (A, S) and biases (S,) of every system's scores (N, S) on `features` (N, A), over the seen cells.
+    """Weights (A, S) and biases (S,) for the scores (N, S) of systems on `features` (N, A), over the cells in `seen`.
 
     Minimises the summed cross-entropy plus `penalty` / 2 times the squared weights; biases are free.
     """
@@ -114,19 +116,19 @@ def logistic_regression(features: Tensor, score: Tensor, seen: Tensor, penalty: 
 
 
 def reduced(features: Tensor, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best factors (A, L) and (S, L) of `weight` (A, S): their logits differ least on `features` (N, A)."""
+    """Factors (A, L) and (S, L) of `weight` (A, S) whose logits on `features` (N, A) differ least from its own."""
     _, scale, right = torch.linalg.svd(features @ weight, full_matrices=False)
     rows = right[:rank].T  # (S, L), orthonormal
     coordinates = weight @ rows
-    spread = (scale[:rank] / len(features) ** 0.5).clamp_min(1e-12)  # every coordinate gets a mean square of 1
+    deviation = (scale[:rank] / len(features) ** 0.5).clamp_min(1e-12)  # every coordinate gets a mean square of 1
     missing = rank - rows.shape[1]
-    return F.pad(coordinates / spread, (0, missing)), F.pad(rows * spread, (0, missing))
+    return F.pad(coordinates / deviation, (0, missing)), F.pad(rows * deviation, (0, missing))
 
 
 def protocol_trust(base: Tensor, near: Tensor, score: Tensor, protocol: Tensor, protocols: int) -> NDArray[np.float64]:
-    """Per protocol (P, 3): by how much the logits `base` and `near` (V, S) count, and a shift.
+    """Per protocol (P, 3): the weights of the logits `base` and `near` (V, S), and a shift.
 
-    A logistic regression of the validation scores (V, S), NaN where there is none, drawn to `TRUST`.
+    A logistic regression of the validation scores (V, S), NaN without an outcome, drawn to `TRUST`.
     """
     share = np.tile(np.array(TRUST), (protocols, 1))
     for group in range(protocols):

@@ -1,7 +1,7 @@
 """The paper's closed form: profiles as averages of scores times rank weights, routing as one matrix product.
 
-InferenceDynamics (2505.16303), docs/method.md section 1. Pure numpy: knows label weights and scores, not their origin
-from (`Taxonomy.targets` makes the weights, C then K columns). Axes: N index queries, B queries, M models, A = C + K.
+InferenceDynamics (2505.16303), docs/method.md section 1. Pure numpy. `Taxonomy.targets` makes the label weights, C
+columns of capabilities, then K of domains. Axes: N index queries, B queries, M models, A = C + K.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Array = NDArray[np.float64]
 
 
 class ClosedForm:
-    """Profiles (M, A) fitted by averaging; needs labels of the queries it routes, from an annotator or a network.
+    """Profiles (M, A) fitted by averaging; the queries to route need labels, from an annotator or a network.
 
     Attributes:
         profile: (M, A), the mean over the index queries that carry the axis of `(score - beta * cost) * weight`. It is
-            free of NaN: see `fit` for axes on which a model has no outcome.
+            free of NaN; `fit` says what stands on axes on which a model has no outcome.
         count: (M, A), the number of index queries behind each entry, 0 where the entry is a fall-back.
     """
 
@@ -35,21 +35,20 @@ class ClosedForm:
     ) -> ClosedForm:
         """Profiles of the models from N index queries; returns self.
 
-        The entry of model t for element e is the sum over the index queries that carry e and have a score of t of
-        `(s - beta * c) * w`, divided by their number (not by the sum of the weights). Where t has no such query the
-        entry is what t would have with its overall mean of `s - beta * c` on every index query that carries e: that
-        mean times the mean weight of e (times 1 where no query carries e). A model without any score counts as the
-        mean of the others.
+        The entry of model t for axis e is the mean of `(s - beta * c) * w` over the index queries that carry e and have
+        a score of t (the divisor is their number, not the sum of the weights). Without such a query the entry is the
+        overall mean of `s - beta * c` of t times the mean weight of e (times 1 where no query carries e). A model
+        without any score counts as the mean of the others.
 
         Args:
             label_weights: (N, A) rank weights >= 0; an index query carries the axes above 0.
-            score: (N, M) in [0, 1], NaN where there is no outcome.
+            score: (N, M) in [0, 1], NaN without an outcome.
             cost: (N, M) in USD, needed for beta above 0; a cell whose cost is then NaN counts as missing.
             beta: the price of cost, in score per USD; 0 ignores it.
 
         Raises:
             UsageError: shapes disagree, a weight is negative or NaN, or beta is not 0 and there is no cost.
-            DataError: no model has any score.
+            DataError: no model has a score.
 
         >>> ClosedForm().fit(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[1.0], [0.5]])).profile.tolist()
         [[0.625, 0.25]]
@@ -77,7 +76,7 @@ class ClosedForm:
         Capabilities and domains each contribute up to one mean score, so values lie in about [0, 2] for beta 0.
 
         Raises:
-            UsageError: before `fit`, or the number of axes is another than at `fit`.
+            UsageError: before `fit`, or the number of axes differs from that at `fit`.
         """
         if not hasattr(self, "profile"):
             raise UsageError("the closed form has no profiles yet: call fit(label_weights, score) first")

@@ -1,4 +1,4 @@
-"""Where training starts: profiles from the paper's closed form, answer lengths and weights from plain counts.
+"""Initial profiles and loss weights: the paper's closed form for profiles, means for answer lengths.
 
 Axes: N queries, S systems, C capabilities, K domains, P protocols.
 """
@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 from router.network.torch_network import ProfileTable
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 from train.fit.closed_form import ClosedForm
 from train.fit.losses import SHORTEST_TOKENS
 
-PSEUDO_COUNT = 30.0  # an axis entry with less support is drawn to the model's mean
-NO_LENGTH = -20.0  # log tokens of a system whose answers were never measured: costs its input only
+PSEUDO_COUNT = 30.0  # queries with the model's mean score that are added to each axis entry
+NO_LENGTH = -20.0  # log tokens of a system without a measured answer: it costs its input only
 LEAST_PROBABILITY = 0.03  # profiles start between logit(.03) and logit(.97)
 
 
 @torch.no_grad()
-def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, seed: int = 0) -> None:
+def initialise_profiles(table: ProfileTable, data: TrainingData, residual: int = 0, seed: int = 0) -> None:
     """Fill `table` from the training rows.
 
-    Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1;
-    the `residual` columns after them start small and random; log_tokens at the mean log answer length; the means at
-    their means.
+    Weights start at half the logit of the closed-form entry, since capability and knowledge weights each sum to 1. The
+    `residual` columns after them start small and random, log_tokens at the mean log answer length. The table's means
+    are those of the training rows.
     """
-    rows = torch.from_numpy(world.train_rows)
-    tensors = {name: tensor[rows] for name, tensor in world.tensors.items()}
+    rows = torch.from_numpy(data.train_rows)
+    tensors = {name: tensor[rows] for name, tensor in data.tensors.items()}
     seen, count = tensors["seen"], tensors["seen"].sum(0)
     table.mean_score.copy_(tensors["score"].sum(0) / count.clamp_min(1))
     table.mean_input_tokens.copy_((tensors["input_tokens"][:, None] * seen).sum(0) / count.clamp_min(1))
@@ -46,7 +46,7 @@ def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, se
     start = table.mean_score[:, None].expand(-1, named).clone()
     if not np.isnan(score).all():
         form = ClosedForm().fit(weights, score)
-        # The closed form sums scores times rank weights; over that of perfect scores it is a weighted mean score.
+        # The closed form averages scores times rank weights; divided by that of perfect scores it is a weighted mean.
         perfect = ClosedForm().fit(weights, np.where(np.isnan(score), np.nan, 1.0))
         support = torch.from_numpy(form.count.astype(np.float32))
         entry = torch.from_numpy((form.profile / perfect.profile).astype(np.float32))
@@ -57,10 +57,10 @@ def initialise_profiles(table: ProfileTable, world: World, residual: int = 0, se
         table.weight[:, named : named + residual].normal_(0, 0.1, generator=generator)
 
 
-def protocol_weights(world: World, balance: float) -> Tensor:
+def protocol_weights(data: TrainingData, balance: float) -> Tensor:
     """(P,) weight of a cell by its protocol: (mean rows per protocol / its rows) ** balance."""
-    rows = torch.from_numpy(world.train_rows)
-    seen = world.tensors["seen"][rows]
-    protocol = world.protocol
-    counts = torch.stack([seen[:, protocol == p].any(1).sum() for p in range(len(world.protocols))]).float()
+    rows = torch.from_numpy(data.train_rows)
+    seen = data.tensors["seen"][rows]
+    protocol = data.protocol
+    counts = torch.stack([seen[:, protocol == p].any(1).sum() for p in range(len(data.protocols))]).float()
     return (counts.mean() / counts.clamp_min(1)) ** balance

@@ -1,6 +1,6 @@
-"""The four terms of the training loss, as pure functions of tensors.
+"""Loss terms of training, as pure functions of tensors: labels, outcomes, answer lengths, decisions.
 
-Axes: B queries, S systems, C capabilities, K knowledge domains. Masks are 1 where a cell counts. No names, no I/O.
+Masks are 1 where a cell counts. Axes: B queries, S systems, C capabilities, K knowledge domains.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from router.network.torch_network import JudgedVectors
 
-SHORTEST_TOKENS = 0.25  # one character: what the log of an answer length is clamped to
+SHORTEST_TOKENS = 0.25  # one character: the least answer length of which the log is taken
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -52,10 +52,10 @@ def decision_loss(
     """Expected regret in utility of a soft choice among the candidates of one protocol, in [0, 1] up to cost.
 
     The choice is a softmax over predicted utilities `sigmoid(logits) - weight * cost` at `temperature`; its regret is
-    the best realised utility `score - weight * cost` minus the expected one. `weight` (B, 1) > 0 is drawn by the caller
-    over the span of the dial, so equal scores are told apart by cost. Costs (B, S) are in units of the protocol's cost
-    range, `mask` (B, S) says who is a candidate; rows with fewer than two are left out. A ranking loss in the spirit of
-    EquiRouter (2602.03478), on utilities in place of pairs.
+    the best realised utility `score - weight * cost` minus the expected one. The caller draws `weight` (B, 1) > 0 over
+    the span of the dial, so cost decides between equal scores. Costs (B, S) are in units of the protocol's cost range,
+    `mask` (B, S) marks candidates; rows with fewer than two are left out. A ranking loss in the spirit of EquiRouter
+    (2602.03478), on utilities in place of pairs.
 
     >>> cost, mask = torch.tensor([[1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
     >>> same = torch.tensor([[1.0, 1.0]])

@@ -1,4 +1,4 @@
-"""The Lightning module: losses, validation metrics, optimizer. Nothing else.
+"""The Lightning module: losses, validation metrics, optimizer.
 
 Network and encoder come from `router`, batches from `train.data.datamodule`, figures from `train.fit.validation`.
 Axes: B queries, S systems, P protocols.
@@ -20,13 +20,13 @@ from router.errors import UsageError
 from router.network.prototypes import Prototypes
 from router.network.torch_network import RouterNetwork
 from train.data.datamodule import Batch, RoutingDataModule
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 from train.fit import losses
 from train.fit.initialisation import initialise_profiles, protocol_weights
 from train.fit.schedule import WarmupCosine
 from train.fit.validation import Collected, pool_metrics
 
-MOST_PROTOTYPES = 2000  # what is kept are aggregates, never queries
+MOST_PROTOTYPES = 2000  # the checkpoint keeps aggregates, never queries
 DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
 
 
@@ -42,8 +42,7 @@ class RoutingModule(L.LightningModule):
         hidden: width of the heads' shared layer.
         residual: size of the latent residual, 0 for none.
         prototypes: how many means of training queries are kept, and what systems did near them
-        (`train.export.prototypes`), at
-            most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
+            (`train.export.prototypes`), at most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
         likeness: coordinates that nearness to the prototypes is reduced to.
         dropout: on the heads' shared layer.
         embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
@@ -105,52 +104,55 @@ class RoutingModule(L.LightningModule):
                 f"got {prototypes} and {likeness}"
             )
         if category_weight and not prototypes:
-            raise UsageError("model.category_weight needs model.prototypes: they read what is learned of categories")
+            raise UsageError(
+                "model.category_weight needs model.prototypes: only they use what is learned of categories"
+            )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
         self.options: Any = self.hparams
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.encoder: QueryEncoder | None = None
 
     @property
-    def world(self) -> World:
-        """What the data module read."""
-        data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data.world
+    def training_data(self) -> TrainingData:
+        """The data of the run, from the data module."""
+        datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return datamodule.training_data
 
     def configure_model(self) -> None:
-        """Build the network to the data's sizes, profiles starting from the closed form."""
+        """Build the network in the data's sizes; profiles start from the closed form."""
         if hasattr(self, "network"):
             return
-        with torch.device("cpu"):  # beside the data; Lightning asks for the GPU, and moves all there later
+        with torch.device("cpu"):  # beside the data: Lightning would build on the GPU; it moves the network later
             self._build()
 
     def _build(self) -> None:
-        data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = datamodule.training_data
         if not self.options.freeze_encoder:
-            self.encoder = data.encoder
-        size = self.world.dimensions(
-            data.encoder.dimension,
+            self.encoder = datamodule.encoder
+        size = data.dimensions(
+            datamodule.encoder.dimension,
             residual=self.options.residual,
             hidden=self.options.hidden,
             prototypes=self.options.prototypes,
             likeness=self.options.likeness if self.options.prototypes else 0,
-            categories=int(self.world.tensors["category"].max()) + 1 if self.options.category_weight else 0,
+            categories=int(data.tensors["category"].max()) + 1 if self.options.category_weight else 0,
         )
-        self.network = RouterNetwork(size, self.world.protocol, self.options.dropout)
-        if data.embeddings is not None:
-            self.network.heads.fit_scale(data.embeddings[self.world.train_rows], len(data.encoder.layers))
-        initialise_profiles(self.network.profiles, self.world, self.options.residual)
-        balance = protocol_weights(self.world, self.options.balance)
-        self.register_buffer("system_weight", balance[self.world.protocol], persistent=False)
-        usual = self.world.tensors["cost"][self.world.train_rows].nanmean(dim=0)
-        self.register_buffer("cost_range", _range_per_protocol(usual, self.world), persistent=False)
+        self.network = RouterNetwork(size, data.protocol, self.options.dropout)
+        if datamodule.embeddings is not None:
+            self.network.heads.fit_scale(datamodule.embeddings[data.train_rows], len(datamodule.encoder.layers))
+        initialise_profiles(self.network.profiles, data, self.options.residual)
+        balance = protocol_weights(data, self.options.balance)
+        self.register_buffer("system_weight", balance[data.protocol], persistent=False)
+        usual = data.tensors["cost"][data.train_rows].nanmean(dim=0)
+        self.register_buffer("cost_range", _range_per_protocol(usual, data), persistent=False)
 
     def on_fit_start(self) -> None:
-        """Remember the seed: every batch reseeds from it, so that a resumed run repeats an uninterrupted one."""
+        """Keep the seed: every batch seeds from it again, so a resumed run repeats an uninterrupted one."""
         self.base_seed = torch.initial_seed() % 2**31
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Noise and dropout of a batch depend on seed, rank, epoch and place only, not on what drew before it."""
+        """Seed noise and dropout of a batch by seed, rank, epoch and the batch's number alone."""
         torch.manual_seed(self.base_seed + 1_000_003 * self.current_epoch + 1_009 * batch_idx + self.global_rank)
 
     def embed(self, batch: Batch) -> Tensor:
@@ -163,8 +165,8 @@ class RoutingModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         embedding = self.embed(batch)
         if self.options.embedding_noise:
-            data: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-            embedding = noisy(embedding, self.options.embedding_noise, len(data.encoder.layers))
+            datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+            embedding = noisy(embedding, self.options.embedding_noise, len(datamodule.encoder.layers))
         terms = self.terms(batch, embedding)
         options = self.options
         total = torch.stack([options[f"{name}_weight"] * value for name, value in terms.items()]).sum()
@@ -173,7 +175,7 @@ class RoutingModule(L.LightningModule):
         return total
 
     def terms(self, batch: Batch, embedding: Tensor) -> dict[str, Tensor]:
-        """The loss terms, unweighted, by name; a term whose weight is 0 is left out."""
+        """Unweighted loss terms by name; a term with weight 0 is left out."""
         table, options = self.network.profiles, self.options
         hidden = self.network.heads.hidden(embedding)
         query = self.network.heads.read(hidden)
@@ -205,7 +207,7 @@ class RoutingModule(L.LightningModule):
         usable = batch["seen"] & ~batch["cost"].isnan()
         low, high = DIAL_SPAN
         total, present = logits.sum() * 0.0, 0
-        for protocol in range(len(self.world.protocols)):
+        for protocol in range(len(self.training_data.protocols)):
             columns = self.network.profiles.protocol == protocol
             mask = usable[:, columns]
             if (mask.sum(1) >= 2).any():
@@ -220,8 +222,8 @@ class RoutingModule(L.LightningModule):
 
     def _sharing(self) -> Tensor:
         """Mean squared distance of each system's row to the mean row of its model's systems."""
-        models = sorted({s.model for s in self.world.systems})
-        index = torch.tensor([models.index(s.model) for s in self.world.systems], device=self.device)
+        models = sorted({s.model for s in self.training_data.systems})
+        index = torch.tensor([models.index(s.model) for s in self.training_data.systems], device=self.device)
         rows = self.network.profiles.weight
         total = torch.zeros(len(models), rows.shape[1], device=rows.device, dtype=rows.dtype).index_add(0, index, rows)
         mean = total / torch.bincount(index, minlength=len(models))[:, None]
@@ -244,7 +246,7 @@ class RoutingModule(L.LightningModule):
 
     def _log_metrics(self, stage: str) -> None:
         gathered = Collected(*(self._gather(torch.cat(parts)) for parts in zip(*self.collected, strict=True)))
-        figures = pool_metrics(gathered, self.network.profiles, self.world)
+        figures = pool_metrics(gathered, self.network.profiles, self.training_data)
         self.log(f"{stage}/aiq_margin", figures.pop("aiq_margin"), prog_bar=True)
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
 
@@ -256,7 +258,7 @@ class RoutingModule(L.LightningModule):
         return gathered.flatten(0, 1)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Collected:
-        """What the network makes of a batch: rows, logits, length factors and first labels."""
+        """Outputs of the network for a batch: rows, logits, length factors and first labels."""
         query, logits = self.network(self.embed(batch))
         return Collected(
             batch["row"],
@@ -296,11 +298,11 @@ def noisy(embedding: Tensor, deviation: float, parts: int) -> Tensor:
     return (torch.nn.functional.normalize(after, dim=2) * length).flatten(1)
 
 
-def _range_per_protocol(usual_cost: Tensor, world: World) -> Tensor:
+def _range_per_protocol(usual_cost: Tensor, data: TrainingData) -> Tensor:
     """(P,) USD between the dearest and the cheapest system of each protocol; 1 where costs do not differ."""
     spans = []
-    for protocol in range(len(world.protocols)):
-        own = usual_cost[(world.protocol == protocol) & ~usual_cost.isnan()]
+    for protocol in range(len(data.protocols)):
+        own = usual_cost[(data.protocol == protocol) & ~usual_cost.isnan()]
         span = float(own.max() - own.min()) if len(own) else 0.0
         spans.append(span if span > 0 else 1.0)
     return torch.tensor(spans)

@@ -1,4 +1,4 @@
-"""A learning-rate schedule that needs no step count in the configuration."""
+"""Learning-rate schedule: warm-up, then cosine, without a step count in the configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WarmupCosine(LambdaLR):
         super().__init__(optimizer, self.factor)
 
     def factor(self, step: int) -> float:
-        """Rate at `step` as a share of the peak."""
+        """Learning rate at `step` as a share of the peak."""
         rise = max(1.0, self.warmup * self.total_steps)
         if step < rise:
             return (step + 1) / (rise + 1)

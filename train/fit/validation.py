@@ -1,4 +1,4 @@
-"""Figures of a network on the rows it was just run over: the same metrics as `router evaluate`, from collected logits.
+"""Validation figures of a network in training: the metrics of `router evaluate`, from collected logits.
 
 Axes: B collected rows, S systems, M members of a pool, P protocols.
 """
@@ -18,11 +18,11 @@ from router.evaluation.pool_report import PoolOutcomes, first_label_agreement, p
 from router.network.scoring import expected_cost
 from router.network.torch_network import ProfileTable
 from router.pools.pool import Pool
-from train.data.training_data import World
+from train.data.training_data import TrainingData
 
 
 class Collected(NamedTuple):
-    """Outputs of the network over B rows, in any order; rows may repeat (distributed samplers pad)."""
+    """Outputs of the network for B rows, in any order; rows may repeat (distributed samplers pad)."""
 
     row: Tensor  # (B,) of the folder's queries
     logits: Tensor  # (B, S)
@@ -32,30 +32,30 @@ class Collected(NamedTuple):
 
 
 def unique(collected: Collected) -> Collected:
-    """The same on the CPU with each row once, in ascending order."""
+    """The outputs on the CPU, each row once, in ascending order."""
     rows, first = np.unique(collected.row.cpu().numpy(), return_index=True)
     return Collected(torch.from_numpy(rows), *(part.cpu()[torch.from_numpy(first)] for part in collected[1:]))
 
 
-def pool_columns(pool: Pool, world: World) -> Tensor:
-    """(M,) rows of the profile table of a pool's members."""
-    return torch.tensor([world.systems.index(c.system) for c in pool.candidates if c.system is not None])
+def pool_columns(pool: Pool, data: TrainingData) -> Tensor:
+    """(M,) the pool's members as rows of the profile table."""
+    return torch.tensor([data.systems.index(c.system) for c in pool.candidates if c.system is not None])
 
 
-def predicted(collected: Collected, table: ProfileTable, pool: Pool, world: World) -> tuple[Array, Array]:
+def predicted(collected: Collected, table: ProfileTable, pool: Pool, data: TrainingData) -> tuple[Array, Array]:
     """Quality and expected cost in USD, (B, M) each, of a pool's members on the collected rows."""
-    columns = pool_columns(pool, world)
+    columns = pool_columns(pool, data)
     log_tokens, protocol = table.log_tokens.detach().cpu(), table.protocol.cpu()
     output_tokens = torch.exp(collected.log_length[:, protocol[columns]] + log_tokens[columns])
     price_in = torch.tensor([c.facts.input_usd_per_mtok for c in pool.candidates])
     price_out = torch.tensor([c.facts.output_usd_per_mtok for c in pool.candidates])
-    cost = expected_cost(world.tensors["input_tokens"][collected.row], output_tokens, price_in, price_out)
+    cost = expected_cost(data.tensors["input_tokens"][collected.row], output_tokens, price_in, price_out)
     return torch.sigmoid(collected.logits[:, columns]).double().numpy(), cost.double().numpy()
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A pool's predictions next to its outcomes, (B, M) each, and the columns chosen on the training rows."""
+    """A pool's predictions and outcomes, (B, M) each; two columns are chosen on the training rows."""
 
     quality: Array
     cost: Array
@@ -73,42 +73,42 @@ class Judged:
         return metrics.hulls(*vars(self).values())
 
 
-def judge_pools(collected: Collected, table: ProfileTable, world: World) -> dict[str, Judged]:
-    """Each pool with at least two collected queries; best single and cheapest chosen on the training rows."""
+def judge_pools(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, Judged]:
+    """Predictions and outcomes by pool, of pools with at least two collected queries."""
     collected = unique(collected)
     judged = {}
-    for name, pool in world.pools.items():
-        outcomes = pool_outcomes(world.dataset, pool)
-        seen = outcomes.take(np.isin(np.arange(len(world.texts)), collected.row.numpy()))
-        if len(seen.rows) < 2:
+    for name, pool in data.pools.items():
+        outcomes = pool_outcomes(data.dataset, pool)
+        outcomes = outcomes.take(np.isin(np.arange(len(data.texts)), collected.row.numpy()))
+        if len(outcomes.rows) < 2:
             continue
-        best, cheapest = reference_models(train_outcomes(world, pool), pool)
-        quality, cost = predicted(collected, table, pool, world)
-        at = np.searchsorted(collected.row.numpy(), seen.rows)
-        judged[name] = Judged(quality[at], cost[at], seen.score, seen.realised_usd, best, cheapest)
+        best, cheapest = reference_models(train_outcomes(data, pool), pool)
+        quality, cost = predicted(collected, table, pool, data)
+        at = np.searchsorted(collected.row.numpy(), outcomes.rows)
+        judged[name] = Judged(quality[at], cost[at], outcomes.score, outcomes.realised_usd, best, cheapest)
     return judged
 
 
-def pool_reports(collected: Collected, table: ProfileTable, world: World) -> dict[str, Report]:
+def pool_reports(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, Report]:
     """A `Report` per pool."""
-    return {name: judged.report() for name, judged in judge_pools(collected, table, world).items()}
+    return {name: judged.report() for name, judged in judge_pools(collected, table, data).items()}
 
 
-def pool_curves(collected: Collected, table: ProfileTable, world: World) -> dict[str, tuple[Hull, Hull]]:
+def pool_curves(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, tuple[Hull, Hull]]:
     """Hulls of the router and of the single models, per pool."""
-    return {name: judged.hulls() for name, judged in judge_pools(collected, table, world).items()}
+    return {name: judged.hulls() for name, judged in judge_pools(collected, table, data).items()}
 
 
-def train_outcomes(world: World, pool: Pool) -> PoolOutcomes:
+def train_outcomes(data: TrainingData, pool: Pool) -> PoolOutcomes:
     """Outcomes of a pool on the training rows."""
-    mask = np.zeros(len(world.texts), bool)
-    mask[world.train_rows] = True
-    return pool_outcomes(world.dataset, pool).take(mask)
+    mask = np.zeros(len(data.texts), bool)
+    mask[data.train_rows] = True
+    return pool_outcomes(data.dataset, pool).take(mask)
 
 
-def pool_metrics(collected: Collected, table: ProfileTable, world: World) -> dict[str, float]:
-    """Flat figures for logging: `aiq_margin` (the mean over pools, what checkpoints are chosen by), then per pool."""
-    reports = pool_reports(collected, table, world)
+def pool_metrics(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, float]:
+    """Flat figures for logging: `aiq_margin`, the mean over pools that chooses checkpoints, then figures per pool."""
+    reports = pool_reports(collected, table, data)
     figures = {"aiq_margin": float(np.mean([r.aiq - r.aiq_zero for r in reports.values()])) if reports else 0.0}
     for name, report in reports.items():
         figures[f"{name}/aiq_margin"] = report.aiq - report.aiq_zero
@@ -119,11 +119,11 @@ def pool_metrics(collected: Collected, table: ProfileTable, world: World) -> dic
         if report.cost_ratio_at_best_single is not None:
             figures[f"{name}/cost_ratio"] = report.cost_ratio_at_best_single
     collected = unique(collected)
-    taxonomy = world.taxonomy
+    taxonomy = data.taxonomy
     capability = np.eye(len(taxonomy.capabilities))[collected.capability.numpy()]
     knowledge = np.eye(len(taxonomy.domains))[collected.knowledge.numpy()]
     rows = collected.row.numpy()
-    first_capability, first_domain = first_label_agreement(world.dataset, taxonomy, rows, capability, knowledge)
+    first_capability, first_domain = first_label_agreement(data.dataset, taxonomy, rows, capability, knowledge)
     if first_capability is not None and first_domain is not None:
         figures |= {"first_capability": first_capability, "first_domain": first_domain}
     return figures

@@ -1,0 +1,1 @@
+"""Training runs: the Weights & Biases logger, a reader of runs, their comparison, sweeps."""

@@ -1,6 +1,6 @@
 """Lists and compares training runs in the terminal: `python -m train runs [--diff RUN RUN ...] [--pareto X Y]`.
 
-Reads runs through `train.runs.store`, so that local, exported and online ones look alike. Axes: R runs.
+`train.runs.store` reads the runs; local, exported and online runs look alike. Axes: R runs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from train.runs.store import Run, export_runs, read_folders, read_online
 
 SCHEMA_VERSION = 1
 FOLDERS = ("runs", "docs/runs")  # of this machine; committed
-STAGES = ("best", "val")  # what a metric's short name may stand for, in this order
-PLACES = re.compile(r"^export\.|\bdirpath$|\bdefault_root_dir$|^data\.cache$")  # settings of where, not of what
+STAGES = ("best", "val")  # prefixes that a metric's short name may leave out, tried in this order
+PLACES = re.compile(r"^export\.|\bdirpath$|\bdefault_root_dir$|^data\.cache$")  # settings of paths
 MISSING, WIDEST = "-", 44
 
 
 def pareto_members(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(R,) whether no other row of `points` (R, 2) is at least as great in both and greater in one; NaN: no member.
+    """(R,) whether no other row of `points` (R, 2) is as great in both columns and greater in one; never with NaN.
 
     >>> pareto_members(np.array([[1.0, 3.0], [2.0, 2.0], [1.0, 2.0], [np.nan, 9.0]])).tolist()
     [True, True, False, False]
@@ -40,7 +40,7 @@ def pareto_members(points: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Settings whose values differ, each with its R values; a setting that a run lacks counts as None.
+    """Settings whose values differ, each with its R values; None for a run without the setting.
 
     >>> differences([{"lr": 0.1, "epochs": 5}, {"lr": 0.2, "epochs": 5}])
     {'lr': [0.1, 0.2]}
@@ -51,7 +51,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def metric_name(short: str, runs: Sequence[Run]) -> str:
-    """The metric that a user means: its whole name, or without `best/` or `val/`; UsageError where no run has it."""
+    """Full name of the metric `short`, which may lack `best/` or `val/`; UsageError where no run has it."""
     known = {name for run in runs for name in run.metrics}
     for name in (short, *(f"{stage}/{short}" for stage in STAGES)):
         if name in known:
@@ -60,7 +60,7 @@ def metric_name(short: str, runs: Sequence[Run]) -> str:
 
 
 def aiq_margins(runs: Sequence[Run]) -> dict[str, str]:
-    """AIQ margins and their short heads, the mean first: the best epoch's where any run has them, else the last's."""
+    """AIQ margins and their column heads, the mean first; the best epoch's where any run has them, or the last's."""
     for stage in STAGES:
         found = {
             name: match[1]
@@ -101,7 +101,7 @@ def pick(names: Sequence[str], runs: Sequence[Run]) -> list[Run]:
 
 
 def shown(value: Any) -> str:
-    """A cell of a table: four digits of a number, JSON of a list, `-` of nothing, cut to the widest column."""
+    """A table cell: four digits of a number, JSON of a list, `-` for None, cut to the widest column."""
     if value is None:
         return MISSING
     text = f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
@@ -109,7 +109,7 @@ def shown(value: Any) -> str:
 
 
 def list_lines(runs: Sequence[Run], heads: Mapping[str, str], members: Sequence[Run] | None) -> list[str]:
-    """A table of the runs, the metrics under `heads`; ids where names repeat; with `members` a mark of those."""
+    """A table of the runs with the metrics of `heads`; ids where names repeat; with `members`, marks of those runs."""
     columns = {
         "pareto": [] if members is None else ["*" if run in members else "" for run in runs],
         "run": [run.name for run in runs],
@@ -125,7 +125,7 @@ def list_lines(runs: Sequence[Run], heads: Mapping[str, str], members: Sequence[
 
 
 def diff_lines(runs: Sequence[Run], metrics: Sequence[str], members: Sequence[Run] | None) -> list[str]:
-    """The settings that differ and the metrics, the runs side by side."""
+    """Settings that differ, and metrics, with the runs side by side."""
     settings = differences([run.config for run in runs])
     what = {name: values for name, values in settings.items() if not PLACES.search(name)}
     rows = [[name, *map(shown, values)] for name, values in what.items()]
@@ -134,7 +134,7 @@ def diff_lines(runs: Sequence[Run], metrics: Sequence[str], members: Sequence[Ru
     head = names if len(set(names)) == len(names) else [run.id for run in runs]
     lines = table(["setting", *head], rows) if rows else ["the configurations do not differ"]
     if hidden:
-        lines.append(f"(and {hidden} of where files go; --json has them)")
+        lines.append(f"(and {hidden} of paths; --json has them)")
     rows = [[name, *(shown(run.metrics.get(name)) for run in runs)] for name in metrics]
     if members is not None:
         rows.append(["pareto", *("yes" if run in members else "no" for run in runs)])
@@ -142,7 +142,7 @@ def diff_lines(runs: Sequence[Run], metrics: Sequence[str], members: Sequence[Ru
 
 
 def as_json(runs: Sequence[Run], compared: Sequence[Run], goals: Sequence[str], members: Sequence[Run] | None) -> str:
-    """One JSON object with all that the tables show, and whole."""
+    """One JSON object with all that the tables show, uncut."""
     answer: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "runs": [asdict(run) for run in runs]}
     if compared:
         names = sorted({name for run in compared for name in run.metrics})
@@ -157,7 +157,7 @@ def as_json(runs: Sequence[Run], compared: Sequence[Run], goals: Sequence[str], 
 
 
 def read(options: argparse.Namespace) -> list[Run]:
-    """The runs that the options choose; UsageError where there are none."""
+    """The runs that the options select; UsageError where there are none."""
     if options.online:
         where, runs = options.online, read_online(options.online, options.group)
     else:
@@ -173,7 +173,7 @@ def read(options: argparse.Namespace) -> list[Run]:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The arguments of the command."""
+    """Parser of the command."""
     parser = argparse.ArgumentParser(prog="python -m train runs", description=__doc__.splitlines()[0])
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--folder", nargs="+", help=f"of W&B or exported runs (default {' and '.join(FOLDERS)})")
@@ -193,7 +193,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print what is asked for; 0 when done, 1 on an error of ours."""
+    """Print a list or a comparison of runs; 0 when done, 1 on an error of ours."""
     options = arguments().parse_args(args)
     try:
         runs = read(options)

@@ -1,7 +1,7 @@
-"""Training runs as one dataclass, wherever they are kept: W&B's files on this machine, its server, or exported JSON.
+"""Training runs as one dataclass, read from W&B's files on this machine, its server, or exported JSON.
 
-An exported run is `NAME.run.json`: configuration and last metrics, no row of data, small enough to be committed. Knows
-nothing of how runs are compared or shown.
+An exported run is `NAME.run.json`: configuration and last metrics, no row of data, small enough to commit. Knows
+nothing of comparing or showing runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError, UsageError
+from router.files import atomic_write
 from router.installation import how_to_install
 from train.runs.wandb_file import apply_update, records
 
@@ -25,22 +26,22 @@ LOGS, EXPORTS = "run-*.wandb", "*.run.json"
 
 @dataclass(frozen=True)
 class Run:
-    """One training run as it ended, or as far as it got."""
+    """One training run, finished or not."""
 
     id: str
-    name: str  # the id where none was given
+    name: str  # the id for a run without a name
     group: str  # empty: none
     tags: tuple[str, ...]
-    state: str  # finished, failed, unfinished (running or killed), or W&B's own word
+    state: str  # finished, failed, unfinished (running or killed), or W&B's own state
     started: str  # ISO 8601, UTC
     config: dict[str, Any]  # by dotted name
     metrics: dict[str, float]  # last value of each, finite numbers only
 
 
 def read_folders(folders: Sequence[Path]) -> list[Run]:
-    """All runs below the folders, oldest first; one that is found twice counts once, as in the folder named first.
+    """All runs below the folders, oldest first; of two copies the one in the folder named first.
 
-    Raises UsageError for a folder that is not there, DataError for a file that breaks its format.
+    Raises UsageError for a missing folder, DataError for a file that breaks its format.
     """
     found: dict[str, Run] = {}
     for folder in folders:
@@ -56,7 +57,7 @@ def read_folders(folders: Sequence[Path]) -> list[Run]:
 
 
 def read_log(path: Path) -> Run | None:
-    """The run of a W&B transaction log; None where it was killed before it wrote what it is."""
+    """The run of a W&B transaction log; None for a run killed before it wrote its name."""
     about: Any = None
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
@@ -79,7 +80,7 @@ def read_log(path: Path) -> Run | None:
 
 
 def read_online(project: str, group: str | None = None) -> list[Run]:
-    """Runs of `ENTITY/PROJECT` on W&B's server, those of one group if given; UsageError where it does not answer so."""
+    """Runs of `ENTITY/PROJECT` on W&B's server, of one group if given; UsageError where it does not list them."""
     try:
         import wandb
     except ModuleNotFoundError as error:
@@ -106,7 +107,7 @@ def _run(
     config: Values,
     summary: Values,
 ) -> Run:
-    """A run without what W&B keeps for itself (names that begin with _) and without media (images, tables)."""
+    """A run without W&B's internal values (names that begin with _) and without media (images, tables)."""
     media = {key for key, value in summary.items() if isinstance(value, dict) and "_type" in value}
     settings = {key: value for key, value in flat(config) if not key.startswith("_")}
     last = dict(flat({key: value for key, value in summary.items() if key not in media}))
@@ -134,23 +135,21 @@ def flat(nested: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def export_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Write each run into `folder` as JSON that `read_folders` takes; the paths. A run exported before is replaced."""
+    """Paths of the runs, each written into `folder` as JSON for `read_folders`; an older export is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [run.name for run in runs]
     paths = []
     for run in runs:
         stem = run.name if names.count(run.name) == 1 else f"{run.name}-{run.id}"
         path = folder / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', stem)}.run.json"
-        draft = path.with_suffix(".draft")
         text = json.dumps({"format_version": FORMAT_VERSION, **asdict(run)}, indent=1, sort_keys=True)
-        draft.write_text(text + "\n", encoding="utf-8")
-        draft.replace(path)
+        atomic_write(path, f"{text}\n".encode())
         paths.append(path)
     return paths
 
 
 def read_export(path: Path) -> Run:
-    """The run of an exported file; DataError where it is not one."""
+    """The run of an exported file; DataError for any other file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.pop("format_version")

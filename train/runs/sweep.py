@@ -1,7 +1,7 @@
 """Runs the grid of a Weights & Biases sweep file without its server: `python -m train sweep FILE [--jobs N]`.
 
-The file is one that `wandb sweep` takes; a combination becomes the command that `wandb agent` would run, in a process
-of its own. What ran to its end is skipped the next time, as long as its command and configuration files are unchanged.
+`wandb sweep` takes the same file. Each combination runs as the command of `wandb agent`, in a process of its own. The
+next time, finished combinations are skipped as long as their command and configuration files are unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAME_FLAG = "--trainer.logger.name"
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file: what is run, and the values of each parameter, named as the command line names it."""
+    """A sweep file: the program to run and the values of each parameter, by its command-line name."""
 
     name: str
     method: str
@@ -43,7 +43,7 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep of a file; UsageError that lists every problem at once."""
+    """The sweep of a file; UsageError with all problems at once."""
     try:
         content, problems = read_yaml(path)
     except ValueError as error:
@@ -74,7 +74,7 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _fits(method: object, parameter: object) -> bool:
-    """Whether a parameter is a list of values or one value, or for the methods that draw, any mapping."""
+    """Whether a parameter has a list of values or one value; with a method that draws, whether it is a mapping."""
     if not isinstance(parameter, dict) or method != "grid":
         return isinstance(parameter, dict)
     values = parameter.get("values")
@@ -114,7 +114,7 @@ def command_line(sweep: Sweep, chosen: Mapping[str, Any]) -> list[str]:
 
 
 def run_name(sweep: Sweep, chosen: Mapping[str, Any]) -> str:
-    """The parameters that vary, each by the last part of its name.
+    """Name of a run: the parameters that vary, each by the last part of its name.
 
     >>> grid = {"model.dropout": {"values": [0.1, 0.3]}, "seed": {"value": 0}}
     >>> run_name(Sweep("s", "grid", "train", (), grid), {"model.dropout": 0.3, "seed": 0})
@@ -125,7 +125,7 @@ def run_name(sweep: Sweep, chosen: Mapping[str, Any]) -> str:
 
 
 def fingerprint(words: Sequence[str]) -> str:
-    """Eight hexadecimal digits of a command and of the configuration files that it names."""
+    """Hash of a command and of the configuration files it names, eight hexadecimal digits."""
     digest = hashlib.sha256()
     for before, word in zip(["", *words[:-1]], words, strict=True):
         digest.update(word.encode() + b"\0")
@@ -137,7 +137,7 @@ def fingerprint(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One combination to run: its command, and the log that is there once it ran to its end."""
+    """One combination to run: its command, and its log, which exists once the run has finished."""
 
     words: tuple[str, ...]
     log: Path
@@ -152,11 +152,11 @@ class Job:
 
     @property
     def partial(self) -> Path:
-        """The log while the run goes on, and what stays of one that failed."""
+        """The log of a run in progress; it stays after a failed run."""
         return self.log.with_suffix(".partial")
 
     def run(self, environment: Mapping[str, str]) -> bool:
-        """Run it to its end; whether it succeeded."""
+        """Whether the command succeeded; returns when it ends."""
         with self.partial.open("w") as log:
             done = subprocess.run(self.words, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
         if done.returncode == 0:
@@ -165,7 +165,7 @@ class Job:
 
 
 def run_all(jobs: Sequence[Job], at_once: int) -> list[Job]:
-    """Run those that have no log yet, `at_once` of them at a time; those that failed."""
+    """The jobs that failed, after running all without a log, `at_once` of them at a time."""
     waiting = [job for job in jobs if not job.log.exists()]
     environment = dict(os.environ)
     if at_once > 1:

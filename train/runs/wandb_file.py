@@ -1,9 +1,9 @@
-"""Reads the transaction log that a Weights & Biases run leaves on disk, `run-ID.wandb`.
+"""Reader of the transaction log of a Weights & Biases run on disk, `run-ID.wandb`.
 
-An offline run keeps its configuration and metrics nowhere else. The file is LevelDB's log format behind a header of
-seven bytes: blocks of 32 KiB, in them pieces of entries, each with a checksum; an entry is a `Record` of wandb's
-protocol buffers. wandb 0.30 and 0.31 have no Python reader of it, and the summary of `wandb leet inspect` (0.31)
-leaves out the group. What the records say of a run is `train.runs.store`'s.
+Only this file has the configuration and metrics of an offline run. It is LevelDB's log format after a header of seven
+bytes: blocks of 32 KiB with pieces of entries, each with a checksum; an entry is a `Record` of wandb's protocol
+buffers. wandb 0.30 and 0.31 have no Python reader of it, and the summary of `wandb leet inspect` (0.31) leaves out the
+group. `train.runs.store` makes runs of the records.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def records(path: Path) -> Iterator[Any]:
-    """wandb's `Record` messages in the order written, up to where a killed run tore the file.
+    """wandb's `Record` messages in the order written; after a kill, those before the torn end of the file.
 
-    Raises UsageError without wandb, DataError for a file that is no such log.
+    Raises UsageError without wandb, DataError for a file of another format.
     """
     try:
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -37,13 +37,15 @@ def records(path: Path) -> Iterator[Any]:
         ) from error
     data = path.read_bytes()
     if data and not data.startswith(MAGIC):
-        raise DataError(f"{path}: not a W&B transaction log that is known: it starts with {data[:7]!r}, not {MAGIC!r}")
+        raise DataError(
+            f"{path}: not a W&B transaction log of a known version: it starts with {data[:7]!r}, not {MAGIC!r}"
+        )
     for entry in entries(data):
         yield Record.FromString(entry)
 
 
 def entries(data: bytes) -> Iterator[bytes]:
-    """The entries of a log, whole; the first piece with a wrong checksum or without its end is taken for the end."""
+    """The whole entries of a log; it ends at the first piece with a wrong checksum or without its end."""
     offset, pieces = len(MAGIC), b""
     while True:
         left = BLOCK - offset % BLOCK
@@ -63,7 +65,7 @@ def entries(data: bytes) -> Iterator[bytes]:
 
 
 def apply_update(values: dict[str, Any], update: Any) -> None:
-    """Put the items of a config or summary record into `values`, a nested mapping, and take out those it removes."""
+    """Apply a config or summary record to `values`, a nested mapping: set its items, delete those it removes."""
     for item in update.update:
         *outer, last = list(item.nested_key) or [item.key]
         inner = values

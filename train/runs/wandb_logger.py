@@ -1,4 +1,4 @@
-"""Weights & Biases, never in the way: online with a key or on request, else offline, without a prompt."""
+"""Weights & Biases logger: online with a key or on request, otherwise offline, and never a prompt."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class RunLogger(WandbLogger):
             ) from error
 
     def finalize(self, status: str) -> None:
-        """Close a failed run as failed: our commands end with an exit code that W&B does not get to see."""
+        """Close a failed run as failed: W&B does not see the exit code of our commands."""
         super().finalize(status)
         if status == "failed" and self._experiment is not None:
             self._experiment.finish(exit_code=1)
 
 
 def resolve_mode(mode: Mode) -> str:
-    """The W&B mode to run in.
+    """The W&B mode that `mode` stands for.
 
     >>> resolve_mode("offline")
     'offline'

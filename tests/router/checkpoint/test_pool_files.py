@@ -110,7 +110,7 @@ def test_an_onboarded_pool_with_an_upstream_is_refused_too(tiny_checkpoint: Chec
 def test_what_training_exports_leaves_upstreams_in_the_pool_files(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool("theirs", (Candidate(FACTS["large"], SYSTEMS[0], THEIRS), Candidate(FACTS["small"], SYSTEMS[1])))
     outcomes = SimpleNamespace(realised_usd=np.array([[3.0, 1.0], [5.0, 1.0]]))
-    monkeypatch.setattr(export, "train_outcomes", lambda world, pool: outcomes)
+    monkeypatch.setattr(export, "train_outcomes", lambda data, pool: outcomes)
     monkeypatch.setattr(export, "reference_models", lambda outcomes, pool: (0, 1))
     found = export.with_cost_ranges(SimpleNamespace(pools={"theirs": pool}))  # type: ignore[arg-type]
     assert found == {"theirs": Pool("theirs", (Candidate(FACTS["large"], SYSTEMS[0]), pool.candidates[1]), 3.0)}

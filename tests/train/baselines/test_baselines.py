@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from router.network.taxonomy import CAPABILITIES
-from train.baselines import METHODS
-from train.baselines import neural as logistic
-from train.baselines.labels import predicted_labels
+from train.baselines import neural
+from train.baselines.closed_form import predicted_labels
+from train.baselines.methods import METHODS
 from train.baselines.task import Outcomes, Queries, Task
 
 TOPICS, MODELS, DOMAINS, WIDTH = 3, 3, 4, 8
 COST_USD = np.array([4e-4, 1e-4, 2e-4])
-TOLD_THE_TRUTH = {"table-benchmark", "table-category"}
+KNOWS_THE_TRUTH = {"table-benchmark", "table-category"}
 BLIND = {"random", "cheapest", "best-single", "constant"}
 IGNORES_THE_SEED = set(METHODS) - {"random", "kmeans", "factorisation", "mirt", "carrot"}
 
@@ -42,7 +42,7 @@ def planted(rows, seed):
 def short_training():
     """The planted task needs no 1200 steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logistic, "STEPS", (20, 80))
+        patch.setattr(neural, "STEPS", (20, 80))
         yield
 
 
@@ -112,7 +112,7 @@ def test_a_prediction_does_not_depend_on_the_other_queries_of_the_batch(name, fi
     np.testing.assert_allclose(alone[0], fitted[name].predict(queries)[7], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - TOLD_THE_TRUTH))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - KNOWS_THE_TRUTH))
 def test_only_the_tables_read_the_true_benchmark_and_category(name, fitted, judged):
     queries = judged[0]
     lied = replace(queries, benchmark=queries.benchmark[::-1], category=queries.category[::-1])

@@ -5,16 +5,13 @@ import pytest
 
 from router.errors import DataError
 from router.network.taxonomy import CAPABILITIES
-from train.baselines.closed_form import ClosedFormProfiles
-from train.baselines.constants import RandomQuality, SingleModel, TrainingMeans
+from train.baselines.closed_form import ClosedFormProfiles, predicted_labels
 from train.baselines.cost import FEWEST, AnswerLengths
-from train.baselines.kmeans import PSEUDO_COUNT, ClusterMeans
-from train.baselines.labels import predicted_labels
-from train.baselines.neighbours import NearestNeighbours
+from train.baselines.neighbours import PSEUDO_COUNT, ClusterMeans, NearestNeighbours
 from train.baselines.oracle import guess_corrected_oracle, oracle, zero_router
 from train.baselines.ridge import RidgeScores
 from train.baselines.selection import Tuned, choose
-from train.baselines.tables import MeansTable
+from train.baselines.tables import MeansTable, RandomQuality, SingleModel, TrainingMeans
 from train.baselines.task import Outcomes, Queries, Task
 
 NAN = float("nan")

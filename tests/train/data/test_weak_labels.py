@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from router.errors import UsageError
-from train.data.training_data import World, categories
+from train.data.training_data import TrainingData, categories
 from train.data.weak_labels import with_weak_labels
 
 
-def world(labelled):
+def data(labelled):
     """Queries of two categories, alternating; training rows are the first thirty of forty."""
     n = 40
     kind = np.arange(n) % 2
@@ -23,11 +23,11 @@ def world(labelled):
         "labelled": weight,
         "category": torch.from_numpy(kind),
     }
-    return World(SimpleNamespace(), None, (), (), {}, np.arange(30), np.arange(30, 35), tensors)
+    return TrainingData(SimpleNamespace(), None, (), (), {}, np.arange(30), np.arange(30, 35), tensors)
 
 
 def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
-    before = world(labelled=10)
+    before = data(labelled=10)
     after = with_weak_labels(before, torch.zeros(40, 4), 0.5).tensors
     assert after["labelled"].tolist() == [1.0] * 10 + [0.5] * 20 + [0.0] * 10
     kind = torch.arange(10, 30) % 2
@@ -41,7 +41,7 @@ def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
 
 def test_without_any_annotation_there_is_no_teacher():
     with pytest.raises(UsageError, match=r"weak_label_weight needs annotated training rows"):
-        with_weak_labels(world(labelled=0), torch.zeros(40, 4), 0.5)
+        with_weak_labels(data(labelled=0), torch.zeros(40, 4), 0.5)
 
 
 def test_a_category_has_a_number_of_its_own_in_each_benchmark():

@@ -118,9 +118,7 @@ def test_a_checkpoint_that_does_not_tell_its_rows_is_refused(trained, capsys, tr
     edit(router / "config.json", lambda raw: raw.update(training=training))
     assert main(["benchmarks", str(router), "--data", str(data)]) == 1
     error = capsys.readouterr().err
-    assert error == (
-        f"train: error: {router} does not tell on which rows it was trained (training.data in its config.json)\n"
-    )
+    assert error == (f"train: error: {router} has no record of its training rows (training.data in its config.json)\n")
     assert not (router / LAYOUT.benchmarks).exists()
 
 

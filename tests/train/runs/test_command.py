@@ -88,7 +88,7 @@ def test_a_diff_shows_what_was_set_otherwise_and_the_metrics_side_by_side(folder
         ["setting", "residual", "end-to-end"],
         ["model.freeze", "-", "false"],
         ["model.residual", "16", "0"],
-        "(and 1 of where files go; --json has them)".split(),
+        "(and 1 of paths; --json has them)".split(),
         [],
         ["metric", "residual", "end-to-end"],
         ["best/aiq_margin", "0.04", "0.02"],

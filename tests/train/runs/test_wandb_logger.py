@@ -11,6 +11,7 @@ from train import cli
 from train.data_folders.synthetic.command import write_planted
 from train.fit.module import RoutingModule
 from train.runs.store import read_folders
+from train.runs.wandb_logger import resolve_mode
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +106,21 @@ def test_a_run_that_ends_in_an_error_is_failed(fit, monkeypatch, capsys):
     assert code == 1 and capsys.readouterr().err.endswith("train: error: no more\n")
     (run,) = read_folders([folder])
     assert (run.name, run.state) == ("refused", "failed")
+
+
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [
+        ({}, "offline"),
+        ({"WANDB_API_KEY": "k"}, "online"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, "disabled"),
+    ],
+)
+def test_wandb_goes_online_only_with_a_key_or_on_request(monkeypatch, tmp_path, variables, mode):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_mode("auto") == mode
+    assert resolve_mode("online") == "online"
