@@ -18,7 +18,7 @@ def run_anchors(args: Namespace) -> int:
     import numpy as np
 
     from router.batch.resumable_file import check_output
-    from router.checkpoint.checkpoint import load_checkpoint
+    from router.checkpoint.storage import load_checkpoint
     from router.files import write_whole
     from router.onboarding.add_model import home_protocol, prior_for, query_features, read_queries
     from router.onboarding.anchors import CONSIDERED, DRAWN, choose_anchors

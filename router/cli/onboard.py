@@ -109,7 +109,7 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
     """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
     import fcntl  # not on Windows
 
-    from router.checkpoint.checkpoint import load_checkpoint
+    from router.checkpoint.storage import load_checkpoint
 
     folder = Path(given)
     if not folder.is_dir():

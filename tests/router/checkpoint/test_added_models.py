@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fixtures.added_profiles import NEW, ÉLAN, make_profile
+from fixtures.added_profiles import NEW, ÉLAN
 from fixtures.tiny_checkpoint import SYSTEMS, edit
 from safetensors import numpy as safetensors
 from safetensors import safe_open
@@ -27,8 +27,9 @@ from router.checkpoint.added_models import (
     with_members,
     write_onboarded,
 )
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT, list_files
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.errors import CheckpointError
 from router.network.learned_profiles import ARRAYS
 from router.network.scoring import logits
@@ -198,16 +199,7 @@ def test_a_row_scores_as_its_features_say_whatever_its_protocol(tiny_checkpoint)
         assert found[:, len(SYSTEMS) + column].numpy() == pytest.approx(expected, abs=1e-5)
 
 
-# Trained and added models together
-
-
-def test_a_checkpoint_lists_trained_then_added_systems_and_trained_facts_come_first(tiny_checkpoint):
-    other = make_profile("large", "exam", 2)  # a trained model under a protocol it was not trained for
-    grown = replace(tiny_checkpoint, onboarded=Onboarded((NEW, other)))
-    assert grown.all_systems == (*SYSTEMS, NEW.system, other.system)
-    assert grown.all_models["new"] == NEW.facts
-    assert grown.all_models["large"] == tiny_checkpoint.models["large"]
-    assert set(grown.covariance_factors) == {NEW.system, other.system}
+# Pools
 
 
 def test_models_join_the_pools_they_name_at_the_end_and_own_pools_stand_beside(tiny_checkpoint):

@@ -16,7 +16,8 @@ from fixtures.tiny_checkpoint import FACTS, SYSTEMS, edit
 
 from router.checkpoint import pool_files
 from router.checkpoint.added_models import Onboarded
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.errors import CheckpointError, PoolError
 from router.pools.pool import Candidate, Pool, Upstream
 from router.routing.router import Router

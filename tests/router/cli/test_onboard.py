@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from fixtures.onboarding_world import CHAT, TEXTS, World, write_folder
 
-from router.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from router.checkpoint.layout import LAYOUT, list_files
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.cli import route as route_command
 from router.cli.main import build_parser, main
 from router.encoding import backend

@@ -13,8 +13,9 @@ from fixtures.added_profiles import make_profile
 
 from router import Router, UsageError
 from router.checkpoint.added_models import Onboarded, write_onboarded
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT
+from router.checkpoint.storage import load_checkpoint
 from router.encoding import backend
 from router.encoding.backend import as_torch, choose_backend
 from router.encoding.onnx_encoder import OnnxEncoder

@@ -15,8 +15,8 @@ import torch
 from fixtures.tiny_checkpoint import edit
 
 from router import Router
-from router.checkpoint.checkpoint import save_checkpoint
 from router.checkpoint.layout import add_to_seal
+from router.checkpoint.storage import save_checkpoint
 from router.errors import NoCandidateError, PoolError, UsageError
 from router.index import candidate_index as index
 from router.index import shortlist

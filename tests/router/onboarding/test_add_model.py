@@ -11,7 +11,8 @@ import torch
 from fixtures.onboarding_world import CHAT, EXAM, NEW, TEXTS, World, published
 
 from router.checkpoint.benchmark_scores import FEWEST
-from router.checkpoint.checkpoint import Checkpoint, save_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
+from router.checkpoint.storage import save_checkpoint
 from router.errors import CheckpointError, PoolError, RouterError, UsageError
 from router.network.vectors import QueryVectors
 from router.onboarding.add_model import forget, home_protocol, onboard, prior_for, quality_deviation, read_queries

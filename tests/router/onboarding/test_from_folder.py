@@ -13,8 +13,9 @@ import torch
 from fixtures.onboarding_world import NEW, TEXTS, World, write_folder
 
 from router.checkpoint.added_models import marked, write_onboarded
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.cli.main import main
 from router.errors import PoolError, UsageError
 from router.evaluation.dataset import read_dataset
