@@ -31,7 +31,7 @@ RANK = 32  # directions of uncertainty kept of each profile
 
 
 @dataclass(frozen=True, eq=False)
-class OnboardedProfile:
+class AddedProfile:
     """One system that was fitted after training."""
 
     system: System
@@ -63,10 +63,10 @@ class OnboardedProfile:
 
 
 @dataclass(frozen=True, eq=False)
-class Onboarded:
+class AddedModels:
     """All systems added to a checkpoint, and the pools that were made for them."""
 
-    profiles: tuple[OnboardedProfile, ...] = ()
+    profiles: tuple[AddedProfile, ...] = ()
     pools: tuple[Pool, ...] = ()
 
     @property
@@ -74,7 +74,7 @@ class Onboarded:
         """(U,) in the order of their rows."""
         return tuple(profile.system for profile in self.profiles)
 
-    def without(self, systems: Sequence[System]) -> Onboarded:
+    def without(self, systems: Sequence[System]) -> AddedModels:
         """The others; a pool made for them loses them too, and goes when nobody is left who joined it."""
         kept = [each for each in self.profiles if each.system not in systems]
         pools = []
@@ -86,14 +86,14 @@ class Onboarded:
                 kept = [_leaving(each, pool.name) if each.system in own else each for each in kept]
             if members:
                 pools.append(replace(pool, candidates=members))
-        return Onboarded(tuple(kept), tuple(pools))
+        return AddedModels(tuple(kept), tuple(pools))
 
 
-def _leaving(profile: OnboardedProfile, pool: str) -> OnboardedProfile:
+def _leaving(profile: AddedProfile, pool: str) -> AddedProfile:
     return replace(profile, pools=tuple(name for name in profile.pools if name != pool))
 
 
-def extended(learned: LearnedProfiles, profiles: Sequence[OnboardedProfile], like: Sequence[int]) -> LearnedProfiles:
+def extended(learned: LearnedProfiles, profiles: Sequence[AddedProfile], like: Sequence[int]) -> LearnedProfiles:
     """The rows that were learned and, behind them, those of `profiles`; `like` is the column of each one's protocol."""
     if not profiles:
         return learned
@@ -102,7 +102,7 @@ def extended(learned: LearnedProfiles, profiles: Sequence[OnboardedProfile], lik
     return learned.extended(np.stack([profile.row for profile in profiles]), {"protocol": like, **others})
 
 
-def with_members(pools: Mapping[str, Pool], onboarded: Onboarded) -> dict[str, Pool]:
+def with_members(pools: Mapping[str, Pool], onboarded: AddedModels) -> dict[str, Pool]:
     """`pools` with the onboarded models that joined them, and the pools made for them."""
     found = dict(pools) | {pool.name: pool for pool in onboarded.pools}
     for name, pool in found.items():
@@ -112,7 +112,7 @@ def with_members(pools: Mapping[str, Pool], onboarded: Onboarded) -> dict[str, P
     return found
 
 
-def marked(pool: Pool, onboarded: Onboarded) -> Pool:
+def marked(pool: Pool, onboarded: AddedModels) -> Pool:
     """The pool with the revision of every onboarded profile in it: what was measured with another does not hold."""
     revision = {each.system: each.revision for each in onboarded.profiles}
     if not any(candidate.system in revision for candidate in pool.candidates):
@@ -121,7 +121,7 @@ def marked(pool: Pool, onboarded: Onboarded) -> Pool:
     return replace(pool, candidates=tuple(members))
 
 
-def write_onboarded(onboarded: Onboarded, file: Path) -> None:
+def write_added_models(onboarded: AddedModels, file: Path) -> None:
     """Replace the file as a whole; with nobody to write it is removed. CheckpointError where the disk refuses."""
     try:
         if onboarded.profiles:
@@ -132,7 +132,7 @@ def write_onboarded(onboarded: Onboarded, file: Path) -> None:
         raise CheckpointError(f"cannot write {file}: {error}") from error
 
 
-def to_bytes(onboarded: Onboarded) -> bytes:
+def to_bytes(onboarded: AddedModels) -> bytes:
     """The content of the file: tensors, and all else as JSON in the safetensors header.
 
     Under one key, since safetensors writes several in any order.
@@ -151,10 +151,10 @@ def to_bytes(onboarded: Onboarded) -> bytes:
     return safetensors.save(tensors, metadata={KEY: text})
 
 
-def read_onboarded(file: Path) -> Onboarded:
+def read_added_models(file: Path) -> AddedModels:
     """What the file holds, nobody where there is none; CheckpointError for a file that is broken or newer."""
     if not file.is_file():
-        return Onboarded()
+        return AddedModels()
     hint = "remove the file to have the router as it was trained"
     try:
         with safe_open(file, "numpy") as stored:
@@ -171,7 +171,7 @@ def read_onboarded(file: Path) -> Onboarded:
         if not (np.isfinite(rows).all() and np.isfinite(spreads).all()):
             raise ValueError("not all numbers are finite")
         systems = [profile.system for profile in profiles]
-        return Onboarded(profiles, tuple(pool_from_json(pool, systems) for pool in raw["pools"]))
+        return AddedModels(profiles, tuple(pool_from_json(pool, systems) for pool in raw["pools"]))
     except CheckpointError:
         raise
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RouterError) as error:
@@ -181,7 +181,7 @@ def read_onboarded(file: Path) -> Onboarded:
 _PLAIN = ("like", "log_tokens", "mean_score", "mean_input_tokens", "mean_output_tokens", "answers")
 
 
-def _to_json(profile: OnboardedProfile) -> dict[str, Any]:
+def _to_json(profile: AddedProfile) -> dict[str, Any]:
     plain = {name: getattr(profile, name) for name in _PLAIN}
     system = {"model": profile.system.model, "protocol": profile.system.protocol}
     return system | plain | {
@@ -191,8 +191,8 @@ def _to_json(profile: OnboardedProfile) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _from_json(raw: Mapping[str, Any], row: Floats, spread: Floats) -> OnboardedProfile:
-    return OnboardedProfile(
+def _from_json(raw: Mapping[str, Any], row: Floats, spread: Floats) -> AddedProfile:
+    return AddedProfile(
         system=System(raw["model"], raw["protocol"]),
         facts=ModelFacts.from_json(raw["facts"]),
         row=row,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.checkpoint.added_models import Onboarded, extended, with_members
+from router.checkpoint.added_models import AddedModels, extended, with_members
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import CheckpointError, known_names
@@ -58,33 +58,33 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)  # how it was made; plain values
     dial_tables: dict[str, DialTable] = field(default_factory=dict)  # by the pool's name; older checkpoints have none
     benchmarks: BenchmarkScores = field(default_factory=BenchmarkScores)
-    onboarded: Onboarded = field(default_factory=Onboarded)
+    added_models: AddedModels = field(default_factory=AddedModels)
 
     @cached_property
     def all_systems(self) -> tuple[System, ...]:
         """The systems with a profile, in row order: the trained ones, then the added ones."""
-        return self.systems + self.onboarded.systems
+        return self.systems + self.added_models.systems
 
     @cached_property
     def all_models(self) -> dict[str, ModelFacts]:
         """Facts of trained and added models by model name; those of the trained ones come first."""
-        return {profile.system.model: profile.facts for profile in self.onboarded.profiles} | self.models
+        return {profile.system.model: profile.facts for profile in self.added_models.profiles} | self.models
 
     @cached_property
     def all_pools(self) -> dict[str, Pool]:
         """The pools by name, added members and pools included."""
-        return with_members(self.pools, self.onboarded)
+        return with_members(self.pools, self.added_models)
 
     @cached_property
     def covariance_factors(self) -> dict[System, NDArray[np.float32]]:
-        """The covariance factor of every added profile, see `OnboardedProfile`."""
-        return {profile.system: profile.spread for profile in self.onboarded.profiles}
+        """The covariance factor of every added profile, see `AddedProfile`."""
+        return {profile.system: profile.spread for profile in self.added_models.profiles}
 
     @property
     def all_learned(self) -> LearnedProfiles:
         """The rows of `all_systems`, on the network's device; not cached, since the network may move or be trained."""
-        columns = [self.protocols.index(profile.like) for profile in self.onboarded.profiles]
-        return extended(self.network.learned, self.onboarded.profiles, columns)
+        columns = [self.protocols.index(profile.like) for profile in self.added_models.profiles]
+        return extended(self.network.learned, self.added_models.profiles, columns)
 
     def readable_profile(self, name: str) -> ReadableProfile:
         """The learned row of a model name or `model@protocol`; PoolError for an unknown or ambiguous name."""
@@ -94,7 +94,7 @@ class Checkpoint:
         axes = dict(sorted(zip(self.taxonomy.axes, weights, strict=True), key=lambda pair: -pair[1]))
         facts, rests_on = self.models.get(system.model, ModelFacts(system.model)), "mean over its training queries"
         if row >= len(self.systems):
-            added = self.onboarded.profiles[row - len(self.systems)]
+            added = self.added_models.profiles[row - len(self.systems)]
             facts, rests_on = added.facts, added.rests_on
         return ReadableProfile(system, facts, axes, float(table.bias[row]), float(table.mean_score[row]), rests_on)
 
@@ -124,11 +124,11 @@ def check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") 
             for system, row in zip(checkpoint.systems, rows, strict=True)
             if system.protocol != row
         ][:10]
-    problems += _onboarding_problems(checkpoint)
+    problems += _added_model_problems(checkpoint)
     problems += [
         f"pool {pool.name!r} says where {each.id} answers (upstream), which only a pool file of the operator may: it "
         "would be sent the operator's keys"
-        for pool in [*checkpoint.pools.values(), *checkpoint.onboarded.pools]
+        for pool in [*checkpoint.pools.values(), *checkpoint.added_models.pools]
         for each in pool.candidates
         if each.upstream is not None
     ][:10]
@@ -145,16 +145,16 @@ def check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") 
         raise CheckpointError(f"{what}: {'; '.join(problems)}")
 
 
-def _onboarding_problems(checkpoint: Checkpoint) -> list[str]:
+def _added_model_problems(checkpoint: Checkpoint) -> list[str]:
     """Every onboarded profile that does not fit the trained router."""
     length, problems = checkpoint.network.size.columns + 2, []
     seen = set(checkpoint.systems)
     problems += [
         f"onboarded pool {pool.name!r} has the name of a trained one"
-        for pool in checkpoint.onboarded.pools
+        for pool in checkpoint.added_models.pools
         if pool.name in checkpoint.pools
     ]
-    for each in checkpoint.onboarded.profiles:
+    for each in checkpoint.added_models.profiles:
         if each.like not in checkpoint.protocols:
             problems.append(f"onboarded {each.system.id!r} is like protocol {each.like!r}, which it has not")
         if len(each.row) != length or len(each.spread) != length:

@@ -46,7 +46,7 @@ class Layout:
     profiles: str = "profiles.json"
     dials: str = "dials.json"
     benchmarks: str = "benchmarks.json"
-    onboarded: str = "onboarded.safetensors"
+    added_models: str = "onboarded.safetensors"
     index: str = "index"
     card: str = "README.md"
 

@@ -61,7 +61,7 @@ class PoolFinder:
         kept = self._parsed.get(key)
         if kept is not None and kept[0] == stamp:
             return kept[1]
-        pool = marked(read_pool(path, self.checkpoint.all_systems), self.checkpoint.onboarded)
+        pool = marked(read_pool(path, self.checkpoint.all_systems), self.checkpoint.added_models)
         if stamp is not None:
             self._parsed[key] = stamp, pool
         return pool

@@ -18,7 +18,7 @@ from safetensors import numpy as safetensors
 
 from router import hub
 from router.arrays import host
-from router.checkpoint.added_models import read_onboarded, write_onboarded
+from router.checkpoint.added_models import read_added_models, write_added_models
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.checkpoint import Checkpoint, check_consistent
 from router.checkpoint.layout import (
@@ -95,7 +95,7 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
             benchmarks=_parsed(folder / LAYOUT.benchmarks, BenchmarkScores.from_json)
             if (folder / LAYOUT.benchmarks).is_file()
             else BenchmarkScores(),
-            onboarded=read_onboarded(folder / LAYOUT.onboarded),
+            added_models=read_added_models(folder / LAYOUT.added_models),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
@@ -130,7 +130,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
         (folder / LAYOUT.dials).write_text(tables_to_json(checkpoint.dial_tables), encoding="utf-8")
     if checkpoint.benchmarks.scores:
         (folder / LAYOUT.benchmarks).write_text(checkpoint.benchmarks.to_json(), encoding="utf-8")
-    write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
+    write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
     card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
     config = {

@@ -50,7 +50,7 @@ def run_forget(args: Namespace) -> int:
     with _changing(args.checkpoint) as (folder, checkpoint):
         left = forget(checkpoint, args.model)
         _write(left, folder)
-    others = [system.id for system in left.onboarded.systems]
+    others = [system.id for system in left.added_models.systems]
     if args.json:
         print_json({"removed": args.model, "onboarded": others})
     else:
@@ -63,7 +63,7 @@ def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
     from router.onboarding.graded_answers import read_answers
 
     pools = [] if args.no_pool else args.pool
-    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
+    known = any(args.model == system.model for system in checkpoint.added_models.systems)
     if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
         pools = [checkpoint.default_pool]
     return onboard(
@@ -128,10 +128,10 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
-    from router.checkpoint.added_models import write_onboarded
+    from router.checkpoint.added_models import write_added_models
     from router.checkpoint.layout import LAYOUT
 
-    write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
+    write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
 
 
 def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
@@ -142,7 +142,7 @@ def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
         raise UsageError("give both --price-in and --price-out, or neither")
     found = ModelFacts(args.model)
     if args.replace:
-        old = (each.facts for each in checkpoint.onboarded.profiles if each.system.model == args.model)
+        old = (each.facts for each in checkpoint.added_models.profiles if each.system.model == args.model)
         found = next(old, found)
     given: dict[str, Any] = {"context_window": args.context, "tools": args.tools or None}
     given |= {"input_usd_per_mtok": args.price_in, "output_usd_per_mtok": args.price_out}

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from router.arrays import concat, host
-from router.checkpoint.added_models import RANK, Onboarded, OnboardedProfile, with_members
+from router.checkpoint.added_models import RANK, AddedModels, AddedProfile, with_members
 from router.checkpoint.benchmark_scores import FEWEST, as_logits
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError, known_names
@@ -40,7 +40,7 @@ class Onboarding:
     """What was fitted, and how well what it rests on is known to work."""
 
     checkpoint: Checkpoint  # with the new profile
-    profile: OnboardedProfile
+    profile: AddedProfile
     known: int  # trained systems that the prior was drawn from
     side: tuple[str, ...]  # what was known of the model besides answers: benchmarks, `price`
     prior_error: float  # rms error of the mean score when each known system is judged by such a prior alone
@@ -86,11 +86,11 @@ def onboard(
         raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
     system = System(facts.id, like)
     _check_name(facts.id)
-    before = [each for each in checkpoint.onboarded.systems if each.model == facts.id] if replace_old else []
+    before = [each for each in checkpoint.added_models.systems if each.model == facts.id] if replace_old else []
     was_in = dict.fromkeys(name for each in before for name in pools_of(checkpoint, each))
     checkpoint = cleared(checkpoint, [system, *before], replace_old)
     if pools is None:
-        known = with_members(checkpoint.pools, checkpoint.onboarded)
+        known = with_members(checkpoint.pools, checkpoint.added_models)
         pools = [name for name in was_in if name in known]
         if gone := [name for name in was_in if name not in known]:
             logger.warning("%s was all of pool %s, which is gone with its old profile", facts.id, ", ".join(gone))
@@ -111,14 +111,14 @@ def onboard(
         profile = make_profile(system, facts, like, fitted, tokens, _means(answers, prior.means), len(answers.queries))
         deviation = float(quality_deviation(seen, fitted).mean())
     profile = replace(profile, benchmarks=dict(benchmarks or {}), pools=tuple(pools))
-    old = checkpoint.onboarded
-    made = replace(checkpoint, onboarded=Onboarded((*old.profiles, profile), old.pools))
+    old = checkpoint.added_models
+    made = replace(checkpoint, added_models=AddedModels((*old.profiles, profile), old.pools))
     return Onboarding(made, profile, prior.known, prior.side, prior.error, prior.blind, deviation)
 
 
 def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
     """The checkpoint without an onboarded model, named as `model` or `model@protocol`; PoolError for any other."""
-    systems = checkpoint.onboarded.systems
+    systems = checkpoint.added_models.systems
     found = [system for system in systems if name in (system.id, system.model)]
     if len(found) > 1:
         raise PoolError(f"{name!r} was onboarded several times: name one of {', '.join(each.id for each in found)}")
@@ -127,13 +127,13 @@ def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
         reason = "was trained with the router and cannot be removed" if trained else "was not onboarded"
         known = f"; {known_names(name, (system.id for system in systems))}" if systems else "; no model was"
         raise PoolError(f"{name!r} {reason}{known}")
-    return replace(checkpoint, onboarded=checkpoint.onboarded.without(found))
+    return replace(checkpoint, added_models=checkpoint.added_models.without(found))
 
 
 def pools_of(checkpoint: Checkpoint, system: System) -> tuple[str, ...]:
     """The pools that an onboarded system is in; none for any other."""
-    known = with_members(checkpoint.pools, checkpoint.onboarded)
-    onboarded = system in checkpoint.onboarded.systems
+    known = with_members(checkpoint.pools, checkpoint.added_models)
+    onboarded = system in checkpoint.added_models.systems
     return tuple(name for name, pool in known.items() if onboarded and any(c.system == system for c in pool.candidates))
 
 
@@ -243,9 +243,9 @@ def make_profile(
     log_tokens: float,
     means: tuple[float, float, float],
     answers: int = 0,
-) -> OnboardedProfile:
+) -> AddedProfile:
     row, spread = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
-    return OnboardedProfile(system, facts, like, row, spread, log_tokens, *means, answers)
+    return AddedProfile(system, facts, like, row, spread, log_tokens, *means, answers)
 
 
 def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool) -> Checkpoint:
@@ -256,12 +256,12 @@ def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool
             f"{', '.join(trained[:10])} has a profile from training already, which saw more answers: give the model "
             "another name, or another protocol"
         )
-    old = [system for system in systems if system in checkpoint.onboarded.systems]
+    old = [system for system in systems if system in checkpoint.added_models.systems]
     if old and not replace_old:
         raise UsageError(
             f"onboarded already: {', '.join(system.id for system in old[:10])}; --replace (replace_old) fits anew"
         )
-    return replace(checkpoint, onboarded=checkpoint.onboarded.without(old)) if old else checkpoint
+    return replace(checkpoint, added_models=checkpoint.added_models.without(old)) if old else checkpoint
 
 
 def _check_name(name: str) -> None:
@@ -288,7 +288,7 @@ def _warn_beyond(benchmark: str, score: float, known: Array) -> None:
 
 def _check_pools(checkpoint: Checkpoint, facts: ModelFacts, pools: Collection[str]) -> None:
     """UsageError where the model cannot join `pools`, trained or onboarded ones."""
-    known = with_members(checkpoint.pools, checkpoint.onboarded)
+    known = with_members(checkpoint.pools, checkpoint.added_models)
     for name in pools:
         if name not in known:
             raise UsageError(f"unknown pool {name!r}; {known_names(name, known)}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import host
-from router.checkpoint.added_models import Onboarded, OnboardedProfile
+from router.checkpoint.added_models import AddedModels, AddedProfile
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError
 from router.evaluation.dataset import Dataset
@@ -33,7 +33,7 @@ class FolderOnboarding:
     """What was fitted from a folder."""
 
     checkpoint: Checkpoint  # with the new profiles and the pool
-    profiles: tuple[OnboardedProfile, ...]
+    profiles: tuple[AddedProfile, ...]
     pool: Pool
     unpriced: tuple[str, ...]  # models that did not join it for want of a price
 
@@ -65,7 +65,7 @@ def onboard_folder(
     if known:
         logger.warning("%d systems of %s keep their trained profiles", len(known), dataset.folder)
     checkpoint = cleared(checkpoint, [dataset.systems[s] for s in new], replace_old)
-    if any(each.name == pool for each in checkpoint.onboarded.pools):
+    if any(each.name == pool for each in checkpoint.added_models.pools):
         raise UsageError(f"there is an onboarded pool {pool!r} with other models: name the new one otherwise")
     models = [dataset.systems[s].model for s in new]
     twice = sorted({model for model in models if models.count(model) > 1})
@@ -81,19 +81,19 @@ def onboard_folder(
     read = np.flatnonzero(answered[:, new].any(axis=1))
     texts = dataset.queries["text"].to_numpy()[read].tolist()
     query = read_queries(checkpoint.encoder, checkpoint.network, texts, progress)
-    profiles: list[OnboardedProfile] = []
+    profiles: list[AddedProfile] = []
     for protocol in sorted({dataset.systems[s].protocol for s in new}):
         group = [s for s in new if dataset.systems[s].protocol == protocol]
         profiles += _fit_group(checkpoint, dataset, query, read, group)
     made, unpriced = _pool(dataset, rows, pool, profiles)
-    old = checkpoint.onboarded
-    joined = replace(checkpoint, onboarded=Onboarded((*old.profiles, *profiles), (*old.pools, made)))
+    old = checkpoint.added_models
+    joined = replace(checkpoint, added_models=AddedModels((*old.profiles, *profiles), (*old.pools, made)))
     return FolderOnboarding(joined, tuple(profiles), made, unpriced)
 
 
 def _fit_group(
     checkpoint: Checkpoint, dataset: Dataset, query: QueryVectors, read: NDArray[np.intp], group: list[int]
-) -> list[OnboardedProfile]:
+) -> list[AddedProfile]:
     """Profiles of the systems of one protocol, columns `group` of the folder, on its rows `read` (n,)."""
     score = dataset.score[read][:, group].astype(np.float64)
     like, prior, seen = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
@@ -154,7 +154,7 @@ def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], 
 
 
 def _pool(
-    dataset: Dataset, rows: NDArray[np.bool_], name: str, profiles: list[OnboardedProfile]
+    dataset: Dataset, rows: NDArray[np.bool_], name: str, profiles: list[AddedProfile]
 ) -> tuple[Pool, tuple[str, ...]]:
     """A pool of the priced among `profiles`, with the scale of its dial, and the models that have no price."""
     unpriced = tuple(each.facts.id for each in profiles if not each.facts.priced)

@@ -136,7 +136,7 @@ class Source:
         pool, wrong = examine_pool(self.pool_file, router.systems)  # the file itself, whatever the checkpoint holds
         problems = [*wrong, *problems]
         if pool is not None and not problems:
-            pool = marked(pool, router.checkpoint.onboarded)
+            pool = marked(pool, router.checkpoint.added_models)
             problems += upstream_problems(pool, os.environ)
         keys = None
         try:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import concat, host
-from router.checkpoint.added_models import Onboarded
+from router.checkpoint.added_models import AddedModels
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import UsageError
@@ -159,5 +159,5 @@ def large_checkpoint(checkpoint: Checkpoint, size: int, pool: str | None = None,
         default_pool=LARGE,
         dial_tables={},
         benchmarks=BenchmarkScores(),
-        onboarded=Onboarded(),
+        added_models=AddedModels(),
     )

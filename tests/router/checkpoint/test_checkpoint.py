@@ -12,7 +12,7 @@ import torch
 from fixtures.added_profiles import NEW, make_profile
 from fixtures.tiny_checkpoint import FACTS, SYSTEMS
 
-from router.checkpoint.added_models import Onboarded
+from router.checkpoint.added_models import AddedModels
 from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.storage import save_checkpoint
 from router.errors import CheckpointError
@@ -22,7 +22,7 @@ from router.pools.models import ModelFacts
 
 def test_a_checkpoint_lists_trained_then_added_systems_and_trained_facts_come_first(tiny_checkpoint):
     other = make_profile("large", "exam", 2)  # a trained model under a protocol it was not trained for
-    grown = replace(tiny_checkpoint, onboarded=Onboarded((NEW, other)))
+    grown = replace(tiny_checkpoint, added_models=AddedModels((NEW, other)))
     assert grown.all_systems == (*SYSTEMS, NEW.system, other.system)
     assert grown.all_models["new"] == NEW.facts
     assert grown.all_models["large"] == tiny_checkpoint.models["large"]

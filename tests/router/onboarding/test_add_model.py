@@ -160,7 +160,7 @@ def test_the_given_checkpoint_is_left_as_it_was(onboarding_world: World):
     world = onboarding_world
     before = {name: tensor.clone() for name, tensor in world.checkpoint.network.state_dict().items()}
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 5)).checkpoint
-    assert world.checkpoint.onboarded.profiles == ()
+    assert world.checkpoint.added_models.profiles == ()
     assert made.network is world.checkpoint.network and made.encoder is world.checkpoint.encoder
     assert all(torch.equal(before[name], tensor) for name, tensor in made.network.state_dict().items())
     assert made.pools is world.checkpoint.pools and Router(made).pools["both"].ids == world.checkpoint.pools["both"].ids
@@ -171,8 +171,8 @@ def test_several_models_stand_in_the_order_they_came_and_one_does_not_move_anoth
     first = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 20))
     second = onboard(first.checkpoint, replace(NEW, id="newer"), world.answers(world.row(*STRONG), 20))
     alone = onboard(world.checkpoint, replace(NEW, id="newer"), world.answers(world.row(*STRONG), 20))
-    assert [system.model for system in second.checkpoint.onboarded.systems] == ["new", "newer"]
-    assert second.checkpoint.onboarded.profiles[0] is first.profile
+    assert [system.model for system in second.checkpoint.added_models.systems] == ["new", "newer"]
+    assert second.checkpoint.added_models.profiles[0] is first.profile
     assert np.array_equal(second.profile.row, alone.profile.row)  # onboarded ones are no known systems to others
 
 
@@ -211,7 +211,7 @@ def test_a_model_is_fitted_anew_only_when_asked_for(onboarding_world: World):
     with pytest.raises(UsageError, match=r"onboarded already: new@chat; --replace \(replace_old\) fits anew"):
         onboard(first.checkpoint, NEW, world.answers(world.row(*WEAK), 100))
     again = onboard(first.checkpoint, NEW, world.answers(world.row(*WEAK), 100), replace_old=True)
-    assert [each.answers for each in again.checkpoint.onboarded.profiles] == [100]
+    assert [each.answers for each in again.checkpoint.added_models.profiles] == [100]
     direct = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 100))
     assert np.array_equal(again.profile.row, direct.profile.row)
     assert Router(again.checkpoint).pools["both"].ids == (*world.checkpoint.pools["both"].ids, NEW.id)  # where it was
@@ -237,9 +237,9 @@ def test_an_onboarded_model_is_forgotten_by_name_or_id(onboarding_world: World, 
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 5), pools=["both"]).checkpoint
     made = onboard(made, replace(NEW, id="other"), world.answers(world.row(*WEAK), 5), pools=["both"]).checkpoint
     left = forget(made, name)
-    assert [system.id for system in left.onboarded.systems] == ["other@chat"]
+    assert [system.id for system in left.added_models.systems] == ["other@chat"]
     assert Router(left).pools["both"].ids[-1] == "other"
-    assert forget(left, "other").onboarded.profiles == ()
+    assert forget(left, "other").added_models.profiles == ()
 
 
 def test_only_the_onboarded_can_be_forgotten(onboarding_world: World):
@@ -358,9 +358,9 @@ def test_what_is_guessed_of_a_new_model_does_not_move_the_prior_of_another(onboa
 def test_an_onboarded_pool_never_takes_the_place_of_a_trained_one(onboarding_world: World, tmp_path):
     world = onboarding_world
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 5)).checkpoint
-    taken = Pool("both", (Candidate(NEW, made.onboarded.systems[0]),))
+    taken = Pool("both", (Candidate(NEW, made.added_models.systems[0]),))
     with pytest.raises(CheckpointError, match="onboarded pool 'both' has the name of a trained one"):
-        save_checkpoint(replace(made, onboarded=replace(made.onboarded, pools=(taken,))), tmp_path / "router")
+        save_checkpoint(replace(made, added_models=replace(made.added_models, pools=(taken,))), tmp_path / "router")
 
 
 @pytest.mark.parametrize("attitude", ["optimistic", "neutral", "pessimistic"])
@@ -371,7 +371,7 @@ def test_an_index_leaves_every_decision_as_it_is_under_each_attitude(onboarding_
     world = onboarding_world
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*STRONG), 3)).checkpoint
     everyone = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == "chat")
-    pool = Pool("all", (*everyone, Candidate(NEW, made.onboarded.systems[0])), 0.001)
+    pool = Pool("all", (*everyone, Candidate(NEW, made.added_models.systems[0])), 0.001)
     exact, indexed = Router(made), Router(made, index="flat")
     options = {"pool": pool, "dial": 1.0, "top": 2, "attitude": attitude, "batch_size": 1}
     for text in TEXTS[:30]:
@@ -395,7 +395,7 @@ def test_fitted_anew_under_another_protocol_the_old_profile_goes_and_the_pools_s
     world = onboarding_world
     made = onboard(world.checkpoint, NEW, world.answers(world.row(*WEAK), 5), pools=["both"]).checkpoint
     again = onboard(made, NEW, world.answers(world.row(*STRONG), 9), protocol="exam", replace_old=True).checkpoint
-    assert again.onboarded.systems == (System(NEW.id, "exam"),)
+    assert again.added_models.systems == (System(NEW.id, "exam"),)
     assert Router(again).pools["both"].candidates[-1].system == System(NEW.id, "exam")
 
 
@@ -405,7 +405,7 @@ def test_a_name_that_was_onboarded_twice_is_forgotten_by_id_alone(onboarding_wor
     made = onboard(made, NEW, answers, protocol="exam").checkpoint
     with pytest.raises(PoolError, match="onboarded several times: name one of new@chat, new@exam"):
         forget(made, NEW.id)
-    assert forget(made, "new@exam").onboarded.systems == (System(NEW.id, "chat"),)
+    assert forget(made, "new@exam").added_models.systems == (System(NEW.id, "chat"),)
 
 
 def test_each_profile_is_shown_with_the_facts_that_were_given_for_it(onboarding_world: World):
@@ -441,6 +441,6 @@ def test_easy_answers_do_not_set_the_scale_of_a_dial(onboarding_world: World):
     made = onboard(world.checkpoint, dear, easy).checkpoint
     known = tuple(Candidate(ModelFacts(s.model, 0.5, 1.5), s) for s in made.systems if s.protocol == "chat")[:3]
     known = (known[0], replace(known[1], facts=replace(known[1].facts, input_usd_per_mtok=1.0)), *known[2:])
-    without, with_it = Pool("without", known), Pool("with", (*known, Candidate(dear, made.onboarded.systems[0])))
+    without, with_it = Pool("without", known), Pool("with", (*known, Candidate(dear, made.added_models.systems[0])))
     router = Router(made)
     assert router.candidates(with_it).cost_range_usd == router.candidates(without).cost_range_usd
