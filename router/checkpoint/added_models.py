@@ -20,7 +20,7 @@ from safetensors import numpy as safetensors
 
 from router.errors import CheckpointError, RouterError
 from router.files import write_whole
-from router.network.learned_profiles import LearnedProfiles
+from router.network.vectors import LearnedProfiles
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool, pool_from_json, pool_to_json
 

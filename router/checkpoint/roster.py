@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from router.checkpoint.added_models import extended, with_members
 from router.checkpoint.checkpoint import Checkpoint
-from router.network.learned_profiles import LearnedProfiles
+from router.network.vectors import LearnedProfiles
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Pool
 

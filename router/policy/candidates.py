@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from router.arrays import Array, concat, host, like, namespace, sigmoid
 from router.errors import PoolError
 from router.network import scoring
-from router.network.learned_profiles import LearnedProfiles
-from router.network.vectors import QueryVectors
+from router.network.vectors import LearnedProfiles, QueryVectors
 from router.policy.constraints import context_windows
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Pool

@@ -31,8 +31,8 @@ from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_check
 from router.checkpoint.layout import LAYOUT, list_files
 from router.checkpoint.roster import Roster
 from router.errors import CheckpointError
-from router.network.learned_profiles import ARRAYS
 from router.network.scoring import logits
+from router.network.vectors import ARRAYS
 from router.onboarding.add_model import forget
 from router.pools.pool import Candidate, Pool
 from router.routing.router import Router
