@@ -283,7 +283,7 @@ def _onboarding_problems(checkpoint: Checkpoint) -> list[str]:
     for each in checkpoint.onboarded.profiles:
         if each.like not in checkpoint.protocols:
             problems.append(f"onboarded {each.system.id!r} is like protocol {each.like!r}, which it has not")
-        if len(each.row) != length or len(each.spread) != length:
+        if len(each.row) != length or len(each.covariance_factor) != length:
             problems.append(f"onboarded {each.system.id!r} has {len(each.row)} numbers, a profile has {length}")
         if each.system in seen:
             problems.append(f"onboarded {each.system.id!r} has a profile already")

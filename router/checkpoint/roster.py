@@ -22,7 +22,7 @@ class Roster:
     systems: tuple[System, ...]  # (S,) in the order of the learned rows
     models: dict[str, ModelFacts]
     pools: dict[str, Pool]
-    spread: dict[System, NDArray[np.float32]]  # how unsure onboarded rows are, see `OnboardedProfile.spread`
+    covariance_factors: dict[System, NDArray[np.float32]]  # how unsure onboarded rows are, see `OnboardedProfile`
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Roster:
@@ -34,5 +34,5 @@ class Roster:
             checkpoint.systems + onboarded.systems,
             {profile.system.model: profile.facts for profile in onboarded.profiles} | checkpoint.models,
             with_members(checkpoint.pools, onboarded),
-            {profile.system: profile.spread for profile in onboarded.profiles},
+            {profile.system: profile.covariance_factor for profile in onboarded.profiles},
         )

@@ -44,7 +44,7 @@ class GatheredPools:
         if pool not in self._candidates:
             roster = self.roster
             self._candidates[pool] = gather_candidates(
-                pool, roster.learned, roster.systems, roster.models, roster.spread
+                pool, roster.learned, roster.systems, roster.models, roster.covariance_factors
             )
         return self._candidates[pool]
 

@@ -51,11 +51,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 def same(found: OnboardedProfile, wanted: OnboardedProfile) -> bool:
     """Whether every field is equal, arrays to the bit."""
-    plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "spread")}
+    plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "covariance_factor")}
     arrays = all(
         np.array_equal(getattr(found, name), getattr(wanted, name))
         and getattr(found, name).dtype == getattr(wanted, name).dtype
-        for name in ("row", "spread")
+        for name in ("row", "covariance_factor")
     )
     return arrays and all(getattr(found, name) == value for name, value in plain.items())
 
@@ -208,7 +208,7 @@ def test_the_roster_holds_trained_then_onboarded_systems_and_trained_facts_come_
     assert roster.systems == (*SYSTEMS, NEW.system, other.system)
     assert roster.models["new"] == NEW.facts
     assert roster.models["large"] == tiny_checkpoint.models["large"]
-    assert set(roster.spread) == {NEW.system, other.system}
+    assert set(roster.covariance_factors) == {NEW.system, other.system}
 
 
 def test_models_join_the_pools_they_name_at_the_end_and_own_pools_stand_beside(tiny_checkpoint):
@@ -298,7 +298,10 @@ def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is
     [
         (replace(NEW, like="exma"), "onboarded 'new@chat' is like protocol 'exma', which it has not"),
         (replace(NEW, row=NEW.row[1:]), "onboarded 'new@chat' has 19 numbers, a profile has 20"),
-        (replace(NEW, spread=NEW.spread[1:]), "onboarded 'new@chat' has .* numbers, a profile has 20"),
+        (
+            replace(NEW, covariance_factor=NEW.covariance_factor[1:]),
+            "onboarded 'new@chat' has .* numbers, a profile has 20",
+        ),
         (replace(NEW, system=SYSTEMS[1]), "onboarded 'small@chat' has a profile already"),
     ],
 )
