@@ -20,7 +20,7 @@ from safetensors import numpy as safetensors
 
 from router.errors import CheckpointError, RouterError
 from router.files import write_whole
-from router.network.learned_profiles import LearnedProfiles
+from router.network.vectors import LearnedProfiles
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool, pool_from_json, pool_to_json
 
@@ -38,7 +38,7 @@ class AddedProfile:
     facts: ModelFacts
     like: str  # the trained protocol whose difficulty and answer lengths apply
     row: Floats  # (F,) weights, slope of difficulty, bias
-    spread: Floats  # (F, R); spread @ spread.T is the row's covariance, but for what RANK leaves out
+    covariance_factor: Floats  # (F, R); times its transpose: the row's covariance, but for what RANK leaves out
     log_tokens: float
     mean_score: float  # of its answers; without any what is expected from benchmarks
     mean_input_tokens: float
@@ -140,7 +140,7 @@ def to_bytes(onboarded: AddedModels) -> bytes:
     profiles = onboarded.profiles
     tensors = {
         "row": np.stack([each.row for each in profiles]).astype(np.float32),
-        "spread": np.stack([each.spread for each in profiles]).astype(np.float32),
+        "spread": np.stack([each.covariance_factor for each in profiles]).astype(np.float32),
     }
     plain = {
         "version": FORMAT,
@@ -164,11 +164,11 @@ def read_added_models(file: Path) -> AddedModels:
                     f"{file} has version {raw.get('version')!r}, this installation reads {FORMAT}: install the version "
                     f"of inferencedynamics that wrote it, or {hint}"
                 )
-            rows, spreads = stored.get_tensor("row"), stored.get_tensor("spread")
+            rows, factors = stored.get_tensor("row"), stored.get_tensor("spread")
         profiles = tuple(
-            _from_json(each, row, spread) for each, row, spread in zip(raw["profiles"], rows, spreads, strict=True)
+            _from_json(each, row, factor) for each, row, factor in zip(raw["profiles"], rows, factors, strict=True)
         )
-        if not (np.isfinite(rows).all() and np.isfinite(spreads).all()):
+        if not (np.isfinite(rows).all() and np.isfinite(factors).all()):
             raise ValueError("not all numbers are finite")
         systems = [profile.system for profile in profiles]
         return AddedModels(profiles, tuple(pool_from_json(pool, systems) for pool in raw["pools"]))
@@ -191,12 +191,12 @@ def _to_json(profile: AddedProfile) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _from_json(raw: Mapping[str, Any], row: Floats, spread: Floats) -> AddedProfile:
+def _from_json(raw: Mapping[str, Any], row: Floats, factor: Floats) -> AddedProfile:
     return AddedProfile(
         system=System(raw["model"], raw["protocol"]),
         facts=ModelFacts.from_json(raw["facts"]),
         row=row,
-        spread=spread,
+        covariance_factor=factor,
         benchmarks=raw["benchmarks"],
         pools=tuple(raw["pools"]),
         **{name: raw[name] for name in _PLAIN},

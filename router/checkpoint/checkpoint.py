@@ -16,8 +16,8 @@ from router.checkpoint.added_models import AddedModels, extended, with_members
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import CheckpointError, known_names
-from router.network.learned_profiles import LearnedProfiles
 from router.network.taxonomy import Taxonomy
+from router.network.vectors import LearnedProfiles
 from router.policy.goals import DialTable
 from router.pools.models import ModelFacts, System, resolve_system
 from router.pools.pool import Pool
@@ -78,7 +78,7 @@ class Checkpoint:
     @cached_property
     def covariance_factors(self) -> dict[System, NDArray[np.float32]]:
         """The covariance factor of every added profile, see `AddedProfile`."""
-        return {profile.system: profile.spread for profile in self.added_models.profiles}
+        return {profile.system: profile.covariance_factor for profile in self.added_models.profiles}
 
     @property
     def all_learned(self) -> LearnedProfiles:
@@ -157,7 +157,7 @@ def _added_model_problems(checkpoint: Checkpoint) -> list[str]:
     for each in checkpoint.added_models.profiles:
         if each.like not in checkpoint.protocols:
             problems.append(f"onboarded {each.system.id!r} is like protocol {each.like!r}, which it has not")
-        if len(each.row) != length or len(each.spread) != length:
+        if len(each.row) != length or len(each.covariance_factor) != length:
             problems.append(f"onboarded {each.system.id!r} has {len(each.row)} numbers, a profile has {length}")
         if each.system in seen:
             problems.append(f"onboarded {each.system.id!r} has a profile already")

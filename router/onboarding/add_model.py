@@ -244,8 +244,8 @@ def make_profile(
     means: tuple[float, float, float],
     answers: int = 0,
 ) -> AddedProfile:
-    row, spread = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
-    return AddedProfile(system, facts, like, row, spread, log_tokens, *means, answers)
+    row, factor = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
+    return AddedProfile(system, facts, like, row, factor, log_tokens, *means, answers)
 
 
 def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool) -> Checkpoint:

@@ -18,9 +18,9 @@ from router.checkpoint.added_models import AddedModels
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import UsageError
-from router.network.learned_profiles import ARRAYS
 from router.network.onnx_network import PROFILES, ServedNetwork
 from router.network.torch_network import RouterNetwork
+from router.network.vectors import ARRAYS
 from router.policy.candidates import gather_candidates
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool

@@ -31,8 +31,8 @@ from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT, list_files
 from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.errors import CheckpointError
-from router.network.learned_profiles import ARRAYS
 from router.network.scoring import logits
+from router.network.vectors import ARRAYS
 from router.onboarding.add_model import forget
 from router.pools.pool import Candidate, Pool
 from router.routing.router import Router
@@ -51,11 +51,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 def same(found: AddedProfile, wanted: AddedProfile) -> bool:
     """Whether every field is equal, arrays to the bit."""
-    plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "spread")}
+    plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "covariance_factor")}
     arrays = all(
         np.array_equal(getattr(found, name), getattr(wanted, name))
         and getattr(found, name).dtype == getattr(wanted, name).dtype
-        for name in ("row", "spread")
+        for name in ("row", "covariance_factor")
     )
     return arrays and all(getattr(found, name) == value for name, value in plain.items())
 
@@ -289,7 +289,10 @@ def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is
     [
         (replace(NEW, like="exma"), "onboarded 'new@chat' is like protocol 'exma', which it has not"),
         (replace(NEW, row=NEW.row[1:]), "onboarded 'new@chat' has 19 numbers, a profile has 20"),
-        (replace(NEW, spread=NEW.spread[1:]), "onboarded 'new@chat' has .* numbers, a profile has 20"),
+        (
+            replace(NEW, covariance_factor=NEW.covariance_factor[1:]),
+            "onboarded 'new@chat' has .* numbers, a profile has 20",
+        ),
         (replace(NEW, system=SYSTEMS[1]), "onboarded 'small@chat' has a profile already"),
     ],
 )

@@ -119,13 +119,13 @@ def test_the_spread_that_is_kept_is_the_posteriors_covariance(onboarding_world: 
     answers = world.answers(world.row(*STRONG), 30)
     found = onboard(world.checkpoint, NEW, answers, pools=["both"])
     seen = world.seen[[TEXTS.index(query) for query in answers.queries]]
-    spread = found.profile.spread
-    kept = quality_deviation(seen, FittedProfile(row(found), spread, 0.0))
+    factor = found.profile.covariance_factor
+    kept = quality_deviation(seen, FittedProfile(row(found), factor, 0.0))
     assert kept.mean() == pytest.approx(found.deviation, rel=1e-3)
     with torch.inference_mode():
         deviation = Router(found.checkpoint).candidates("both").deviation(world.query)
     assert deviation.shape == (len(TEXTS), 1)
-    assert deviation[:, 0].double().numpy() == pytest.approx(np.linalg.norm(world.seen @ spread, axis=1), rel=1e-3)
+    assert deviation[:, 0].double().numpy() == pytest.approx(np.linalg.norm(world.seen @ factor, axis=1), rel=1e-3)
 
 
 def test_the_order_in_which_queries_are_read_does_not_count(onboarding_world: World):
@@ -388,7 +388,7 @@ def test_of_a_few_candidates_those_that_were_unsure_are_unsure(onboarding_world:
     taken = candidates.take(np.array([2, 0]))
     assert (candidates.unsure, taken.unsure) == ((2,), (0,))
     assert torch.equal(taken.quality(query, 1.0), candidates.quality(query, 1.0)[:, [2, 0]])
-    assert candidates.take(slice(0, 2)).spread is None and candidates.take(slice(0, 2)).unsure == ()
+    assert candidates.take(slice(0, 2)).covariance_factor is None and candidates.take(slice(0, 2)).unsure == ()
 
 
 def test_fitted_anew_under_another_protocol_the_old_profile_goes_and_the_pools_stay(onboarding_world: World):
