@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from router import Router
+from router.files import atomic_write
 from train.studies.measure import BEGIN, END, insert
 
 REPOSITORY = Path(__file__).parents[1]
@@ -68,9 +69,7 @@ def main() -> int:
     seed = int(Router.from_pretrained(CHECKPOINT, backend="torch").checkpoint.training["seed"])
     text = options.readme.read_text(encoding="utf-8")
     block = section(measured, seeds, seed, datetime.date.today().isoformat())
-    draft = options.readme.with_suffix(".draft")
-    draft.write_text(insert(text, block), encoding="utf-8")
-    draft.replace(options.readme)
+    atomic_write(options.readme, insert(text, block).encode())
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.batch.lines import QueryLine, RawLine, encode_record, parse_line, parse_object, read_lines
 from router.errors import UsageError
-from router.files import write_whole
+from router.files import atomic_write
 
 if TYPE_CHECKING:
     import pyarrow
@@ -110,7 +110,7 @@ class PartsFolder:
         if not about.is_file():
             if strange := sorted(each.name for each in folder.iterdir() if not each.name.startswith(REQUEST)):
                 raise UsageError(f"--output {folder} holds {strange[:5]}, but no routed corpus: name another folder")
-            write_whole(about, wanted.encode())  # by each process that comes so early, all the same
+            atomic_write(about, wanted.encode())  # by each process that comes so early, all the same
         before = json.loads(about.read_text(encoding="utf-8"))
         now = json.loads(wanted)
         if changed := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
@@ -127,9 +127,9 @@ class PartsFolder:
     def write(self, part: int, records: Sequence[Mapping[str, Any]]) -> None:
         """Write the part's records, and beside it how many are errors, if any."""
         if failed := sum("error" in record for record in records):
-            write_whole(self.folder / f"_failed-{part:06}", str(failed).encode())
+            atomic_write(self.folder / f"_failed-{part:06}", str(failed).encode())
         content = b"".join(map(encode_record, records)) if self.output_format == "jsonl" else _parquet(records)
-        write_whole(self._file(part), content)
+        atomic_write(self._file(part), content)
 
     def failed(self) -> int:
         """How many records of all parts are errors."""

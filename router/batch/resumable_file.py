@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from router.errors import UsageError
-from router.files import write_whole
+from router.files import atomic_write
 
 
 class PartialFile:
@@ -48,7 +48,7 @@ class PartialFile:
         try:
             self._file.truncate(self._keep(multiple_of) if resume else 0)
             if not resume:
-                write_whole(self.about, json.dumps(settings, indent=1).encode())
+                atomic_write(self.about, json.dumps(settings, indent=1).encode())
         except BaseException:
             self._file.close()
             raise

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from router.errors import CheckpointError, RouterError
-from router.files import write_whole
+from router.files import atomic_write
 from router.network.vectors import LearnedProfiles
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool, pool_from_json, pool_to_json
@@ -125,7 +125,7 @@ def write_added_models(onboarded: AddedModels, file: Path) -> None:
     """Replace the file as a whole; with nobody to write it is removed. CheckpointError where the disk refuses."""
     try:
         if onboarded.profiles:
-            write_whole(file, to_bytes(onboarded))
+            atomic_write(file, to_bytes(onboarded))
         else:
             file.unlink(missing_ok=True)
     except OSError as error:

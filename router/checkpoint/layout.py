@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from router import hub
-from router.encoding.sentence_folder import TOKENIZER, WEIGHTS, read_json
+from router.encoding.sentence_folder import TOKENIZER, WEIGHTS
 from router.errors import CheckpointError
-from router.files import write_whole
+from router.files import atomic_folder, atomic_write, read_json
 from router.installation import how_to_get_checkpoint
-from router.whole_folder import whole_folder
 
 FORMAT_VERSION = 4
 READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories: one may do without
@@ -132,7 +131,7 @@ def add_to_seal(folder: Path, file: Path) -> None:
     config = read_config(folder)
     config["sha256"][file.relative_to(folder).as_posix()] = _sha256(file)
     try:
-        write_whole(folder / LAYOUT.config, config_text(config).encode())
+        atomic_write(folder / LAYOUT.config, config_text(config).encode())
     except OSError as error:
         raise CheckpointError(f"cannot write {folder / LAYOUT.config}: {error}") from error
 
@@ -156,7 +155,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     _check_replaceable(target)
     try:
-        with whole_folder(target) as partial:
+        with atomic_folder(target) as partial:
             yield partial
     except OSError as error:
         raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error

@@ -69,9 +69,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: s
 def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
     """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
 
-    It is computed by `backend`, of `backend.BACKENDS`: by onnxruntime the network is so too. Raises CheckpointError
-    for whatever is missing, altered, of an unknown version, or does not fit together; UsageError for a backend that
-    cannot be used.
+    `backend`, of `router.options.BACKENDS`, computes it: where that is onnxruntime, it computes the network too. Raises
+    CheckpointError for whatever is missing, altered, of an unknown version, or does not fit together; UsageError for a
+    backend that cannot be used.
     """
     folder = find_folder(path_or_hub_id)
     config = read_config(folder)

@@ -19,7 +19,7 @@ def run_anchors(args: Namespace) -> int:
 
     from router.batch.resumable_file import check_output
     from router.checkpoint.storage import load_checkpoint
-    from router.files import write_whole
+    from router.files import atomic_write
     from router.onboarding.add_model import home_protocol, prior_for, query_features, read_queries
     from router.onboarding.anchors import CONSIDERED, DRAWN, choose_anchors
 
@@ -41,7 +41,7 @@ def run_anchors(args: Namespace) -> int:
     query = read_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
     rows = choose_anchors(query_features(query, checkpoint, like), prior.row, args.n, args.seed)
     lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(rows, 1)]
-    write_whole(output, ("\n".join(lines) + "\n").encode())
+    atomic_write(output, ("\n".join(lines) + "\n").encode())
     if args.json:
         print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": like})
     else:

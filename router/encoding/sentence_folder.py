@@ -15,6 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from router.errors import CheckpointError, UsageError
+from router.files import read_json
 
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -139,16 +140,6 @@ def parameter_name(name: str) -> str:
         .replace("LayerNorm.gamma", "LayerNorm.weight")
         .replace("LayerNorm.beta", "LayerNorm.bias")
     )
-
-
-def read_json(file: Path) -> Any:
-    """The content of a JSON file; CheckpointError when it is missing or broken."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
 
 
 def _module_paths(folder: Path) -> dict[str, str]:

@@ -23,11 +23,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from router.errors import DataError
+from router.options import CHARS_PER_TOKEN
 from router.pools.models import ModelFacts, System
 
 logger = logging.getLogger(__name__)
 
-CHARS_PER_TOKEN = 4  # no source records tokens: characters / 4, docs/method.md
 SPLITS = ("train", "val", "test", "ood")
 DEFAULT_PROTOCOL = "default"
 

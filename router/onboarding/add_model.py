@@ -20,10 +20,10 @@ from router.checkpoint.added_models import RANK, AddedModels, AddedProfile, with
 from router.checkpoint.benchmark_scores import FEWEST, as_logits
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError, known_names
-from router.network.scoring import CHARS_PER_TOKEN
 from router.network.vectors import QueryVectors
 from router.onboarding.graded_answers import Answers
 from router.onboarding.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile, leading, prior_of
+from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import features
 from router.pools.models import ModelFacts, System
 

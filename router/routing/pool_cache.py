@@ -25,7 +25,7 @@ class GatheredPools:
 
     Args:
         checkpoint: whose profiles the candidates have.
-        index: how candidates of large pools are found, one of `router.index.candidate_index.CHOICES`; a kind of its
+        index: how candidates of large pools are found, one of `router.options.INDEX_CHOICES`; a kind of its
         own is also used
             for small ones.
         device: where indexes search.

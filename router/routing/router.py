@@ -25,14 +25,13 @@ from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.suffix_guard import TailGuard
 from router.errors import PoolError, UsageError, counted_from, known_names
 from router.hub import read_hub_id
-from router.index.candidate_index import CHOICES
 from router.index.shortlist import Shortlist
-from router.network import scoring
 from router.network.onnx_network import ServedNetwork
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import QueryVectors
+from router.options import CHARS_PER_TOKEN, DEFAULT_DIAL, INDEX_CHOICES
 from router.policy.candidates import Candidates, Prediction
-from router.policy.constraints import DEFAULT_DIAL, Constraints, cost_weights, rank
+from router.policy.constraints import Constraints, cost_weights, rank
 from router.policy.decision import Decision
 from router.policy.explanation import Ranked, contributing
 from router.policy.goal import BATCH, VALIDATION, Goal
@@ -98,8 +97,8 @@ class Router:
         self, checkpoint: Checkpoint, device: str = "cpu", index: str = "auto", folder: Path | None = None
     ) -> None:
         """`folder` is where the checkpoint lies, None where it is no folder; the rest is as for `from_pretrained`."""
-        if index not in CHOICES:
-            raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
+        if index not in INDEX_CHOICES:
+            raise UsageError(f"index must be one of {', '.join(INDEX_CHOICES)}, got {index!r}")
         self.checkpoint = checkpoint
         self.device = str(device)
         self.encoder, self.network = checkpoint.encoder, checkpoint.network
@@ -259,7 +258,7 @@ class Router:
     def _read(self, embedding: Array, queries: Sequence[str]) -> tuple[QueryVectors, Array]:
         """Query vectors of `embedding` (B, E), and the tokens (B,) of `queries`."""
         query = self.network.query_vectors(embedding)
-        return query, like([len(q) / scoring.CHARS_PER_TOKEN for q in queries], query.difficulty)
+        return query, like([len(q) / CHARS_PER_TOKEN for q in queries], query.difficulty)
 
     @overload
     def route(self, query: str, **options: Unpack[RouteOptions]) -> Decision: ...  # type: ignore[overload-overlap]

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from router.errors import UsageError, known_names
-from router.private_file import locked_folder, write_private
+from router.files import locked_folder, private_write
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class KeyRing:
             keys = _read(self.file)
             yield keys
             raw = {"format_version": FORMAT_VERSION, "keys": [asdict(key) for key in keys.values()]}
-            write_private(self.file, json.dumps(raw, indent=1).encode() + b"\n")
+            private_write(self.file, json.dumps(raw, indent=1).encode() + b"\n")
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from router.cli.text import usd
 from router.errors import CheckpointError, UsageError
-from router.files import whole_file, write_whole
+from router.files import atomic_text, atomic_write
 from router.llm.client import Client
 from router.llm.options import add_asking_options, cache_path, check_cap, check_keys, check_output
 from router.llm.session import closing_line, exit_code, progress, run_session
@@ -92,10 +92,10 @@ def run(options: argparse.Namespace) -> int:
         print(closing_line(client, cache), file=sys.stderr)
         return report
 
-    with whole_file(options.out) as notes, whole_file(failed, keep_empty=False) as failures:
+    with atomic_text(options.out) as notes, atomic_text(failed, keep_empty=False) as failures:
         report = run_session(cache, options.max_usd, job)
     about = options.out.with_name(options.out.name + ".report.json")
-    write_whole(about, json.dumps(report.to_json(), indent=1, ensure_ascii=False).encode())
+    atomic_write(about, json.dumps(report.to_json(), indent=1, ensure_ascii=False).encode())
     return _tell(report, failed, options.quiet)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from router.errors import UsageError
-from router.whole_folder import whole_folder
+from router.files import atomic_folder
 from train.collect.records import OUTCOMES, QUERIES, TRIALS, outcome_records, own_pool, trial_record
 from train.collect.trials import Missing, Trial
 
@@ -42,7 +42,7 @@ def collected_folder(
 
     `pool`: the plain values of a pool file, whose entries' ids are the models' names here.
     """
-    with whole_folder(out) as fresh:  # an OSError of whoever fills it stays what it is
+    with atomic_folder(out) as fresh:  # an OSError of whoever fills it stays what it is
         folder = CollectedFolder(fresh, pool, protocol, annotations)
         with closing(folder):
             yield folder

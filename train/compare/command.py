@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from router.errors import RouterError, UsageError
-from router.files import write_whole
+from router.files import atomic_write
 from train.compare.processes import cores, run
 from train.compare.report import plots
 from train.compare.report.markdown import report
@@ -39,9 +39,9 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
     place.out.mkdir(parents=True, exist_ok=True)
     fill(place, workers, progress)
     frame = judge(place, workers, progress, flips)
-    write_whole(place.out / "comparison.parquet", frame.to_parquet(index=False))
+    atomic_write(place.out / "comparison.parquet", frame.to_parquet(index=False))
     text = report(frame, settings, made_line(command))
-    write_whole(place.out / "report.md", text.encode())
+    atomic_write(place.out / "report.md", text.encode())
     track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.evaluation.metrics import Array
+from router.files import atomic_path
 
 Index = NDArray[np.intp]
 
@@ -72,14 +72,10 @@ def digest_of(*files: Path) -> str:
 
 
 def write_cell(file: Path, key: str, predictions: CellPredictions) -> None:
-    """Save under a temporary name, then rename: a killed run leaves no half-written cell."""
+    """Save as a whole: a killed run leaves no half-written cell."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{os.getpid()}-{file.name}")
-    try:
-        np.savez(beside, key=np.array(key), **asdict(predictions))
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(file) as sibling, sibling.open("wb") as stream:
+        np.savez(stream, key=np.array(key), **asdict(predictions))
 
 
 def is_finished(file: Path, key: str) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from tqdm import tqdm
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.evaluation.dataset import data_folder, read_dataset
+from router.files import atomic_path
 from train.data.augmentation import is_reworded, reworded
 from train.data.folds import fold_rows, usable_rows
 from train.data.training_data import World, build_world
@@ -271,18 +270,7 @@ def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16
             with torch.autocast(device, torch.bfloat16, enabled=bf16):
                 values[rows] = encoder.encode([texts[row] for row in rows], batch_size=32).float().cpu().numpy()
         encoder.to("cpu")
-        write_atomically(file, values)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as sibling, sibling.open("wb") as stream:
+            np.save(stream, values)
     return torch.from_numpy(np.load(file))
-
-
-def write_atomically(file: Path, array: NDArray[np.float32]) -> None:
-    """Save as .npy under a temporary name, then rename: a killed run leaves no half-written cache."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".npy")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, array)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

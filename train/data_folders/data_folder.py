@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from router.errors import UsageError
-from router.whole_folder import whole_folder
+from router.files import atomic_folder
 
 
 @contextmanager
 def whole_data_folder(target: Path) -> Iterator[Path]:
-    """See `whole_folder`; an OSError, also of the block, becomes a UsageError that names `target`."""
+    """See `atomic_folder`; an OSError, also of the block, becomes a UsageError that names `target`."""
     try:
-        with whole_folder(target) as fresh:
+        with atomic_folder(target) as fresh:
             yield fresh
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error}; name a folder that can be written") from error

@@ -18,7 +18,7 @@ from router.checkpoint.layout import LAYOUT
 from router.checkpoint.storage import load_checkpoint
 from router.errors import CheckpointError, RouterError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.files import write_whole
+from router.files import atomic_write
 from router.pools.models import System
 from train.data.folds import fold_rows, usable_rows
 
@@ -59,6 +59,6 @@ def main(args: list[str] | None = None) -> int:
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1
-    write_whole(Path(options.checkpoint) / LAYOUT.benchmarks, scores.to_json().encode())
+    atomic_write(Path(options.checkpoint) / LAYOUT.benchmarks, scores.to_json().encode())
     print(f"{sum(map(len, scores.scores.values()))} scores of {len(scores.names)} benchmarks")
     return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError, UsageError
+from router.files import atomic_write
 from router.installation import how_to_install
 from train.runs.wandb_file import apply_update, records
 
@@ -141,10 +142,8 @@ def export_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     for run in runs:
         stem = run.name if names.count(run.name) == 1 else f"{run.name}-{run.id}"
         path = folder / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', stem)}.run.json"
-        draft = path.with_suffix(".draft")
         text = json.dumps({"format_version": FORMAT_VERSION, **asdict(run)}, indent=1, sort_keys=True)
-        draft.write_text(text + "\n", encoding="utf-8")
-        draft.replace(path)
+        atomic_write(path, f"{text}\n".encode())
         paths.append(path)
     return paths
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from router.checkpoint.layout import LAYOUT
 from router.errors import RouterError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.files import write_whole
+from router.files import atomic_write
 from router.policy.goals import DialTable, measure_dials, tables_to_json
 from router.routing.router import Router
 from train.studies.held_out import folds, held_out
@@ -34,7 +34,7 @@ def dial_tables(
 
 def write_tables(tables: dict[str, DialTable], folder: Path) -> None:
     """Replace the checkpoint's `dials.json` as a whole."""
-    write_whole(folder / LAYOUT.dials, tables_to_json(tables).encode())
+    atomic_write(folder / LAYOUT.dials, tables_to_json(tables).encode())
 
 
 def main(args: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from router.errors import DataError, RouterError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.evaluation.pool_report import evaluate_router, first_label_agreement, predict, row_masks
+from router.files import atomic_write
 from router.routing.router import Router
 from train.export.card import figures_table
 from train.studies.held_out import folds
@@ -97,8 +98,6 @@ def main(args: list[str] | None = None) -> int:
         return 1
     card = Path(options.checkpoint) / "README.md"
     command = f"python -m train measure {options.checkpoint} --folds {','.join(map(str, options.folds))}"
-    draft = card.with_suffix(".draft")
-    draft.write_text(insert(card.read_text(encoding="utf-8"), section(figures, command)), encoding="utf-8")
-    draft.replace(card)
+    atomic_write(card, insert(card.read_text(encoding="utf-8"), section(figures, command)).encode())
     print(json.dumps(figures, indent=1))
     return 0

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from router.errors import RouterError, UsageError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.files import write_whole
+from router.files import atomic_write
 from router.pools.pool import Pool, read_pool
 from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
@@ -110,8 +110,8 @@ def main(args: list[str] | None = None) -> int:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     text = f"`{command.strip()}`, {datetime.date.today().isoformat()}, {machine}.\n\n{as_table(found)}"
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "onboarding.json", json.dumps({"summary": found, "models": rows}, indent=1).encode())
-    write_whole(options.out / "onboarding.md", text.encode())
+    atomic_write(options.out / "onboarding.json", json.dumps({"summary": found, "models": rows}, indent=1).encode())
+    atomic_write(options.out / "onboarding.md", text.encode())
     print(text)
     return 0
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from router.errors import RouterError, UsageError
-from router.private_file import local_secret
+from router.files import local_secret
 from router.serving.telemetry.log_rows import DecisionRow, FeedbackRow, OutcomeRow, Row, columns_of
 from router.serving.telemetry.sqlite_log import LogFile
 

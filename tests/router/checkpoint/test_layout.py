@@ -84,7 +84,7 @@ def test_a_seal_that_cannot_be_written_is_an_error_of_the_checkpoint(
     def refuse(file: Path, content: bytes) -> None:
         raise OSError("disk is full")
 
-    monkeypatch.setattr(checkpoint_folder, "write_whole", refuse)
+    monkeypatch.setattr(checkpoint_folder, "atomic_write", refuse)
     with pytest.raises(CheckpointError, match=r"cannot write .*config\.json: disk is full"):
         add_to_seal(folder, folder / "README.md")
 

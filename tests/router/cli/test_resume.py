@@ -106,16 +106,13 @@ def test_a_resumed_run_shows_its_progress_from_where_it_was(route: Session) -> N
 
 PROGRAM = """
 import sys
-from types import SimpleNamespace
 sys.path.insert(0, {tests!r})
-sys.modules["router.policy.constraints"] = SimpleNamespace(DEFAULT_DIAL=3.0)  # the real one needs torch, seconds to
-import
 from fixtures import fake_router
-from router import cli, route_command
+from router.cli import main, route
 fake = fake_router.FakeRouter()
 fake.delay = {delay}
-route_command.load_router = lambda args: fake
-sys.exit(cli.main(sys.argv[1:]))
+route.load_router = lambda args: fake
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from router.errors import RouterError, UsageError
 from router.evaluation.dataset import data_folder
-from router.files import write_whole
+from router.files import atomic_write
 from train.data_folders.check.finding import NOTE, Finding, most_severe_first
 from train.data_folders.check.folder import read_folder
 from train.data_folders.check.report import as_json, as_markdown, as_text, counted
@@ -75,7 +75,7 @@ def main(args: list[str] | None = None) -> int:
         folder = data_folder(options.folder)
         findings = check(folder, options.as_of)
         if form:
-            write_whole(options.output, form(str(folder), findings).encode())
+            atomic_write(options.output, form(str(folder), findings).encode())
     except (RouterError, OSError) as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

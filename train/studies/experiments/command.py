@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from router.errors import RouterError, UsageError
-from router.files import write_whole
+from router.files import atomic_write
 from train.studies.experiments import budget as budget_command
 from train.studies.experiments import ceiling as ceiling_command
 from train.studies.experiments import domains as domains_command
@@ -40,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
         module = EXPERIMENTS[options.experiment]
         report = module.run(options)
         if options.json:
-            write_whole(options.json, (json.dumps(report, indent=1) + "\n").encode())
+            atomic_write(options.json, (json.dumps(report, indent=1) + "\n").encode())
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
