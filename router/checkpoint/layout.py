@@ -50,7 +50,7 @@ class Layout:
     card: str = "README.md"
 
     @property
-    def always_sealed(self) -> set[str]:
+    def always_verified(self) -> set[str]:
         """Files that every checkpoint has and nobody may change."""
         encoder = {f"{self.encoder}/{name}" for name in ("config.json", WEIGHTS, TOKENIZER)}
         return {self.heads, self.taxonomy} | encoder
@@ -93,40 +93,40 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def seal(folder: Path) -> dict[str, str]:
+def checksums(folder: Path) -> dict[str, str]:
     """The sha256 of each file that must not change from now on, by its name inside the folder."""
     names = [name for name in list_files(folder) if name.startswith(f"{LAYOUT.encoder}/")]
     return {name: _sha256(folder / name) for name in sorted([LAYOUT.heads, LAYOUT.taxonomy, *names])}
 
 
-def check_seal(folder: Path, sealed: object) -> None:
+def verify(folder: Path, recorded: object) -> None:
     """CheckpointError that names every missing or altered file and lists what was found."""
-    if not isinstance(sealed, dict) or not set(sealed) >= LAYOUT.always_sealed:
+    if not isinstance(recorded, dict) or not set(recorded) >= LAYOUT.always_verified:
         raise CheckpointError(
-            f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_sealed)}"
+            f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_verified)}"
         )
     problems = []
-    needed = [name for name in sealed if not name.startswith(f"{LAYOUT.index}/")]
+    needed = [name for name in recorded if not name.startswith(f"{LAYOUT.index}/")]
     for name in [*needed, LAYOUT.profiles]:
         file = folder / name
         if not file.is_file():
             problems.append(f"{name} is missing")
-        elif name in sealed and (got := _sha256(file)) != sealed[name]:
+        elif name in recorded and (got := _sha256(file)) != recorded[name]:
             problems.append(
                 f"{name} was altered or cut short ({file.stat().st_size:,} bytes; sha256 {got[:12]}…, written as "
-                f"{str(sealed[name])[:12]}…)"
+                f"{str(recorded[name])[:12]}…)"
             )
     if problems:
         raise CheckpointError(f"{folder}: {'; '.join(problems)}. Get a fresh copy; {_listing(folder)}")
 
 
-def sealed_sha256(folder: Path, file: Path) -> str | None:
-    """The sha256 of a file inside the folder as its seal has it by now; None for a file that is not sealed."""
+def recorded_checksum(folder: Path, file: Path) -> str | None:
+    """The sha256 of a file inside the folder as its seal has it by now; None for a file that is not recorded."""
     found = read_config(folder)["sha256"].get(file.relative_to(folder).as_posix())
     return None if found is None else str(found)
 
 
-def add_to_seal(folder: Path, file: Path) -> None:
+def add_checksum(folder: Path, file: Path) -> None:
     """Put the sha256 of a further file inside the folder into the seal. Raises CheckpointError."""
     config = read_config(folder)
     config["sha256"][file.relative_to(folder).as_posix()] = _sha256(file)

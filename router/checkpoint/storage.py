@@ -24,12 +24,12 @@ from router.checkpoint.checkpoint import Checkpoint, check_consistent
 from router.checkpoint.layout import (
     FORMAT_VERSION,
     LAYOUT,
-    check_seal,
+    checksums,
     config_text,
     find_folder,
     read_config,
     replacing,
-    seal,
+    verify,
 )
 from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
 from router.encoding.backend import as_torch, choose_backend, load_encoder, of_torch
@@ -75,7 +75,7 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
     """
     folder = find_folder(path_or_hub_id)
     config = read_config(folder)
-    check_seal(folder, config.get("sha256"))
+    verify(folder, config.get("sha256"))
     chosen = choose_backend(backend, device, folder / LAYOUT.encoder)
     try:
         systems = tuple(_system(name) for name in config["systems"])
@@ -147,7 +147,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
         "training": checkpoint.training,
         "protocols": checkpoint.protocols,
         "systems": [system.id for system in checkpoint.systems],
-        "sha256": seal(folder),
+        "sha256": checksums(folder),
     }
     try:
         text = config_text(config)

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.checkpoint.layout import LAYOUT, add_to_seal, sealed_sha256
+from router.checkpoint.layout import LAYOUT, add_checksum, recorded_checksum
 from router.index.candidate_index import SealedFile
 from router.index.shortlist import Shortlist, is_needed
 from router.policy.candidates import Candidates, gather_candidates
@@ -62,9 +62,9 @@ class GatheredPools:
 
     @staticmethod
     def _sealed(folder: Path, pool: Pool) -> SealedFile | None:
-        """The pool's index in a checkpoint's folder, with the sha256 that is in its seal; None where there is none."""
+        """The pool's index in a checkpoint's folder, with its recorded sha256; None where there is none."""
         file = index_file(folder, pool)
-        return SealedFile(file, sealed_sha256(folder, file)) if file.is_file() else None
+        return SealedFile(file, recorded_checksum(folder, file)) if file.is_file() else None
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
         """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""
@@ -74,7 +74,7 @@ class GatheredPools:
         self._candidates.pop(before, None)
 
     def save(self, folder: Path) -> None:
-        """Write the indexes that were made into a checkpoint's folder, and their sha256 into its seal."""
+        """Write the indexes that were made into a checkpoint's folder, and their sha256 into its `config.json`."""
         for pool in self.shortlists:
             self.save_index(folder, pool)
 
@@ -85,7 +85,7 @@ class GatheredPools:
             return None
         file = index_file(folder, pool)
         shortlist.save(file)
-        add_to_seal(folder, file)
+        add_checksum(folder, file)
         return file
 
 

@@ -1,4 +1,4 @@
-"""The seal, the reading and the replacing of a checkpoint's folder, on files of any content: no network is needed."""
+"""Checksums, reading and replacing of a checkpoint's folder, on files of any content: no network is needed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from router.checkpoint import layout as checkpoint_folder
 from router.checkpoint.layout import (
     LAYOUT,
     Layout,
-    add_to_seal,
-    check_seal,
+    add_checksum,
+    checksums,
     config_text,
     find_folder,
     list_files,
     read_config,
+    recorded_checksum,
     replacing,
-    seal,
-    sealed_sha256,
+    verify,
 )
 from router.errors import CheckpointError
 
-SEALED = (
+VERIFIED = (
     "encoder/1_Pooling/config.json",
     "encoder/config.json",
     "encoder/model.safetensors",
@@ -37,48 +37,50 @@ SEALED = (
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "router"
-    for name in (*SEALED, "profiles.json", "README.md", "dials.json"):
+    for name in (*VERIFIED, "profiles.json", "README.md", "dials.json"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(f"content of {name}")
-    (made / "config.json").write_text(json.dumps({"format_version": 4, "sha256": seal(made)}))
+    (made / "config.json").write_text(json.dumps({"format_version": 4, "sha256": checksums(made)}))
     return made
 
 
-def refusal(folder: Path, sealed: object = None) -> str:
+def refusal(folder: Path, recorded: object = None) -> str:
     with pytest.raises(CheckpointError) as error:
-        check_seal(folder, json.loads((folder / "config.json").read_text())["sha256"] if sealed is None else sealed)
+        verify(folder, json.loads((folder / "config.json").read_text())["sha256"] if recorded is None else recorded)
     return str(error.value)
 
 
-def test_heads_names_and_all_of_the_encoder_are_sealed_in_order_and_nothing_that_may_be_edited(folder: Path) -> None:
-    sealed = seal(folder)
-    assert tuple(sealed) == SEALED
-    assert sealed["taxonomy.json"] == hashlib.sha256(b"content of taxonomy.json").hexdigest()
-    check_seal(folder, sealed)
+def test_heads_names_and_all_of_the_encoder_have_checksums_in_order_and_nothing_that_may_be_edited(
+    folder: Path,
+) -> None:
+    recorded = checksums(folder)
+    assert tuple(recorded) == VERIFIED
+    assert recorded["taxonomy.json"] == hashlib.sha256(b"content of taxonomy.json").hexdigest()
+    verify(folder, recorded)
     for name in ("README.md", "dials.json", "profiles.json"):
         (folder / name).write_text("edited")
-    check_seal(folder, sealed)
+    verify(folder, recorded)
 
 
-def test_a_file_that_the_seal_names_besides_those_of_every_checkpoint_is_checked_too(folder: Path) -> None:
+def test_a_file_with_a_checksum_besides_those_of_every_checkpoint_is_verified_too(folder: Path) -> None:
     (folder / "encoder/1_Pooling/config.json").write_text("")
     assert "encoder/1_Pooling/config.json was altered or cut short (0 bytes" in refusal(folder)
 
 
-def test_an_index_joins_the_seal_may_be_missing_and_is_checked_by_whoever_reads_it(folder: Path) -> None:
+def test_an_index_gets_a_checksum_may_be_missing_and_is_verified_by_its_reader(folder: Path) -> None:
     file = folder / "index" / "pool.faiss"
     file.parent.mkdir()
     file.write_text("index")
-    assert sealed_sha256(folder, file) is None
-    add_to_seal(folder, file)
-    assert sealed_sha256(folder, file) == hashlib.sha256(b"index").hexdigest()
-    sealed = read_config(folder)["sha256"]
-    assert sealed == seal(folder) | {"index/pool.faiss": sealed_sha256(folder, file)}
+    assert recorded_checksum(folder, file) is None
+    add_checksum(folder, file)
+    assert recorded_checksum(folder, file) == hashlib.sha256(b"index").hexdigest()
+    recorded = read_config(folder)["sha256"]
+    assert recorded == checksums(folder) | {"index/pool.faiss": recorded_checksum(folder, file)}
     file.unlink()
-    check_seal(folder, sealed)
+    verify(folder, recorded)
 
 
-def test_a_seal_that_cannot_be_written_is_an_error_of_the_checkpoint(
+def test_a_checksum_that_cannot_be_written_is_an_error_of_the_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(file: Path, content: bytes) -> None:
@@ -86,7 +88,7 @@ def test_a_seal_that_cannot_be_written_is_an_error_of_the_checkpoint(
 
     monkeypatch.setattr(checkpoint_folder, "atomic_write", refuse)
     with pytest.raises(CheckpointError, match=r"cannot write .*config\.json: disk is full"):
-        add_to_seal(folder, folder / "README.md")
+        add_checksum(folder, folder / "README.md")
 
 
 def test_a_config_is_written_for_people_and_holds_no_number_that_json_does_not_know() -> None:
@@ -105,27 +107,27 @@ def test_the_list_of_what_is_there_stays_near_the_top(folder: Path) -> None:
     assert "deep" not in found
 
 
-@pytest.mark.parametrize("sealed", [[], 0, "heads.safetensors", list(SEALED), {}], ids=repr)
-def test_a_seal_that_is_no_mapping_of_them_all_is_refused(folder: Path, sealed: object) -> None:
-    assert refusal(folder, sealed) == (
+@pytest.mark.parametrize("recorded", [[], 0, "heads.safetensors", list(VERIFIED), {}], ids=repr)
+def test_checksums_that_are_no_mapping_of_all_files_are_refused(folder: Path, recorded: object) -> None:
+    assert refusal(folder, recorded) == (
         f"{folder / 'config.json'} is broken: sha256 must name at least ['encoder/config.json', "
         "'encoder/model.safetensors', 'encoder/tokenizer.json', 'heads.safetensors', 'taxonomy.json']"
     )
 
 
-def test_a_seal_of_just_the_files_of_every_checkpoint_will_do(folder: Path) -> None:
-    check_seal(folder, {name: digest for name, digest in seal(folder).items() if name in LAYOUT.always_sealed})
+def test_checksums_of_just_the_files_of_every_checkpoint_will_do(folder: Path) -> None:
+    verify(folder, {name: digest for name, digest in checksums(folder).items() if name in LAYOUT.always_verified})
 
 
-@pytest.mark.parametrize("name", sorted(LAYOUT.always_sealed))
-def test_a_seal_without_one_file_of_every_checkpoint_is_refused(folder: Path, name: str) -> None:
-    sealed = seal(folder)
-    del sealed[name]
-    assert "is broken: sha256 must name at least" in refusal(folder, sealed)
+@pytest.mark.parametrize("name", sorted(LAYOUT.always_verified))
+def test_checksums_without_one_file_of_every_checkpoint_are_refused(folder: Path, name: str) -> None:
+    recorded = checksums(folder)
+    del recorded[name]
+    assert "is broken: sha256 must name at least" in refusal(folder, recorded)
 
 
 def test_the_message_names_each_bad_file_with_both_checksums_and_lists_what_is_there(folder: Path) -> None:
-    written = seal(folder)["taxonomy.json"]
+    written = checksums(folder)["taxonomy.json"]
     (folder / "taxonomy.json").write_bytes(b"x" * 1234)
     (folder / "heads.safetensors").unlink()
     (folder / "profiles.json").unlink()
@@ -177,7 +179,7 @@ def test_a_config_without_a_format_version_is_refused(folder: Path, content: str
 
 def test_the_names_inside_a_checkpoint_are_values_that_nobody_changes() -> None:
     assert hash(Layout()) == hash(LAYOUT)
-    assert LAYOUT.always_sealed == set(SEALED[1:])
+    assert LAYOUT.always_verified == set(VERIFIED[1:])
 
 
 def test_a_folder_is_found_and_a_file_is_no_folder(folder: Path) -> None:
@@ -216,5 +218,5 @@ def test_where_the_disk_refuses_or_the_block_fails_the_old_checkpoint_stays(fold
         raise OSError("disk is full")
     with pytest.raises(ZeroDivisionError), replacing(folder):
         raise ZeroDivisionError
-    assert set(SEALED) < set(list_files(folder))
+    assert set(VERIFIED) < set(list_files(folder))
     assert list(folder.parent.iterdir()) == [folder]

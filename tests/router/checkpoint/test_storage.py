@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from fixtures.tiny_checkpoint import edit, reseal
+from fixtures.tiny_checkpoint import edit, rewrite_checksums
 
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.checkpoint import Checkpoint
@@ -146,7 +146,7 @@ def test_not_a_number_in_the_weights_is_refused(tiny_router: Path) -> None:
         state = safetensors.torch.load_file(tiny_router / name)
         state[weight][0] = torch.nan
         safetensors.torch.save_file(state, tiny_router / name)
-    reseal(tiny_router)
+    rewrite_checksums(tiny_router)
     with pytest.raises(
         CheckpointError, match=r"encoder are not finite .*LayerNorm\.bias; .* network .*heads\.trunk\.0\.bias"
     ):
@@ -155,7 +155,7 @@ def test_not_a_number_in_the_weights_is_refused(tiny_router: Path) -> None:
 
 def test_a_taxonomy_of_another_size_than_the_heads_is_refused(tiny_router: Path) -> None:
     edit(tiny_router / "taxonomy.json", lambda raw: (raw["domains"].append("Music"), raw["capabilities"].pop()))
-    reseal(tiny_router)
+    rewrite_checksums(tiny_router)
     message = "the taxonomy has 8 capabilities, but the heads are made for 9; the taxonomy has 5 domains, .* for 4"
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tiny_router)
@@ -163,7 +163,7 @@ def test_a_taxonomy_of_another_size_than_the_heads_is_refused(tiny_router: Path)
 
 def test_a_file_that_is_no_taxonomy_is_refused(tiny_router: Path) -> None:
     (tiny_router / "taxonomy.json").write_text('{"domains": ["Law"]}')
-    reseal(tiny_router)
+    rewrite_checksums(tiny_router)
     with pytest.raises(CheckpointError, match=r"taxonomy\.json: not a taxonomy \(capabilities, domains, aliases\)"):
         load_checkpoint(tiny_router)
 
@@ -178,7 +178,7 @@ def test_heads_of_another_size_than_the_config_says_are_refused(tiny_router: Pat
 
 def test_heads_that_are_no_safetensors_are_refused(tiny_router: Path) -> None:
     (tiny_router / "heads.safetensors").write_bytes(b"PK\x03\x04 a pickle")
-    reseal(tiny_router)
+    rewrite_checksums(tiny_router)
     with pytest.raises(CheckpointError, match=r"heads\.safetensors is not a whole safetensors file"):
         load_checkpoint(tiny_router)
 
@@ -192,7 +192,7 @@ def test_an_encoder_of_another_size_than_the_heads_is_refused(tiny_router: Path)
         "heads.scale": torch.ones(13),
     }
     safetensors.torch.save_file(state, tiny_router / "heads.safetensors")
-    reseal(tiny_router)
+    rewrite_checksums(tiny_router)
     with pytest.raises(
         CheckpointError, match="the encoder makes 24 numbers in an embedding, but the heads are made for 13"
     ):

@@ -80,10 +80,10 @@ def test_a_file_is_never_replaced(tiny_checkpoint: Checkpoint, tmp_path: Path) -
         save_checkpoint(tiny_checkpoint, tmp_path / "file")
 
 
-# The seal
+# Checksums
 
 
-def sealed_names() -> list[str]:
+def verified_names() -> list[str]:
     encoder = ("config", "modules", "tokenizer", "tokenizer_config", "special_tokens_map", "sentence_bert_config")
     return [
         "heads.safetensors",
@@ -93,7 +93,7 @@ def sealed_names() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", sealed_names())
+@pytest.mark.parametrize("name", verified_names())
 def test_an_altered_file_is_named(tiny_router: Path, name: str) -> None:
     content = bytearray((tiny_router / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -102,7 +102,7 @@ def test_an_altered_file_is_named(tiny_router: Path, name: str) -> None:
         load_checkpoint(tiny_router)
 
 
-@pytest.mark.parametrize("name", sealed_names())
+@pytest.mark.parametrize("name", verified_names())
 @pytest.mark.parametrize("kept", [0, 10, -1])
 def test_a_truncated_file_is_named(tiny_router: Path, name: str, kept: int) -> None:
     content = (tiny_router / name).read_bytes()[:kept]
@@ -113,7 +113,7 @@ def test_a_truncated_file_is_named(tiny_router: Path, name: str, kept: int) -> N
         load_checkpoint(tiny_router)
 
 
-@pytest.mark.parametrize("name", [*sealed_names(), "profiles.json"])
+@pytest.mark.parametrize("name", [*verified_names(), "profiles.json"])
 def test_a_renamed_file_is_missing_under_its_name_and_listed_under_the_other(tiny_router: Path, name: str) -> None:
     (tiny_router / name).rename(tiny_router / f"{name}.bak")
     with pytest.raises(CheckpointError, match=rf"{name} is missing\. Get a fresh copy; found: .*{name}\.bak \("):
@@ -127,7 +127,7 @@ def test_all_bad_files_are_named_at_once(tiny_router: Path) -> None:
         load_checkpoint(tiny_router)
 
 
-def test_a_seal_that_leaves_a_file_out_is_refused(tiny_router: Path) -> None:
+def test_checksums_that_leave_a_file_out_are_refused(tiny_router: Path) -> None:
     edit(tiny_router / "config.json", lambda raw: raw["sha256"].pop("encoder/tokenizer.json"))
     with pytest.raises(
         CheckpointError, match=r"config\.json is broken: sha256 must name at least .*encoder/tokenizer\.json"
