@@ -53,9 +53,9 @@ FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags:
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: str | Dtype = "float16") -> None:
     """Write the folder, with the encoder's weights in `weights_dtype` (float16, bfloat16 or float32, also torch's).
 
-    A checkpoint that is there is replaced as a whole, and only when the new one is complete. A card without front
-    matter gets it. Raises CheckpointError where `folder` holds anything else or `checkpoint` does not fit together;
-    UsageError for another dtype, or without torch.
+    An old checkpoint is replaced as a whole, and only when the new one is complete. A card without front matter gets
+    FRONT_MATTER. Raises CheckpointError if `folder` holds anything but a checkpoint or `checkpoint` is inconsistent,
+    UsageError for another dtype or without torch.
     """
     dtype = str(weights_dtype).removeprefix("torch.")
     if dtype not in WEIGHTS_DTYPES:
@@ -69,9 +69,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: s
 def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
     """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
 
-    `backend`, of `router.options.BACKENDS`, computes it: where that is onnxruntime, it computes the network too. Raises
-    CheckpointError for whatever is missing, altered, of an unknown version, or does not fit together; UsageError for a
-    backend that cannot be used.
+    `backend`, of `router.options.BACKENDS`, computes the encoder, and onnxruntime the network too. Raises
+    CheckpointError for files that are missing, altered, of an unknown version or inconsistent, UsageError for a backend
+    that cannot be used.
     """
     folder = find_folder(path_or_hub_id)
     config = read_config(folder)
@@ -91,10 +91,8 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
             default_pool=str(config["default_pool"]),
             card=_read_card(folder / LAYOUT.card),
             training=dict(config["training"]),
-            dial_tables=_parsed(folder / LAYOUT.dials, tables_from_json) if (folder / LAYOUT.dials).is_file() else {},
-            benchmarks=_parsed(folder / LAYOUT.benchmarks, BenchmarkScores.from_json)
-            if (folder / LAYOUT.benchmarks).is_file()
-            else BenchmarkScores(),
+            dial_tables=_parsed_if_there(folder / LAYOUT.dials, tables_from_json) or {},
+            benchmarks=_parsed_if_there(folder / LAYOUT.benchmarks, BenchmarkScores.from_json) or BenchmarkScores(),
             added_models=read_added_models(folder / LAYOUT.added_models),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
@@ -104,9 +102,9 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
 
 
 def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: bool = True) -> str:
-    """Upload a checkpoint, or a folder that holds one, to the Hub repository `owner/name`; its address there.
+    """Upload a checkpoint, or the folder of one, to the Hub repository `owner/name`; returns its address there.
 
-    Raises CheckpointError where the folder holds none that can be loaded, or the upload fails.
+    Raises CheckpointError if the folder cannot be loaded or the upload fails.
     """
     if not isinstance(checkpoint, Checkpoint):
         folder = find_folder(checkpoint)
@@ -119,7 +117,7 @@ def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: 
 
 
 def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
-    import torch  # `as_torch` made sure of it
+    import torch  # `save_checkpoint` made sure that it is installed
 
     as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, getattr(torch, weights_dtype))
     state = {name: _stored(host(each)) for name, each in checkpoint.network.state_dict().items()}
@@ -157,7 +155,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
 
 
 def _profiles_text(checkpoint: Checkpoint) -> str:
-    """The content of `profiles.json`, read back at once: what cannot be read is never written."""
+    """The text of `profiles.json`, parsed again at once, so that no unreadable file is written."""
     try:
         text = profiles_to_json(checkpoint.models, checkpoint.pools)
         again = profiles_from_json(text, checkpoint.systems)
@@ -169,15 +167,20 @@ def _profiles_text(checkpoint: Checkpoint) -> str:
 
 
 def _parsed(file: Path, parse: Callable[[str], T]) -> T:
-    """What `parse` makes of the file's text; its CheckpointError with the file's name in front."""
+    """The file's text, parsed; a CheckpointError of `parse` gets the file's name in front."""
     try:
         return parse(file.read_text(encoding="utf-8"))
     except (CheckpointError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: {error}") from error
 
 
+def _parsed_if_there(file: Path, parse: Callable[[str], T]) -> T | None:
+    """As `_parsed`; None for a missing file, as older checkpoints lack some."""
+    return _parsed(file, parse) if file.is_file() else None
+
+
 def _read_card(file: Path) -> str:
-    """The card; nothing where it was deleted, since no decision depends on it."""
+    """The card; empty if it was deleted, since no decision depends on it."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
@@ -189,7 +192,7 @@ def _system(name: str) -> System:
 
 
 def _stored(array: NDArray[Any]) -> NDArray[Any]:
-    """As it is written: floats in float32."""
+    """The array as it is written: floats in float32."""
     return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
 
 

@@ -50,7 +50,7 @@ def refusal(folder: Path, recorded: object = None) -> str:
     return str(error.value)
 
 
-def test_heads_names_and_all_of_the_encoder_have_checksums_in_order_and_nothing_that_may_be_edited(
+def test_heads_taxonomy_and_all_of_the_encoder_have_checksums_and_nothing_that_may_be_edited(
     folder: Path,
 ) -> None:
     recorded = checksums(folder)
