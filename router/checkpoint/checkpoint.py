@@ -83,7 +83,7 @@ class Checkpoint:
     @property
     def all_learned(self) -> LearnedProfiles:
         """The rows of `all_systems`, on the network's device; not cached, since the network may move or be trained."""
-        columns = [self.protocols.index(profile.like) for profile in self.added_models.profiles]
+        columns = [self.protocols.index(profile.reference_protocol) for profile in self.added_models.profiles]
         return extended(self.network.learned, self.added_models.profiles, columns)
 
     def readable_profile(self, name: str) -> ReadableProfile:
@@ -155,8 +155,8 @@ def _added_model_problems(checkpoint: Checkpoint) -> list[str]:
         if pool.name in checkpoint.pools
     ]
     for each in checkpoint.added_models.profiles:
-        if each.like not in checkpoint.protocols:
-            problems.append(f"onboarded {each.system.id!r} is like protocol {each.like!r}, which it has not")
+        if each.reference_protocol not in checkpoint.protocols:
+            problems.append(f"onboarded {each.system.id!r} refers to the unknown protocol {each.reference_protocol!r}")
         if len(each.row) != length or len(each.covariance_factor) != length:
             problems.append(f"onboarded {each.system.id!r} has {len(each.row)} numbers, a profile has {length}")
         if each.system in seen:

@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from router.checkpoint.added_models import marked
+from router.checkpoint.added_models import with_revisions
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, known_names
 from router.pools.pool import Pool, read_pool
@@ -61,7 +61,7 @@ class PoolFinder:
         kept = self._parsed.get(key)
         if kept is not None and kept[0] == stamp:
             return kept[1]
-        pool = marked(read_pool(path, self.checkpoint.all_systems), self.checkpoint.added_models)
+        pool = with_revisions(read_pool(path, self.checkpoint.all_systems), self.checkpoint.added_models)
         if stamp is not None:
             self._parsed[key] = stamp, pool
         return pool

@@ -173,12 +173,20 @@ def _print_folder(args: Namespace, fitted: FolderOnboarding) -> None:
 
     if args.json:
         models = [
-            {"system": each.system.id, "like": each.like, "answers": each.answers, "mean_score": each.mean_score}
+            {
+                "system": each.system.id,
+                "like": each.reference_protocol,
+                "answers": each.answers,
+                "mean_score": each.mean_score,
+            }
             for each in fitted.profiles
         ]
         print_json({"pool": fitted.pool.name, "models": models, "unpriced": list(fitted.unpriced)})
         return
-    rows = [[each.system.id, each.like, str(each.answers), f"{each.mean_score:.3f}"] for each in fitted.profiles]
+    rows = [
+        [each.system.id, each.reference_protocol, str(each.answers), f"{each.mean_score:.3f}"]
+        for each in fitted.profiles
+    ]
     print("\n".join(table(["model", "like protocol", "answers", "score"], rows, right=[2, 3])))
     if fitted.unpriced:
         logger.warning("without a price and so in no pool: %s", ", ".join(fitted.unpriced))
@@ -205,7 +213,7 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
         )
         return
     side = f" and {', '.join(found.side)}" if found.side else ""
-    print(f"model      {profile.system.model}, as under protocol {profile.like}")
+    print(f"model      {profile.system.model}, as under protocol {profile.reference_protocol}")
     print(f"fitted     from {profile.answers} graded answers, {found.known} known systems{side}")
     print(f"score      {profile.mean_score:.3f}  {profile.rests_on}")
     if not math.isnan(found.deviation):

@@ -1,4 +1,4 @@
-"""Onboarded models beside a trained checkpoint: kept to the bit, apart from what was trained, whole or not at all."""
+"""Models added to a trained checkpoint: stored to the bit, apart from the trained files, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from router.checkpoint.added_models import (
     AddedModels,
     AddedProfile,
     extended,
-    marked,
     read_added_models,
     with_members,
+    with_revisions,
     write_added_models,
 )
 from router.checkpoint.checkpoint import Checkpoint
@@ -207,7 +207,7 @@ def test_models_join_the_pools_they_name_at_the_end_and_own_pools_stand_beside(t
     assert pools["both"].ids == (*tiny_checkpoint.pools["both"].ids, "new")
     assert pools["both"].cost_range_usd == tiny_checkpoint.pools["both"].cost_range_usd
     assert pools["odd"] is tiny_checkpoint.pools["odd"]
-    assert pools["mine"] == marked(POOL, TWO) != POOL
+    assert pools["mine"] == with_revisions(POOL, TWO) != POOL
     assert [c.revision for c in pools["mine"].candidates] == [NEW.revision, ÉLAN.revision]
     assert [c.revision for c in pools["both"].candidates] == ["", "", NEW.revision]
     assert tiny_checkpoint.pools["both"].ids == ("large", "small")
@@ -287,7 +287,7 @@ def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        (replace(NEW, like="exma"), "onboarded 'new@chat' is like protocol 'exma', which it has not"),
+        (replace(NEW, reference_protocol="exma"), "onboarded 'new@chat' refers to the unknown protocol 'exma'"),
         (replace(NEW, row=NEW.row[1:]), "onboarded 'new@chat' has 19 numbers, a profile has 20"),
         (
             replace(NEW, covariance_factor=NEW.covariance_factor[1:]),

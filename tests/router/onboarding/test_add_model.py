@@ -81,7 +81,7 @@ def test_what_is_kept_of_the_answers_is_their_mean_score_and_lengths(onboarding_
     answers = make_answers(["a" * 8, "b" * 16, "c" * 24], [0.0, 0.5, 1.0], [10, 30, math.nan])
     profile = onboard(onboarding_world.checkpoint, NEW, answers).profile
     assert (profile.mean_score, profile.mean_input_tokens, profile.mean_output_tokens) == (0.5, 4.0, 20.0)
-    assert (profile.answers, profile.like, profile.system) == (3, "chat", System("new", "chat"))
+    assert (profile.answers, profile.reference_protocol, profile.system) == (3, "chat", System("new", "chat"))
     unknown = onboard(onboarding_world.checkpoint, NEW, make_answers(["a"], [1.0])).profile
     assert unknown.mean_output_tokens == pytest.approx(100)  # the known systems'
     assert unknown.log_tokens == pytest.approx(math.log(100))

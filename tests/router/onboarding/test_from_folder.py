@@ -12,7 +12,7 @@ import pytest
 import torch
 from fixtures.onboarding_world import NEW, TEXTS, World, write_folder
 
-from router.checkpoint.added_models import marked, write_added_models
+from router.checkpoint.added_models import with_revisions, write_added_models
 from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT
 from router.checkpoint.storage import load_checkpoint, save_checkpoint
@@ -109,13 +109,15 @@ def test_where_the_folder_records_costs_these_are_predicted_and_not_the_length_o
 def test_an_unknown_protocol_is_taken_for_the_one_that_explains_its_answers(onboarding_world: World, tmp_path, like):
     write_folder(tmp_path / "data", onboarding_world, models(onboarding_world), like=like)
     found = fit(onboarding_world.checkpoint, tmp_path / "data")
-    assert {profile.like for profile in found.profiles} == {like}
+    assert {profile.reference_protocol for profile in found.profiles} == {like}
     assert {profile.system.protocol for profile in found.profiles} == {"mine"}
 
 
 def test_a_known_protocol_is_itself_whatever_explains_its_answers(onboarding_world: World, tmp_path):
     write_folder(tmp_path / "data", onboarding_world, models(onboarding_world), like="chat", protocol="exam")
-    assert {each.like for each in fit(onboarding_world.checkpoint, tmp_path / "data").profiles} == {"exam"}
+    assert {each.reference_protocol for each in fit(onboarding_world.checkpoint, tmp_path / "data").profiles} == {
+        "exam"
+    }
 
 
 def test_only_the_rows_given_are_fitted(onboarding_world: World, data: Path, tmp_path, fitted: FolderOnboarding):
@@ -175,7 +177,7 @@ def test_its_profiles_and_its_pool_are_kept_in_the_checkpoint(onboarding_world: 
     save_checkpoint(onboarding_world.checkpoint, tmp_path / "router", torch.float32)
     write_added_models(fitted.checkpoint.added_models, tmp_path / "router" / LAYOUT.added_models)
     loaded = Router(load_checkpoint(tmp_path / "router"))
-    assert loaded.pools["mine"] == marked(fitted.pool, fitted.checkpoint.added_models)
+    assert loaded.pools["mine"] == with_revisions(fitted.pool, fitted.checkpoint.added_models)
     before, after = (evaluate_router(each, data, "mine", split="test") for each in (Router(fitted.checkpoint), loaded))
     assert before == after
 
@@ -275,7 +277,7 @@ def test_a_lone_model_is_drawn_to_the_known_and_not_to_its_own_answers_twice(onb
     column = data.systems.index(lone.system)
     texts = data.queries["text"].to_numpy()[rows].tolist()
     answers = make_answers(texts, data.score[rows, column].tolist(), data.output_tokens[rows, column].tolist())
-    same = onboard(onboarding_world.checkpoint, ModelFacts("same"), answers, protocol=lone.like).profile
+    same = onboard(onboarding_world.checkpoint, ModelFacts("same"), answers, protocol=lone.reference_protocol).profile
     assert np.allclose(lone.row, same.row, atol=1e-5)
 
 
