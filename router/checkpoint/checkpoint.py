@@ -1,6 +1,6 @@
-"""The checkpoint of a trained router: encoder, network, names, pools and added models, and whether they fit together.
+"""Checkpoint of a trained router: encoder, network, names, pools and added models, and their consistency.
 
-Storage is in `router.checkpoint.storage`. Axes: S systems, P protocols, and those of `Dimensions`.
+Files are read and written by `router.checkpoint.storage`. Axes: S systems, P protocols, and those of `Dimensions`.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadableProfile:
-    """The learned row of one system in readable form: logits by axis, strongest first."""
+    """The learned row of one system in readable form, with logits by axis, strongest first."""
 
     system: System
     facts: ModelFacts
     axes: dict[str, float]
     bias: float
     mean_score: float  # over its training rows
-    rests_on: str  # what the row was fitted from, in words
+    rests_on: str  # the evidence that the row was fitted from, in words
 
 
 @dataclass
 class Checkpoint:
-    """Everything that a router is made of. All but `onboarded` is as training left it."""
+    """The parts of a router: fields from training, and `added_models`, which the properties include."""
 
     encoder: Encoder
-    network: Network  # to be trained or on a GPU: by torch; else without it
+    network: Network  # of torch for training and GPUs, otherwise of onnxruntime
     taxonomy: Taxonomy
     systems: tuple[System, ...]  # (S,) in the order of the network's rows
     protocols: tuple[str, ...]  # (P,)
@@ -55,8 +55,8 @@ class Checkpoint:
     pools: dict[str, Pool]  # by name
     default_pool: str
     card: str = ""  # Markdown
-    training: dict[str, Any] = field(default_factory=dict)  # how it was made; plain values
-    dial_tables: dict[str, DialTable] = field(default_factory=dict)  # by the pool's name; older checkpoints have none
+    training: dict[str, Any] = field(default_factory=dict)  # how it was trained; plain values
+    dial_tables: dict[str, DialTable] = field(default_factory=dict)  # by pool name; older checkpoints have none
     benchmarks: BenchmarkScores = field(default_factory=BenchmarkScores)
     added_models: AddedModels = field(default_factory=AddedModels)
 
@@ -67,7 +67,7 @@ class Checkpoint:
 
     @cached_property
     def all_models(self) -> dict[str, ModelFacts]:
-        """Facts of trained and added models by model name; those of the trained ones come first."""
+        """Facts of trained and added models by model name; a trained model keeps the facts from training."""
         return {profile.system.model: profile.facts for profile in self.added_models.profiles} | self.models
 
     @cached_property
@@ -100,9 +100,9 @@ class Checkpoint:
 
 
 def check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") -> None:
-    """CheckpointError, opening with `what`, that lists every part that does not fit the others.
+    """Raise a CheckpointError that starts with `what` and lists all parts that contradict each other.
 
-    Weights of the encoder must be finite in `dtype`, the network's in float32.
+    The encoder's weights must be finite in `dtype`, the network's in float32.
     """
     size, table = checkpoint.network.size, checkpoint.network.learned
     counts = {
@@ -126,8 +126,8 @@ def check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") 
         ][:10]
     problems += _added_model_problems(checkpoint)
     problems += [
-        f"pool {pool.name!r} says where {each.id} answers (upstream), which only a pool file of the operator may: it "
-        "would be sent the operator's keys"
+        f"pool {pool.name!r} says where {each.id} answers (upstream), which only a pool file of the operator may: that "
+        "address would be sent the operator's keys"
         for pool in [*checkpoint.pools.values(), *checkpoint.added_models.pools]
         for each in pool.candidates
         if each.upstream is not None
@@ -137,7 +137,7 @@ def check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") 
         known = known_names(checkpoint.default_pool, checkpoint.pools)
         problems.append(f"the default pool {checkpoint.default_pool!r} is none of its pools; {known}")
     not_finite = {("network", "float32"): checkpoint.network.not_finite()}
-    if not isinstance(checkpoint.encoder, OnnxEncoder):  # which looks at its weights itself, and keeps none
+    if not isinstance(checkpoint.encoder, OnnxEncoder):  # which checks its weights itself and keeps none
         not_finite = {("encoder", dtype): checkpoint.encoder.not_finite(dtype)} | not_finite
     for (part, kind), names in not_finite.items():
         problems += [f"weights of the {part} are not finite numbers in {kind}: {name}" for name in names[:5]]
@@ -146,7 +146,7 @@ def check_consistent(checkpoint: Checkpoint, what: str, dtype: str = "float32") 
 
 
 def _added_model_problems(checkpoint: Checkpoint) -> list[str]:
-    """Every onboarded profile that does not fit the trained router."""
+    """Problems of added profiles and pools that contradict the trained router, at most ten."""
     length, problems = checkpoint.network.size.columns + 2, []
     seen = set(checkpoint.systems)
     problems += [

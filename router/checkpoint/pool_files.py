@@ -16,7 +16,7 @@ from router.pools.pool import Pool, read_pool
 
 FileStamp = tuple[int, ...]
 ENDINGS = (".yaml", ".yml", ".json")
-SETTLED_NS = 2 * 10**9  # a younger file may be written again within one tick of the file system's clock
+SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of the file system's clock
 
 
 def is_pool_path(pool: str | Path) -> bool:
