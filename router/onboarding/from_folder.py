@@ -20,7 +20,13 @@ from router.errors import PoolError, UsageError
 from router.evaluation.dataset import Dataset
 from router.evaluation.pool_report import pool_outcomes, reference_models
 from router.network.vectors import QueryVectors
-from router.onboarding.add_model import Prior, cleared, make_profile, prior_for, query_features, read_queries
+from router.onboarding.add_model import (
+    encode_queries,
+    make_profile,
+    query_features,
+    without_old_profiles,
+)
+from router.onboarding.prior import Prior, prior_for
 from router.onboarding.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile
 from router.pools.models import ModelFacts
 from router.pools.pool import Candidate, Pool
@@ -64,7 +70,7 @@ def onboard_folder(
         )
     if known:
         logger.warning("%d systems of %s keep their trained profiles", len(known), dataset.folder)
-    checkpoint = cleared(checkpoint, [dataset.systems[s] for s in new], replace_old)
+    checkpoint = without_old_profiles(checkpoint, [dataset.systems[s] for s in new], replace_old)
     if any(each.name == pool for each in checkpoint.added_models.pools):
         raise UsageError(f"there is an onboarded pool {pool!r} with other models: name the new one otherwise")
     models = [dataset.systems[s].model for s in new]
@@ -80,7 +86,7 @@ def onboard_folder(
         )
     read = np.flatnonzero(answered[:, new].any(axis=1))
     texts = dataset.queries["text"].to_numpy()[read].tolist()
-    query = read_queries(checkpoint.encoder, checkpoint.network, texts, progress)
+    query = encode_queries(checkpoint.encoder, checkpoint.network, texts, progress)
     profiles: list[AddedProfile] = []
     for protocol in sorted({dataset.systems[s].protocol for s in new}):
         group = [s for s in new if dataset.systems[s].protocol == protocol]

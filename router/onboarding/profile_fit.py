@@ -39,16 +39,16 @@ class FittedProfile:
     log_evidence: float  # of the answers, up to a constant of theirs
 
 
-def prior_of(rows: Array, side: Array, own: Array) -> ProfilePrior:
+def fit_prior(rows: Array, side: Array, own: Array) -> ProfilePrior:
     """The prior of a system with side information `own` (X,), from known rows (N, F) with theirs, `side` (N, X).
 
     A ridge regression of rows on standardised side information, its penalty chosen by leave-one-out in closed form.
     X may be 0: the mean of the rows.
 
     >>> rows = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]])
-    >>> prior_of(rows, np.zeros((3, 0)), np.zeros(0)).mean.tolist()
+    >>> fit_prior(rows, np.zeros((3, 0)), np.zeros(0)).mean.tolist()
     [2.0, 1.0]
-    >>> prior_of(rows, np.array([[1.0], [2.0], [3.0]]), np.array([3.0])).mean.round(1).tolist()
+    >>> fit_prior(rows, np.array([[1.0], [2.0], [3.0]]), np.array([3.0])).mean.round(1).tolist()
     [3.9, 1.0]
     """
     known, centre = len(rows), rows.mean(axis=0)
