@@ -1,4 +1,4 @@
-"""Prior of a new model: what trained systems with the same benchmark scores or price lead to expect.
+"""Prior of a new model: its expected profile, drawn from trained systems with the same side information.
 
 The mathematics is in `router.onboarding.profile_fit`.
 """
@@ -29,10 +29,10 @@ class Prior:
     row: ProfilePrior
     log_tokens: float
     means: tuple[float, float, float]  # mean score, mean input and output tokens
-    known: int  # this and the next as in `Onboarding`
-    side: tuple[str, ...]
-    error: float  # `Onboarding.prior_error`
-    blind: float  # `Onboarding.blind_error`
+    known: int  # number of systems that it was drawn from
+    side: tuple[str, ...]  # names of the side information
+    error: float  # rms error of the mean score if such a prior alone predicts each known system
+    blind: float  # the same without any side information
 
     @property
     def columns(self) -> int:

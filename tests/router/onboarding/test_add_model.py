@@ -14,8 +14,8 @@ from router.checkpoint.storage import save_checkpoint
 from router.errors import CheckpointError, PoolError, RouterError, UsageError
 from router.network.vectors import QueryVectors
 from router.onboarding.add_model import default_protocol, encode_queries, onboard, quality_deviation
-from router.onboarding.prior import prior_for
 from router.onboarding.graded_answers import make_answers
+from router.onboarding.prior import prior_for
 from router.onboarding.profile_fit import FittedProfile
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool

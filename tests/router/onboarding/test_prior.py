@@ -45,14 +45,14 @@ def test_a_price_or_a_benchmark_tells_of_the_ability_that_it_hangs_on(onboarding
 
 def test_a_benchmark_helps_where_answers_are_few(onboarding_world: World):
     world = onboarding_world
-    blind, told = [], []
+    blind, informed = [], []
     for seed in range(6):
         answers = world.answers(world.row(*WEAK), 5, seed)
         blind.append(world.log_loss(world.row(*WEAK), row(onboard(world.checkpoint, UNPRICED, answers))))
         both = onboard(world.checkpoint, UNPRICED, answers, benchmarks={"arena-hard": published(-1.5)})
-        told.append(world.log_loss(world.row(*WEAK), row(both)))
+        informed.append(world.log_loss(world.row(*WEAK), row(both)))
         assert both.profile.rests_on == "mean of the 5 graded answers it was fitted from and arena-hard"
-    assert np.mean(told) < np.mean(blind)
+    assert np.mean(informed) < np.mean(blind)
 
 
 def test_prices_that_too_few_known_models_have_are_left_out_of_account(onboarding_world: World):

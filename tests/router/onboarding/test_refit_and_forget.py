@@ -11,10 +11,9 @@ from fixtures.onboarding_world import NEW, TEXTS, World
 from router.errors import PoolError, UsageError
 from router.onboarding.add_model import forget, onboard
 from router.policy.goals import measure_dials
-from router.pools.models import ModelFacts, System
+from router.pools.models import System
 from router.routing.router import Router
 
-UNPRICED = ModelFacts("new")
 WEAK, STRONG = (-1.5, 1.5), (1.5, -1.0)  # ability and taste
 
 
