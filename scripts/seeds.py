@@ -20,7 +20,8 @@ import numpy as np
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.evaluation.metrics import choose
 from router.evaluation.pool_report import evaluate_router, pool_outcomes, predict, reference_models, row_masks
-from router.policy.constraints import DEFAULT_DIAL, cost_weights
+from router.options import DEFAULT_DIAL
+from router.policy.constraints import cost_weights
 from router.routing.router import Router
 from train import cli
 from train.compare.ours import load, moved

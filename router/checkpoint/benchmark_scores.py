@@ -1,7 +1,6 @@
-"""What known models scored on benchmarks, from which a new model's published scores make a first profile.
+"""Benchmark scores of known models, the basis for a first profile from the published scores of a new model.
 
-Plain data and JSON: means over training rows, written when a router is exported. Knows no profile.
-Axes: N models, X benchmarks.
+The scores are means over training rows, written when a router is exported, in plain JSON. Axis: N models.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from router.errors import CheckpointError, UsageError, known_names
 
-FEWEST = 5  # known models that must have every benchmark named, for a regression on them to mean anything
-LEAST = 0.01  # scores nearer to 0 or 1 count as this far from it: their logits would be infinite
+FEWEST = 5  # known models that must have all requested benchmarks, so that a regression on them is meaningful
+LEAST = 0.01  # distance that scores keep from 0 and 1, where logits would be infinite
 
 
 @dataclass(frozen=True)
@@ -27,24 +26,24 @@ class BenchmarkScores:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The benchmarks, each once."""
+        """Names of the benchmarks, each once."""
         return tuple(sorted({name for name, _ in self.scores}))
 
     def of(self, name: str, protocol: str, models: Sequence[str]) -> NDArray[np.float64]:
-        """Scores (N,) of `models` on a benchmark, NaN where unknown, from the protocol that tells most of them.
+        """Scores (N,) of `models` on a benchmark, NaN where unknown, all under one protocol.
 
-        `protocol` is preferred where it tells FEWEST. Case, `-` and `_` of the name do not count. UsageError for an
-        unknown benchmark.
+        That is `protocol` if it has FEWEST scores or more, otherwise the protocol with most scores. The case of the
+        name and its punctuation do not matter. Raises UsageError for an unknown benchmark.
         """
         fitting = {each: scores for (known, each), scores in self.scores.items() if _plain(known) == _plain(name)}
         if not fitting:
             raise UsageError(f"no known model has a score on benchmark {name!r}; {known_names(name, self.names)}")
-        told = {each: sum(model in scores for model in models) for each, scores in fitting.items()}
-        chosen = protocol if told.get(protocol, 0) >= FEWEST else max(told, key=lambda each: told[each])
+        counts = {each: sum(model in scores for model in models) for each, scores in fitting.items()}
+        chosen = protocol if counts.get(protocol, 0) >= FEWEST else max(counts, key=lambda each: counts[each])
         return np.array([fitting[chosen].get(model, np.nan) for model in models])
 
     def to_json(self) -> str:
-        """Readable JSON, stable in order."""
+        """Readable JSON in a stable order."""
         raw = [
             {"benchmark": name, "protocol": protocol, "scores": dict(sorted(scores.items()))}
             for (name, protocol), scores in sorted(self.scores.items())
@@ -53,20 +52,20 @@ class BenchmarkScores:
 
     @classmethod
     def from_json(cls, text: str) -> BenchmarkScores:
-        """Inverse of `to_json`; CheckpointError for anything else."""
+        """The scores that `to_json` wrote; CheckpointError for any other text."""
         try:
             raw = json.loads(text)
             found = {(str(each["benchmark"]), str(each["protocol"])): each["scores"] for each in raw}
             values = [value for scores in found.values() for value in scores.values()]
             if not all(type(value) in (int, float) and 0 <= value <= 1 for value in values):
-                raise ValueError("a score is no number from 0 to 1")
+                raise ValueError("a score is not a number from 0 to 1")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"no benchmark scores ({error}); delete the file, or write it again") from error
         return cls(found)
 
 
 def as_logits(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log odds of scores in [0, 1], kept LEAST away from the ends.
+    """Log odds of scores in [0, 1], which keep the distance LEAST from the ends.
 
     >>> as_logits(np.array([0.5, 0.0])).round(2).tolist()
     [0.0, -4.6]
@@ -76,7 +75,7 @@ def as_logits(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def parse_scores(pairs: Iterable[str]) -> dict[str, float]:
-    """Benchmark scores written as NAME=SCORE; UsageError for anything else.
+    """Scores by benchmark, from texts such as NAME=SCORE; UsageError for any other text.
 
     >>> parse_scores(["gsm8k=0.95"])
     {'gsm8k': 0.95}

@@ -1,6 +1,6 @@
-"""The checkpoint used where none is named: ROUTER_CHECKPOINT, else a clone's, else that of an installed data package.
+"""Default checkpoint: ROUTER_CHECKPOINT, then the one in a clone, then the one in an installed data package.
 
-Knows where one may lie, not what it holds.
+The content of the checkpoint is not read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from router.errors import CheckpointError
 from router.installation import SHIPPED_CHECKPOINT, how_to_get_checkpoint
 
 CHECKPOINT_VARIABLE = "ROUTER_CHECKPOINT"
-PACKAGE = "inferencedynamics_checkpoint"  # the wheel of scripts/checkpoint_wheel
+PACKAGE = "inferencedynamics_checkpoint"  # in the wheel that scripts/checkpoint_wheel builds
 
 
 def default_checkpoint() -> str:
-    """What ROUTER_CHECKPOINT names, else the folder in the clone, else that in the package.
+    """The path or Hub id of the default checkpoint.
 
-    Raises CheckpointError that says where it looked, what there is, and how to get one.
+    Raises CheckpointError if there is none; the message says where it looked and how to get one.
     """
     if os.environ.get(CHECKPOINT_VARIABLE):
         return os.environ[CHECKPOINT_VARIABLE]
@@ -36,12 +36,12 @@ def default_checkpoint() -> str:
 
 
 def _packaged() -> Path | None:
-    """Where the data package keeps its checkpoint; None where it is not installed."""
+    """The checkpoint folder of the data package; None if the package is not installed."""
     spec = find_spec(PACKAGE)
     return Path(spec.submodule_search_locations[0]) / "checkpoint" if spec and spec.submodule_search_locations else None
 
 
 def _others() -> str:
-    """What lies beside the clone's checkpoint, for a message."""
+    """The checkpoints beside the default one of the clone, for a message."""
     found = sorted(str(file.parent) for file in SHIPPED_CHECKPOINT.parent.glob("*/config.json"))
     return f" (but there is {', '.join(found[:5])})" if found else ""

@@ -1,17 +1,17 @@
-"""A checkpoint's folder as files: their names, the seal on those that must not change, replacing one as a whole.
+"""Files of a checkpoint folder: names, format version, checksums, and replacement of a folder as a whole.
 
-    config.json         format version, sizes, row order, and the sha256 of what must not change
+    config.json         format version, sizes, row order, and the sha256 of files that must not change
     encoder/            a sentence-transformers folder
     heads.safetensors   heads and all profile numbers: the state of `RouterNetwork`, float32
     taxonomy.json       the named axes
-    profiles.json       facts of the models, and the pools: prices may be edited
-    dials.json          what each dial cost and gave on validation; older checkpoints have none
-    benchmarks.json     what known models scored on benchmarks; older checkpoints have none
-    onboarded.safetensors   models added after training, where there are any; no other file knows of them
-    index/              of large pools: what `router index` made; none of them need be there
+    profiles.json       facts of the models, and the pools; people may edit prices
+    dials.json          cost and quality of each dial on validation; older checkpoints have none
+    benchmarks.json     scores of known models on benchmarks; older checkpoints have none
+    onboarded.safetensors   models added after training, if any; no other file refers to them
+    index/              indexes of large pools, made by `router index`; optional
     README.md           the card, with the front matter that the Hub reads
 
-Knows nothing of what the files mean.
+The content of the files is defined elsewhere.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from router.files import atomic_folder, atomic_write, read_json
 from router.installation import how_to_get_checkpoint
 
 FORMAT_VERSION = 4
-READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories: one may do without
+READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories, both optional
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The names inside a checkpoint folder."""
+    """Names of files and folders inside a checkpoint folder."""
 
     config: str = "config.json"
     encoder: str = "encoder"
@@ -45,13 +45,13 @@ class Layout:
     profiles: str = "profiles.json"
     dials: str = "dials.json"
     benchmarks: str = "benchmarks.json"
-    onboarded: str = "onboarded.safetensors"
+    added_models: str = "onboarded.safetensors"
     index: str = "index"
     card: str = "README.md"
 
     @property
-    def always_sealed(self) -> set[str]:
-        """Files that every checkpoint has and nobody may change."""
+    def always_verified(self) -> set[str]:
+        """Files that every checkpoint has and that must not change."""
         encoder = {f"{self.encoder}/{name}" for name in ("config.json", WEIGHTS, TOKENIZER)}
         return {self.heads, self.taxonomy} | encoder
 
@@ -76,7 +76,7 @@ def find_folder(path_or_hub_id: str | Path, revision: str | None = None, local_f
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of `config.json`, of the version that is read here."""
+    """The content of `config.json`; CheckpointError for a missing file or a version that is not READABLE."""
     file = folder / LAYOUT.config
     if not file.is_file():
         raise CheckpointError(f"{folder} is no router checkpoint: it has no {file.name}; {_listing(folder)}")
@@ -93,41 +93,41 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def seal(folder: Path) -> dict[str, str]:
-    """The sha256 of each file that must not change from now on, by its name inside the folder."""
+def checksums(folder: Path) -> dict[str, str]:
+    """The sha256 of each file that must not change, by the name inside the folder."""
     names = [name for name in list_files(folder) if name.startswith(f"{LAYOUT.encoder}/")]
     return {name: _sha256(folder / name) for name in sorted([LAYOUT.heads, LAYOUT.taxonomy, *names])}
 
 
-def check_seal(folder: Path, sealed: object) -> None:
-    """CheckpointError that names every missing or altered file and lists what was found."""
-    if not isinstance(sealed, dict) or not set(sealed) >= LAYOUT.always_sealed:
+def verify(folder: Path, recorded: object) -> None:
+    """Compare the files with the recorded checksums; CheckpointError names every missing or altered file."""
+    if not isinstance(recorded, dict) or not set(recorded) >= LAYOUT.always_verified:
         raise CheckpointError(
-            f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_sealed)}"
+            f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_verified)}"
         )
     problems = []
-    needed = [name for name in sealed if not name.startswith(f"{LAYOUT.index}/")]
+    needed = [name for name in recorded if not name.startswith(f"{LAYOUT.index}/")]
     for name in [*needed, LAYOUT.profiles]:
         file = folder / name
         if not file.is_file():
             problems.append(f"{name} is missing")
-        elif name in sealed and (got := _sha256(file)) != sealed[name]:
+        elif name in recorded and (got := _sha256(file)) != recorded[name]:
             problems.append(
                 f"{name} was altered or cut short ({file.stat().st_size:,} bytes; sha256 {got[:12]}…, written as "
-                f"{str(sealed[name])[:12]}…)"
+                f"{str(recorded[name])[:12]}…)"
             )
     if problems:
         raise CheckpointError(f"{folder}: {'; '.join(problems)}. Get a fresh copy; {_listing(folder)}")
 
 
-def sealed_sha256(folder: Path, file: Path) -> str | None:
-    """The sha256 of a file inside the folder as its seal has it by now; None for a file that is not sealed."""
+def recorded_checksum(folder: Path, file: Path) -> str | None:
+    """The sha256 that `config.json` has for a file inside the folder; None if it has none."""
     found = read_config(folder)["sha256"].get(file.relative_to(folder).as_posix())
     return None if found is None else str(found)
 
 
-def add_to_seal(folder: Path, file: Path) -> None:
-    """Put the sha256 of a further file inside the folder into the seal. Raises CheckpointError."""
+def add_checksum(folder: Path, file: Path) -> None:
+    """Record the sha256 of a further file inside the folder in `config.json`. Raises CheckpointError."""
     config = read_config(folder)
     config["sha256"][file.relative_to(folder).as_posix()] = _sha256(file)
     try:
@@ -137,7 +137,7 @@ def add_to_seal(folder: Path, file: Path) -> None:
 
 
 def config_text(config: Mapping[str, Any]) -> str:
-    """The content of `config.json`. Raises TypeError or ValueError for what is no plain JSON value."""
+    """The text of `config.json`. Raises TypeError or ValueError for a value that plain JSON cannot hold."""
     return json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -150,8 +150,8 @@ def list_files(folder: Path) -> list[str]:
 def replacing(target: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of `target` when the block ends without an error.
 
-    A checkpoint or an empty folder is replaced as a whole; CheckpointError for anything else, which is left alone, and
-    where the disk refuses.
+    A checkpoint or an empty folder is replaced as a whole. Raises CheckpointError for any other `target`, which stays,
+    and for an error of the disk.
     """
     _check_replaceable(target)
     try:
@@ -183,7 +183,7 @@ def _sha256(file: Path) -> str:
 
 
 def _listing(folder: Path, limit: int = 20) -> str:
-    """What is in the folder and its encoder's, and nowhere below: it may be any folder, such as /tmp."""
+    """The files in the folder and in its encoder's, not deeper: the folder may be any, such as /tmp."""
     patterns = ("*", f"{LAYOUT.encoder}/*", f"{LAYOUT.encoder}/*/*")
     files = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
     names = sorted(file.relative_to(folder).as_posix() for file in files)

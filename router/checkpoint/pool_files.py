@@ -9,14 +9,14 @@ import os
 import time
 from pathlib import Path
 
-from router.checkpoint.added_models import marked
+from router.checkpoint.added_models import with_revisions
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, known_names
 from router.pools.pool import Pool, read_pool
 
 FileStamp = tuple[int, ...]
 ENDINGS = (".yaml", ".yml", ".json")
-SETTLED_NS = 2 * 10**9  # a younger file may be written again within one tick of the file system's clock
+SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of the file system's clock
 
 
 def is_pool_path(pool: str | Path) -> bool:
@@ -61,7 +61,7 @@ class PoolFinder:
         kept = self._parsed.get(key)
         if kept is not None and kept[0] == stamp:
             return kept[1]
-        pool = marked(read_pool(path, self.checkpoint.all_systems), self.checkpoint.onboarded)
+        pool = with_revisions(read_pool(path, self.checkpoint.all_systems), self.checkpoint.added_models)
         if stamp is not None:
             self._parsed[key] = stamp, pool
         return pool

@@ -1,7 +1,7 @@
-"""`profiles.json`: facts of the models and the pools of a checkpoint, the file that people may edit.
+"""Format of `profiles.json`: the pools and the facts of the models, which people may edit.
 
-A fact is written once: a pool's entry holds only what differs from the model of the same id, so that editing a price
-under `models` takes effect in every pool that does not state its own. Knows no tensors and no files.
+A fact is written once: a pool's entry holds only the facts that differ from the model of the same id, so that an edited
+price under `models` applies to every pool that does not state its own.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from router.pools.pool import Pool, pool_from_json, pool_to_json
 from router.pools.schema import ENTRY, Field, quoted, read_mapping
 
 _FACTS = tuple(each.name for each in fields(ModelFacts))
-# As in a pool's entry, but nothing is required: not every model has a price.
+# As an entry of a pool, but no field is required, since not every model has a price.
 _MODEL = {name: Field(ENTRY[name].judge) for name in _FACTS}
 
 
 def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]) -> str:
-    """Readable JSON from which `profiles_from_json` makes equal facts and pools. Raises PoolError as `pool_to_json`."""
+    """Readable JSON, which `profiles_from_json` reads back. Raises PoolError as `pool_to_json`."""
     facts = {name: models[name].to_json() for name in sorted(models)}
     written = [pool_to_json(pool) for pool in pools.values()]
     for pool in written:
@@ -31,7 +31,7 @@ def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]
 
 
 def profiles_from_json(text: str, systems: Sequence[System]) -> tuple[dict[str, ModelFacts], dict[str, Pool]]:
-    """Facts by model id and pools by name; CheckpointError that lists every problem found."""
+    """Facts by model id and pools by name; the CheckpointError for a broken text lists all problems."""
     try:
         raw = json.loads(text)
     except ValueError as error:
@@ -49,7 +49,7 @@ def profiles_from_json(text: str, systems: Sequence[System]) -> tuple[dict[str, 
 
 
 def _own(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What `entry` says beyond `facts`: null where the model has a fact and the entry has none."""
+    """The part of `entry` that differs from `facts`; null for a fact that only the model has."""
     own = {key: value for key, value in entry.items() if key == "id" or facts.get(key) != value}
     return own | {key: None for key in facts if key not in entry}
 
@@ -70,7 +70,7 @@ def _read_models(raw: Sequence[object], problems: list[str]) -> dict[str, ModelF
 
 
 def _check_names(models: Collection[str], wanted: Collection[str], problems: list[str]) -> None:
-    """The models are those that config.json gives a row to: no more, no fewer."""
+    """Add a problem for each model without a row in config.json, and for each row without a model."""
     problems += [
         f"models: config.json has a system of {quoted(name)}, whose facts are missing; {known_names(name, models)}"
         for name in sorted(set(wanted) - set(models))
@@ -99,7 +99,7 @@ def _read_pools(
 
 
 def _merged(pool: object, facts: Mapping[str, Mapping[str, Any]]) -> object:
-    """The pool with each entry's facts filled in from the model of the same id; what is malformed stays as it is."""
+    """The pool with missing facts of each entry taken from the model of the same id; malformed parts stay."""
     if not isinstance(pool, dict) or not isinstance(pool.get("models"), list):
         return pool
     entries = [

@@ -18,10 +18,11 @@ def run_anchors(args: Namespace) -> int:
     import numpy as np
 
     from router.batch.resumable_file import check_output
-    from router.checkpoint.checkpoint import load_checkpoint
+    from router.checkpoint.storage import load_checkpoint
     from router.files import atomic_write
-    from router.onboarding.add_model import home_protocol, prior_for, query_features, read_queries
+    from router.onboarding.add_model import default_protocol, encode_queries, query_features
     from router.onboarding.anchors import CONSIDERED, DRAWN, choose_anchors
+    from router.onboarding.prior import prior_for
 
     output = Path(args.output)
     check_output(output, resume=False, force=args.force)
@@ -29,7 +30,7 @@ def run_anchors(args: Namespace) -> int:
     if not texts:
         raise UsageError(f"{args.queries or args.data} holds no query to choose from")
     checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
-    like = args.protocol or home_protocol(checkpoint)
+    like = args.protocol or default_protocol(checkpoint)
     if like not in checkpoint.protocols:
         raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
     if args.n > len(texts):
@@ -38,7 +39,7 @@ def run_anchors(args: Namespace) -> int:
     most = max(CONSIDERED, DRAWN * args.n)  # what is drawn from; reading more would take minutes and change little
     if len(texts) > most:
         texts = [texts[i] for i in sorted(np.random.default_rng(args.seed).choice(len(texts), most, replace=False))]
-    query = read_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
+    query = encode_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
     rows = choose_anchors(query_features(query, checkpoint, like), prior.row, args.n, args.seed)
     lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(rows, 1)]
     atomic_write(output, ("\n".join(lines) + "\n").encode())

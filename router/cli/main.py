@@ -30,15 +30,12 @@ from router.cli import serve as serve_command
 from router.cli import show as commands
 from router.cli.parser import Parser
 from router.errors import RouterError, UsageError
+from router.options import ATTITUDES, BACKENDS, DIAL_MAX, INDEX_CHOICES
 
 Commands = argparse._SubParsersAction  # which argparse does not name otherwise
 logger = logging.getLogger("router.cli.main")  # also where this file is run as __main__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-DIAL_MAX = 10.0
-BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
-ATTITUDES = ("optimistic", "neutral", "pessimistic")
-INDEX_CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")  # router.index.candidate_index.CHOICES, which imports numpy
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
 
 

@@ -50,7 +50,7 @@ def run_forget(args: Namespace) -> int:
     with _changing(args.checkpoint) as (folder, checkpoint):
         left = forget(checkpoint, args.model)
         _write(left, folder)
-    others = [system.id for system in left.onboarded.systems]
+    others = [system.id for system in left.added_models.systems]
     if args.json:
         print_json({"removed": args.model, "onboarded": others})
     else:
@@ -63,7 +63,7 @@ def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
     from router.onboarding.graded_answers import read_answers
 
     pools = [] if args.no_pool else args.pool
-    known = any(args.model == system.model for system in checkpoint.onboarded.systems)
+    known = any(args.model == system.model for system in checkpoint.added_models.systems)
     if pools is None and not (args.replace and known):  # fitted anew, it stays where it is
         pools = [checkpoint.default_pool]
     return onboard(
@@ -109,7 +109,7 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
     """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
     import fcntl  # not on Windows
 
-    from router.checkpoint.checkpoint import load_checkpoint
+    from router.checkpoint.storage import load_checkpoint
 
     folder = Path(given)
     if not folder.is_dir():
@@ -128,10 +128,10 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
-    from router.checkpoint.added_models import write_onboarded
+    from router.checkpoint.added_models import write_added_models
     from router.checkpoint.layout import LAYOUT
 
-    write_onboarded(checkpoint.onboarded, folder / LAYOUT.onboarded)
+    write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
 
 
 def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
@@ -142,7 +142,7 @@ def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
         raise UsageError("give both --price-in and --price-out, or neither")
     found = ModelFacts(args.model)
     if args.replace:
-        old = (each.facts for each in checkpoint.onboarded.profiles if each.system.model == args.model)
+        old = (each.facts for each in checkpoint.added_models.profiles if each.system.model == args.model)
         found = next(old, found)
     given: dict[str, Any] = {"context_window": args.context, "tools": args.tools or None}
     given |= {"input_usd_per_mtok": args.price_in, "output_usd_per_mtok": args.price_out}
@@ -173,12 +173,20 @@ def _print_folder(args: Namespace, fitted: FolderOnboarding) -> None:
 
     if args.json:
         models = [
-            {"system": each.system.id, "like": each.like, "answers": each.answers, "mean_score": each.mean_score}
+            {
+                "system": each.system.id,
+                "like": each.reference_protocol,
+                "answers": each.answers,
+                "mean_score": each.mean_score,
+            }
             for each in fitted.profiles
         ]
         print_json({"pool": fitted.pool.name, "models": models, "unpriced": list(fitted.unpriced)})
         return
-    rows = [[each.system.id, each.like, str(each.answers), f"{each.mean_score:.3f}"] for each in fitted.profiles]
+    rows = [
+        [each.system.id, each.reference_protocol, str(each.answers), f"{each.mean_score:.3f}"]
+        for each in fitted.profiles
+    ]
     print("\n".join(table(["model", "like protocol", "answers", "score"], rows, right=[2, 3])))
     if fitted.unpriced:
         logger.warning("without a price and so in no pool: %s", ", ".join(fitted.unpriced))
@@ -205,7 +213,7 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
         )
         return
     side = f" and {', '.join(found.side)}" if found.side else ""
-    print(f"model      {profile.system.model}, as under protocol {profile.like}")
+    print(f"model      {profile.system.model}, as under protocol {profile.reference_protocol}")
     print(f"fitted     from {profile.answers} graded answers, {found.known} known systems{side}")
     print(f"score      {profile.mean_score:.3f}  {profile.rests_on}")
     if not math.isnan(found.deviation):

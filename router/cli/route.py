@@ -23,6 +23,7 @@ from router.batch.resumable_file import PartialFile, check_output, partial_of
 from router.cli.show import find_checkpoint, load_router, show_progress
 from router.cli.text import decision_lines
 from router.errors import UsageError
+from router.options import DEFAULT_DIAL
 from router.policy.decision import GOALS
 
 if TYPE_CHECKING:
@@ -117,8 +118,6 @@ def options_of(args: Namespace, pool: Pool) -> dict[str, Any]:
 
 def dial_of(args: Namespace) -> float | None:
     """The dial, None where a budget or a quality stands in its place."""
-    from router.policy.constraints import DEFAULT_DIAL
-
     if any(getattr(args, name) is not None for name in GOALS):
         return None
     return DEFAULT_DIAL if args.dial is None else args.dial

@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.encoding.bert_config import can_build
 from router.encoding.onnx_encoder import OnnxEncoder, stamp_of
-from router.encoding.sentence_folder import read_transformer_config
+from router.encoding.sentence_folder import can_build, read_transformer_config
 from router.errors import CheckpointError, UsageError
 from router.installation import how_to_install
 from router.onnx.session import onnxruntime_problem
+from router.options import BACKENDS
 
 if TYPE_CHECKING:
     from router.encoding.torch_encoder import QueryEncoder
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Encoder = QueryEncoder | OnnxEncoder
 
 logger = logging.getLogger(__name__)
-BACKENDS = ("auto", "onnx", "onnx-int8", "torch", "torch-bf16")
 INSTALL_TORCH = f"{how_to_install('torch')} installs it"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from router.encoding.bert_config import ACTIVATIONS, parameter_name
+from router.encoding.sentence_folder import ACTIVATIONS, parameter_name
 from router.errors import CheckpointError
 from router.onnx import graph as onnx
 from router.onnx.graph import External, Graph

@@ -78,7 +78,7 @@ class OnnxEncoder(ReadsTexts):
         """The encoder of a folder, ready for inference.
 
         Args:
-            folder: a sentence-transformers or transformers folder of a network that `bert_config.can_build`.
+            folder: a sentence-transformers or transformers folder whose network `can_build` accepts.
             max_tokens, head_share, layers, correct_typos: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
             threads: that compute one batch; by default one per processor this process may use, at most `MOST_THREADS`.

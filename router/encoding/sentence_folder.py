@@ -7,7 +7,7 @@ Plain values; knows nothing of what computes with them, and weights only as one 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from router.files import read_json
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 POOLINGS = ("mean", "cls")
+# A config's name of the activation -> how F.gelu spells the approximation.
+ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _COPIED = ("tokenizer_config.json", "special_tokens_map.json")
 
@@ -110,6 +112,34 @@ def pooled_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
             f"{list(layers)}"
         )
     return tuple(layers) or (depth,)
+
+
+def can_build(config: Mapping[str, Any]) -> bool:
+    """Whether `config` (a `config.json`) describes a network that is computed exactly.
+
+    >>> can_build({"model_type": "bert"}), can_build({"model_type": "roberta"})
+    (True, False)
+    """
+    return (
+        config.get("model_type") == "bert"
+        and config.get("hidden_act", "gelu") in ACTIVATIONS
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and not config.get("is_decoder")
+        and not config.get("add_cross_attention")
+    )
+
+
+def parameter_name(name: str) -> str:
+    """A parameter's name in `transformers.BertModel`, given its name in any BERT checkpoint.
+
+    >>> parameter_name("bert.embeddings.LayerNorm.gamma")
+    'embeddings.LayerNorm.weight'
+    """
+    return (
+        name.removeprefix("bert.")
+        .replace("LayerNorm.gamma", "LayerNorm.weight")
+        .replace("LayerNorm.beta", "LayerNorm.bias")
+    )
 
 
 def _module_paths(folder: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from router.encoding.sentence_folder import SentenceFolder
 from router.encoding.spelling import Spelling
 from router.errors import QueryError, UsageError
 
-CHARS_PER_TOKEN = 20  # far above any text's mean: what lies beyond so many characters per token cannot be kept
+MAX_CHARS_PER_TOKEN = 20  # far above any text's mean: what lies beyond so many characters per token cannot be kept
 _CHUNK = 1024  # texts tokenised at a time, which bounds memory
 
 
@@ -69,7 +69,7 @@ class QueryTokenizer:
 
     def _ends(self, text: str) -> tuple[str, ...]:
         """What of a text can be kept: both ends of a very long one. Where that leaves out nothing, it is one part."""
-        reach = CHARS_PER_TOKEN * self.max_tokens
+        reach = MAX_CHARS_PER_TOKEN * self.max_tokens
         return (text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:])
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:

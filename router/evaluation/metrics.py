@@ -1,7 +1,7 @@
-"""How routers are compared: cost-quality hulls, AIQ, calibration. Pure numpy on float64 arrays; no files, no torch.
+"""Metrics of routers: cost-quality hulls, AIQ, calibration, in pure numpy on float64 arrays.
 
-Definitions: docs/method.md section 4. Axes: B queries, M candidates, P points of a curve.
-Knows nothing of networks or checkpoints: a router is here a matrix of predicted qualities and one of predicted costs.
+A router is a matrix of predicted qualities and one of predicted costs. Definitions: docs/method.md section 4.
+Axes: B queries, M candidates, P points of a curve, V vertices of a hull.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Hull:
     quality: Array  # (V,) mean score, strictly increasing
 
     def height(self, cost: float) -> float | None:
-        """Quality reachable at a mean cost of `cost` USD; None to the left of the cheapest vertex."""
+        """Quality at a mean cost of `cost` USD; None to the left of the cheapest vertex."""
         if cost < self.cost[0]:
             return None
         return float(np.interp(cost, self.cost, self.quality))
 
     def cost_of(self, quality: float) -> float | None:
-        """Least mean cost in USD at which `quality` is reached; None where the hull never reaches it."""
+        """Least mean cost in USD of `quality`; None if the hull does not reach it."""
         if quality > self.quality[-1]:
             return None
         if quality <= self.quality[0]:
@@ -42,7 +42,7 @@ class Hull:
     def mean_height(self, low: float, high: float, log_cost: bool = False) -> float:
         """Mean quality for costs in [low, high] USD, uniformly in cost or (`log_cost`) in its logarithm.
 
-        Left of the first vertex the height is that of the first vertex. A range of zero width gives the height there.
+        Left of the first vertex the quality is that of the first vertex. A range of zero width gives the quality there.
 
         >>> hull = upper_hull(np.array([1.0, 3.0]), np.array([0.4, 0.8]))
         >>> round(hull.mean_height(1.0, 3.0), 6), round(hull.mean_height(1.0, 5.0), 6)
@@ -91,7 +91,7 @@ def policy_points(
 ) -> tuple[Array, Array, NDArray[np.intp]]:
     """One router along the grid of cost weights: mean realised cost (P,), mean score (P,), choices (P, B).
 
-    `quality` and `cost` (B, M) are predictions, the only thing choices see; `score` and `realised` (B, M) judge them.
+    Choices depend on the predictions `quality` and `cost` (B, M) alone; `score` and `realised` (B, M) judge them.
     """
     rows = np.arange(len(score))
     choices = np.stack([choose(quality, cost, w / cost_range) for w in CURVE_WEIGHTS])
@@ -101,9 +101,9 @@ def policy_points(
 def expected_calibration_error(predicted: Array, observed: Array, bins: int = 10) -> float:
     """Bias-corrected ECE of probabilities (B,) against scores (B,) in [0, 1], in equal-mass bins.
 
-    The plug-in value sum_k w_k |mean predicted - mean observed| is too large by its sampling noise; as in Kumar et al.
-    (Verified Uncertainty Calibration, 1909.10155) the noise is estimated per bin as a normal of the bin's standard
-    error, here with the closed-form mean of the folded normal, and taken off. Never below 0.
+    The plug-in value sum_k w_k |mean predicted - mean observed| is too large because of sampling noise. As in Kumar et
+    al. (Verified Uncertainty Calibration, 1909.10155) the noise is estimated per bin as a normal with the bin's
+    standard error, here with the closed-form mean of the folded normal, and subtracted. The result is at least 0.
 
     >>> round(expected_calibration_error(np.full(1000, 0.7), np.r_[np.ones(500), np.zeros(500)], bins=1), 3)
     0.2
@@ -112,11 +112,11 @@ def expected_calibration_error(predicted: Array, observed: Array, bins: int = 10
     total = 0.0
     for part in np.array_split(order, min(bins, max(1, len(order) // 2))):
         gap = abs(float(predicted[part].mean() - observed[part].mean()))
-        spread = float(observed[part].std(ddof=1)) / math.sqrt(len(part)) if len(part) > 1 else 0.0
+        standard_error = float(observed[part].std(ddof=1)) / math.sqrt(len(part)) if len(part) > 1 else 0.0
         folded = gap
-        if spread > 0:
-            z = gap / spread
-            folded = spread * math.sqrt(2 / math.pi) * math.exp(-z * z / 2) + gap * math.erf(z / math.sqrt(2))
+        if standard_error > 0:
+            z = gap / standard_error
+            folded = standard_error * math.sqrt(2 / math.pi) * math.exp(-z * z / 2) + gap * math.erf(z / math.sqrt(2))
         total += len(part) / len(order) * (2 * gap - folded)
     return max(0.0, total)
 
@@ -132,19 +132,19 @@ def brier(predicted: Array, observed: Array) -> float:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything `router evaluate` prints of one router on one pool; qualities are mean scores, costs USD per query."""
+    """All figures that `router evaluate` prints; qualities are mean scores, costs are in USD per query."""
 
     n: int
     random: float
     best_single: float
     quality: float  # at dial 0
     oracle: float
-    gap_closed: float | None  # (quality - best single) / (oracle - best single); None where there is no gap
+    gap_closed: float | None  # (quality - best single) / (oracle - best single); None without a gap
     aiq: float
     aiq_zero: float
-    aiq_log_cost: float | None  # None where the cheapest model is free
-    quality_at_half_cost: float | None  # None where half the best single model's cost buys nothing
-    cost_ratio_at_best_single: float | None  # None where its quality is not reached
+    aiq_log_cost: float | None  # None if the cheapest model is free
+    quality_at_half_cost: float | None  # None if no point costs half of the best single model or less
+    cost_ratio_at_best_single: float | None  # None if its quality is not reached
     ece: float
     brier: float
     brier_constant: float
@@ -156,7 +156,7 @@ def hulls(
     """The router's hull (policy curve and the cheapest model) and the Zero router's (all single models)."""
     single_cost, single_quality = realised.mean(axis=0), score.mean(axis=0)
     low, high = float(single_cost[cheapest]), float(single_cost[best_single])
-    # Where the best single model is also the cheapest there is no range: its cost is the unit instead.
+    # If the best single model is also the cheapest, the range is empty and its cost is the unit.
     unit = high - low if high > low else high or 1.0
     points_cost, points_quality, _ = policy_points(quality, cost, score, realised, unit)
     ours = upper_hull(np.append(points_cost, low), np.append(points_quality, single_quality[cheapest]))

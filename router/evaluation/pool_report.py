@@ -1,8 +1,6 @@
-"""Judges a router on the outcomes of a data folder: what `router evaluate` prints.
+"""Report of a router on one pool, from the outcomes in a data folder: the figures of `router evaluate`.
 
-Reads outcomes through `router.evaluation.dataset`, predicts through `Router`, measures with
-`router.evaluation.metrics`; defines no metric
-itself. Axes: N queries of the folder, B evaluated queries, M candidates.
+The metrics are those of `router.evaluation.metrics`. Axes: N queries of the folder, B evaluated queries, M candidates.
 """
 
 from __future__ import annotations
@@ -32,22 +30,22 @@ CHUNK = 1024  # queries predicted between two moves of the progress bar
 
 @dataclass(frozen=True)
 class PoolOutcomes:
-    """The queries on which every member of a pool has a score, and what each answer scored and cost."""
+    """Scores and costs of a pool's members, on the queries for which every member has a score."""
 
     rows: NDArray[np.intp]  # (B,) rows of the folder's queries
     score: Array  # (B, M)
     realised_usd: Array  # (B, M)
 
     def take(self, mask: NDArray[np.bool_]) -> PoolOutcomes:
-        """The queries whose row of the folder is set in `mask` (N,)."""
+        """The outcomes whose row of the folder is set in `mask` (N,)."""
         kept = mask[self.rows]
         return PoolOutcomes(self.rows[kept], self.score[kept], self.realised_usd[kept])
 
 
 def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
-    """Outcomes of `pool` in `dataset`; an unknown answer length counts as the system's mean, 0 where it has none.
+    """Outcomes of `pool` in `dataset`. An unknown answer length counts as the system's mean, or 0 if that is unknown.
 
-    Raises PoolError for a member without a system, DataError where the folder has no outcomes of one.
+    Raises PoolError for a member without a system, DataError for a member without outcomes.
     """
     unprofiled = [c.facts.id for c in pool.candidates if c.system is None]
     if unprofiled:
@@ -68,7 +66,7 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
 
 
 def mean_filled(values: NDArray[np.floating[Any]]) -> Array:
-    """`values` (N, M) with each NaN replaced by its column's mean, or by 0 where the column has none.
+    """`values` (N, M) with each NaN replaced by the mean of its column, or by 0 in an empty column.
 
     >>> mean_filled(np.array([[1.0, np.nan], [np.nan, np.nan]])).tolist()
     [[1.0, 0.0], [1.0, 0.0]]
@@ -81,9 +79,10 @@ def mean_filled(values: NDArray[np.floating[Any]]) -> Array:
 def row_masks(
     dataset: Dataset, split: str | None, folds: Sequence[int] | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks (N,) of the evaluated rows and of the rows on which best single and cheapest are chosen.
+    """Masks (N,) of the evaluated rows, and of the training rows, from which best single and cheapest are chosen.
 
-    By split the latter are the train split; by folds they are folds 0 to 6 less the evaluated ones, whatever the split.
+    With a split, the training rows are the train split; with folds, they are folds 0 to 6 of every split without the
+    evaluated folds.
     """
     if (split is None) == (folds is None):
         raise UsageError("give either a split or folds to evaluate on")
@@ -111,10 +110,10 @@ def reference_models(train: PoolOutcomes, pool: Pool) -> tuple[int, int]:
 def first_label_agreement(
     dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array, knowledge: Array
 ) -> tuple[float | None, float | None]:
-    """Shares of annotated `rows` (B,) whose strongest capability (B, C) and domain (B, K) is the first raw name.
+    """Shares of annotated `rows` (B,) whose strongest capability (B, C) and domain (B, K) are the first annotated ones.
 
-    Names are the annotator's own: a merged domain counts for its canonical name only, `other` never. None without
-    annotations.
+    Names are compared as annotated: of merged domains the canonical name alone agrees, and `other` never does. None
+    without annotations.
     """
     ids = dataset.queries["query_id"].to_numpy()
     row_of = {ids[row]: i for i, row in enumerate(rows)}
@@ -136,7 +135,7 @@ def first_label_agreement(
 
 @dataclass(frozen=True)
 class Predictions:
-    """A router's predictions for B queries of a pool, as float64 arrays."""
+    """Predictions of a router for B queries of a pool, in float64."""
 
     quality: Array  # (B, M)
     cost_usd: Array  # (B, M)
@@ -147,14 +146,14 @@ class Predictions:
 def predict(
     router: Router, texts: Sequence[str], pool: Pool, progress: bool = False, batch_size: int = 32
 ) -> Predictions:
-    """Predictions for `texts`, longest first inside, with a progress bar on stderr if asked for."""
+    """Predictions for `texts`, computed longest first; `progress` shows a bar on stderr."""
     order = np.argsort([-len(text) for text in texts], kind="stable")
     parts: list[tuple[Array, ...]] = []
     with tqdm(total=len(texts), unit="query", desc=pool.name, disable=not progress) as bar:
         for start in range(0, len(order), CHUNK):
             chunk = [texts[i] for i in order[start : start + CHUNK]]
-            seen = router.predict(chunk, pool, batch_size)
-            columns = (seen.quality, seen.cost_usd, seen.query.capability, seen.query.knowledge)
+            found = router.predict(chunk, pool, batch_size)
+            columns = (found.quality, found.cost_usd, found.query.capability, found.query.knowledge)
             parts.append(tuple(host(each).astype(np.float64) for each in columns))
             bar.update(len(chunk))
     back = np.argsort(order)
@@ -171,9 +170,9 @@ def evaluate_router(
     progress: bool = False,
     batch_size: int = 32,
 ) -> dict[str, Any]:
-    """All figures of docs/method.md section 4 for one router on one pool; see `metrics.Report` for the fields.
+    """All figures of docs/method.md section 4 for one router on one pool, with the fields of `metrics.Report`.
 
-    Raises DataError, PoolError or UsageError; there is no figure for a pool without evaluated queries.
+    Raises DataError for a pool without evaluated queries, and PoolError or UsageError for other arguments.
     """
     dataset = folder if isinstance(folder, Dataset) else read_dataset(folder)
     found = router.pool(pool)
@@ -185,7 +184,7 @@ def evaluate_router(
                         f"pool {found.name!r}")  # fmt: skip
     best, cheapest = reference_models(outcomes.take(training), found)
     texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
-    seen = predict(router, texts, found, progress, batch_size)
-    report = metrics.evaluate(seen.quality, seen.cost_usd, judged.score, judged.realised_usd, best, cheapest)
-    capability, domain = first_label_agreement(dataset, router.taxonomy, judged.rows, seen.capability, seen.knowledge)
+    made = predict(router, texts, found, progress, batch_size)
+    report = metrics.evaluate(made.quality, made.cost_usd, judged.score, judged.realised_usd, best, cheapest)
+    capability, domain = first_label_agreement(dataset, router.taxonomy, judged.rows, made.capability, made.knowledge)
     return {**asdict(report), "first_capability": capability, "first_domain": domain}

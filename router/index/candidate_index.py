@@ -25,10 +25,10 @@ from router.files import atomic_write
 from router.index.reduction import LOST, Reduction
 from router.index.stores import KINDS, Floats, Ids, Mask, State, Store, find_faiss
 from router.installation import how_to_install
+from router.options import INDEX_CHOICES
 
 logger = logging.getLogger(__name__)
 
-CHOICES = ("auto", "exact", "flat", "ivf", "hnsw")
 FORMAT_VERSION = 1
 IVF_FROM = 20_000  # of 16,000 items flat and ivf take 0.9 ms a decision, of 100,000 1.6 and 0.9 (docs/performance.md)
 INSTALL = f"{how_to_install('index')} brings FAISS (on a GPU: [index-gpu])"
@@ -41,8 +41,8 @@ def choose_kind(wanted: str, count: int, device: str) -> str:
     `auto` reads every vector of few items and of items on a GPU, where one product for all queries is the faster, and
     lists of those on a CPU. Raises UsageError for another `wanted` than auto, flat, ivf or hnsw.
     """
-    if wanted not in CHOICES or wanted == "exact":
-        raise UsageError(f"an index is one of {', '.join(c for c in CHOICES if c != 'exact')}, got {wanted!r}")
+    if wanted not in INDEX_CHOICES or wanted == "exact":
+        raise UsageError(f"an index is one of {', '.join(c for c in INDEX_CHOICES if c != 'exact')}, got {wanted!r}")
     if wanted == "auto" and device.partition(":")[0] != "cpu":
         return "product"
     if find_faiss() is None:

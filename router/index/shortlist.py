@@ -58,7 +58,7 @@ class Shortlist:
     def __init__(
         self, candidates: Candidates, protocols: int, wanted: str, device: str, saved: SealedFile | None = None
     ) -> None:
-        """With an index of the kind `wanted`, one of `router.index.candidate_index.CHOICES`: the one saved if it is
+        """With an index of the kind `wanted`, one of `router.options.INDEX_CHOICES`: the one saved if it is
         of this pool."""
         self.candidates, self.protocols, self.wanted, self.device = candidates, protocols, wanted, device
         self.index: CandidateIndex | None = None  # None: all are scored exactly, a chunk at a time
@@ -221,7 +221,7 @@ class Shortlist:
 
 def is_needed(models: int, index: str) -> bool:
     """Whether a pool of so many models has a shortlist, by how candidates are to be found
-    (`router.index.candidate_index.CHOICES`)."""
+    (`router.options.INDEX_CHOICES`)."""
     return models >= INDEX_FROM or index not in ("auto", "exact")
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from router.evaluation.dataset import CHARS_PER_TOKEN
 from router.llm.endpoint import Endpoint
+from router.options import CHARS_PER_TOKEN
 
 TOKENS_AROUND = 32  # of a message and of a request: role, separators, what a chat template adds
 

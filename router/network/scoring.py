@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from router.arrays import Array, linear, namespace
+from router.options import DIAL_MAX
 
-DIAL_MAX = 10.0
-CHARS_PER_TOKEN = 4  # of a prompt: what a provider counts is not known before it answers
 LEAST = 1e-300  # a weight whose logarithm is taken in place of that of 0
 LOG10_WEIGHT_AT_0, LOG10_WEIGHT_AT_10 = -3.0, 2.0  # the span of the policy curve, docs/method.md section 4
 

@@ -15,12 +15,19 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from router.network import scoring
-from router.network.learned_profiles import ARRAYS, LearnedProfiles
 from router.network.onnx_network import ServedNetwork
-from router.network.prototypes import Prototypes
-from router.network.vectors import Dimensions, QueryVectors
+from router.network.vectors import (
+    ARRAYS,
+    CATEGORY_SCALE,
+    SHARPNESS,
+    SHORTEST,
+    Dimensions,
+    LearnedProfiles,
+    QueryVectors,
+)
 
 
 def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
@@ -41,6 +48,41 @@ class _Nothing(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden[:, :0]
+
+
+class Prototypes(nn.Module):
+    """The shared layer (B, H) to likeness (B, L); 0 for every query until it is fitted."""
+
+    centre: Tensor
+    points: Tensor
+    coordinates: Tensor
+
+    def __init__(self, hidden: int, prototypes: int, likeness: int, categories: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(hidden))  # of the training queries
+        self.register_buffer("points", torch.zeros(prototypes, hidden))  # unit rows, seen from the centre
+        self.register_buffer("coordinates", torch.zeros(prototypes + categories, likeness))
+        self.category = nn.Linear(hidden, categories) if categories else None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        found: Tensor = self.features(hidden) @ self.coordinates
+        return found
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """The kernel and behind it the probability of each category, (B, T + G).
+
+        Probabilities are scaled by CATEGORY_SCALE and the root of the greatest kernel value.
+        """
+        near = self.kernel(hidden)
+        if self.category is None:
+            return near
+        scale = CATEGORY_SCALE * near.amax(dim=1, keepdim=True).sqrt()
+        return torch.cat([near, scale * self.category(hidden).softmax(dim=1)], dim=1)
+
+    def kernel(self, hidden: Tensor) -> Tensor:
+        """How near each prototype is, (B, T) in (0, 1]: exp(SHARPNESS (cosine - 1)) as seen from the centre."""
+        direction = F.normalize(hidden - self.centre, dim=1, eps=SHORTEST)
+        return (SHARPNESS * (direction @ self.points.T - 1)).exp()
 
 
 @dataclass(frozen=True)

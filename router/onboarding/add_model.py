@@ -1,6 +1,6 @@
-"""Adds models to a trained checkpoint, and takes them out again: only their own rows are fitted.
+"""Onboarding of one model: fit its profile from graded answers or benchmark scores, or remove it again.
 
-A checkpoint and answers in, a checkpoint out; the trained part is the same object in both. The maths is in
+Only the new row is fitted; the trained part of the returned checkpoint is the same object. The mathematics is in
 `router.onboarding.profile_fit`. Axes: S systems, n answers, F numbers of a profile.
 """
 
@@ -16,14 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from router.arrays import concat, host
-from router.checkpoint.added_models import RANK, Onboarded, OnboardedProfile, with_members
-from router.checkpoint.benchmark_scores import FEWEST, as_logits
+from router.checkpoint.added_models import RANK, AddedModels, AddedProfile
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError, known_names
-from router.network.scoring import CHARS_PER_TOKEN
 from router.network.vectors import QueryVectors
 from router.onboarding.graded_answers import Answers
-from router.onboarding.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile, leading, prior_of
+from router.onboarding.prior import prior_for
+from router.onboarding.profile_fit import Array, FittedProfile, fit_length, fit_profile, leading
+from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import features
 from router.pools.models import ModelFacts, System
 
@@ -37,19 +37,19 @@ CHUNK = 1024  # queries encoded between two moves of the progress bar
 
 @dataclass(frozen=True)
 class Onboarding:
-    """What was fitted, and how well what it rests on is known to work."""
+    """A new profile, and the error of its prior on the known systems."""
 
     checkpoint: Checkpoint  # with the new profile
-    profile: OnboardedProfile
-    known: int  # trained systems that the prior was drawn from
-    side: tuple[str, ...]  # what was known of the model besides answers: benchmarks, `price`
-    prior_error: float  # rms error of the mean score when each known system is judged by such a prior alone
+    profile: AddedProfile
+    known: int  # number of trained systems that the prior was drawn from
+    side: tuple[str, ...]  # side information, besides answers: benchmarks, or `price`
+    prior_error: float  # rms error of the mean score if such a prior alone predicts each known system
     blind_error: float  # the same without any side information
-    deviation: float  # mean standard deviation of its quality over the answered queries; NaN without answers
+    deviation: float  # mean standard deviation of the quality over the answered queries; NaN without answers
 
 
-def read_queries(encoder: Encoder, network: Network, texts: Sequence[str], progress: bool = False) -> QueryVectors:
-    """What the network reads in the texts, longest first inside, with a progress bar on stderr if asked for."""
+def encode_queries(encoder: Encoder, network: Network, texts: Sequence[str], progress: bool = False) -> QueryVectors:
+    """Query vectors of texts, computed longest first; `progress` shows a bar on stderr."""
     order = np.argsort([-len(text) for text in texts], kind="stable")
     parts = []
     with tqdm(total=len(texts), unit="query", desc="reading", disable=not progress) as bar:
@@ -71,54 +71,52 @@ def onboard(
     replace_old: bool = False,
     progress: bool = False,
 ) -> Onboarding:
-    """Fit a profile of the model that `facts` name, from graded answers, published benchmark scores or both.
+    """Fit a profile of the model that `facts` describe, from graded answers, published benchmark scores or both.
 
-    `replace_old` fits a model anew that was onboarded before, under whatever protocol; without `pools` it then stays in
-    those it is in. `protocol` is the trained one whose difficulty and lengths apply; by default that of most of the
-    default pool. The model joins `pools`. Raises UsageError or PoolError for what does not fit.
+    The difficulty and answer lengths of the trained `protocol` apply, by default the most frequent one of the default
+    pool. The model joins `pools`. `replace_old` fits an added model again, under any protocol; without `pools` it then
+    stays in its pools. Raises UsageError or PoolError for arguments that are unusable or contradict the checkpoint.
     """
     if answers is None and not benchmarks:
         raise UsageError("give graded answers, benchmark scores, or both: without either there is nothing to fit")
     if answers is not None and not answers.queries:
         raise UsageError("there is no graded answer to fit a profile to: give at least one")
-    like = protocol or home_protocol(checkpoint)
-    if like not in checkpoint.protocols:
-        raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
-    system = System(facts.id, like)
+    protocol = protocol or default_protocol(checkpoint)
+    if protocol not in checkpoint.protocols:
+        raise UsageError(f"unknown protocol {protocol!r}; {known_names(protocol, checkpoint.protocols)}")
+    system = System(facts.id, protocol)
     _check_name(facts.id)
-    before = [each for each in checkpoint.onboarded.systems if each.model == facts.id] if replace_old else []
-    was_in = dict.fromkeys(name for each in before for name in pools_of(checkpoint, each))
-    checkpoint = cleared(checkpoint, [system, *before], replace_old)
+    old = [each for each in checkpoint.added_models.systems if each.model == facts.id] if replace_old else []
+    old_pools = dict.fromkeys(name for each in old for name in pools_of(checkpoint, each))
+    checkpoint = without_old_profiles(checkpoint, [system, *old], replace_old)
     if pools is None:
-        known = with_members(checkpoint.pools, checkpoint.onboarded)
-        pools = [name for name in was_in if name in known]
-        if gone := [name for name in was_in if name not in known]:
+        pools = [name for name in old_pools if name in checkpoint.all_pools]
+        if gone := [name for name in old_pools if name not in checkpoint.all_pools]:
             logger.warning("%s was all of pool %s, which is gone with its old profile", facts.id, ", ".join(gone))
     _check_pools(checkpoint, facts, pools)
-    prior = prior_for(checkpoint, like, facts, benchmarks)
+    prior = prior_for(checkpoint, protocol, facts, benchmarks)
     if answers is None:
         fitted, tokens = fit_profile(np.zeros((0, prior.columns)), np.zeros(0), prior.row), prior.log_tokens
-        profile = make_profile(system, facts, like, fitted, tokens, prior.means)
+        profile = make_profile(system, facts, protocol, fitted, tokens, prior.means)
         deviation = math.nan
     else:
-        query = read_queries(checkpoint.encoder, checkpoint.network, answers.queries, progress)
-        seen = query_features(query, checkpoint, like)
-        fitted = fit_profile(seen, answers.score, prior.row)
-        column = checkpoint.protocols.index(like)
-        tokens = fit_length(
-            host(query.log_length[:, column]).astype(np.float64), answers.output_tokens, prior.log_tokens
-        )
-        profile = make_profile(system, facts, like, fitted, tokens, _means(answers, prior.means), len(answers.queries))
-        deviation = float(quality_deviation(seen, fitted).mean())
+        query = encode_queries(checkpoint.encoder, checkpoint.network, answers.queries, progress)
+        inputs = query_features(query, checkpoint, protocol)
+        fitted = fit_profile(inputs, answers.score, prior.row)
+        log_length = host(query.log_length[:, checkpoint.protocols.index(protocol)]).astype(np.float64)
+        tokens = fit_length(log_length, answers.output_tokens, prior.log_tokens)
+        means = _means(answers, prior.means)
+        profile = make_profile(system, facts, protocol, fitted, tokens, means, len(answers.queries))
+        deviation = float(quality_deviation(inputs, fitted).mean())
     profile = replace(profile, benchmarks=dict(benchmarks or {}), pools=tuple(pools))
-    old = checkpoint.onboarded
-    made = replace(checkpoint, onboarded=Onboarded((*old.profiles, profile), old.pools))
+    others = checkpoint.added_models
+    made = replace(checkpoint, added_models=AddedModels((*others.profiles, profile), others.pools))
     return Onboarding(made, profile, prior.known, prior.side, prior.error, prior.blind, deviation)
 
 
 def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """The checkpoint without an onboarded model, named as `model` or `model@protocol`; PoolError for any other."""
-    systems = checkpoint.onboarded.systems
+    """The checkpoint without an added model, by `model` or `model@protocol`; PoolError for any other name."""
+    systems = checkpoint.added_models.systems
     found = [system for system in systems if name in (system.id, system.model)]
     if len(found) > 1:
         raise PoolError(f"{name!r} was onboarded several times: name one of {', '.join(each.id for each in found)}")
@@ -127,109 +125,39 @@ def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
         reason = "was trained with the router and cannot be removed" if trained else "was not onboarded"
         known = f"; {known_names(name, (system.id for system in systems))}" if systems else "; no model was"
         raise PoolError(f"{name!r} {reason}{known}")
-    return replace(checkpoint, onboarded=checkpoint.onboarded.without(found))
+    return replace(checkpoint, added_models=checkpoint.added_models.without(found))
 
 
 def pools_of(checkpoint: Checkpoint, system: System) -> tuple[str, ...]:
-    """The pools that an onboarded system is in; none for any other."""
-    known = with_members(checkpoint.pools, checkpoint.onboarded)
-    onboarded = system in checkpoint.onboarded.systems
-    return tuple(name for name, pool in known.items() if onboarded and any(c.system == system for c in pool.candidates))
+    """Names of the pools with an added system as a member; none for any other system."""
+    if system not in checkpoint.added_models.systems:
+        return ()
+    return tuple(
+        name for name, pool in checkpoint.all_pools.items() if any(c.system == system for c in pool.candidates)
+    )
 
 
-def home_protocol(checkpoint: Checkpoint) -> str:
-    """The protocol of most members of the default pool."""
+def default_protocol(checkpoint: Checkpoint) -> str:
+    """The most frequent protocol in the default pool."""
     pool = checkpoint.pools[checkpoint.default_pool]
     names = [candidate.system.protocol for candidate in pool.candidates if candidate.system is not None]
     return max(sorted(set(names)), key=names.count) if names else checkpoint.protocols[0]
 
 
-def quality_deviation(seen: Array, fitted: FittedProfile) -> Array:
-    """Standard deviation (n,) of the quality on queries of features (n, F), to first order."""
-    quality = 1 / (1 + np.exp(-np.clip(seen @ fitted.row, -30, 30)))
-    return np.linalg.norm(seen @ fitted.factor, axis=1) * quality * (1 - quality)
+def quality_deviation(inputs: Array, fitted: FittedProfile) -> Array:
+    """Standard deviation (n,) of the quality on queries with features `inputs` (n, F), to first order."""
+    quality = 1 / (1 + np.exp(-np.clip(inputs @ fitted.row, -30, 30)))
+    return np.linalg.norm(inputs @ fitted.factor, axis=1) * quality * (1 - quality)
 
 
-@dataclass(frozen=True)
-class Prior:
-    """What is expected of a new system before its answers."""
-
-    row: ProfilePrior
-    log_tokens: float
-    means: tuple[float, float, float]  # mean score, mean input and output tokens
-    known: int
-    side: tuple[str, ...]
-    error: float
-    blind: float
-
-    @property
-    def columns(self) -> int:
-        return len(self.row.mean)
-
-
-def prior_for(
-    checkpoint: Checkpoint, like: str, facts: ModelFacts | None = None, benchmarks: Mapping[str, float] | None = None
-) -> Prior:
-    """From the trained systems under `like`, other than of the same model, that have the same side information.
-
-    Prices count only where no benchmark is known, which tells more (docs/experiments.md).
-    """
-    table, name, benchmarks = checkpoint.network.learned, facts.id if facts else None, benchmarks or {}
-    rows = [m for m, system in enumerate(checkpoint.systems) if system.protocol == like and system.model != name]
-    models = [checkpoint.systems[m].model for m in rows]
-    if not rows:
-        raise UsageError(f"no trained system under protocol {like!r} to draw a prior from; name another protocol")
-    side: dict[str, Array] = {}
-    own: list[float] = []
-    for benchmark, score in benchmarks.items():
-        known = checkpoint.benchmarks.of(benchmark, like, models)
-        if not np.isnan(known).all():
-            _warn_beyond(benchmark, score, known)
-        side[benchmark] = as_logits(known)
-        own.append(float(as_logits(np.array(score))))
-    if not side and facts and facts.output_usd_per_mtok:
-        side["price"] = np.array([_log_price(checkpoint.models.get(model)) for model in models])
-        own.append(math.log(facts.output_usd_per_mtok))
-    columns = np.array(list(side.values())).T.reshape(len(rows), len(side))
-    told = ~np.isnan(columns).any(axis=1)
-    if side and told.sum() < FEWEST:
-        if benchmarks:
-            counts = ", ".join(f"{each}: {int((~np.isnan(values)).sum())}" for each, values in side.items())
-            raise UsageError(
-                f"only {int(told.sum())} known models under {like!r} have all of these benchmarks ({counts}); at least "
-                f"{FEWEST} must: leave one out"
-            )
-        side, own, columns, told = {}, [], columns[:, :0], np.ones(len(rows), bool)
-    kept = np.array(rows)[told]
-    given = columns[told], np.array(own)
-    # What is kept beside the row is expected by the same regression, on a scale of its own.
-    beside = (table.mean_score, table.mean_input_tokens, table.mean_output_tokens, table.log_tokens)
-    values = np.stack([host(each) for each in beside], axis=1).astype(np.float64)[kept]
-    scale = np.maximum(values.std(axis=0), 1e-9)
-    expected, blind = prior_of(values / scale, *given), prior_of(values / scale, columns[told][:, :0], np.zeros(0))
-    score, tokens_in, tokens_out, log_tokens = (expected.mean * scale).tolist()
-    return Prior(
-        prior_of(host(table.rows()).astype(np.float64)[kept], *given),
-        log_tokens,
-        (min(max(score, 0.0), 1.0), max(tokens_in, 0.0), max(tokens_out, 0.0)),
-        len(kept),
-        tuple(side),
-        *(float(scale[0] * np.sqrt(np.square(each.left_out[:, 0]).mean())) for each in (expected, blind)),
-    )
-
-
-def _log_price(facts: ModelFacts | None) -> float:
-    return math.log(facts.output_usd_per_mtok) if facts and facts.output_usd_per_mtok else math.nan
-
-
-def query_features(query: QueryVectors, checkpoint: Checkpoint, like: str) -> Array:
-    """(n, F) of the queries under a protocol."""
-    column = checkpoint.protocols.index(like)
+def query_features(query: QueryVectors, checkpoint: Checkpoint, protocol: str) -> Array:
+    """Features (n, F) of queries under a protocol."""
+    column = checkpoint.protocols.index(protocol)
     return host(features(query, column, checkpoint.network.size.columns)).astype(np.float64)
 
 
 def _means(answers: Answers, prior: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Mean score and mean input and output tokens of answers; the prior's where no length is known."""
+    """Mean score, input tokens and output tokens of answers; output tokens of the prior if all lengths are unknown."""
     known = answers.output_tokens[~np.isnan(answers.output_tokens)]
     tokens_in = float(np.mean([len(query) / CHARS_PER_TOKEN for query in answers.queries]))
     return float(answers.score.mean()), tokens_in, float(known.mean()) if len(known) else prior[2]
@@ -238,57 +166,44 @@ def _means(answers: Answers, prior: tuple[float, float, float]) -> tuple[float, 
 def make_profile(
     system: System,
     facts: ModelFacts,
-    like: str,
+    reference_protocol: str,
     fitted: FittedProfile,
     log_tokens: float,
     means: tuple[float, float, float],
     answers: int = 0,
-) -> OnboardedProfile:
-    row, spread = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
-    return OnboardedProfile(system, facts, like, row, spread, log_tokens, *means, answers)
+) -> AddedProfile:
+    """The profile as it is stored: float32, with RANK directions of uncertainty."""
+    row, factor = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
+    return AddedProfile(system, facts, reference_protocol, row, factor, log_tokens, *means, answers)
 
 
-def cleared(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool) -> Checkpoint:
-    """The checkpoint without those of `systems` that were onboarded before; UsageError where that was not allowed."""
+def without_old_profiles(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool) -> Checkpoint:
+    """The checkpoint without the added ones of `systems`; UsageError for a trained one, and without `replace_old`."""
     trained = [system.id for system in systems if system in checkpoint.systems]
     if trained:
         raise UsageError(
             f"{', '.join(trained[:10])} has a profile from training already, which saw more answers: give the model "
             "another name, or another protocol"
         )
-    old = [system for system in systems if system in checkpoint.onboarded.systems]
+    old = [system for system in systems if system in checkpoint.added_models.systems]
     if old and not replace_old:
         raise UsageError(
             f"onboarded already: {', '.join(system.id for system in old[:10])}; --replace (replace_old) fits anew"
         )
-    return replace(checkpoint, onboarded=checkpoint.onboarded.without(old)) if old else checkpoint
+    return replace(checkpoint, added_models=checkpoint.added_models.without(old)) if old else checkpoint
 
 
 def _check_name(name: str) -> None:
-    """UsageError for a name that could not be typed again, or that constraints and pool files would take otherwise."""
+    """UsageError for a name that cannot be typed, or that constraints and pool files would misread."""
     if not name or name != name.strip() or not name.isprintable() or set(name) & set(",*?[]"):
         raise UsageError(
             f"a model's name must be printable, without spaces around it and without any of , * ? [ ]; got {name!r}"
         )
 
 
-def _warn_beyond(benchmark: str, score: float, known: Array) -> None:
-    """Say that a score lies beyond all known ones: what follows from it is a guess that no known model bears out."""
-    low, high = np.nanmin(known), np.nanmax(known)
-    if not low <= score <= high:
-        logger.warning(
-            "%s=%g lies beyond what the known models scored (%.2f to %.2f): the profile is extrapolated, and the error "
-            "that is printed does not hold",
-            benchmark,
-            score,
-            low,
-            high,
-        )
-
-
 def _check_pools(checkpoint: Checkpoint, facts: ModelFacts, pools: Collection[str]) -> None:
-    """UsageError where the model cannot join `pools`, trained or onboarded ones."""
-    known = with_members(checkpoint.pools, checkpoint.onboarded)
+    """UsageError if the model cannot join `pools`."""
+    known = checkpoint.all_pools
     for name in pools:
         if name not in known:
             raise UsageError(f"unknown pool {name!r}; {known_names(name, known)}")

@@ -1,9 +1,9 @@
-"""Which queries to grade for a new model: those that tell most about a profile, without straying from what is usual.
+"""Anchors: the queries to grade for a new model, informative about its profile and yet usual.
 
-Greedy Bayesian experimental design under a logistic model: each step takes, of a few queries drawn at random, the one
-that lowers the mean variance of the logits over all queries most (V-optimality, Chaloner & Verdinelli, 1995). Drawing
-first keeps the choice diverse and the kinds of queries as frequent as they are: the greedy optimum of all queries
-is made of odd ones, and from 100 answers on does worse than chance (docs/experiments.md). Pure numpy.
+Greedy Bayesian experimental design under a logistic model: each step draws a few queries at random and takes the one
+that lowers the mean variance of the logits over all queries most (V-optimality, Chaloner & Verdinelli, 1995). The draw
+keeps the choice diverse and the kinds of queries as frequent as they are: the greedy optimum of all queries consists of
+odd ones, and from 100 answers on it does worse than chance (docs/experiments.md). Pure numpy.
 Axes: N queries, F features, R leading directions of the prior, n anchors.
 """
 
@@ -15,31 +15,31 @@ from numpy.typing import NDArray
 from router.errors import UsageError
 from router.onboarding.profile_fit import Array, ProfilePrior, leading
 
-DRAWN = 10  # queries that each step chooses from
-CONSIDERED = 2000  # queries to choose from that are plenty for up to 200 anchors
-DIRECTIONS = 64  # of the prior that are planned for
+DRAWN = 10  # queries that each step draws
+CONSIDERED = 2000  # queries to choose from, enough for up to 200 anchors
+DIRECTIONS = 64  # leading directions of the prior that count
 
 
 def choose_anchors(features: Array, prior: ProfilePrior, n: int, seed: int = 0) -> NDArray[np.intp]:
-    """Rows (n,) of `features` (N, F) in the order of choice: a shorter list of the same seed is its beginning.
+    """Rows (n,) of `features` (N, F) in the order of choice; a smaller `n` with the same seed gives the first ones.
 
-    Raises UsageError for an n that is not in 1 to N.
+    Raises UsageError for an `n` outside 1 to N.
     """
     if not 1 <= n <= len(features):
         raise UsageError(f"n must lie in 1 to {len(features)}, the number of different queries, got {n}")
     generator = np.random.default_rng(seed)
-    told = features @ leading(prior.factor, DIRECTIONS)  # (N, R), in standard deviations of the prior
+    projected = features @ leading(prior.factor, DIRECTIONS)  # (N, R), in standard deviations of the prior
     quality = 1 / (1 + np.exp(-np.clip(features @ prior.mean, -30, 30)))
-    weight = quality * (1 - quality)  # how much a graded answer tells
-    usual = (told * weight[:, None]).T @ told / len(told)
-    covariance = np.eye(told.shape[1])  # of the directions, given what has been chosen
-    left, chosen = np.arange(len(told)), np.empty(n, np.intp)
+    weight = quality * (1 - quality)  # information in a graded answer
+    information = (projected * weight[:, None]).T @ projected / len(projected)
+    covariance = np.eye(projected.shape[1])  # of the directions, given the anchors so far
+    left, chosen = np.arange(len(projected)), np.empty(n, np.intp)
     for step in range(n):
         drawn = generator.choice(len(left), min(DRAWN, len(left)), replace=False)
         rows = left[drawn]
-        moved = told[rows] @ covariance  # (drawn, R)
-        spent = 1 + weight[rows] * (moved * told[rows]).sum(axis=1)
-        gain = weight[rows] * np.einsum("ij,jk,ik->i", moved, usual, moved) / spent
+        moved = projected[rows] @ covariance  # (drawn, R)
+        spent = 1 + weight[rows] * (moved * projected[rows]).sum(axis=1)
+        gain = weight[rows] * np.einsum("ij,jk,ik->i", moved, information, moved) / spent
         best = int(gain.argmax())
         chosen[step] = rows[best]
         covariance -= weight[rows[best]] / spent[best] * np.outer(moved[best], moved[best])

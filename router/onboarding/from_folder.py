@@ -1,8 +1,8 @@
-"""Onboards every new system of a data folder at once: a pool of one's own models, from one's own graded answers.
+"""Onboarding of all new systems in a data folder, and a pool of them.
 
-A protocol that the checkpoint does not know is taken for that trained one which explains its answers best. The systems
-of a protocol share what the pool as a whole tells: each is drawn to the mean profile of the others, not to the trained.
-Axes: N queries of the folder, n rows that are read, S new systems, F numbers of a profile.
+An unknown protocol is replaced by the trained one that explains its answers best. Systems of one protocol share
+information: the prior mean of each is the mean profile of the other new ones, not of the trained ones.
+Axes: N queries of the folder, n rows with answers, S new systems, F numbers of a profile.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import host
-from router.checkpoint.added_models import Onboarded, OnboardedProfile
+from router.checkpoint.added_models import AddedModels, AddedProfile
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError
 from router.evaluation.dataset import Dataset
 from router.evaluation.pool_report import pool_outcomes, reference_models
 from router.network.vectors import QueryVectors
-from router.onboarding.add_model import Prior, cleared, make_profile, prior_for, query_features, read_queries
+from router.onboarding.add_model import (
+    encode_queries,
+    make_profile,
+    query_features,
+    without_old_profiles,
+)
+from router.onboarding.prior import Prior, prior_for
 from router.onboarding.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile
 from router.pools.models import ModelFacts
 from router.pools.pool import Candidate, Pool
@@ -30,12 +36,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FolderOnboarding:
-    """What was fitted from a folder."""
+    """Profiles and the pool that were made from a folder."""
 
     checkpoint: Checkpoint  # with the new profiles and the pool
-    profiles: tuple[OnboardedProfile, ...]
+    profiles: tuple[AddedProfile, ...]
     pool: Pool
-    unpriced: tuple[str, ...]  # models that did not join it for want of a price
+    unpriced: tuple[str, ...]  # models that are not in the pool, since they have no price
 
 
 def onboard_folder(
@@ -47,9 +53,9 @@ def onboard_folder(
     replace_old: bool = False,
     progress: bool = False,
 ) -> FolderOnboarding:
-    """Profiles of the folder's systems that training did not know, by the outcomes on `rows` (N,), and their pool.
+    """Profiles of the folder's systems that were not trained, from the outcomes on `rows` (N,), and a pool of them.
 
-    Raises UsageError where there is nothing to fit, or the pool's name is taken.
+    Raises UsageError if there is nothing to fit or the pool's name is taken.
     """
     if pool in checkpoint.pools:
         raise UsageError(f"the checkpoint was trained with a pool {pool!r}: name the new one otherwise, with --pool")
@@ -64,8 +70,8 @@ def onboard_folder(
         )
     if known:
         logger.warning("%d systems of %s keep their trained profiles", len(known), dataset.folder)
-    checkpoint = cleared(checkpoint, [dataset.systems[s] for s in new], replace_old)
-    if any(each.name == pool for each in checkpoint.onboarded.pools):
+    checkpoint = without_old_profiles(checkpoint, [dataset.systems[s] for s in new], replace_old)
+    if any(each.name == pool for each in checkpoint.added_models.pools):
         raise UsageError(f"there is an onboarded pool {pool!r} with other models: name the new one otherwise")
     models = [dataset.systems[s].model for s in new]
     twice = sorted({model for model in models if models.count(model) > 1})
@@ -80,24 +86,24 @@ def onboard_folder(
         )
     read = np.flatnonzero(answered[:, new].any(axis=1))
     texts = dataset.queries["text"].to_numpy()[read].tolist()
-    query = read_queries(checkpoint.encoder, checkpoint.network, texts, progress)
-    profiles: list[OnboardedProfile] = []
+    query = encode_queries(checkpoint.encoder, checkpoint.network, texts, progress)
+    profiles: list[AddedProfile] = []
     for protocol in sorted({dataset.systems[s].protocol for s in new}):
         group = [s for s in new if dataset.systems[s].protocol == protocol]
         profiles += _fit_group(checkpoint, dataset, query, read, group)
     made, unpriced = _pool(dataset, rows, pool, profiles)
-    old = checkpoint.onboarded
-    joined = replace(checkpoint, onboarded=Onboarded((*old.profiles, *profiles), (*old.pools, made)))
+    old = checkpoint.added_models
+    joined = replace(checkpoint, added_models=AddedModels((*old.profiles, *profiles), (*old.pools, made)))
     return FolderOnboarding(joined, tuple(profiles), made, unpriced)
 
 
 def _fit_group(
     checkpoint: Checkpoint, dataset: Dataset, query: QueryVectors, read: NDArray[np.intp], group: list[int]
-) -> list[OnboardedProfile]:
+) -> list[AddedProfile]:
     """Profiles of the systems of one protocol, columns `group` of the folder, on its rows `read` (n,)."""
     score = dataset.score[read][:, group].astype(np.float64)
-    like, prior, seen = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
-    log_length = host(query.log_length[:, checkpoint.protocols.index(like)]).astype(np.float64)
+    reference, prior, inputs = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
+    log_length = host(query.log_length[:, checkpoint.protocols.index(reference)]).astype(np.float64)
     found = []
     for at, column in enumerate(group):
         system, mine = dataset.systems[column], ~np.isnan(score[:, at])
@@ -109,40 +115,42 @@ def _fit_group(
             float(dataset.input_tokens[read[mine]].mean()),
             float(known.mean()) if len(known) else prior.means[2],
         )
-        fitted = fit_profile(seen[mine], score[mine, at], _around(seen, np.delete(score, at, axis=1), prior))
+        fitted = fit_profile(inputs[mine], score[mine, at], _around(inputs, np.delete(score, at, axis=1), prior))
         length = fit_length(log_length[mine], tokens, prior.log_tokens)
-        found.append(make_profile(system, facts, like, fitted, length, means, int(mine.sum())))
+        found.append(make_profile(system, facts, reference, fitted, length, means, int(mine.sum())))
     return found
 
 
-def _pooled(seen: Array, score: Array, prior: Prior) -> FittedProfile:
+def _pooled(inputs: Array, score: Array, prior: Prior) -> FittedProfile:
     """The mean profile of the systems that scored (n, S) on queries of features (n, F)."""
-    told = (~np.isnan(score)).sum(axis=1)
-    mean = np.nansum(score, axis=1) / np.maximum(told, 1)
-    return fit_profile(seen, mean, prior.row, told.astype(np.float64))
+    known = (~np.isnan(score)).sum(axis=1)
+    mean = np.nansum(score, axis=1) / np.maximum(known, 1)
+    return fit_profile(inputs, mean, prior.row, known.astype(np.float64))
 
 
-def _around(seen: Array, others: Array, prior: Prior) -> ProfilePrior:
-    """What the known systems of a protocol differ by, around what the other new ones (n, S - 1) have in common."""
+def _around(inputs: Array, others: Array, prior: Prior) -> ProfilePrior:
+    """The prior with its mean moved to the mean profile of the other new systems, with scores `others` (n, S - 1)."""
     if not others.shape[1]:
         return prior.row
-    return ProfilePrior(_pooled(seen, others, prior).row, prior.row.factor, prior.row.left_out)
+    return ProfilePrior(_pooled(inputs, others, prior).row, prior.row.factor, prior.row.left_out)
 
 
 def _best_protocol(
     checkpoint: Checkpoint, query: QueryVectors, score: Array, protocol: str
 ) -> tuple[str, Prior, Array]:
-    """The trained protocol to take for `protocol`, its prior, and the features (n, F) under it."""
+    """The reference protocol for `protocol`, its prior, and the features (n, F) under it."""
     known = [protocol] if protocol in checkpoint.protocols else checkpoint.protocols
-    found = [(like, prior_for(checkpoint, like), query_features(query, checkpoint, like)) for like in known]
+    found = [(each, prior_for(checkpoint, each), query_features(query, checkpoint, each)) for each in known]
     if len(found) == 1:
         return found[0]
     return max(found, key=lambda each: _pooled(each[2], score, each[1]).log_evidence)
 
 
 def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], column: int) -> Array:
-    """Tokens of the answers on `rows`, NaN where unknown: what their cost amounts to at the model's price where the
-    folder records costs, so that predicted costs agree with them; else as measured."""
+    """Tokens of the answers on `rows`, NaN where unknown.
+
+    If the folder records costs, they are the cost divided by the model's price, so that predicted costs agree.
+    """
     if dataset.cost_usd is not None and facts.input_usd_per_mtok is not None and facts.output_usd_per_mtok:
         cost = dataset.cost_usd[rows, column].astype(np.float64)
         return (
@@ -154,9 +162,9 @@ def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], 
 
 
 def _pool(
-    dataset: Dataset, rows: NDArray[np.bool_], name: str, profiles: list[OnboardedProfile]
+    dataset: Dataset, rows: NDArray[np.bool_], name: str, profiles: list[AddedProfile]
 ) -> tuple[Pool, tuple[str, ...]]:
-    """A pool of the priced among `profiles`, with the scale of its dial, and the models that have no price."""
+    """A pool of the profiles with a price, including the scale of its dial, and the models without a price."""
     unpriced = tuple(each.facts.id for each in profiles if not each.facts.priced)
     members = tuple(Candidate(each.facts, each.system) for each in profiles if each.facts.priced)
     pool = Pool(name, members)

@@ -1,9 +1,9 @@
-"""Reads graded answers: what a model scored on queries, one JSON object per line.
+"""Graded answers: scores of one model on queries, and their file format, one JSON object per line.
 
     {"query": "2+2?", "score": 1, "output_tokens": 12}
 
-`score` lies in [0, 1]; `output_tokens` may be missing. A grade that is wrong would teach a wrong profile, so one bad
-line refuses the whole file. Knows no checkpoint. Axis: n answers.
+`score` lies in [0, 1]; `output_tokens` may be missing. A single bad line refuses the whole file, since a wrong grade
+would fit a wrong profile. Axis: n answers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from router.errors import DataError
 
 QUERY_KEYS = ("query", "text")
-MOST_TOKENS = 10_000_000  # of an answer
-SHOWN = 10  # problems of a file in one message
+MOST_TOKENS = 10_000_000  # in one answer
+SHOWN = 10  # problems that one message lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +49,13 @@ class Answers:
 def make_answers(
     queries: Sequence[str], score: Sequence[float], output_tokens: Sequence[float] | None = None
 ) -> Answers:
-    """Answers from plain lists; without `output_tokens` the lengths are unknown. DataError for what does not fit."""
+    """Answers from plain lists; lengths are unknown without `output_tokens`. DataError for unusable values."""
     tokens = np.full(len(queries), np.nan) if output_tokens is None else np.array(output_tokens, np.float64)
     return Answers(tuple(queries), np.array(score, np.float64), tokens)
 
 
 def read_answers(path: str | Path) -> Answers:
-    """The answers in a JSONL file; DataError that lists the problems of its lines, the first ten."""
+    """The answers in a JSONL file; the DataError for a bad file lists the first ten problems."""
     file, problems = Path(path), []
     queries: list[str] = []
     scores: list[float] = []
@@ -85,7 +85,7 @@ def read_answers(path: str | Path) -> Answers:
 
 
 def _answer(line: str) -> tuple[str, float, float]:
-    """Query, score and output tokens of one line; ValueError says what is wrong with it."""
+    """Query, score and output tokens of one line; ValueError with the problem of a bad line."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -111,7 +111,7 @@ def _answer(line: str) -> tuple[str, float, float]:
 
 
 def _number(value: object) -> float:
-    """NaN for what is no number that a float can hold."""
+    """The number as a float; NaN for any other value."""
     try:
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:

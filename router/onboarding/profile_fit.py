@@ -1,8 +1,8 @@
-"""A profile from few graded answers: MAP logistic regression on frozen query vectors, drawn to what is known already.
+"""Profile fit from few graded answers: MAP logistic regression on frozen query vectors, with a prior from known models.
 
-The prior comes from the known systems' rows: their mean, moved by what is known of the new model besides (price,
-benchmark scores), with the covariance of what that leaves unexplained of each known row when it is left out. So the
-posterior combines known models, and leaves their span only where many answers ask for it. Pure numpy.
+The mean of the prior is the mean of the known systems' rows, moved by side information about the new model (price,
+benchmark scores); its covariance is that of the leave-one-out residuals of the known rows. So the posterior combines
+known models and leaves their span only if many answers demand it. Pure numpy.
 Axes: N known systems, n answers, F features (columns of a profile, slope of difficulty, bias), X side information.
 """
 
@@ -16,39 +16,39 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 PENALTIES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)  # of the ridge on side information; chosen by leave-one-out
-OWN_VARIANCE = 0.02  # of each weight in the one made-up system that stands beside the known: no direction is closed
+OWN_VARIANCE = 0.02  # of each weight in one made-up system beside the known ones, so that no direction has variance 0
 NEWTON_STEPS = 100
-LENGTH_STRENGTH = 4.0  # answers by which a length is drawn to its prior
+LENGTH_STRENGTH = 4.0  # answers that the prior of a length counts as
 
 
 @dataclass(frozen=True)
 class ProfilePrior:
-    """What a row is expected to be before an answer is seen: a normal distribution."""
+    """Normal prior of a row."""
 
     mean: Array  # (F,)
     factor: Array  # (F, F), lower triangular; the covariance is factor @ factor.T
-    left_out: Array  # (N, F): by how much each known row is missed when it is left out
+    left_out: Array  # (N, F), leave-one-out residuals of the known rows
 
 
 @dataclass(frozen=True)
 class FittedProfile:
-    """A row and how sure it is: a normal distribution around it (Laplace's approximation)."""
+    """Normal posterior of a row, by Laplace's approximation."""
 
-    row: Array  # (F,)
+    row: Array  # (F,), the mean
     factor: Array  # (F, F); the covariance is factor @ factor.T
-    log_evidence: float  # of the answers, up to a constant of theirs
+    log_evidence: float  # of the answers, up to a constant that depends on them alone
 
 
-def prior_of(rows: Array, side: Array, own: Array) -> ProfilePrior:
+def fit_prior(rows: Array, side: Array, own: Array) -> ProfilePrior:
     """The prior of a system with side information `own` (X,), from known rows (N, F) with theirs, `side` (N, X).
 
     A ridge regression of rows on standardised side information, its penalty chosen by leave-one-out in closed form.
-    X may be 0: the mean of the rows.
+    For X = 0 the mean is that of the rows.
 
     >>> rows = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]])
-    >>> prior_of(rows, np.zeros((3, 0)), np.zeros(0)).mean.tolist()
+    >>> fit_prior(rows, np.zeros((3, 0)), np.zeros(0)).mean.tolist()
     [2.0, 1.0]
-    >>> prior_of(rows, np.array([[1.0], [2.0], [3.0]]), np.array([3.0])).mean.round(1).tolist()
+    >>> fit_prior(rows, np.array([[1.0], [2.0], [3.0]]), np.array([3.0])).mean.round(1).tolist()
     [3.9, 1.0]
     """
     known, centre = len(rows), rows.mean(axis=0)
@@ -73,34 +73,36 @@ def _left_out(centred: Array, share: Array) -> Array:
 
 
 def fit_profile(features: Array, score: Array, prior: ProfilePrior, weight: Array | None = None) -> FittedProfile:
-    """The row that answers scored (n,) in [0, 1] on query features (n, F) make likeliest under the prior.
+    """The most probable row under the prior, given scores (n,) in [0, 1] of answers on query features (n, F).
 
-    `weight` (n,) is how many answers each stands for. Without answers it is the prior's.
+    `weight` (n,) is the number of answers that each score stands for. Without answers the row is the prior's mean.
 
     >>> flat = ProfilePrior(np.zeros(1), np.eye(1), np.zeros((1, 1)))
     >>> fit_profile(np.ones((2, 1)), np.array([1.0, 1.0]), flat).row.round(2).tolist()
     [0.67]
     """
-    seen = features @ prior.factor  # the row is mean + factor @ a, and a is standard normal
+    inputs = features @ prior.factor  # the row is mean + factor @ a with a standard normal a
     offset = features @ prior.mean
     weight = np.ones(len(score)) if weight is None else weight
-    a = np.zeros(seen.shape[1])
-    loss = _loss(offset + seen @ a, score, weight, a)
+    a = np.zeros(inputs.shape[1])
+    loss = _loss(offset + inputs @ a, score, weight, a)
     for _ in range(NEWTON_STEPS):
-        probability = 1 / (1 + np.exp(-np.clip(offset + seen @ a, -30, 30)))
-        gradient = seen.T @ (weight * (probability - score)) + a
-        curvature = _curvature(seen, weight * probability * (1 - probability))
+        probability = 1 / (1 + np.exp(-np.clip(offset + inputs @ a, -30, 30)))
+        gradient = inputs.T @ (weight * (probability - score)) + a
+        curvature = _curvature(inputs, weight * probability * (1 - probability))
         step = np.linalg.solve(curvature, gradient)
         size = 1.0
-        while (new := _loss(offset + seen @ (a - size * step), score, weight, a - size * step)) > loss and size > 1e-6:
-            size /= 2  # far from the optimum a whole step may overshoot
-        if new > loss:  # no step is better: as near as rounding lets it
+        while (
+            new := _loss(offset + inputs @ (a - size * step), score, weight, a - size * step)
+        ) > loss and size > 1e-6:
+            size /= 2  # a whole step may overshoot far from the optimum
+        if new > loss:  # no step is better, because of rounding
             break
         a, loss = a - size * step, new
         if np.abs(step).max() < 1e-7:
             break
-    probability = 1 / (1 + np.exp(-np.clip(offset + seen @ a, -30, 30)))
-    root = np.linalg.cholesky(_curvature(seen, weight * probability * (1 - probability)))
+    probability = 1 / (1 + np.exp(-np.clip(offset + inputs @ a, -30, 30)))
+    root = np.linalg.cholesky(_curvature(inputs, weight * probability * (1 - probability)))
     factor = np.linalg.solve(root, prior.factor.T).T  # curvature = root root', covariance = L curvature^-1 L'
     return FittedProfile(prior.mean + prior.factor @ a, factor, float(-loss - np.log(np.diag(root)).sum()))
 
@@ -109,12 +111,12 @@ def _loss(logit: Array, score: Array, weight: Array, a: Array) -> float:
     return float((weight * (np.logaddexp(0, logit) - score * logit)).sum() + a @ a / 2)
 
 
-def _curvature(seen: Array, weight: Array) -> Array:
-    return (seen * weight[:, None]).T @ seen + np.eye(seen.shape[1])
+def _curvature(inputs: Array, weight: Array) -> Array:
+    return (inputs * weight[:, None]).T @ inputs + np.eye(inputs.shape[1])
 
 
 def leading(factor: Array, rank: int) -> Array:
-    """The best factor (F, rank) of the same covariance; with fewer columns, padded with zeros.
+    """The best approximation (F, rank) of a covariance factor, padded with zeros if the factor has fewer columns.
 
     >>> np.abs(leading(np.diag([1.0, 3.0]), 1)).tolist()
     [[0.0], [3.0]]
@@ -125,9 +127,10 @@ def leading(factor: Array, rank: int) -> Array:
 
 
 def fit_length(log_length: Array, tokens: Array, prior: float) -> float:
-    """Log of a model's usual answer length, from answers of (n,) tokens where `log_length` (n,) is the queries' factor.
+    """Log of a model's usual answer length, from tokens (n,) of its answers and the queries' factors `log_length` (n,).
 
-    Predicted and measured totals agree but for the prior, which counts LENGTH_STRENGTH answers; NaN tokens are unknown.
+    Predicted and measured totals agree, except for the prior, which counts as LENGTH_STRENGTH answers. Unknown tokens
+    are NaN.
 
     >>> round(float(np.exp(fit_length(np.zeros(4), np.full(4, 100.0), float(np.log(400.0))))))
     200

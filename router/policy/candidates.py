@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from router.arrays import Array, concat, host, like, namespace, sigmoid
 from router.errors import PoolError
 from router.network import scoring
-from router.network.learned_profiles import LearnedProfiles
-from router.network.vectors import QueryVectors
+from router.network.vectors import LearnedProfiles, QueryVectors
 from router.policy.constraints import context_windows
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Pool
@@ -53,8 +52,8 @@ class Candidates:
     price_out: Array  # (M,)
     cost_range_usd: float
     unsure: tuple[int, ...] = ()  # (U,) candidates whose profile was fitted from few answers
-    spread_of: tuple[int, ...] = ()  # (U,) which row of `spread` is theirs: several may share a profile
-    spread: Array | None = None  # (Q, F, R), see `router.checkpoint.added_models.OnboardedProfile`
+    factor_of: tuple[int, ...] = ()  # (U,) which row of `covariance_factor` is theirs: several may share a profile
+    covariance_factor: Array | None = None  # (Q, F, R), see `AddedProfile`
 
     @cached_property
     def windows(self) -> NDArray[np.float64]:
@@ -64,22 +63,23 @@ class Candidates:
     def quality(self, query: QueryVectors, attitude: float = 0.0) -> Array:
         """Probability (B, M) of a good answer; `attitude` standard deviations above what an unsure profile says."""
         logits = self.logits(query.vector)
-        if attitude and self.spread is not None:
+        if attitude and self.covariance_factor is not None:
             logits[:, list(self.unsure)] += attitude * self.deviation(query)
         return sigmoid(logits)
 
     def deviation(self, query: QueryVectors) -> Array:
         """Standard deviation (B, U) of the logits of the unsure candidates."""
         xp, vector = namespace(query.difficulty), query.vector
-        if self.spread is None:
+        if self.covariance_factor is None:
             return vector[:, :0]
-        columns = self.spread.shape[1] - 2
-        owner = dict(zip(self.spread_of, self.unsure, strict=True))  # any of those that share a profile
+        columns = self.covariance_factor.shape[1] - 2
+        owner = dict(zip(self.factor_of, self.unsure, strict=True))  # any of those that share a profile
         parts = {
-            row: features(query, int(self.protocol[m]), columns, vector) @ self.spread[row] for row, m in owner.items()
+            row: features(query, int(self.protocol[m]), columns, vector) @ self.covariance_factor[row]
+            for row, m in owner.items()
         }
         deviation = {row: xp.linalg.vector_norm(part, axis=1) for row, part in parts.items()}
-        return xp.stack([deviation[row] for row in self.spread_of], axis=1)
+        return xp.stack([deviation[row] for row in self.factor_of], axis=1)
 
     def logits(self, vector: Array) -> Array:
         """Logits (B, M) of query vectors (B, D)."""
@@ -103,11 +103,11 @@ class Candidates:
         for name in ("facts", "is_prior"):
             part = getattr(self, name)
             parts[name] = part[rows] if isinstance(rows, slice) else tuple(part[row] for row in at)
-        if self.spread is not None:
-            place = dict(zip(self.unsure, self.spread_of, strict=True))
+        if self.covariance_factor is not None:
+            place = dict(zip(self.unsure, self.factor_of, strict=True))
             found = [(n, place[m]) for n, m in enumerate(at) if m in place]
-            parts["unsure"], parts["spread_of"] = tuple(n for n, _ in found), tuple(row for _, row in found)
-            parts["spread"] = self.spread if found else None
+            parts["unsure"], parts["factor_of"] = tuple(n for n, _ in found), tuple(row for _, row in found)
+            parts["covariance_factor"] = self.covariance_factor if found else None
         return replace(self, **parts)
 
 
@@ -126,18 +126,18 @@ def gather_candidates(
     table: LearnedProfiles,
     systems: Sequence[System],
     models: dict[str, ModelFacts],
-    spread: Mapping[System, NDArray[np.float32]] | None = None,
+    covariance_factors: Mapping[System, NDArray[np.float32]] | None = None,
 ) -> Candidates:
     """Rows of `table` for the members of `pool`; entries admitted without a profile get their price class' prior.
 
-    `models` are the checkpoint's facts, whose prices place its systems in price classes; `spread` tells how unsure the
-    rows of some systems are (F, R).
+    `models` are the checkpoint's facts, whose prices place its systems in price classes. `covariance_factors` (F, R)
+    are those of the systems whose rows were fitted from few answers.
     """
     index = {system: row for row, system in enumerate(systems)}
     protocols = host(table.protocol)
     known = [index[c.system] for c in pool.candidates if c.system is not None]
     home = int(np.bincount(protocols[known] if known else protocols).argmax())
-    spread = spread or {}
+    covariance_factors = covariance_factors or {}
     rows = np.array([-1 if c.system is None else index[c.system] for c in pool.candidates])
     priors: dict[float, NDArray[np.float64]] = {}  # they hang on the price alone, and large pools repeat prices
     blends: list[tuple[slice, Array]] = []  # weights (N, S) of runs of candidates of whom any has no profile
@@ -151,7 +151,7 @@ def gather_candidates(
                     weights[row, index[candidate.system]] = 1.0
                     continue
                 if price not in priors:
-                    priors[price] = _price_class(candidate.facts, protocols, systems, models, home, spread)
+                    priors[price] = _price_class(candidate.facts, protocols, systems, models, home, covariance_factors)
                 weights[row] = priors[price]
             blends.append((slice(start, start + len(run)), like(weights, table.bias)))
     nearest = like(rows.clip(min=0), table.protocol)
@@ -166,7 +166,7 @@ def gather_candidates(
     facts = tuple(c.facts for c in pool.candidates)
     price_in = like([f.input_usd_per_mtok for f in facts], table.bias)
     price_out = like([f.output_usd_per_mtok for f in facts], table.bias)
-    unsure = {m: c.system for m, c in enumerate(pool.candidates) if c.system and c.system in spread}
+    unsure = {m: c.system for m, c in enumerate(pool.candidates) if c.system and c.system in covariance_factors}
     unsure_systems = list(dict.fromkeys(unsure.values()))
     row_of = {system: row for row, system in enumerate(unsure_systems)}
     xp = namespace(table.bias)
@@ -183,7 +183,7 @@ def gather_candidates(
         pool.cost_range_usd or _cost_range(_known_means(host(means), unsure), host(price_in), host(price_out)),
         tuple(unsure),
         tuple(row_of[system] for system in unsure.values()),
-        like(np.stack([spread[system] for system in unsure_systems]), table.bias) if unsure else None,
+        like(np.stack([covariance_factors[system] for system in unsure_systems]), table.bias) if unsure else None,
     )
 
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from router.arrays import Array, first, like, namespace
 from router.errors import NoCandidateError, UsageError, counted_from
 from router.network import scoring
+from router.options import DIAL_MAX
 from router.pools.models import ModelFacts
-
-DEFAULT_DIAL = 3.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def _weight_of_one(dial: float, cost_range_usd: float) -> float:
 
 
 def _weights(dials: NDArray[np.float64], cost_range_usd: float) -> NDArray[np.float64]:
-    wrong = dials[~((dials >= 0) & (dials <= scoring.DIAL_MAX))].tolist()
+    wrong = dials[~((dials >= 0) & (dials <= DIAL_MAX))].tolist()
     if wrong:
         raise UsageError(f"dial must lie in 0 (quality at any price) to 10 (least predicted cost), got {wrong[0]!r}")
     return scoring.cost_weight(dials, cost_range_usd)

@@ -21,10 +21,11 @@ from router import arrays
 from router.arrays import host
 from router.errors import CheckpointError, PoolError, UsageError
 from router.network import scoring
+from router.options import DIAL_MAX
 from router.policy.budget import Array, Assignment, best_within, cheapest_reaching, round_down, round_up
 from router.pools.pool import Pool
 
-DIALS: Array = np.arange(101) / 10  # 0 to scoring.DIAL_MAX
+DIALS: Array = np.arange(101) / 10  # 0 to DIAL_MAX
 COLUMNS = ("dial", "cost_usd_per_1k", "quality", "score")
 BATCH, VALIDATION = "batch", "validation"
 NO_TABLE_NEEDED = "A list of queries (Python) or --input FILE needs none, nor does a dial"
@@ -151,7 +152,7 @@ def _table(raw: Mapping[str, object]) -> DialTable:
     falling = (*columns[1:3], [-dial for dial in table.dial])
     if any(later > earlier for column in falling for earlier, later in pairwise(column)):
         raise ValueError("cost and quality must not rise with the dial")
-    if not 0 <= table.dial[0] <= table.dial[-1] <= scoring.DIAL_MAX:
+    if not 0 <= table.dial[0] <= table.dial[-1] <= DIAL_MAX:
         raise ValueError("dials must lie in 0 to 10")
     return table
 

@@ -16,8 +16,8 @@ from router.arrays import Array, host, like, namespace
 from router.checkpoint.checkpoint import Checkpoint
 from router.encoding.suffix_guard import TailGuard
 from router.errors import counted_from
-from router.network import scoring
 from router.network.vectors import QueryVectors
+from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import Candidates, Prediction
 from router.policy.constraints import cost_weights, rank
 from router.policy.decision import Decision
@@ -176,7 +176,7 @@ class Pipeline:
 
 def estimated_tokens(queries: Sequence[str]) -> list[float]:
     """Tokens (B,) of the queries as the models will be sent them."""
-    return [len(query) / scoring.CHARS_PER_TOKEN for query in queries]
+    return [len(query) / CHARS_PER_TOKEN for query in queries]
 
 
 def choose(prediction: Prediction, candidates: Candidates, request: Request) -> Choice:

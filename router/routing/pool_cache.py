@@ -16,11 +16,12 @@ import numpy as np
 
 from router.arrays import Array
 from router.checkpoint.checkpoint import Checkpoint
-from router.checkpoint.layout import LAYOUT, add_to_seal, sealed_sha256
+from router.checkpoint.layout import LAYOUT, add_checksum, recorded_checksum
 from router.errors import UsageError
-from router.index.candidate_index import CHOICES, SealedFile
+from router.index.candidate_index import SealedFile
 from router.index.shortlist import Shortlist, is_needed
 from router.network.vectors import QueryVectors
+from router.options import INDEX_CHOICES
 from router.policy.candidates import Candidates, gather_candidates
 from router.policy.constraints import cost_weights
 from router.pools.pool import Pool
@@ -32,15 +33,15 @@ class PoolCache:
 
     Args:
         checkpoint: whose profiles the candidates have.
-        index: how candidates of large pools are found, one of `router.index.candidate_index.CHOICES`; a kind that is
-            named here is used for small pools too.
+        index: how candidates of large pools are found, one of `router.options.INDEX_CHOICES`; a kind that is named here
+            is used for small pools too.
         device: where indexes search.
         folder: the checkpoint's, with the indexes that were saved; None where it is no folder.
     """
 
     def __init__(self, checkpoint: Checkpoint, index: str, device: str, folder: Path | None = None) -> None:
-        if index not in CHOICES:
-            raise UsageError(f"index must be one of {', '.join(CHOICES)}, got {index!r}")
+        if index not in INDEX_CHOICES:
+            raise UsageError(f"index must be one of {', '.join(INDEX_CHOICES)}, got {index!r}")
         self.checkpoint, self.index, self.device = checkpoint, index, device
         self.learned = checkpoint.all_learned
         self.folder = folder
@@ -87,9 +88,9 @@ class PoolCache:
 
     @staticmethod
     def _sealed(folder: Path, pool: Pool) -> SealedFile | None:
-        """The pool's index in a checkpoint's folder, with the sha256 that is in its seal; None where there is none."""
+        """The pool's index in a checkpoint's folder, with its recorded sha256; None where there is none."""
         file = index_file(folder, pool)
-        return SealedFile(file, sealed_sha256(folder, file)) if file.is_file() else None
+        return SealedFile(file, recorded_checksum(folder, file)) if file.is_file() else None
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
         """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""
@@ -99,7 +100,7 @@ class PoolCache:
         self._candidates.pop(before, None)
 
     def save(self, folder: Path) -> None:
-        """Write the indexes that were made into a checkpoint's folder, and their sha256 into its seal."""
+        """Write the indexes that were made into a checkpoint's folder, and their sha256 into its `config.json`."""
         for pool in self.shortlists:
             self.save_index(folder, pool)
 
@@ -116,7 +117,7 @@ class PoolCache:
             return None
         file = index_file(folder, pool)
         shortlist.save(file)
-        add_to_seal(folder, file)
+        add_checksum(folder, file)
         return file
 
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from router.errors import QueryError, UsageError, counted_from, known_names
 from router.network import scoring
+from router.options import ATTITUDES, DEFAULT_DIAL
 from router.policy.candidates import Prediction
-from router.policy.constraints import DEFAULT_DIAL, Constraints, cost_weights, matches
+from router.policy.constraints import Constraints, cost_weights, matches
 from router.policy.goals import BATCH, VALIDATION, DialPoint, Goal
 from router.pools.pool import Pool
 
 logger = logging.getLogger(__name__)
 MAX_QUERY_CHARS = 500_000
-ATTITUDES = {"optimistic": 1.0, "neutral": 0.0, "pessimistic": -1.0}  # standard deviations of an unsure profile
 MOST_LOOKED_UP, SHOWN_CHARS = 100, 80  # denied names, and characters of each that are logged
 SCORED_TOGETHER = 20_000_000  # pairs of query and model that a goal for a list may weigh in a large pool
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Unpack, overload
 
-from router.checkpoint import checkpoint as checkpoints
+from router.checkpoint import storage
 from router.checkpoint.checkpoint import Checkpoint, ReadableProfile
 from router.checkpoint.default_checkpoint import default_checkpoint
 from router.checkpoint.layout import find_folder
@@ -61,11 +61,11 @@ class Router:
         path = default_checkpoint() if path is None else path
         folder = find_folder(path, revision, local_files_only)
         own = None if read_hub_id(path) else folder  # nothing is written into the Hub's cache
-        return cls(checkpoints.load_checkpoint(folder, device, backend), device, index, own)
+        return cls(storage.load_checkpoint(folder, device, backend), device, index, own)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint folder, whole or not at all, then the indexes that were made."""
-        checkpoints.save_checkpoint(self.checkpoint, folder)
+        storage.save_checkpoint(self.checkpoint, folder)
         self.pool_cache.save(Path(folder))
 
     def save_index(self, pool: PoolChoice = None) -> Path | None:
@@ -81,7 +81,7 @@ class Router:
 
     def push_to_hub(self, repo_id: str, private: bool = True) -> str:
         """Upload the checkpoint to the Hub; returns its address there."""
-        return checkpoints.push_checkpoint(self.checkpoint, repo_id, private=private)
+        return storage.push_checkpoint(self.checkpoint, repo_id, private=private)
 
     @property
     def taxonomy(self) -> Taxonomy:

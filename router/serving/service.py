@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.checkpoint.added_models import marked
+from router.checkpoint.added_models import with_revisions
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import RouterError
 from router.pools.pool import Pool, examine_pool
@@ -136,7 +136,7 @@ class Source:
         pool, wrong = examine_pool(self.pool_file, router.systems)  # the file itself, whatever the checkpoint holds
         problems = [*wrong, *problems]
         if pool is not None and not problems:
-            pool = marked(pool, router.checkpoint.onboarded)
+            pool = with_revisions(pool, router.checkpoint.added_models)
             problems += upstream_problems(pool, os.environ)
         keys = None
         try:

@@ -37,8 +37,8 @@ from router.arrays import Array, concat, host, largest, like
 from router.index.shortlist import Shortlist
 from router.index.stores import find_faiss
 from router.network import scoring
-from router.network.scoring import CHARS_PER_TOKEN
 from router.network.vectors import QueryVectors
+from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import Candidates
 from router.policy.constraints import Constraints, cost_weights, rank
 

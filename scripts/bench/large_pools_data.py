@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import concat, host
-from router.checkpoint.added_models import Onboarded
+from router.checkpoint.added_models import AddedModels
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import UsageError
-from router.network.learned_profiles import ARRAYS
 from router.network.onnx_network import PROFILES, ServedNetwork
 from router.network.torch_network import RouterNetwork
+from router.network.vectors import ARRAYS
 from router.policy.candidates import gather_candidates
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool
@@ -159,5 +159,5 @@ def large_checkpoint(checkpoint: Checkpoint, size: int, pool: str | None = None,
         default_pool=LARGE,
         dial_tables={},
         benchmarks=BenchmarkScores(),
-        onboarded=Onboarded(),
+        added_models=AddedModels(),
     )

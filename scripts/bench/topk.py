@@ -31,7 +31,7 @@ from router.index.candidate_index import CandidateIndex
 from router.index.linear_utility import item_vectors, search_vectors, tangent_logit
 from router.index.stores import find_faiss
 from router.index.topk import top_k
-from router.network.scoring import CHARS_PER_TOKEN
+from router.options import CHARS_PER_TOKEN
 from router.policy.constraints import cost_weights
 
 ROOT = Path(__file__).resolve().parents[2]

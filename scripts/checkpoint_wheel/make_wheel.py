@@ -14,7 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from router.checkpoint.layout import check_seal, read_config
+from router.checkpoint.layout import read_config, verify
 from router.errors import CheckpointError
 from router.installation import ROOT, SHIPPED_CHECKPOINT, how_to_install
 
@@ -28,7 +28,7 @@ def make_wheel(checkpoint: Path, out: Path, isolated: bool) -> Path:
 
     CheckpointError for one that is broken; SystemExit where it cannot be built or is larger than MOST_BYTES.
     """
-    check_seal(checkpoint, read_config(checkpoint).get("sha256"))
+    verify(checkpoint, read_config(checkpoint).get("sha256"))
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
         shutil.copytree(HERE, tree, ignore=shutil.ignore_patterns("make_wheel.py", "__pycache__"))

@@ -19,8 +19,9 @@ import huggingface_hub
 import pytest
 from fixtures.loopback_hub import TOKEN, LoopbackHub, serving
 
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, push_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import list_files
+from router.checkpoint.storage import load_checkpoint, push_checkpoint
 from router.errors import CheckpointError, UsageError
 from router.hub import HubId, read_hub_id
 from router.routing.router import Router
@@ -34,7 +35,7 @@ import json, sys
 for name in ("httpx", "torch", "transformers", "pandas"):  # what the base install lacks
     sys.modules[name] = None
 from router import Router, RouterError
-from router.checkpoint.checkpoint import push_checkpoint
+from router.checkpoint.storage import push_checkpoint
 
 def tried(function, *args, **options):
     try:

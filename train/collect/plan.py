@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.errors import DataError, UsageError, known_names
-from router.evaluation.dataset import CHARS_PER_TOKEN
 from router.grading import judge
 from router.grading.grading import Task, read_task
 from router.llm.endpoint import Endpoint, endpoint_of
+from router.options import CHARS_PER_TOKEN
 from router.pools.pool import read_pool
 from train.collect.code_tests import CodeRunner
 from train.collect.records import query_record

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from router.evaluation.dataset import CHARS_PER_TOKEN, SPLITS
+from router.evaluation.dataset import SPLITS
+from router.options import CHARS_PER_TOKEN
 from train.collect.trials import Trial
 from train.data_folders.query_file import QueryRow
 

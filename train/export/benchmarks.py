@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.checkpoint.benchmark_scores import BenchmarkScores
-from router.checkpoint.checkpoint import load_checkpoint
 from router.checkpoint.layout import LAYOUT
+from router.checkpoint.storage import load_checkpoint
 from router.errors import CheckpointError, RouterError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.files import atomic_write

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from router.checkpoint.checkpoint import Checkpoint, save_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
+from router.checkpoint.storage import save_checkpoint
 from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.pool_report import reference_models
 from router.network.torch_network import ProfileTable, RouterNetwork

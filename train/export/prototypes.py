@@ -18,8 +18,7 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 from torch.nn import functional as F
 
-from router.network.prototypes import Prototypes
-from router.network.torch_network import RouterNetwork
+from router.network.torch_network import Prototypes, RouterNetwork
 from train.export.calibration import fit_affine
 
 FEWEST = 5  # queries in a cluster whose mean may be kept

@@ -17,8 +17,7 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
-from router.network.prototypes import Prototypes
-from router.network.torch_network import RouterNetwork
+from router.network.torch_network import Prototypes, RouterNetwork
 from train.data.datamodule import Batch, RoutingDataModule
 from train.data.training_data import TrainingData
 from train.fit import losses

@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from router.arrays import host, like
 from router.checkpoint.layout import LAYOUT, find_folder
-from router.encoding.backend import BACKENDS, as_torch, choose_backend, load_encoder
+from router.encoding.backend import as_torch, choose_backend, load_encoder
 from router.errors import DataError, RouterError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, row_masks
+from router.options import BACKENDS
 from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router

@@ -18,7 +18,7 @@ from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import pool_outcomes, reference_models
 from router.network.vectors import QueryVectors
-from router.onboarding.add_model import prior_for
+from router.onboarding.prior import prior_for
 from router.policy.candidates import Candidates, features, gather_candidates
 from router.pools.models import System
 from router.pools.pool import Pool

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from router.options import CHARS_PER_TOKEN
 from router.serving.protocol.json_body import BodyError
 
-CHARS_PER_TOKEN = 4  # as everywhere in this project
 IMAGE_TOKENS = 1000  # about what a picture costs; what a provider counts hangs on its size
 MAX_TEXT_CHARS = 400_000  # of a conversation that is routed on; the middle of a longer one is left out
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")

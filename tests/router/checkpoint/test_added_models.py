@@ -1,4 +1,4 @@
-"""Onboarded models beside a trained checkpoint: kept to the bit, apart from what was trained, whole or not at all."""
+"""Models added to a trained checkpoint: stored to the bit, apart from the trained files, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fixtures.added_profiles import NEW, ÉLAN, make_profile
+from fixtures.added_profiles import NEW, ÉLAN
 from fixtures.tiny_checkpoint import SYSTEMS, edit
 from safetensors import numpy as safetensors
 from safetensors import safe_open
 
 from router.checkpoint.added_models import (
-    Onboarded,
-    OnboardedProfile,
+    AddedModels,
+    AddedProfile,
     extended,
-    marked,
-    read_onboarded,
+    read_added_models,
     with_members,
-    write_onboarded,
+    with_revisions,
+    write_added_models,
 )
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT, list_files
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.errors import CheckpointError
-from router.network.learned_profiles import ARRAYS
 from router.network.scoring import logits
+from router.network.vectors import ARRAYS
 from router.onboarding.add_model import forget
 from router.pools.pool import Candidate, Pool
 from router.routing.router import Router
@@ -41,20 +42,20 @@ QUERIES = ["prove that two is the root", "write python code", "who is a prime"]
 
 
 POOL = Pool("mine", (Candidate(NEW.facts, NEW.system), Candidate(ÉLAN.facts, ÉLAN.system)), 0.125)
-TWO = Onboarded((NEW, ÉLAN), (POOL,))
+TWO = AddedModels((NEW, ÉLAN), (POOL,))
 
 
 def digests(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in list_files(folder)}
 
 
-def same(found: OnboardedProfile, wanted: OnboardedProfile) -> bool:
+def same(found: AddedProfile, wanted: AddedProfile) -> bool:
     """Whether every field is equal, arrays to the bit."""
-    plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "spread")}
+    plain = {name: value for name, value in vars(wanted).items() if name not in ("row", "covariance_factor")}
     arrays = all(
         np.array_equal(getattr(found, name), getattr(wanted, name))
         and getattr(found, name).dtype == getattr(wanted, name).dtype
-        for name in ("row", "spread")
+        for name in ("row", "covariance_factor")
     )
     return arrays and all(getattr(found, name) == value for name, value in plain.items())
 
@@ -63,8 +64,8 @@ def same(found: OnboardedProfile, wanted: OnboardedProfile) -> bool:
 
 
 def test_profiles_and_pools_return_equal_to_the_bit(tmp_path):
-    write_onboarded(TWO, tmp_path / "file")
-    found = read_onboarded(tmp_path / "file")
+    write_added_models(TWO, tmp_path / "file")
+    found = read_added_models(tmp_path / "file")
     assert len(found.profiles) == 2 and all(map(same, found.profiles, TWO.profiles))
     assert found.pools == (POOL,)
 
@@ -72,22 +73,22 @@ def test_profiles_and_pools_return_equal_to_the_bit(tmp_path):
 def test_the_same_profiles_are_the_same_bytes_each_time(tmp_path):
     contents = set()
     for _ in range(12):
-        write_onboarded(TWO, tmp_path / "file")
+        write_added_models(TWO, tmp_path / "file")
         contents.add((tmp_path / "file").read_bytes())
     assert len(contents) == 1
 
 
 def test_without_a_file_nobody_was_onboarded_and_nobody_leaves_no_file(tmp_path):
-    assert read_onboarded(tmp_path / "file").profiles == ()
-    write_onboarded(Onboarded(), tmp_path / "file")
-    write_onboarded(TWO, tmp_path / "file")
-    write_onboarded(Onboarded(), tmp_path / "file")
+    assert read_added_models(tmp_path / "file").profiles == ()
+    write_added_models(AddedModels(), tmp_path / "file")
+    write_added_models(TWO, tmp_path / "file")
+    write_added_models(AddedModels(), tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_crash_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     file = tmp_path / "file"
-    write_onboarded(Onboarded((NEW,)), file)
+    write_added_models(AddedModels((NEW,)), file)
     before = file.read_bytes()
 
     def full(*paths: object) -> None:
@@ -95,7 +96,7 @@ def test_a_crash_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, mo
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(CheckpointError, match=r"cannot write .*file: no space left on device"):
-        write_onboarded(TWO, file)
+        write_added_models(TWO, file)
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
     def killed(*paths: object) -> None:
@@ -103,7 +104,7 @@ def test_a_crash_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, mo
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        write_onboarded(TWO, file)
+        write_added_models(TWO, file)
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
@@ -119,14 +120,14 @@ def rewrite(file: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]]
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 0.5, -1])
 def test_a_file_cut_short_says_what_to_do(tmp_path, kept):
-    write_onboarded(TWO, tmp_path / "file")
+    write_added_models(TWO, tmp_path / "file")
     content = (tmp_path / "file").read_bytes()
     size = int(kept * len(content)) if isinstance(kept, float) else kept
     (tmp_path / "file").write_bytes(content[:size])
     with pytest.raises(
         CheckpointError, match=r"file is broken \(.*remove the file to have the router as it was trained"
     ):
-        read_onboarded(tmp_path / "file")
+        read_added_models(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -147,23 +148,23 @@ def test_a_file_cut_short_says_what_to_do(tmp_path, kept):
     ],
 )
 def test_a_file_that_does_not_hold_what_it_should_says_what_to_do(tmp_path, change):
-    write_onboarded(TWO, tmp_path / "file")
+    write_added_models(TWO, tmp_path / "file")
     rewrite(tmp_path / "file", change)
     with pytest.raises(CheckpointError, match=r"(?s)file is broken \(.*remove the file to have the router as it was"):
-        read_onboarded(tmp_path / "file")
+        read_added_models(tmp_path / "file")
 
 
 def test_a_newer_file_says_which_versions_there_are_and_what_to_do(tmp_path):
-    write_onboarded(TWO, tmp_path / "file")
+    write_added_models(TWO, tmp_path / "file")
     rewrite(tmp_path / "file", lambda raw, tensors: None, version=2)
     with pytest.raises(CheckpointError, match=r"has version 2, this installation reads 1.*(install|remove)"):
-        read_onboarded(tmp_path / "file")
+        read_added_models(tmp_path / "file")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(safetensors.save({"row": np.zeros(2)}))
     with pytest.raises(CheckpointError, match="has version None"):
-        read_onboarded(tmp_path / "file")
+        read_added_models(tmp_path / "file")
 
 
 # The learned rows
@@ -198,16 +199,7 @@ def test_a_row_scores_as_its_features_say_whatever_its_protocol(tiny_checkpoint)
         assert found[:, len(SYSTEMS) + column].numpy() == pytest.approx(expected, abs=1e-5)
 
 
-# Trained and added models together
-
-
-def test_a_checkpoint_lists_trained_then_added_systems_and_trained_facts_come_first(tiny_checkpoint):
-    other = make_profile("large", "exam", 2)  # a trained model under a protocol it was not trained for
-    grown = replace(tiny_checkpoint, onboarded=Onboarded((NEW, other)))
-    assert grown.all_systems == (*SYSTEMS, NEW.system, other.system)
-    assert grown.all_models["new"] == NEW.facts
-    assert grown.all_models["large"] == tiny_checkpoint.models["large"]
-    assert set(grown.covariance_factors) == {NEW.system, other.system}
+# Pools
 
 
 def test_models_join_the_pools_they_name_at_the_end_and_own_pools_stand_beside(tiny_checkpoint):
@@ -215,7 +207,7 @@ def test_models_join_the_pools_they_name_at_the_end_and_own_pools_stand_beside(t
     assert pools["both"].ids == (*tiny_checkpoint.pools["both"].ids, "new")
     assert pools["both"].cost_range_usd == tiny_checkpoint.pools["both"].cost_range_usd
     assert pools["odd"] is tiny_checkpoint.pools["odd"]
-    assert pools["mine"] == marked(POOL, TWO) != POOL
+    assert pools["mine"] == with_revisions(POOL, TWO) != POOL
     assert [c.revision for c in pools["mine"].candidates] == [NEW.revision, ÉLAN.revision]
     assert [c.revision for c in pools["both"].candidates] == ["", "", NEW.revision]
     assert tiny_checkpoint.pools["both"].ids == ("large", "small")
@@ -247,37 +239,37 @@ def plain_router(tiny_router: Path) -> Path:
 
 
 def test_a_checkpoint_is_saved_and_loaded_with_them_to_the_bit(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    save_checkpoint(replace(tiny_checkpoint, onboarded=TWO), tmp_path / "router")
+    save_checkpoint(replace(tiny_checkpoint, added_models=TWO), tmp_path / "router")
     loaded = load_checkpoint(tmp_path / "router")
-    assert all(map(same, loaded.onboarded.profiles, TWO.profiles)) and loaded.onboarded.pools == TWO.pools
-    before, after = Router(replace(tiny_checkpoint, onboarded=TWO)), Router(loaded)
+    assert all(map(same, loaded.added_models.profiles, TWO.profiles)) and loaded.added_models.pools == TWO.pools
+    before, after = Router(replace(tiny_checkpoint, added_models=TWO)), Router(loaded)
     assert torch.equal(before.predict(QUERIES, "mine").quality, after.predict(QUERIES, "mine").quality)
 
 
 def test_no_trained_file_changes_and_after_forgetting_the_folder_is_as_it_was(plain_router: Path) -> None:
     before = digests(plain_router)
-    file = plain_router / LAYOUT.onboarded
-    write_onboarded(TWO, file)
+    file = plain_router / LAYOUT.added_models
+    write_added_models(TWO, file)
     after = digests(plain_router)
-    assert after.pop(LAYOUT.onboarded) and after == before
+    assert after.pop(LAYOUT.added_models) and after == before
     left = forget(load_checkpoint(plain_router), "new")
-    write_onboarded(left.onboarded, file)
-    assert load_checkpoint(plain_router).onboarded.systems == (ÉLAN.system,)
-    write_onboarded(forget(load_checkpoint(plain_router), "élan@exam").onboarded, file)
+    write_added_models(left.added_models, file)
+    assert load_checkpoint(plain_router).added_models.systems == (ÉLAN.system,)
+    write_added_models(forget(load_checkpoint(plain_router), "élan@exam").added_models, file)
     assert digests(plain_router) == before
 
 
 def test_a_checkpoint_saved_anew_with_and_without_them_has_the_same_trained_files(
     tiny_checkpoint, tiny_router, tmp_path
 ):
-    save_checkpoint(replace(tiny_checkpoint, onboarded=TWO), tmp_path / "with")
+    save_checkpoint(replace(tiny_checkpoint, added_models=TWO), tmp_path / "with")
     found = digests(tmp_path / "with")
-    assert found.pop(LAYOUT.onboarded) and found == digests(tiny_router)
+    assert found.pop(LAYOUT.added_models) and found == digests(tiny_router)
 
 
 def test_trained_models_score_the_same_to_the_bit_whoever_is_onboarded(tiny_checkpoint: Checkpoint) -> None:
     plain = Router(tiny_checkpoint)
-    grown = Router(replace(tiny_checkpoint, onboarded=Onboarded((replace(NEW, pools=()), ÉLAN))))
+    grown = Router(replace(tiny_checkpoint, added_models=AddedModels((replace(NEW, pools=()), ÉLAN))))
     for pool in ("both", "odd"):  # the third of `odd` is at the prior of its price class, to which the new ones belong
         before, after = plain.predict(QUERIES, pool), grown.predict(QUERIES, pool)
         assert torch.equal(before.quality[:, :2], after.quality[:, :2])
@@ -285,33 +277,36 @@ def test_trained_models_score_the_same_to_the_bit_whoever_is_onboarded(tiny_chec
 
 
 def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is_back(plain_router: Path) -> None:
-    (plain_router / LAYOUT.onboarded).write_bytes(b"PK\x03\x04 a pickle")
+    (plain_router / LAYOUT.added_models).write_bytes(b"PK\x03\x04 a pickle")
     with pytest.raises(CheckpointError, match=r"onboarded\.safetensors is broken .*remove the file"):
         load_checkpoint(plain_router)
-    (plain_router / LAYOUT.onboarded).unlink()
-    assert load_checkpoint(plain_router).onboarded.profiles == ()
+    (plain_router / LAYOUT.added_models).unlink()
+    assert load_checkpoint(plain_router).added_models.profiles == ()
 
 
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        (replace(NEW, like="exma"), "onboarded 'new@chat' is like protocol 'exma', which it has not"),
+        (replace(NEW, reference_protocol="exma"), "onboarded 'new@chat' refers to the unknown protocol 'exma'"),
         (replace(NEW, row=NEW.row[1:]), "onboarded 'new@chat' has 19 numbers, a profile has 20"),
-        (replace(NEW, spread=NEW.spread[1:]), "onboarded 'new@chat' has .* numbers, a profile has 20"),
+        (
+            replace(NEW, covariance_factor=NEW.covariance_factor[1:]),
+            "onboarded 'new@chat' has .* numbers, a profile has 20",
+        ),
         (replace(NEW, system=SYSTEMS[1]), "onboarded 'small@chat' has a profile already"),
     ],
 )
 def test_a_profile_that_does_not_fit_the_trained_router_is_neither_saved_nor_loaded(
-    tiny_checkpoint: Checkpoint, plain_router: Path, tmp_path: Path, profile: OnboardedProfile, message: str
+    tiny_checkpoint: Checkpoint, plain_router: Path, tmp_path: Path, profile: AddedProfile, message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=f"this checkpoint cannot be saved: {message}"):
-        save_checkpoint(replace(tiny_checkpoint, onboarded=Onboarded((profile,))), tmp_path / "new")
+        save_checkpoint(replace(tiny_checkpoint, added_models=AddedModels((profile,))), tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    write_onboarded(Onboarded((profile,)), plain_router / LAYOUT.onboarded)
+    write_added_models(AddedModels((profile,)), plain_router / LAYOUT.added_models)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(plain_router)
 
 
 def test_a_system_that_is_onboarded_twice_is_refused(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="onboarded 'new@chat' has a profile already"):
-        save_checkpoint(replace(tiny_checkpoint, onboarded=Onboarded((NEW, NEW))), tmp_path / "new")
+        save_checkpoint(replace(tiny_checkpoint, added_models=AddedModels((NEW, NEW))), tmp_path / "new")

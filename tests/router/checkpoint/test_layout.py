@@ -1,193 +1,222 @@
+"""Checksums, reading and replacing of a checkpoint's folder, on files of any content: no network is needed."""
+
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
-from fixtures.tiny_checkpoint import edit
 
 from router.checkpoint import layout as checkpoint_folder
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.layout import (
+    LAYOUT,
+    Layout,
+    add_checksum,
+    checksums,
+    config_text,
+    find_folder,
+    list_files,
+    read_config,
+    recorded_checksum,
+    replacing,
+    verify,
+)
 from router.errors import CheckpointError
 
-# Replacing a folder
+VERIFIED = (
+    "encoder/1_Pooling/config.json",
+    "encoder/config.json",
+    "encoder/model.safetensors",
+    "encoder/tokenizer.json",
+    "heads.safetensors",
+    "taxonomy.json",
+)
 
 
-def test_a_checkpoint_is_replaced_as_a_whole(tiny_checkpoint: Checkpoint, tiny_router: Path) -> None:
-    (tiny_router / "stale.png").touch()
-    save_checkpoint(replace(tiny_checkpoint, default_pool="odd"), tiny_router)
-    assert load_checkpoint(tiny_router).default_pool == "odd"
-    assert not (tiny_router / "stale.png").exists()
-    assert list(tiny_router.parent.iterdir()) == [tiny_router]
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "router"
+    for name in (*VERIFIED, "profiles.json", "README.md", "dials.json"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(f"content of {name}")
+    (made / "config.json").write_text(json.dumps({"format_version": 4, "sha256": checksums(made)}))
+    return made
 
 
-def test_an_empty_folder_and_a_new_path_are_filled(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for place in (tmp_path / "empty", tmp_path / "a" / "b"):
-        save_checkpoint(tiny_checkpoint, place)
-        assert load_checkpoint(place).default_pool == "both"
+def refusal(folder: Path, recorded: object = None) -> str:
+    with pytest.raises(CheckpointError) as error:
+        verify(folder, json.loads((folder / "config.json").read_text())["sha256"] if recorded is None else recorded)
+    return str(error.value)
 
 
-def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(
-    tiny_checkpoint: Checkpoint, tiny_router: Path, monkeypatch: pytest.MonkeyPatch
+def test_heads_taxonomy_and_all_of_the_encoder_have_checksums_and_nothing_that_may_be_edited(
+    folder: Path,
 ) -> None:
-    before = (tiny_router / "config.json").read_bytes()
-    monkeypatch.setattr(checkpoint_folder, "_sha256", lambda file: (_ for _ in ()).throw(OSError("disk is full")))
-    with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*router: disk is full"):
-        save_checkpoint(replace(tiny_checkpoint, default_pool="odd"), tiny_router)
-    assert list(tiny_router.parent.iterdir()) == [tiny_router]
-    assert (tiny_router / "config.json").read_bytes() == before
+    recorded = checksums(folder)
+    assert tuple(recorded) == VERIFIED
+    assert recorded["taxonomy.json"] == hashlib.sha256(b"content of taxonomy.json").hexdigest()
+    verify(folder, recorded)
+    for name in ("README.md", "dials.json", "profiles.json"):
+        (folder / name).write_text("edited")
+    verify(folder, recorded)
 
 
-def test_an_old_checkpoint_returns_when_the_new_one_cannot_take_its_place(
-    tiny_checkpoint: Checkpoint, tiny_router: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_with_a_checksum_besides_those_of_every_checkpoint_is_verified_too(folder: Path) -> None:
+    (folder / "encoder/1_Pooling/config.json").write_text("")
+    assert "encoder/1_Pooling/config.json was altered or cut short (0 bytes" in refusal(folder)
+
+
+def test_an_index_gets_a_checksum_may_be_missing_and_is_verified_by_its_reader(folder: Path) -> None:
+    file = folder / "index" / "pool.faiss"
+    file.parent.mkdir()
+    file.write_text("index")
+    assert recorded_checksum(folder, file) is None
+    add_checksum(folder, file)
+    assert recorded_checksum(folder, file) == hashlib.sha256(b"index").hexdigest()
+    recorded = read_config(folder)["sha256"]
+    assert recorded == checksums(folder) | {"index/pool.faiss": recorded_checksum(folder, file)}
+    file.unlink()
+    verify(folder, recorded)
+
+
+def test_a_checksum_that_cannot_be_written_is_an_error_of_the_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rename = Path.rename
+    def refuse(file: Path, content: bytes) -> None:
+        raise OSError("disk is full")
 
-    def refuse_partial(self: Path, target: Path) -> Path:
-        if self.suffix == ".partial":
-            raise OSError("busy")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", refuse_partial)
-    with pytest.raises(CheckpointError, match="busy"):
-        save_checkpoint(replace(tiny_checkpoint, default_pool="odd"), tiny_router)
-    assert load_checkpoint(tiny_router).default_pool == "both"
-    assert list(tiny_router.parent.iterdir()) == [tiny_router]
+    monkeypatch.setattr(checkpoint_folder, "atomic_write", refuse)
+    with pytest.raises(CheckpointError, match=r"cannot write .*config\.json: disk is full"):
+        add_checksum(folder, folder / "README.md")
 
 
-@pytest.mark.parametrize("config", [None, "{}", "not JSON", '["format_version"]'])
-def test_a_folder_of_anything_else_is_never_replaced(
-    tiny_checkpoint: Checkpoint, tmp_path: Path, config: str | None
-) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    if config is not None:
-        (tmp_path / "config.json").write_text(config)
-    with pytest.raises(
-        CheckpointError, match=r"refusing to replace .*choose another folder .*thesis\.tex \(13 bytes\)"
-    ):
-        save_checkpoint(tiny_checkpoint, tmp_path)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+def test_a_config_is_written_for_people_and_holds_no_number_that_json_does_not_know() -> None:
+    assert config_text({"a": "é", "b": [1]}) == '{\n "a": "é",\n "b": [\n  1\n ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        config_text({"a": float("nan")})
 
 
-def test_a_file_is_never_replaced(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("content")
-    with pytest.raises(CheckpointError, match="is a file: choose another place"):
-        save_checkpoint(tiny_checkpoint, tmp_path / "file")
+def test_the_list_of_what_is_there_stays_near_the_top(folder: Path) -> None:
+    for name in ("deep/er/file", "deep/file", "encoder/1_Pooling/deep/file"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / "taxonomy.json").unlink()
+    found = refusal(folder).partition("found: ")[2]
+    assert "encoder/1_Pooling/config.json (" in found and "encoder/tokenizer.json (" in found
+    assert "deep" not in found
 
 
-# The seal
+@pytest.mark.parametrize("recorded", [[], 0, "heads.safetensors", list(VERIFIED), {}], ids=repr)
+def test_checksums_that_are_no_mapping_of_all_files_are_refused(folder: Path, recorded: object) -> None:
+    assert refusal(folder, recorded) == (
+        f"{folder / 'config.json'} is broken: sha256 must name at least ['encoder/config.json', "
+        "'encoder/model.safetensors', 'encoder/tokenizer.json', 'heads.safetensors', 'taxonomy.json']"
+    )
 
 
-def sealed_names() -> list[str]:
-    encoder = ("config", "modules", "tokenizer", "tokenizer_config", "special_tokens_map", "sentence_bert_config")
-    return [
-        "heads.safetensors",
-        "taxonomy.json",
-        "encoder/model.safetensors",
-        *(f"encoder/{name}.json" for name in encoder),
-    ]
+def test_checksums_of_just_the_files_of_every_checkpoint_will_do(folder: Path) -> None:
+    verify(folder, {name: digest for name, digest in checksums(folder).items() if name in LAYOUT.always_verified})
 
 
-@pytest.mark.parametrize("name", sealed_names())
-def test_an_altered_file_is_named(tiny_router: Path, name: str) -> None:
-    content = bytearray((tiny_router / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (tiny_router / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"{name} was altered or cut short .*found: README\.md \(\d+ bytes\)"):
-        load_checkpoint(tiny_router)
+@pytest.mark.parametrize("name", sorted(LAYOUT.always_verified))
+def test_checksums_without_one_file_of_every_checkpoint_are_refused(folder: Path, name: str) -> None:
+    recorded = checksums(folder)
+    del recorded[name]
+    assert "is broken: sha256 must name at least" in refusal(folder, recorded)
 
 
-@pytest.mark.parametrize("name", sealed_names())
-@pytest.mark.parametrize("kept", [0, 10, -1])
-def test_a_truncated_file_is_named(tiny_router: Path, name: str, kept: int) -> None:
-    content = (tiny_router / name).read_bytes()[:kept]
-    (tiny_router / name).write_bytes(content)
-    with pytest.raises(
-        CheckpointError, match=rf"{name} was altered or cut short \({len(content):,} bytes; sha256 [0-9a-f]+"
-    ):
-        load_checkpoint(tiny_router)
+def test_the_message_names_each_bad_file_with_both_checksums_and_lists_what_is_there(folder: Path) -> None:
+    written = checksums(folder)["taxonomy.json"]
+    (folder / "taxonomy.json").write_bytes(b"x" * 1234)
+    (folder / "heads.safetensors").unlink()
+    (folder / "profiles.json").unlink()
+    got = hashlib.sha256(b"x" * 1234).hexdigest()
+    assert refusal(folder).startswith(
+        f"{folder}: heads.safetensors is missing; taxonomy.json was altered or cut short (1,234 bytes; sha256 "
+        f"{got[:12]}…, written as {written[:12]}…); profiles.json is missing. Get a fresh copy; found: README.md (20 "
+        "bytes), config.json ("
+    )
 
 
-@pytest.mark.parametrize("name", [*sealed_names(), "profiles.json"])
-def test_a_renamed_file_is_missing_under_its_name_and_listed_under_the_other(tiny_router: Path, name: str) -> None:
-    (tiny_router / name).rename(tiny_router / f"{name}.bak")
-    with pytest.raises(CheckpointError, match=rf"{name} is missing\. Get a fresh copy; found: .*{name}\.bak \("):
-        load_checkpoint(tiny_router)
+@pytest.mark.parametrize(("count", "rest"), [(20, ""), (21, ", and 1 more"), (43, ", and 23 more")])
+def test_of_many_files_twenty_are_listed_and_the_others_counted(tmp_path: Path, count: int, rest: str) -> None:
+    for number in range(count):
+        (tmp_path / f"{number:02}.txt").write_bytes(b"x" * 1000 * number)
+    with pytest.raises(CheckpointError) as error:
+        read_config(tmp_path)
+    assert "it has no config.json; found: 00.txt (0 bytes), 01.txt (1,000 bytes), " in str(error.value)
+    assert str(error.value).endswith(f", 19.txt (19,000 bytes){rest}")
 
 
-def test_all_bad_files_are_named_at_once(tiny_router: Path) -> None:
-    (tiny_router / "taxonomy.json").unlink()
-    (tiny_router / "heads.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"heads\.safetensors was altered .*; taxonomy\.json is missing"):
-        load_checkpoint(tiny_router)
+def test_an_empty_folder_is_listed_as_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(CheckpointError, match=r"it has no config\.json; found: nothing$"):
+        read_config(tmp_path)
+    assert list_files(tmp_path) == []
 
 
-def test_a_seal_that_leaves_a_file_out_is_refused(tiny_router: Path) -> None:
-    edit(tiny_router / "config.json", lambda raw: raw["sha256"].pop("encoder/tokenizer.json"))
-    with pytest.raises(
-        CheckpointError, match=r"config\.json is broken: sha256 must name at least .*encoder/tokenizer\.json"
-    ):
-        load_checkpoint(tiny_router)
-
-
-# Finding and reading
+@pytest.mark.parametrize("version", [2, 3, 4])
+def test_three_format_versions_are_read(folder: Path, version: int) -> None:
+    (folder / "config.json").write_text(json.dumps({"format_version": version, "more": 1}))
+    assert read_config(folder) == {"format_version": version, "more": 1}
+    assert max(checkpoint_folder.READABLE) == checkpoint_folder.FORMAT_VERSION
 
 
 @pytest.mark.parametrize("version", [0, 1, 5, "2", None])
-def test_an_unknown_format_version_is_refused(tiny_router: Path, version: object) -> None:
-    edit(tiny_router / "config.json", lambda raw: raw.update(format_version=version))
-    with pytest.raises(
-        CheckpointError, match=rf"has format_version {version!r}; this installation reads 2, 3 and 4: install the"
-    ):
-        load_checkpoint(tiny_router)
+def test_other_format_versions_are_refused(folder: Path, version: object) -> None:
+    (folder / "config.json").write_text(json.dumps({"format_version": version}))
+    with pytest.raises(CheckpointError, match=f"has format_version {version!r}; this installation reads 2, 3 and 4: "):
+        read_config(folder)
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"[]", b"{}"])
-def test_a_config_that_is_no_config_is_refused(tiny_router: Path, content: bytes) -> None:
-    (tiny_router / "config.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"config\.json (cannot be read as JSON|has no format_version)"):
-        load_checkpoint(tiny_router)
+@pytest.mark.parametrize("content", ["[]", "{}", '["format_version"]', '"format_version"'])
+def test_a_config_without_a_format_version_is_refused(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"its config\.json has no format_version"):
+        read_config(folder)
 
 
-HOW = r"--checkpoint or ROUTER_CHECKPOINT, or train one with `python -m train fit --config configs/demo\.yaml`"
+def test_the_names_inside_a_checkpoint_are_values_that_nobody_changes() -> None:
+    assert hash(Layout()) == hash(LAYOUT)
+    assert LAYOUT.always_verified == set(VERIFIED[1:])
 
 
-@pytest.mark.parametrize("name", ["no-such-folder", "./none", "/none/there", "a/b/c", "tests/none"])
-def test_a_path_that_does_not_exist_says_how_to_get_a_checkpoint(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=rf"there is no checkpoint folder '{name}'.*: .*{HOW}"):
-        load_checkpoint(name)
+def test_a_folder_is_found_and_a_file_is_no_folder(folder: Path) -> None:
+    assert find_folder(folder) == find_folder(str(folder)) == folder
+    with pytest.raises(CheckpointError, match=r"config\.json is a file, but a checkpoint is a folder: "):
+        find_folder(folder / "config.json")
 
 
-def test_a_file_in_place_of_a_folder_says_so(tiny_router: Path) -> None:
-    with pytest.raises(CheckpointError, match=f"config.json is a file, but a checkpoint is a folder: .*{HOW}"):
-        load_checkpoint(tiny_router / "config.json")
+def test_a_checkpoint_an_empty_folder_and_a_new_one_are_replaced_as_a_whole(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for target in (folder, tmp_path / "empty", tmp_path / "new" / "one"):
+        with replacing(target) as partial:
+            (partial / "a").write_text("b")
+        assert list_files(target) == ["a"]
 
 
-def test_a_folder_without_config_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"is no router checkpoint: it has no config\.json; found: nothing"):
-        load_checkpoint(tmp_path)
+@pytest.mark.parametrize("config", [None, "{}", "not JSON", '["format_version"]', '"format_version"'])
+def test_a_folder_of_anything_else_is_left_alone(tmp_path: Path, config: str | None) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(CheckpointError, match=r"refusing to replace .*thesis\.tex \(13 bytes\)"), replacing(tmp_path):
+        raise AssertionError("the block must not begin")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_a_folder_that_is_no_checkpoint_is_not_walked(tmp_path: Path) -> None:
-    (tmp_path / "photos" / "2026").mkdir(parents=True)
-    (tmp_path / "photos" / "2026" / "one.jpg").touch()
-    (tmp_path / "note.txt").touch()
-    looked: list[str] = []
-    watching = [True]
+def test_a_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    with pytest.raises(CheckpointError, match="is a file: choose another place"), replacing(tmp_path / "file"):
+        raise AssertionError("the block must not begin")
+    assert (tmp_path / "file").read_text() == "content"
 
-    def watch(event: str, arguments: tuple[object, ...]) -> None:  # no hook can be taken off again
-        if watching and event in ("os.scandir", "os.listdir"):
-            looked.append(str(arguments[0]))
 
-    sys.addaudithook(watch)
-    try:
-        with pytest.raises(CheckpointError, match=r"found: note\.txt \(0 bytes\)$"):
-            load_checkpoint(tmp_path)
-    finally:
-        watching.clear()
-    assert set(looked) <= {str(tmp_path), str(tmp_path / "encoder")}
+def test_where_the_disk_refuses_or_the_block_fails_the_old_checkpoint_stays(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*router: disk is full"), replacing(folder):
+        raise OSError("disk is full")
+    with pytest.raises(ZeroDivisionError), replacing(folder):
+        raise ZeroDivisionError
+    assert set(VERIFIED) < set(list_files(folder))
+    assert list(folder.parent.iterdir()) == [folder]

@@ -15,8 +15,9 @@ from fixtures.added_profiles import NEW
 from fixtures.tiny_checkpoint import FACTS, SYSTEMS, edit
 
 from router.checkpoint import pool_files
-from router.checkpoint.added_models import Onboarded
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.added_models import AddedModels
+from router.checkpoint.checkpoint import Checkpoint
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.errors import CheckpointError, PoolError
 from router.pools.pool import Candidate, Pool, Upstream
 from router.routing.router import Router
@@ -102,7 +103,7 @@ def test_a_pool_with_an_upstream_is_not_saved_into_a_checkpoint(tiny_checkpoint:
 
 def test_an_onboarded_pool_with_an_upstream_is_refused_too(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     pool = Pool("theirs", (Candidate(NEW.facts, NEW.system, THEIRS),))
-    changed = replace(tiny_checkpoint, onboarded=Onboarded((NEW,), (pool,)))
+    changed = replace(tiny_checkpoint, added_models=AddedModels((NEW,), (pool,)))
     with pytest.raises(CheckpointError, match="cannot be saved: pool 'theirs' says where new answers"):
         save_checkpoint(changed, tmp_path / "router")
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fixtures.tiny_checkpoint import FACTS, SYSTEMS, edit
 
-from router.checkpoint.checkpoint import load_checkpoint
 from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
+from router.checkpoint.storage import load_checkpoint
 from router.errors import CheckpointError
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from fixtures.onboarding_world import CHAT, TEXTS, World, write_folder
 
-from router.checkpoint.checkpoint import load_checkpoint, save_checkpoint
 from router.checkpoint.layout import LAYOUT, list_files
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.cli import route as route_command
 from router.cli.main import build_parser, main
 from router.encoding import backend
@@ -70,7 +70,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def onboarded(folder: Path) -> list[str]:
-    return [system.id for system in load_checkpoint(folder).onboarded.systems]
+    return [system.id for system in load_checkpoint(folder).added_models.systems]
 
 
 # One model
@@ -84,7 +84,7 @@ def test_a_model_is_onboarded_from_answers_routed_to_and_forgotten_and_the_folde
     assert f"from 40 graded answers, {CHAT} known systems and price" in out
     assert "mean of the 40 graded answers it was fitted from" in out and out.endswith("pools      both\n")
     after = digests(router)
-    assert after.pop(LAYOUT.onboarded) and after == before
+    assert after.pop(LAYOUT.added_models) and after == before
 
     code, out, _ = run("show", "new", "--checkpoint", "router")
     assert code == 0 and "mean of the 40 graded answers it was fitted from" in out and "0.5 in, 1.5 out" in out
@@ -136,7 +136,7 @@ def test_json_says_what_was_fitted_and_how_sure_it_is(run, router, onboarding_wo
     code, out, err = run("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
-    profile = load_checkpoint(router).onboarded.profiles[0]
+    profile = load_checkpoint(router).added_models.profiles[0]
     assert found == {
         "schema_version": 1,
         "system": "new@chat",
@@ -167,7 +167,7 @@ def test_benchmarks_alone_have_no_deviation(run, router):
 def test_every_fact_of_the_command_line_reaches_the_profile(run, router):
     facts = ("--context", "8000", "--tools", "--images", "--protocol", "exam", "--pool", "both")
     assert run("onboard", "new", "--into", "router", "--answers", "answers.jsonl", *PRICED, *facts)[0] == 0
-    profile = load_checkpoint(router).onboarded.profiles[0]
+    profile = load_checkpoint(router).added_models.profiles[0]
     assert profile.system.id == "new@exam" and profile.pools == ("both",)
     assert profile.facts.to_json() == {
         "id": "new", "input_usd_per_mtok": 0.5, "output_usd_per_mtok": 1.5, "context_window": 8000,
@@ -345,7 +345,7 @@ def test_failures_are_one_line_and_exit_code_1(run, router):
     ):
         code, out, err = run(*argv)
         assert (code, out) == (1, "") and message in err
-    (router / LAYOUT.onboarded).write_bytes(b"")
+    (router / LAYOUT.added_models).write_bytes(b"")
     code, _, err = run("forget", "new", "--from", "router")
     assert code == 1 and "remove the file to have the router as it was trained" in err
 
@@ -420,13 +420,13 @@ def test_anchors_come_from_the_train_split_of_a_folder_and_from_json_lines(run, 
 
 def test_of_very_many_queries_a_draw_is_read(run, router, monkeypatch):
     read: list[int] = []
-    original = onboarding.read_queries
+    original = onboarding.encode_queries
 
     def counted(encoder, network, texts, progress=False):
         read.append(len(texts))
         return original(encoder, network, texts, progress)
 
-    monkeypatch.setattr(onboarding, "read_queries", counted)
+    monkeypatch.setattr(onboarding, "encode_queries", counted)
     Path("many.txt").write_text("\n".join(f"two {i}" for i in range(CONSIDERED + 50)))
     argv = ("anchors", "--checkpoint", "router", "--queries", "many.txt", "--n", "3", "--output", "a", "--json")
     code, out, _ = run(*argv)
@@ -483,7 +483,7 @@ def test_fitted_anew_a_model_keeps_the_facts_that_are_not_given_again(run, route
     argv = ("onboard", "new", "--into", "router", "--answers", "answers.jsonl")
     assert run(*argv, *PRICED, "--context", "8000", "--tools")[0] == 0
     assert run(*argv, "--replace")[0] == 0
-    facts = load_checkpoint(router).onboarded.profiles[0].facts
+    facts = load_checkpoint(router).added_models.profiles[0].facts
     assert (facts.context_window, facts.tools, facts.priced) == (8000, True, True)
 
 

@@ -108,11 +108,11 @@ PROGRAM = """
 import sys
 sys.path.insert(0, {tests!r})
 from fixtures import fake_router
-from router.cli import main as cli, route as route_command
+from router.cli import main, route
 fake = fake_router.FakeRouter()
 fake.delay = {delay}
-route_command.load_router = lambda args: fake
-sys.exit(cli.main(sys.argv[1:]))
+route.load_router = lambda args: fake
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from fixtures.fake_router import INPUT, Session, Terminal
 
 from router.cli import route as route_command
-from router.policy.constraints import DEFAULT_DIAL
+from router.options import DEFAULT_DIAL
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import torch
 from fixtures.added_profiles import make_profile
 
 from router import Router, UsageError
-from router.checkpoint.added_models import Onboarded, write_onboarded
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint
+from router.checkpoint.added_models import AddedModels, write_added_models
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT
+from router.checkpoint.storage import load_checkpoint
 from router.encoding import backend
 from router.encoding.backend import as_torch, choose_backend
 from router.encoding.onnx_encoder import OnnxEncoder
@@ -126,7 +127,7 @@ def test_decisions_in_a_large_pool_with_unsure_models_are_torchs(
     tiny_router: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profiles = tuple(make_profile(f"new-{seed}", seed=seed) for seed in range(300))
-    write_onboarded(Onboarded(profiles), tiny_router / LAYOUT.onboarded)
+    write_added_models(AddedModels(profiles), tiny_router / LAYOUT.added_models)
     monkeypatch.setattr(shortlist, "INDEX_FROM", 100)
     for kind in ("exact", "flat", "hnsw"):
         routers = [Router.from_pretrained(tiny_router, index=kind, backend=name) for name in ("onnx", "torch")]

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from router import hub
 from router.encoding import torch_encoder as encoder_module
-from router.encoding.tokenizer import CHARS_PER_TOKEN
+from router.encoding.tokenizer import MAX_CHARS_PER_TOKEN
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
 
@@ -74,7 +74,7 @@ def test_reading_only_the_ends_of_a_very_long_text_changes_nothing(tiny_encoder:
     encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=12, head_share=0.6)
     words = [f"{i % 10} prove" for i in range(2000)]
     text = " ".join(words)
-    assert len(text) > 10 * CHARS_PER_TOKEN * encoder.max_tokens
+    assert len(text) > 10 * MAX_CHARS_PER_TOKEN * encoder.max_tokens
     everything = encoder.described.tokenizer.encode(text, add_special_tokens=False).ids
     assert encoder.tokenize([text])[0] == [CLS, *everything[:6], *everything[-4:], SEP]
 

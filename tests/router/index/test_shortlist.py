@@ -15,8 +15,8 @@ import torch
 from fixtures.tiny_checkpoint import edit
 
 from router import Router
-from router.checkpoint.checkpoint import save_checkpoint
-from router.checkpoint.layout import add_to_seal
+from router.checkpoint.layout import add_checksum
+from router.checkpoint.storage import save_checkpoint
 from router.errors import NoCandidateError, PoolError, UsageError
 from router.index import candidate_index as index
 from router.index import shortlist
@@ -326,7 +326,7 @@ def test_a_damaged_index_is_built_anew(onboarding_world, monkeypatch, tmp_path, 
     else:
         metadata = {"index": "[]"}
     file.write_bytes(safetensors.save(parts, metadata=metadata))
-    add_to_seal(tmp_path / "router", file)
+    add_checksum(tmp_path / "router", file)
     again = Router.from_pretrained(tmp_path / "router", index="flat")
     for text in TEXTS[:5]:
         assert again.route(text, pool=pool).model == first.route(text, pool=pool).model

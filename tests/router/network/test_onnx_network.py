@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from router.errors import CheckpointError
-from router.network.learned_profiles import ARRAYS
 from router.network.onnx_network import ServedNetwork, shapes_of
 from router.network.torch_network import RouterNetwork
-from router.network.vectors import Dimensions
+from router.network.vectors import ARRAYS, Dimensions
 
 # E, C, K, P, S, R, H, T, L, G
 SIZES = {

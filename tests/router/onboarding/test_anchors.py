@@ -25,8 +25,8 @@ def make_queries(seed: int = 0) -> np.ndarray:
 def mean_variance(features: np.ndarray, prior: ProfilePrior, rows: np.ndarray) -> float:
     """Mean variance of the logits of all queries (N, F) once those of `rows` are graded, by plain linear algebra."""
     quality = 1 / (1 + np.exp(-features @ prior.mean))
-    told = features[rows] * np.sqrt(quality * (1 - quality))[rows, None]
-    precision = np.linalg.inv(prior.factor @ prior.factor.T) + told.T @ told
+    informative = features[rows] * np.sqrt(quality * (1 - quality))[rows, None]
+    precision = np.linalg.inv(prior.factor @ prior.factor.T) + informative.T @ informative
     weight = quality * (1 - quality)
     return float((weight * np.einsum("ij,jk,ik->i", features, np.linalg.inv(precision), features)).mean())
 

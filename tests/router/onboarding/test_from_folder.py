@@ -12,9 +12,10 @@ import pytest
 import torch
 from fixtures.onboarding_world import NEW, TEXTS, World, write_folder
 
-from router.checkpoint.added_models import marked, write_onboarded
-from router.checkpoint.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from router.checkpoint.added_models import with_revisions, write_added_models
+from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.cli.main import main
 from router.errors import PoolError, UsageError
 from router.evaluation.dataset import read_dataset
@@ -70,7 +71,7 @@ def test_every_new_model_gets_a_profile_near_its_truth(onboarding_world: World, 
 def test_the_pool_holds_them_with_the_folders_prices_and_what_the_dial_spans(fitted: FolderOnboarding, data: Path):
     assert fitted.pool.name == "mine" and fitted.pool.ids == ("cheap", "left", "right", "strong")
     assert [each.facts.output_usd_per_mtok for each in fitted.pool.candidates] == [2.0, 8.0, 32.0, 128.0]
-    assert fitted.checkpoint.onboarded.pools == (fitted.pool,) and fitted.unpriced == ()
+    assert fitted.checkpoint.added_models.pools == (fitted.pool,) and fitted.unpriced == ()
     table = pd.read_parquet(data / "outcomes.parquet").merge(pd.read_parquet(data / "queries.parquet"), on="query_id")
     table = table[table["split"] == "train"]
     tokens = table.groupby("model")["output_chars"].mean() / 4
@@ -108,13 +109,15 @@ def test_where_the_folder_records_costs_these_are_predicted_and_not_the_length_o
 def test_an_unknown_protocol_is_taken_for_the_one_that_explains_its_answers(onboarding_world: World, tmp_path, like):
     write_folder(tmp_path / "data", onboarding_world, models(onboarding_world), like=like)
     found = fit(onboarding_world.checkpoint, tmp_path / "data")
-    assert {profile.like for profile in found.profiles} == {like}
+    assert {profile.reference_protocol for profile in found.profiles} == {like}
     assert {profile.system.protocol for profile in found.profiles} == {"mine"}
 
 
 def test_a_known_protocol_is_itself_whatever_explains_its_answers(onboarding_world: World, tmp_path):
     write_folder(tmp_path / "data", onboarding_world, models(onboarding_world), like="chat", protocol="exam")
-    assert {each.like for each in fit(onboarding_world.checkpoint, tmp_path / "data").profiles} == {"exam"}
+    assert {each.reference_protocol for each in fit(onboarding_world.checkpoint, tmp_path / "data").profiles} == {
+        "exam"
+    }
 
 
 def test_only_the_rows_given_are_fitted(onboarding_world: World, data: Path, tmp_path, fitted: FolderOnboarding):
@@ -172,9 +175,9 @@ def test_a_pool_of_ones_own_models_is_then_routed_better_than_by_chance_and_than
 
 def test_its_profiles_and_its_pool_are_kept_in_the_checkpoint(onboarding_world: World, data, fitted, tmp_path):
     save_checkpoint(onboarding_world.checkpoint, tmp_path / "router", torch.float32)
-    write_onboarded(fitted.checkpoint.onboarded, tmp_path / "router" / LAYOUT.onboarded)
+    write_added_models(fitted.checkpoint.added_models, tmp_path / "router" / LAYOUT.added_models)
     loaded = Router(load_checkpoint(tmp_path / "router"))
-    assert loaded.pools["mine"] == marked(fitted.pool, fitted.checkpoint.onboarded)
+    assert loaded.pools["mine"] == with_revisions(fitted.pool, fitted.checkpoint.added_models)
     before, after = (evaluate_router(each, data, "mine", split="test") for each in (Router(fitted.checkpoint), loaded))
     assert before == after
 
@@ -217,7 +220,7 @@ def test_a_pools_name_must_be_free(onboarding_world: World, data: Path, fitted: 
     with pytest.raises(UsageError, match="there is an onboarded pool 'mine' with other models: name the new one"):
         fit(fitted.checkpoint, tmp_path / "data")
     both = fit(fitted.checkpoint, tmp_path / "data", pool="second").checkpoint
-    assert [pool.name for pool in both.onboarded.pools] == ["mine", "second"]
+    assert [pool.name for pool in both.added_models.pools] == ["mine", "second"]
 
 
 def test_a_folder_is_onboarded_again_only_when_asked_for(data: Path, fitted: FolderOnboarding):
@@ -225,8 +228,8 @@ def test_a_folder_is_onboarded_again_only_when_asked_for(data: Path, fitted: Fol
         fit(fitted.checkpoint, data, pool="other")
     again = fit(fitted.checkpoint, data, replace_old=True)
     assert [each.system for each in again.profiles] == [each.system for each in fitted.profiles]
-    assert again.checkpoint.onboarded.pools == fitted.checkpoint.onboarded.pools
-    assert len(again.checkpoint.onboarded.profiles) == 4
+    assert again.checkpoint.added_models.pools == fitted.checkpoint.added_models.pools
+    assert len(again.checkpoint.added_models.profiles) == 4
 
 
 def test_a_model_without_a_price_gets_a_profile_but_joins_no_pool(onboarding_world: World, tmp_path):
@@ -257,8 +260,12 @@ def test_a_model_under_two_new_protocols_is_refused(onboarding_world: World, dat
 
 
 def test_the_given_checkpoint_is_left_as_it_was(onboarding_world: World, fitted: FolderOnboarding):
-    assert onboarding_world.checkpoint.onboarded.profiles == () and set(onboarding_world.checkpoint.pools) == {"both"}
-    assert replace(fitted.checkpoint, onboarded=onboarding_world.checkpoint.onboarded) == onboarding_world.checkpoint
+    assert onboarding_world.checkpoint.added_models.profiles == () and set(onboarding_world.checkpoint.pools) == {
+        "both"
+    }
+    assert (
+        replace(fitted.checkpoint, added_models=onboarding_world.checkpoint.added_models) == onboarding_world.checkpoint
+    )
     assert isinstance(fitted.pool, Pool)
 
 
@@ -270,7 +277,7 @@ def test_a_lone_model_is_drawn_to_the_known_and_not_to_its_own_answers_twice(onb
     column = data.systems.index(lone.system)
     texts = data.queries["text"].to_numpy()[rows].tolist()
     answers = make_answers(texts, data.score[rows, column].tolist(), data.output_tokens[rows, column].tolist())
-    same = onboard(onboarding_world.checkpoint, ModelFacts("same"), answers, protocol=lone.like).profile
+    same = onboard(onboarding_world.checkpoint, ModelFacts("same"), answers, protocol=lone.reference_protocol).profile
     assert np.allclose(lone.row, same.row, atol=1e-5)
 
 

@@ -13,9 +13,9 @@ from router.onboarding.profile_fit import (
     FittedProfile,
     ProfilePrior,
     fit_length,
+    fit_prior,
     fit_profile,
     leading,
-    prior_of,
 )
 
 KNOWN, ANSWERS, FEATURES, SIDE = 7, 40, 4, 2  # N, n, F, X
@@ -193,7 +193,7 @@ def test_what_is_missed_of_a_row_is_what_a_fit_without_it_misses_at_the_penalty_
     tried = [rows - (rows.sum(axis=0) - rows) / (KNOWN - 1)]  # no side information: the mean of the others
     tried += [brute_force(rows, side, penalty) for penalty in PENALTIES]
     best = min(tried, key=lambda missed: float(np.square(missed).sum()))
-    prior = prior_of(rows, side, side[0])
+    prior = fit_prior(rows, side, side[0])
     assert prior.left_out == pytest.approx(best)
     expected = (best.T @ best + OWN_VARIANCE * np.eye(FEATURES)) / (KNOWN + 1)
     assert covariance(prior) == pytest.approx(expected)
@@ -207,12 +207,12 @@ def test_the_mean_is_what_the_ridge_of_the_least_missing_penalty_says(seed):
     own = np.array([5.0, -1.0])
     standard, mine = ((each - side.mean(axis=0)) / side.std(axis=0) for each in (side, own))
     weights = np.linalg.solve(standard.T @ standard + penalty * np.eye(SIDE), standard.T @ (rows - rows.mean(axis=0)))
-    assert prior_of(rows, side, own).mean == pytest.approx(rows.mean(axis=0) + mine @ weights)
+    assert fit_prior(rows, side, own).mean == pytest.approx(rows.mean(axis=0) + mine @ weights)
 
 
 def test_without_side_information_the_mean_of_the_rows_is_expected():
     rows = known_rows(0)[0]
-    prior = prior_of(rows, np.zeros((KNOWN, 0)), NOTHING)
+    prior = fit_prior(rows, np.zeros((KNOWN, 0)), NOTHING)
     assert prior.mean == pytest.approx(rows.mean(axis=0))
     assert prior.left_out == pytest.approx((rows - rows.mean(axis=0)) * KNOWN / (KNOWN - 1))
 
@@ -222,23 +222,23 @@ def test_side_information_that_tells_all_predicts_a_left_out_row_far_better_than
     by_side, by_mean = 0.0, 0.0
     for left in range(KNOWN):
         kept = np.arange(KNOWN) != left
-        by_side += np.square(prior_of(rows[kept], side[kept], side[left]).mean - rows[left]).sum()
+        by_side += np.square(fit_prior(rows[kept], side[kept], side[left]).mean - rows[left]).sum()
         by_mean += np.square(rows[kept].mean(axis=0) - rows[left]).sum()
     assert by_side < by_mean / 10
-    blind = prior_of(rows, np.zeros((KNOWN, 0)), NOTHING)
-    assert np.trace(covariance(prior_of(rows, side, side[0]))) < np.trace(covariance(blind)) / 10
+    blind = fit_prior(rows, np.zeros((KNOWN, 0)), NOTHING)
+    assert np.trace(covariance(fit_prior(rows, side, side[0]))) < np.trace(covariance(blind)) / 10
 
 
 @pytest.mark.parametrize("value", [0.0, 4.59511985013459, -0.1])
 def test_side_information_that_is_the_same_for_all_tells_nothing_however_far_the_new_one_is(value):
     rows = known_rows(0)[0]
-    prior = prior_of(rows, np.full((KNOWN, 1), value), np.array([-3.0]))
+    prior = fit_prior(rows, np.full((KNOWN, 1), value), np.array([-3.0]))
     assert prior.mean == pytest.approx(rows.mean(axis=0), abs=1e-6)
 
 
 def test_the_unit_of_side_information_does_not_count():
     rows, side = known_rows(2)
-    plain, scaled = prior_of(rows, side, side[3] + 1), prior_of(rows, 1000 * side - 7, 1000 * (side[3] + 1) - 7)
+    plain, scaled = fit_prior(rows, side, side[3] + 1), fit_prior(rows, 1000 * side - 7, 1000 * (side[3] + 1) - 7)
     assert scaled.mean == pytest.approx(plain.mean)
     assert covariance(scaled) == pytest.approx(covariance(plain))
 
@@ -246,7 +246,7 @@ def test_the_unit_of_side_information_does_not_count():
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_lone_known_row_is_what_is_expected_and_no_direction_is_closed(side):
     row = np.array([[1.0, -2.0, 0.5]])
-    prior = prior_of(row, np.ones((1, side)), np.full(side, 2.0))
+    prior = fit_prior(row, np.ones((1, side)), np.full(side, 2.0))
     assert prior.mean == pytest.approx(row[0])
     assert covariance(prior) == pytest.approx(OWN_VARIANCE / 2 * np.eye(3))
     features, score = make_answers(np.zeros(3), ANSWERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.network.learned_profiles import LearnedProfiles
+from router.network.vectors import LearnedProfiles
 from router.policy.candidates import PRIOR_BANDWIDTH, gather_candidates
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool

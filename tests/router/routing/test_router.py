@@ -11,19 +11,18 @@ import torch
 from fixtures.onboarding_world import TEXTS
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.cli import main as cli
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError, NoCandidateError, PoolError, QueryError, UsageError
 from router.network.taxonomy import CAPABILITIES, Taxonomy
 from router.network.torch_network import RouterNetwork
 from router.network.vectors import Dimensions
 from router.onboarding.add_model import onboard
+from router.options import ATTITUDES
 from router.policy.candidates import Candidates, gather_candidates
 from router.policy.constraints import cost_weights
 from router.policy.goals import Goal, measure_dials
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool
-from router.routing import request as requests
 from router.routing.request import MAX_QUERY_CHARS
 from router.routing.router import Router
 
@@ -306,8 +305,6 @@ def test_words_that_were_put_right_are_told(router, tiny_encoder):
 
 # Attitudes towards models that were onboarded from few answers
 
-ATTITUDES = ("optimistic", "neutral", "pessimistic")
-
 
 @pytest.fixture(scope="module")
 def grown(onboarding_world):
@@ -387,10 +384,6 @@ def test_without_an_onboarded_model_no_attitude_changes_anything(router):
 def test_another_attitude_is_refused(router, attitude):
     with pytest.raises(UsageError, match="attitude must be one of optimistic, neutral, pessimistic, got"):
         router.route(QUERIES[0], attitude=attitude)
-
-
-def test_the_command_line_offers_the_attitudes_that_the_router_knows():
-    assert tuple(requests.ATTITUDES) == cli.ATTITUDES == ATTITUDES
 
 
 @pytest.mark.parametrize("index", ["auto", "flat"])

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from fixtures.tiny_checkpoint import edit
 
-from router.checkpoint.checkpoint import load_checkpoint
 from router.checkpoint.layout import LAYOUT
+from router.checkpoint.storage import load_checkpoint
 from router.pools.models import System
 from train.__main__ import main
 from train.export.benchmarks import FEWEST, benchmark_scores

@@ -5,10 +5,8 @@ import math
 import pytest
 import torch
 
-from router.network.heads_graph import CATEGORY_SCALE, SHARPNESS
-from router.network.prototypes import Prototypes
-from router.network.torch_network import RouterNetwork
-from router.network.vectors import Dimensions
+from router.network.torch_network import Prototypes, RouterNetwork
+from router.network.vectors import CATEGORY_SCALE, SHARPNESS, Dimensions
 from train.export.prototypes import (
     fit_prototypes,
     logistic_regression,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from router.checkpoint.checkpoint import load_checkpoint, save_checkpoint
+from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.evaluation.dataset import read_dataset
 from router.network.torch_network import RouterNetwork
 from router.pools.pool import read_pool

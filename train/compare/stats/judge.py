@@ -14,7 +14,8 @@ import numpy as np
 
 from router.evaluation.metrics import CURVE_WEIGHTS, Array
 from router.evaluation.pool_report import LABELLER
-from router.policy.constraints import DEFAULT_DIAL, cost_weights
+from router.options import DEFAULT_DIAL
+from router.policy.constraints import cost_weights
 from train.baselines.oracle import guess_corrected_oracle
 from train.compare.predictions import Cell, read_cell
 from train.compare.regimes import Mask, Regime

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from router.evaluation import metrics
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import Predictions, predict
-from router.network.scoring import DIAL_MAX
-from router.policy.constraints import DEFAULT_DIAL, cost_weights, rank
+from router.options import DEFAULT_DIAL, DIAL_MAX
+from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router
 from train.data.rewording import PERTURBATIONS, perturbed

@@ -21,8 +21,8 @@ from router.encoding.bert import Bert
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.network import scoring
-from router.network.scoring import CHARS_PER_TOKEN
 from router.network.torch_network import RouterNetwork
+from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import gather_candidates
 from router.policy.constraints import cost_weights
 from router.pools.pool import Pool

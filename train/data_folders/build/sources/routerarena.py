@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError
-from router.evaluation.dataset import CHARS_PER_TOKEN
+from router.options import CHARS_PER_TOKEN
 from train.data_folders.build.files import records
 from train.data_folders.build.part import Part, make_part
 

@@ -1,0 +1,205 @@
+"""Storage of checkpoints: save to a folder, load and verify one, push one to the Hugging Face Hub.
+
+A checkpoint is written as safetensors and JSON, as a whole or not at all, and never as a pickle. `layout` names the
+files, `profiles_file` defines `profiles.json`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import numpy as safetensors
+
+from router import hub
+from router.arrays import host
+from router.checkpoint.added_models import read_added_models, write_added_models
+from router.checkpoint.benchmark_scores import BenchmarkScores
+from router.checkpoint.checkpoint import Checkpoint, check_consistent
+from router.checkpoint.layout import (
+    FORMAT_VERSION,
+    LAYOUT,
+    checksums,
+    config_text,
+    find_folder,
+    read_config,
+    replacing,
+    verify,
+)
+from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
+from router.encoding.backend import as_torch, choose_backend, load_encoder, of_torch
+from router.errors import CheckpointError, RouterError, UsageError
+from router.network.onnx_network import ServedNetwork
+from router.network.taxonomy import Taxonomy
+from router.network.vectors import Dimensions
+from router.policy.goals import tables_from_json, tables_to_json
+from router.pools.models import System
+
+if TYPE_CHECKING:
+    from torch import dtype as Dtype
+
+    from router.checkpoint.checkpoint import Network
+
+T = TypeVar("T")
+WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
+FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: str | Dtype = "float16") -> None:
+    """Write the folder, with the encoder's weights in `weights_dtype` (float16, bfloat16 or float32, also torch's).
+
+    An old checkpoint is replaced as a whole, and only when the new one is complete. A card without front matter gets
+    FRONT_MATTER. Raises CheckpointError if `folder` holds anything but a checkpoint or `checkpoint` is inconsistent,
+    UsageError for another dtype or without torch.
+    """
+    dtype = str(weights_dtype).removeprefix("torch.")
+    if dtype not in WEIGHTS_DTYPES:
+        raise UsageError(f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
+    checkpoint = replace(checkpoint, encoder=as_torch(checkpoint.encoder))
+    check_consistent(checkpoint, "this checkpoint cannot be saved", dtype)
+    with replacing(Path(folder)) as partial:
+        _write(checkpoint, partial, dtype)
+
+
+def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
+    """The checkpoint in a folder or a Hub repository, verified, in evaluation mode on `device`.
+
+    `backend`, of `router.options.BACKENDS`, computes the encoder, and onnxruntime the network too. Raises
+    CheckpointError for files that are missing, altered, of an unknown version or inconsistent, UsageError for a backend
+    that cannot be used.
+    """
+    folder = find_folder(path_or_hub_id)
+    config = read_config(folder)
+    verify(folder, config.get("sha256"))
+    chosen = choose_backend(backend, device, folder / LAYOUT.encoder)
+    try:
+        systems = tuple(_system(name) for name in config["systems"])
+        models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
+        checkpoint = Checkpoint(
+            encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
+            network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"]), chosen, device),
+            taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
+            systems=systems,
+            protocols=tuple(config["protocols"]),
+            models=models,
+            pools=pools,
+            default_pool=str(config["default_pool"]),
+            card=_read_card(folder / LAYOUT.card),
+            training=dict(config["training"]),
+            dial_tables=_parsed_if_there(folder / LAYOUT.dials, tables_from_json) or {},
+            benchmarks=_parsed_if_there(folder / LAYOUT.benchmarks, BenchmarkScores.from_json) or BenchmarkScores(),
+            added_models=read_added_models(folder / LAYOUT.added_models),
+        )
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
+    check_consistent(checkpoint, str(folder))
+    return checkpoint
+
+
+def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: bool = True) -> str:
+    """Upload a checkpoint, or the folder of one, to the Hub repository `owner/name`; returns its address there.
+
+    Raises CheckpointError if the folder cannot be loaded or the upload fails.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        folder = find_folder(checkpoint)
+        load_checkpoint(folder, backend="auto")
+        return hub.upload(folder, repo_id, private)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "router"
+        save_checkpoint(checkpoint, folder)
+        return hub.upload(folder, repo_id, private)
+
+
+def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
+    import torch  # `save_checkpoint` made sure that it is installed
+
+    as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, getattr(torch, weights_dtype))
+    state = {name: _stored(host(each)) for name, each in checkpoint.network.state_dict().items()}
+    (folder / LAYOUT.heads).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
+    (folder / LAYOUT.taxonomy).write_text(checkpoint.taxonomy.to_json(), encoding="utf-8")
+    (folder / LAYOUT.profiles).write_text(_profiles_text(checkpoint), encoding="utf-8")
+    if checkpoint.dial_tables:
+        (folder / LAYOUT.dials).write_text(tables_to_json(checkpoint.dial_tables), encoding="utf-8")
+    if checkpoint.benchmarks.scores:
+        (folder / LAYOUT.benchmarks).write_text(checkpoint.benchmarks.to_json(), encoding="utf-8")
+    write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
+    card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
+    (folder / LAYOUT.card).write_text(card, encoding="utf-8")
+    config = {
+        "format_version": FORMAT_VERSION,
+        "encoder": {
+            "max_tokens": checkpoint.encoder.max_tokens,
+            "head_share": checkpoint.encoder.head_share,
+            "layers": checkpoint.encoder.layers,
+            "correct_typos": checkpoint.encoder.correct_typos,
+        },
+        "dimensions": asdict(checkpoint.network.size),
+        "default_pool": checkpoint.default_pool,
+        "weights_dtype": weights_dtype,
+        "training": checkpoint.training,
+        "protocols": checkpoint.protocols,
+        "systems": [system.id for system in checkpoint.systems],
+        "sha256": checksums(folder),
+    }
+    try:
+        text = config_text(config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"`training` of a checkpoint must be plain JSON values: {error}") from error
+    (folder / LAYOUT.config).write_text(text, encoding="utf-8")
+
+
+def _profiles_text(checkpoint: Checkpoint) -> str:
+    """The text of `profiles.json`, parsed again at once, so that no unreadable file is written."""
+    try:
+        text = profiles_to_json(checkpoint.models, checkpoint.pools)
+        again = profiles_from_json(text, checkpoint.systems)
+    except RouterError as error:
+        raise CheckpointError(f"these models and pools cannot be saved: {error}") from error
+    if again != (checkpoint.models, checkpoint.pools):
+        raise CheckpointError("these models and pools cannot be saved: each must be keyed by its own id or name")
+    return text
+
+
+def _parsed(file: Path, parse: Callable[[str], T]) -> T:
+    """The file's text, parsed; a CheckpointError of `parse` gets the file's name in front."""
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (CheckpointError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def _parsed_if_there(file: Path, parse: Callable[[str], T]) -> T | None:
+    """As `_parsed`; None for a missing file, as older checkpoints lack some."""
+    return _parsed(file, parse) if file.is_file() else None
+
+
+def _read_card(file: Path) -> str:
+    """The card; empty if it was deleted, since no decision depends on it."""
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _system(name: str) -> System:
+    model, separator, protocol = name.rpartition("@")
+    if not separator:
+        raise ValueError(f"system {name!r} is not spelt model@protocol")
+    return System(model, protocol)
+
+
+def _stored(array: NDArray[Any]) -> NDArray[Any]:
+    """The array as it is written: floats in float32."""
+    return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
+
+
+def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
+    served = ServedNetwork.read(file, size)
+    if not of_torch(backend):
+        return served
+    from router.network.torch_network import RouterNetwork
+
+    return RouterNetwork.of_state(size, served.state_dict()).to(device)
