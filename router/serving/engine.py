@@ -16,17 +16,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
-from router.errors import RouterError, UsageError
+from router.errors import EngineClosedError, UsageError
 from router.policy.decision import GOALS, Decision
 from router.routing.request import InPieces
 from router.serving.lanes import Lane, Pace
 
 if TYPE_CHECKING:
     from router.routing.router import Pieces, RouteOptions, Router
-
-
-class EngineClosedError(RouterError):
-    """The engine was closed; it takes no further queries."""
 
 
 @dataclass(eq=False)

@@ -116,7 +116,7 @@ def test_onboarding_works_without_torch(router, onboarding_world, what):
     if "--data" in what:
         write_folder(router.parent / "data", onboarding_world, {"first": onboarding_world.row(0, 0)})
     command = [sys.executable, "-c", WITHOUT_TORCH, "onboard", *what, "--into", "router"]
-    paths = {"PYTHONPATH": str(Path(onboarding.__file__).parents[1])}
+    paths = {"PYTHONPATH": str(Path(onboarding.__file__).parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | paths)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert onboarded(router)
