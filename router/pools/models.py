@@ -6,9 +6,12 @@ learned numbers of a system are a row of `router.network.torch_network.ProfileTa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from router.errors import PoolError, known_names
 
@@ -52,6 +55,11 @@ class ModelFacts:
         """Inverse of `to_json`; unknown keys raise TypeError."""
         fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
         return cls(**fields)
+
+
+def context_windows(models: Sequence[ModelFacts]) -> NDArray[np.float64]:
+    """Tokens (M,) that each model may read and write together; infinity where that is unknown."""
+    return np.array([np.inf if m.context_window is None else m.context_window for m in models], np.float64)
 
 
 @dataclass(frozen=True, order=True)

@@ -21,6 +21,8 @@ from router.pools.models import MODALITIES
 # Keys under which people paste a secret; such a value is never repeated in a message.
 SECRET_KEYS = {"api_key", "apikey", "auth", "authorization", "bearer", "key", "password", "secret", "token"}
 OPENAI = "openai"  # the provider whose protocol upstreams speak unless they say otherwise
+RATE_LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
+LIMITS = (*RATE_LIMITS, "latency_s")  # what upstream.limits may name
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
