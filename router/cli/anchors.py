@@ -9,8 +9,25 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from router.cli.show import find_checkpoint, needing_evaluate, print_json, show_progress
+from router.cli.arguments import Commands, add_command, add_common, number
+from router.cli.loading import find_checkpoint, needing_evaluate, print_json, show_progress
 from router.errors import UsageError, known_names
+
+
+def add_anchors(commands: Commands) -> None:
+    """Add `router anchors` to the parser."""
+    command = add_command(commands, "anchors", "choose which queries to grade for a new model", run_anchors)
+    add_common(command)
+    command.add_argument("--n", type=number(int, 1), default=50, metavar="N", help="how many (default: 50)")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--queries", metavar="FILE", help="choose from these queries: .txt or .jsonl, as for route")
+    source.add_argument("--data", metavar="DIR", help="choose from the train split of a data folder")
+    command.add_argument("--output", metavar="FILE", required=True, help="where to write them, as .jsonl")
+    command.add_argument("--force", action="store_true", help="replace FILE")
+    command.add_argument(
+        "--protocol", metavar="NAME", help="how the model will be prompted (default: the default pool's)"
+    )
+    command.add_argument("--seed", type=number(int, 0), default=0, help="another draw (default: 0)")
 
 
 def run_anchors(args: Namespace) -> int:

@@ -12,15 +12,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from router.batch.corpus import PART_LINES, PartsFolder, Share, read_parts
+from router.batch.corpus import OUTPUTS, PART_LINES, PartsFolder, Share, read_parts
 from router.batch.lines import FORMATS, QueryLine, route_lines
+from router.cli.arguments import Commands, add_choice, add_command, add_common
+from router.cli.loading import load_router, needing_evaluate, show_progress
 from router.cli.route import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
-from router.cli.show import load_router, needing_evaluate, show_progress
 from router.errors import UsageError
 from router.policy.decision import GOALS
 
 logger = logging.getLogger(__name__)
 INPUTS = (*FORMATS, "parquet")
+
+
+def add_batch(commands: Commands) -> None:
+    """Add `router batch` to the parser."""
+    command = add_command(commands, "batch", "route a large corpus into a folder of parts", run_batch)
+    add_common(command)
+    command.add_argument(
+        "input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)"
+    )
+    command.add_argument("--format", choices=INPUTS, help="what FILE is (default: its suffix)")
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept"
+    )
+    command.add_argument(
+        "--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)"
+    )
+    add_choice(command)
 
 
 def run_batch(args: Namespace) -> int:

@@ -7,15 +7,41 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from router.cli.show import print_json
+from router.cli.arguments import Commands, add_command, add_verbosity, number
+from router.cli.loading import print_json
 from router.cli.text import table
 
 if TYPE_CHECKING:
     from router.serving.client_keys import KeyRing
 
 logger = logging.getLogger(__name__)
+
+
+def add_keys(commands: Commands) -> None:
+    """Add `router keys` with its three commands to the parser; they know no checkpoint."""
+    keys = add_command(commands, "keys", "make, list and revoke the keys of clients of `router serve`")
+    add_verbosity(keys)
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = add_command(actions, "create", "make a key and print its secret, once", run_create)
+    create.add_argument("name", metavar="NAME", help="whose key it is")
+    create.add_argument(
+        "--requests-per-minute", type=number(int, 1), metavar="N", help="the most it may ask (default: any)"
+    )
+    shown = add_command(actions, "list", "list the keys, never their secrets", run_list)
+    revoke = add_command(actions, "revoke", "refuse a key from now on, also in servers that run", run_revoke)
+    revoke.add_argument("id", metavar="ID", help="the key's id, as `router keys list` shows it")
+    for action in (create, shown, revoke):
+        action.add_argument(
+            "--file",
+            type=Path,
+            metavar="FILE",
+            help="where the keys are (default: ROUTER_KEYS, else inferencedynamics/keys.json in the user's settings)",
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+        add_verbosity(action)
 
 
 def run_create(args: Namespace) -> int:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.cli.show import needing_evaluate, print_json, show_progress
+from router.cli.arguments import Commands, add_changed, add_command, folds, number
+from router.cli.loading import needing_evaluate, print_json, show_progress
 from router.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,42 @@ if TYPE_CHECKING:
     from router.pools.models import ModelFacts
 
 logger = logging.getLogger(__name__)
+
+
+def add_onboard(commands: Commands) -> None:
+    """Add `router onboard` to the parser."""
+    command = add_command(commands, "onboard", "add a model from graded answers or benchmark scores", run_onboard)
+    add_changed(command, "--into")
+    command.add_argument("model", nargs="?", metavar="MODEL", help="the new model's name")
+    known = command.add_argument_group("what is known of it")
+    known.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="graded answers, one JSON object a line: query, score (0 to 1) [, output_tokens]",
+    )
+    known.add_argument("--benchmarks", nargs="+", metavar="NAME=SCORE", help="published scores from 0 to 1")
+    known.add_argument("--price-in", type=number(float, 0), metavar="USD_PER_MTOK", help="price of input")
+    known.add_argument("--price-out", type=number(float, 0), metavar="USD_PER_MTOK", help="price of output")
+    known.add_argument("--context", type=number(int, 1), metavar="TOKENS", help="context window")
+    known.add_argument("--tools", action="store_true", help="it can call tools")
+    known.add_argument("--images", action="store_true", help="it reads images")
+    known.add_argument(
+        "--protocol", metavar="NAME", help="the trained protocol that it is prompted like (default: the default pool's)"
+    )
+    folder = command.add_argument_group("or all new models of a data folder (docs/data.md)")
+    folder.add_argument("--data", metavar="DIR", help="a folder with outcomes of models that training did not know")
+    rows = folder.add_mutually_exclusive_group()
+    rows.add_argument("--split", help="fit on the rows of this split, such as train")
+    rows.add_argument("--folds", type=folds, metavar="0,1", help="fit on these folds")
+    command.add_argument(
+        "--pool",
+        action="append",
+        metavar="NAME",
+        help="a pool that it joins, repeatable (default: the default pool); with --data the name of the new pool "
+        "(default: the folder's)",
+    )
+    command.add_argument("--no-pool", action="store_true", help="join no pool: only make the profile")
+    command.add_argument("--replace", action="store_true", help="fit a model anew that was onboarded before")
 
 
 def run_onboard(args: Namespace) -> int:
@@ -41,6 +78,13 @@ def run_onboard(args: Namespace) -> int:
             _write(found.checkpoint, folder)
             _print_onboarding(args, found)
     return 0
+
+
+def add_forget(commands: Commands) -> None:
+    """Add `router forget` to the parser."""
+    command = add_command(commands, "forget", "take an onboarded model out again", run_forget)
+    add_changed(command, "--from")
+    command.add_argument("model", metavar="MODEL", help="name, or model@protocol, of an onboarded model")
 
 
 def run_forget(args: Namespace) -> int:

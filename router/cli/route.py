@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import router as package
 from router.batch.lines import FORMATS, RawLine, encode_record, parse_line, read_lines, route_lines
 from router.batch.resumable_file import PartialFile, check_output, partial_of
-from router.cli.show import find_checkpoint, load_router, show_progress
+from router.cli.arguments import Commands, add_choice, add_command, add_common
+from router.cli.loading import find_checkpoint, load_router, show_progress
 from router.cli.text import decision_lines
 from router.errors import UsageError
 from router.options import DEFAULT_DIAL
@@ -36,6 +37,28 @@ STDIN = "-"
 TOGETHER = 1000  # lines of a file that meet a budget or quality as a whole
 AHEAD = 16  # batches of a file that are read together and sorted by length
 PROBE = "?"  # the least demanding query: if no candidate may answer it, none may answer any
+
+
+def add_route(commands: Commands) -> None:
+    """Add `router route` to the parser."""
+    command = add_command(
+        commands, "route", "choose a model for a query, or for every line of a file or of stdin", run_route
+    )
+    add_common(command)
+    command.add_argument(
+        "query", nargs="?", help="the query; `-`, or nothing where stdin is piped, reads one query per line from stdin"
+    )
+    files = command.add_argument_group("many queries, to one JSON line each")
+    files.add_argument(
+        "--input",
+        metavar="FILE",
+        help=".txt: a query per line; .jsonl: per line an object with the key query (or text) and optionally id, dial",
+    )
+    files.add_argument("--format", choices=FORMATS, help="what the lines are (default: the file's suffix; stdin: txt)")
+    files.add_argument("--output", metavar="FILE", type=Path, help="write there, by way of FILE.partial, not to stdout")
+    files.add_argument("--resume", action="store_true", help="continue the FILE.partial of an interrupted run")
+    files.add_argument("--force", action="store_true", help="replace FILE; without --resume also discard FILE.partial")
+    add_choice(command)
 
 
 def run_route(args: Namespace) -> int:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from router.cli.show import load_router
+from router.cli.arguments import Commands, add_command, add_common, add_index_kind, number
+from router.cli.loading import load_router
 from router.errors import UsageError
 from router.installation import how_to_install
 
@@ -27,6 +28,22 @@ QUIET = {
     "WANDB_MODE": "disabled",
 }
 FLAGS = ("host", "port", "keys", "decision_log")
+
+
+def add_serve(commands: Commands) -> None:
+    """Add `router serve` to the parser."""
+    command = add_command(commands, "serve", "route and forward requests over HTTP, as OpenAI's API", run_serve)
+    add_common(command)
+    command.add_argument(
+        "pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve"
+    )
+    command.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1); elsewhere needs keys")
+    command.add_argument("--port", type=number(int, 0, 65535), metavar="N", help="(default: 8080; 0: any free one)")
+    command.add_argument("--keys", metavar="FILE", help="client keys, made by `router keys create`")
+    command.add_argument("--decision-log", metavar="FILE", help="keep decisions and outcomes in this SQLite file")
+    command.add_argument("--check", action="store_true", help="only print every problem of the configuration")
+    command.add_argument("--plain-log", action="store_true", help="log lines for people, not JSON")
+    add_index_kind(command)
 
 
 def run_serve(args: Namespace) -> int:

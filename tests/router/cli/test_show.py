@@ -13,8 +13,8 @@ from fixtures.fake_router import AXES, FakeRouter, Session
 
 from router import installation
 from router.checkpoint import default_checkpoint
+from router.cli.loading import find_checkpoint, load_router
 from router.cli.main import main
-from router.cli.show import find_checkpoint, load_router
 from router.errors import CheckpointError, UsageError
 from router.evaluation import dataset
 from router.evaluation import pool_report as evaluation
