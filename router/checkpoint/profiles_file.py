@@ -18,7 +18,7 @@ from router.pools.schema import ENTRY, Field, quoted, read_mapping
 
 _FACTS = tuple(each.name for each in fields(ModelFacts))
 # As in a pool's entry, but nothing is required: not every model has a price.
-_MODEL = {name: Field(ENTRY[name].judge) for name in _FACTS}
+_MODEL = {name: Field(ENTRY[name].check) for name in _FACTS}
 
 
 def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]) -> str:

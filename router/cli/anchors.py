@@ -1,6 +1,6 @@
-"""`router anchors`: writes the queries whose graded answers tell most about a new model.
+"""Command `router anchors`: the queries whose graded answers say most about a new model, written to a file.
 
-Takes parsed arguments, writes one file and returns an exit code. Heavy packages are imported inside.
+Heavy packages are imported inside.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def add_anchors(commands: Commands) -> None:
 
 
 def run_anchors(args: Namespace) -> int:
-    """Write the queries whose graded answers tell most about a new model."""
+    """Write the queries whose graded answers say most about a new model."""
     import numpy as np
 
     from router.batch.resumable_file import check_output
@@ -46,21 +46,21 @@ def run_anchors(args: Namespace) -> int:
     if not texts:
         raise UsageError(f"{args.queries or args.data} holds no query to choose from")
     checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
-    like = args.protocol or home_protocol(checkpoint)
-    if like not in checkpoint.protocols:
-        raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
+    protocol = args.protocol or home_protocol(checkpoint)
+    if protocol not in checkpoint.protocols:
+        raise UsageError(f"unknown protocol {protocol!r}; {known_names(protocol, checkpoint.protocols)}")
     if args.n > len(texts):
         raise UsageError(f"--n {args.n} of {len(texts)} different queries: ask for {len(texts)} at most")
-    prior = prior_for(checkpoint, like)
-    most = max(CONSIDERED, DRAWN * args.n)  # what is drawn from; reading more would take minutes and change little
+    prior = prior_for(checkpoint, protocol)
+    most = max(CONSIDERED, DRAWN * args.n)  # reading more queries would take minutes and change little
     if len(texts) > most:
         texts = [texts[i] for i in sorted(np.random.default_rng(args.seed).choice(len(texts), most, replace=False))]
     query = read_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
-    rows = choose_anchors(query_features(query, checkpoint, like), prior.row, args.n, args.seed)
+    rows = choose_anchors(query_features(query, checkpoint, protocol), prior.row, args.n, args.seed)
     lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(rows, 1)]
     atomic_write(output, ("\n".join(lines) + "\n").encode())
     if args.json:
-        print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": like})
+        print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": protocol})
     else:
         print(
             f"{len(lines)} of {len(texts)} queries in {args.output}: answer them with the new model, add to each line"

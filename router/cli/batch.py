@@ -1,6 +1,6 @@
-"""`router batch`: a corpus into a folder of parts, by one process or by several, each on a GPU of its own.
+"""Command `router batch`: a corpus into a folder of parts, by one process or by several, each on its own GPU.
 
-Processes share nothing but the folder; a run that was stopped goes on with whatever parts are missing.
+Processes share only the folder. A run that was stopped goes on with the missing parts.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def add_batch(commands: Commands) -> None:
 
 
 def run_batch(args: Namespace) -> int:
-    """Route the parts of the corpus that are this process's and missing; 3 when lines failed. Raises RouterError.
+    """Route the missing parts of this process; 0, or 3 when lines failed. Raises RouterError.
 
-    Under a launcher it is 0 also then: launchers end all processes when one ends otherwise.
+    Under a launcher the exit code is 0 also then: a launcher ends all processes when one ends with another code.
     """
     path, share = Path(args.input), Share.of_environment(os.environ)
     if not path.is_file():

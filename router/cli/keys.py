@@ -1,7 +1,4 @@
-"""`router keys create | list | revoke`: the keys that clients of `router serve` show.
-
-Takes parsed arguments, prints its result on stdout and returns an exit code.
-"""
+"""Commands `router keys create`, `list` and `revoke`: API keys for clients of `router serve`."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def add_keys(commands: Commands) -> None:
 
 
 def run_create(args: Namespace) -> int:
-    """Make a key and print its secret, the only time that anybody sees it."""
+    """Make a key and print its secret, which is shown only this once."""
     ring = _ring(args, make_folder=True)
     secret = ring.create(args.name, args.requests_per_minute)
     key = ring.check(secret)

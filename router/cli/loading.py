@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 def find_checkpoint(given: str | None) -> str:
-    """The checkpoint given, else the default one; CheckpointError says how to get one."""
+    """The given checkpoint, or the default one. Raises CheckpointError that says how to get one."""
     return given or default_checkpoint()
 
 
 def load_router(args: Namespace) -> Router:
-    """The router of the checkpoint that `args` name, on their device, with their backend."""
+    """The router of the checkpoint, device and backend that `args` name."""
     checkpoint = find_checkpoint(args.checkpoint)
     from router.routing.router import Router
 
@@ -41,7 +41,7 @@ def load_router(args: Namespace) -> Router:
 
 
 def _check_device(name: str) -> str:
-    """`name` where that can be computed on, UsageError where not."""
+    """The device itself. Raises UsageError where torch cannot compute on it."""
     if name == "cpu":
         return name
     try:
@@ -58,7 +58,7 @@ def _check_device(name: str) -> str:
 
 @contextmanager
 def needing_evaluate(command: str) -> Iterator[None]:
-    """Around imports that the extra `evaluate` installs: UsageError where it is not."""
+    """A block of imports that the extra `evaluate` installs. Raises UsageError where it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -68,9 +68,10 @@ def needing_evaluate(command: str) -> Iterator[None]:
 
 
 def show_progress(args: Namespace) -> bool:
-    """Whether a progress bar goes to stderr: only to a terminal, and not when told to be quiet."""
+    """Whether a progress bar goes to stderr: only to a terminal, and not with --quiet."""
     return sys.stderr.isatty() and not args.quiet
 
 
 def print_json(raw: dict[str, Any]) -> None:
+    """Print one JSON object with its schema version."""
     print(json.dumps({"schema_version": SCHEMA_VERSION} | raw, allow_nan=False))

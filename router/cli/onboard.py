@@ -1,17 +1,15 @@
-"""`router onboard` and `router forget`: new models into a checkpoint, and out of it again.
+"""Commands `router onboard` and `router forget`: a new model is added to a checkpoint or removed from it.
 
-Each takes parsed arguments, prints its result on stdout and returns an exit code. Of a checkpoint's folder only the
-file of onboarded models is written. Heavy packages are imported inside.
+They write only one file of the checkpoint's folder, that of onboarded models. Heavy packages are imported inside.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from router.cli.arguments import Commands, add_changed, add_command, folds, number
 from router.cli.loading import needing_evaluate, print_json, show_progress
 from router.errors import CheckpointError, UsageError
+from router.files import locked_folder
 
 if TYPE_CHECKING:
     from router.checkpoint.checkpoint import Checkpoint
@@ -88,7 +87,7 @@ def add_forget(commands: Commands) -> None:
 
 
 def run_forget(args: Namespace) -> int:
-    """Take an onboarded model out of a checkpoint."""
+    """Remove an onboarded model from a checkpoint."""
     from router.onboarding.add_model import forget
 
     with _changing(args.checkpoint) as (folder, checkpoint):
@@ -123,7 +122,7 @@ def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
 
 
 def _check_sources(args: Namespace) -> None:
-    """UsageError where it is not clear what is to be fitted from what."""
+    """Raise UsageError for flags that do not say which model is fitted, and from which outcomes."""
     if args.data is not None:
         given = [flag for flag, value in (("MODEL", args.model), ("--answers", args.answers),
                  ("--benchmarks", args.benchmarks), ("--protocol", args.protocol), ("--tools", args.tools),
@@ -150,9 +149,7 @@ def _check_sources(args: Namespace) -> None:
 
 @contextmanager
 def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
-    """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
-    import fcntl  # not on Windows
-
+    """The folder to change and the checkpoint in it; no other `router` command changes it meanwhile."""
     from router.checkpoint.checkpoint import load_checkpoint
 
     folder = Path(given)
@@ -160,15 +157,12 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
         raise CheckpointError(
             f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
         )
-    opened = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked_folder(folder, wait=False))
         except BlockingIOError as error:
             raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
         yield folder, load_checkpoint(folder, backend="auto")
-    finally:
-        os.close(opened)
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
@@ -179,7 +173,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
-    """What is known of the model; where it is fitted anew, as before but for what is given."""
+    """The facts given by flags; of a model that is fitted anew, the former facts where no flag is given."""
     from router.pools.models import ModelFacts
 
     if (args.price_in is None) != (args.price_out is None):
@@ -259,10 +253,10 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
         f" ({found.blind_error:.3f} by the mean system)"
     )
     print(f"pools      {', '.join(profile.pools) or 'none: name it in a pool file'}")
-    untold = [name for name in profile.pools if name in found.checkpoint.dial_tables]
-    if untold:
+    outdated = [name for name in profile.pools if name in found.checkpoint.dial_tables]
+    if outdated:
         logger.warning(
             "what each dial costs was measured on %s without %s: budgets are met for lists of queries, not for one",
-            ", ".join(untold),
+            ", ".join(outdated),
             profile.system.model,
         )

@@ -1,7 +1,6 @@
-"""`router serve POOL`: checks the whole configuration, then runs the gateway and decision service of a pool.
+"""Command `router serve POOL`: check the whole configuration, then run the gateway and decision service of a pool.
 
-Arguments in, an exit code out; what is served is in `router.serving`, which is imported inside. Nothing phones home:
-the variables that stop libraries from doing so are set before any of them is imported.
+`router.serving` is imported inside, after the variables are set that stop libraries from phoning home.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def add_serve(commands: Commands) -> None:
 
 
 def run_serve(args: Namespace) -> int:
-    """Serve until told to stop, or with --check only say whether that could be done."""
+    """Serve until a signal stops it; with --check only print the problems of the configuration."""
     os.environ.update(QUIET)
     try:
         from router.serving.http import server
@@ -71,7 +70,7 @@ def run_serve(args: Namespace) -> int:
 
 @contextmanager
 def _serving_log(formatter: logging.Formatter) -> Iterator[None]:
-    """This project's log by `formatter`, and uvicorn's with it where that warns."""
+    """A block whose log lines are written by `formatter`, uvicorn's warnings included."""
     log, theirs = logging.getLogger("router"), logging.getLogger("uvicorn.error")
     for handler in log.handlers:
         handler.setFormatter(formatter)

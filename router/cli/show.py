@@ -1,6 +1,6 @@
 """Commands about a checkpoint: `router pools`, `show`, `evaluate` and `index`.
 
-Each takes parsed arguments, prints its result on stdout and returns an exit code. Heavy packages are imported inside.
+Each prints its result on stdout and returns an exit code. Heavy packages are imported inside.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _check_pool_file(args: Namespace) -> int:
 
 
 def _known_systems(args: Namespace) -> tuple[System, ...] | None:
-    """The checkpoint's systems; None, said on stderr, where no checkpoint was named and none is found."""
+    """The checkpoint's systems; None with a warning where there is no checkpoint."""
     try:
         find_checkpoint(args.checkpoint)
     except CheckpointError as error:
@@ -193,5 +193,5 @@ def run_evaluate(args: Namespace) -> int:
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity as None, which JSON can say."""
+    """The value; None for NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

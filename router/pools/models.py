@@ -1,7 +1,7 @@
-"""What is known of the candidates: facts of a model (prices, limits), the systems routed to, and named pools of them.
+"""Facts of a model (prices, context window, input kinds), and systems: models under a protocol.
 
-A *system* is a model under a protocol (how it is prompted and graded). Plain data, no tensors and no files; the
-learned numbers of a system are a row of `router.network.torch_network.ProfileTable`. Axes: S systems.
+A protocol is how a model is prompted and graded. Plain data, no tensors and no files; the learned numbers of a system
+are a row of `router.network.torch_network.ProfileTable`. Axis: M models.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ MODALITIES = ("text", "image", "audio", "video")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts of one model that nobody learns and everybody may edit; None means unknown."""
+    """Facts of one model, which are not learned and may be edited; None means unknown."""
 
     id: str
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
-    price_date: str | None = None  # ISO date or month the prices were read
+    price_date: str | None = None  # ISO date or month when the prices were read
     context_window: int | None = None  # tokens, prompt and answer together
     modalities: tuple[str, ...] = ("text",)  # of the input, from MODALITIES
     tools: bool | None = None  # whether it can call tools
@@ -64,19 +64,19 @@ def context_windows(models: Sequence[ModelFacts]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, order=True)
 class System:
-    """A model under a protocol: what has a score, and what is routed to."""
+    """A model under a protocol: it has scores, and queries are routed to it."""
 
     model: str
     protocol: str
 
     @property
     def id(self) -> str:
-        """`model@protocol`, the spelling needed only where a model name alone is ambiguous."""
+        """`model@protocol`, needed only where the model's name alone is ambiguous."""
         return f"{self.model}@{self.protocol}"
 
 
 def resolve_system(name: str, systems: Iterable[System], protocol: str | None = None) -> System:
-    """The system meant by a model name, a `model@protocol` id, or a model name within `protocol`.
+    """The system of a model name, of a `model@protocol` id, or of a model name within `protocol`.
 
     Raises PoolError when nothing or more than one system fits.
 
