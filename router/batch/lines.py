@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from router.errors import NoCandidateError, QueryError, RouterError, UsageError
+from router.options import DIAL_MAX
 from router.policy.decision import GOALS, SCHEMA_VERSION, Decision
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def parse_object(raw: RawLine, found: object) -> QueryLine:
     if not isinstance(query, str):
         return _bad(raw, f"{keys[0]} must be a string, got {reprlib.repr(query)}", line_id)
     dial = found.get("dial")
-    if dial is not None and not (_is_number(dial) and 0 <= dial <= 10):
-        error = UsageError(f"dial must be a number from 0 to 10, got {reprlib.repr(dial)}")
+    if dial is not None and not (_is_number(dial) and 0 <= dial <= DIAL_MAX):
+        error = UsageError(f"dial must be a number from 0 to {DIAL_MAX:g}, got {reprlib.repr(dial)}")
         return QueryLine(raw.number, id=line_id, error=error)
     return QueryLine(raw.number, query, line_id, dial)
 

@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from router.cli.arguments import Commands, add_command, add_common, number
-from router.cli.loading import find_checkpoint, needing_evaluate, print_json, show_progress
+from router.cli.loading import find_checkpoint, needing, print_json, show_progress
 from router.errors import UsageError, known_names
 
 
@@ -84,7 +84,7 @@ def _texts(args: Namespace) -> list[str]:
         if bad is not None:
             raise UsageError(f"{args.queries}, line {bad.number}: {bad.error}")
         return [line.query for line in lines if line.query.strip()]
-    with needing_evaluate("router anchors --data"):
+    with needing("evaluate", "router anchors --data"):
         from router.evaluation.dataset import data_folder, read_dataset
     queries = read_dataset(data_folder(args.data)).queries
     return queries["text"][queries["split"] == "train"].tolist()

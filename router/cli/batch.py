@@ -15,7 +15,7 @@ from typing import Any
 from router.batch.corpus import OUTPUTS, PART_LINES, PartsFolder, Share, read_parts
 from router.batch.lines import FORMATS, QueryLine, route_lines
 from router.cli.arguments import Commands, add_choice, add_command, add_common
-from router.cli.loading import load_router, needing_evaluate, show_progress
+from router.cli.loading import load_router, needing, show_progress
 from router.cli.route import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
 from router.errors import UsageError
 from router.policy.decision import GOALS
@@ -54,7 +54,7 @@ def run_batch(args: Namespace) -> int:
         raise UsageError(f"{path}: the name ends in none of .{', .'.join(INPUTS)}; say with --format which it is")
     if args.device == "cuda" and "LOCAL_RANK" in os.environ:
         args.device = f"cuda:{os.environ['LOCAL_RANK']}"
-    with needing_evaluate("router batch with Parquet"):
+    with needing("evaluate", "router batch with Parquet"):
         if "parquet" in (line_format, args.output_format):
             import pyarrow.parquet  # noqa: F401
     router = load_router(args)

@@ -57,14 +57,14 @@ def _check_device(name: str) -> str:
 
 
 @contextmanager
-def needing_evaluate(command: str) -> Iterator[None]:
-    """A block of imports that the extra `evaluate` installs. Raises UsageError where it is not installed."""
+def needing(extra: str, command: str) -> Iterator[None]:
+    """A block of imports that an extra of this package installs. Raises UsageError where it is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("router"):
             raise
-        raise UsageError(f"`{command}` needs {error.name}: {how_to_install('evaluate')} installs it") from error
+        raise UsageError(f"`{command}` needs {error.name}: {how_to_install(extra)} installs it") from error
 
 
 def show_progress(args: Namespace) -> bool:

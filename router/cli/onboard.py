@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.cli.arguments import Commands, add_changed, add_command, folds, number
-from router.cli.loading import needing_evaluate, print_json, show_progress
+from router.cli.loading import needing, print_json, show_progress
 from router.errors import CheckpointError, UsageError
 from router.files import locked_folder
 
@@ -195,7 +195,7 @@ def _benchmarks(args: Namespace) -> dict[str, float]:
 
 
 def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:
-    with needing_evaluate("router onboard --data"):
+    with needing("evaluate", "router onboard --data"):
         from router.evaluation.dataset import data_folder, read_dataset
         from router.evaluation.pool_report import row_masks
         from router.onboarding.from_folder import onboard_folder

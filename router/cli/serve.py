@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from router.cli.arguments import Commands, add_command, add_common, add_index_kind, number
-from router.cli.loading import load_router
-from router.errors import UsageError
-from router.installation import how_to_install
+from router.cli.loading import load_router, needing
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +46,10 @@ def add_serve(commands: Commands) -> None:
 def run_serve(args: Namespace) -> int:
     """Serve until a signal stops it; with --check only print the problems of the configuration."""
     os.environ.update(QUIET)
-    try:
+    with needing("serve", "router serve"):
         from router.serving.http import server
         from router.serving.service import Service, Source
         from router.serving.telemetry import json_log
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(f"`router serve` needs {error.name}: {how_to_install('serve')} installs it") from error
     source = Source(Path(args.pool_file), lambda: load_router(args), {name: getattr(args, name) for name in FLAGS})
     router, setup = source.load()
     if args.check:

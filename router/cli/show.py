@@ -11,7 +11,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from router.cli.arguments import Commands, add_command, add_common, add_index_kind, folds, number
-from router.cli.loading import find_checkpoint, load_router, needing_evaluate, print_json, show_progress
+from router.cli.loading import find_checkpoint, load_router, needing, print_json, show_progress
 from router.cli.text import pool_lines, profile_lines, report_lines
 from router.errors import CheckpointError, PoolError, known_names
 
@@ -167,7 +167,7 @@ def add_evaluate(commands: Commands) -> None:
 
 def run_evaluate(args: Namespace) -> int:
     """Judge the router on a data folder and print the figures."""
-    with needing_evaluate("router evaluate"):
+    with needing("evaluate", "router evaluate"):
         from router.evaluation.dataset import data_folder
         from router.evaluation.pool_report import evaluate_router
     folder = data_folder(args.data)
