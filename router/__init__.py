@@ -1,4 +1,4 @@
-"""Routes each query to the language model that answers it best for the money, and says why.
+"""Query router: sends each query to the language model that answers it best for the money, and says why.
 
     queries → encoder → query vectors (B, D) → profiles → quality (B, M) → policy (quality, cost) → Decision
 
@@ -56,13 +56,13 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """A public name from its module, or the installed version; PEP 562."""
+    """A public name from its module, or the installed version (PEP 562)."""
     if name == "__version__":
         return _installed_version()
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # the next look-up does not come here
+    globals()[name] = value  # the next look-up finds it at once
     return value
 
 
@@ -71,7 +71,7 @@ def __dir__() -> list[str]:
 
 
 def _installed_version() -> str:
-    """The distribution's version; `0+source` where the folder is imported without having been installed."""
+    """The distribution's version; `0+source` where the folder is imported without an installation."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -1,7 +1,7 @@
-"""Arrays that may be numpy's or torch's: the few operations that the two spell differently.
+"""Arrays of numpy or torch: the few operations that the two libraries spell differently.
 
-What serves a query is written once, against the Python array API (`namespace`): on numpy arrays it needs no torch, on
-tensors it computes wherever these lie. `Array` stands for either in annotations; shapes are in the docstrings.
+Code that serves a query is written once, against the Python array API (`namespace`): on numpy arrays it needs no torch,
+on tensors it computes on their device. `Array` stands for either in annotations; shapes are in the docstrings.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from array_api_compat import array_namespace, device, is_torch_array
 from array_api_compat import numpy as numpy_namespace
 from numpy.typing import NDArray
 
-SORTED_WHOLE = 64  # columns from which on it is faster to look for the first few before they are sorted
-Array = Any  # NDArray or Tensor; of one kind, and on one device, within a call
+SORTED_WHOLE = 64  # columns below which sorting all is faster than finding the first few before sorting them
+Array = Any  # NDArray or Tensor; all arrays of a call are of one kind and on one device
 
 
 def namespace(array: Array) -> Any:
     """The library of an array, numpy or torch, with the names of the array API."""
-    return numpy_namespace if type(array) is np.ndarray else array_namespace(array)  # the first is asked for often
+    return numpy_namespace if type(array) is np.ndarray else array_namespace(array)  # a short cut for the frequent case
 
 
 def is_tensor(array: Array) -> bool:
-    """Whether it is torch's."""
+    """Whether the array is a torch tensor."""
     return type(array) is not np.ndarray and bool(is_torch_array(array))
 
 
 def like(values: Any, array: Array, *, dtype: Any = None) -> Array:
-    """`values` (numbers, lists, an array) as an array of the library, device and, unless told, dtype of `array`."""
+    """`values` (numbers, lists, an array) with the library and device of `array`, and its dtype unless one is given."""
     if not is_tensor(array):
         return np.asarray(values, dtype or array.dtype)
     return namespace(array).asarray(values, dtype=dtype or array.dtype, device=device(array))
 
 
 def host(array: Array) -> NDArray[Any]:
-    """The same numbers as a numpy array, without a copy where they are one already."""
+    """The same numbers as a numpy array, without a copy where `array` is one."""
     return array.detach().cpu().numpy() if is_tensor(array) else np.asarray(array)
 
 
@@ -47,7 +47,7 @@ def linear(features: Array, weight: Array, bias: Array) -> Array:
     [[3.5, -2.0]]
     """
     if is_tensor(features):
-        import torch  # loaded already: a tensor was given
+        import torch  # loaded already, since `features` is a tensor
 
         return torch.addmm(bias, features, weight.T)
     return features @ weight.T + bias
@@ -73,7 +73,7 @@ def one_hot(labels: Array, count: int, array: Array) -> Array:
 
 
 def largest(values: Array, k: int) -> tuple[Array, Array]:
-    """The k greatest of each row of `values` (B, N) and their columns, (B, k) both, greatest first; k is at most N.
+    """The k greatest values of each row of `values` (B, N) and their columns, both (B, k), greatest first; k <= N.
 
     >>> largest(np.array([[1.0, 4.0, 2.0]]), 2)[1].tolist()
     [[1, 2]]
@@ -91,16 +91,16 @@ def largest(values: Array, k: int) -> tuple[Array, Array]:
 
 
 def take_columns(values: Array, columns: Array) -> Array:
-    """Of each row of `values` (B, N) the entries at `columns` (B, k)."""
+    """The entries (B, k) of each row of `values` (B, N) at `columns` (B, k)."""
     if is_tensor(values):
         return values.gather(1, columns)
     return values[np.arange(len(values))[:, None], columns]
 
 
 def first(keys: Sequence[Array], k: int) -> Array:
-    """The first k columns (B, k), or all (B, N) of fewer, in rising order of the last of `keys` (B, N each).
+    """The first min(k, N) columns of each row in rising order of the last of `keys` (B, N each).
 
-    Equal ones are told apart by the key before it, and so on; those equal in all stay in their order.
+    The key before it breaks ties, and so on; columns that are equal in all keys keep their order.
 
     >>> first([np.array([[3, 1, 2]]), np.array([[0, 0, -1]])], 2).tolist()
     [[2, 1]]
@@ -116,11 +116,11 @@ def first(keys: Sequence[Array], k: int) -> Array:
     most = np.partition(last, k - 1, axis=1)[:, k - 1]
     found = np.empty((len(last), k), np.intp)
     for row, bound in enumerate(most):
-        at = np.flatnonzero(~(last[row] > bound))  # what is no number too: it comes last
+        at = np.flatnonzero(~(last[row] > bound))  # NaN too, which comes last
         found[row] = at[np.lexsort([key[row, at] for key in keys])[:k]]
     return found
 
 
 def concat(parts: Sequence[Array], axis: int = 0) -> Array:
-    """The arrays behind one another."""
+    """The arrays joined along `axis`."""
     return namespace(parts[0]).concat(list(parts), axis=axis)

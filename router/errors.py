@@ -1,15 +1,23 @@
-"""Every error that `router` and `train` raise on purpose.
+"""Exception tree: every error that `router` and `train` raise on purpose.
 
     RouterError
-    ├── CheckpointError      a checkpoint folder is missing, incomplete, altered or of an unknown version
-    ├── PoolError            a pool file or pool name is wrong, or names a model the checkpoint does not know
-    ├── QueryError           a query cannot be routed (empty, too long, not UTF-8); also a ValueError
-    ├── NoCandidateError     the constraints of a request left no model to choose from
-    ├── DataError            a data folder breaks the RouteMix-open format; names file, row and column
-    └── UsageError           an argument, flag or setting has a value that is not allowed; also a ValueError
+    ├── CheckpointError        a checkpoint folder is missing, incomplete, altered or of an unknown version
+    ├── PoolError              a pool file or pool name is wrong, or names a model the checkpoint does not know
+    ├── QueryError             a query cannot be routed (empty, too long, not UTF-8); also a ValueError
+    │   └── BodyError          the body of an HTTP request cannot be used
+    ├── NoCandidateError       the constraints of a request left no model to choose from
+    ├── DataError              a data folder breaks the RouteMix-open format; names file, row and column
+    ├── UsageError             an argument, flag or setting has a value that is not allowed; also a ValueError
+    │   └── CapReachedError    the next request to an LLM could exceed the spending cap
+    ├── QueueFullError         more queries wait than the engine may hold
+    ├── EngineClosedError      the engine takes no further queries
+    ├── UnansweredError        an LLM did not answer one question
+    ├── StoppedError           an LLM is sent no further question
+    └── GradingError           one answer cannot be graded
 
-A message says what was got, what is allowed and what to do next. Third-party errors are caught where they enter
-and re-raised `from` as one of these.
+`router.serving.protocol.errors.RequestError`, which carries an HTTP status, stands beside the table of these. A message
+says what was got, what is allowed and what to do next. Third-party errors are caught where they enter and re-raised
+`from` as one of these.
 """
 
 from __future__ import annotations
@@ -22,7 +30,7 @@ from contextlib import contextmanager
 class RouterError(Exception):
     """Root of the tree: catch this to catch everything this project raises on purpose."""
 
-    index: int | None = None  # which of several queries it is about, from 0; None: the only one, or all
+    index: int | None = None  # the query that the error is about, from 0; None: the only one, or all of them
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -41,8 +49,12 @@ class QueryError(RouterError, ValueError):
     """A query cannot be routed: it is empty, too long, or not text."""
 
 
+class BodyError(QueryError):
+    """The body of a request cannot be used; the message says what was got and what is allowed."""
+
+
 class NoCandidateError(RouterError):
-    """No model of the pool satisfies the constraints; the message says which constraint removed whom."""
+    """No model of the pool satisfies the constraints; the message says which constraint removed which models."""
 
 
 class DataError(RouterError):
@@ -53,9 +65,33 @@ class UsageError(RouterError, ValueError):
     """An argument, flag or setting has a value that is not allowed."""
 
 
+class CapReachedError(UsageError):
+    """The next request could exceed the spending cap, and no request under way can give money back."""
+
+
+class QueueFullError(RouterError):
+    """More queries wait than the engine may hold: try again soon, or run more replicas."""
+
+
+class EngineClosedError(RouterError):
+    """The engine was closed; it takes no further queries."""
+
+
+class UnansweredError(RouterError):
+    """One question got no answer; others may get one."""
+
+
+class StoppedError(RouterError):
+    """No further question is sent; the client's `fatal` is the reason."""
+
+
+class GradingError(RouterError):
+    """This answer cannot be graded; the message says why."""
+
+
 @contextmanager
 def counted_from(first: int | None) -> Iterator[None]:
-    """Errors about one of several queries name it by its place from `first` on; None: by none, there is only one.
+    """A block whose errors name their query by its place, counted from `first`; None: there is only one query.
 
     >>> with counted_from(4):
     ...     raise QueryError("it is empty")
@@ -69,7 +105,7 @@ def counted_from(first: int | None) -> Iterator[None]:
         raise
 
 
-COMPARED = 10_000  # names that are compared with a misspelt one: it takes seconds for more
+MAX_COMPARED = 10_000  # names that are compared with a misspelt one; more would take seconds
 
 
 def known_names(got: str, names: Iterable[str], limit: int = 10) -> str:
@@ -81,7 +117,7 @@ def known_names(got: str, names: Iterable[str], limit: int = 10) -> str:
     'known: 0, 1, and 10 more'
     """
     names = sorted(set(names))
-    few = names if len(names) <= COMPARED else [name for name in names if name[:2] == got[:2]][:COMPARED]
+    few = names if len(names) <= MAX_COMPARED else [name for name in names if name[:2] == got[:2]][:MAX_COMPARED]
     close = difflib.get_close_matches(got, few, n=limit, cutoff=0.3)
     ordered = close + [name for name in names if name not in close]
     shown, rest = ordered[:limit], len(ordered) - limit

@@ -5,7 +5,6 @@ A reader finds the old content or the new content, never a part of one. Knows no
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -114,11 +113,16 @@ def private_write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """A lock that one process at a time holds; it ends with the process and leaves no file behind."""
+def locked_folder(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """A lock that one process at a time holds; it ends with the process and leaves no file behind.
+
+    With `wait` False, BlockingIOError is raised where another process holds it.
+    """
+    import fcntl  # not on Windows
+
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(handle)

@@ -1,8 +1,8 @@
-"""The Hugging Face Hub as an edge: an id becomes a local folder, a folder becomes a repository.
+"""Hugging Face Hub: download of a repository to a local folder, upload of a folder as a repository.
 
-An id is spelt `hub:owner/name` or `hub:owner/name@revision`; all else is a path, and no path is ever asked of the Hub.
-huggingface_hub is imported only when the Hub is needed; whatever it raises leaves as CheckpointError. Its token, its
-cache and HF_HUB_OFFLINE hold. Knows nothing of what the folders hold.
+An id reads `hub:owner/name` or `hub:owner/name@revision`; any other text is a path and is never sent to the Hub.
+huggingface_hub is imported only when the Hub is needed; its errors become CheckpointError. Its token, its cache and
+HF_HUB_OFFLINE apply. Knows nothing of what the folders hold.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from router.errors import CheckpointError, UsageError
 
-# What a router or an encoder is made of: no pickles, no weights in other formats.
+# The files of a router or an encoder: no pickles, no weights in other formats.
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
 IGNORED = ("onnx/*", "openvino/*")
 PREFIX = "hub:"
@@ -25,19 +25,19 @@ class HubId:
     """A repository of the Hub."""
 
     repository: str  # owner/name
-    revision: str | None = None  # branch, tag or commit; None: what its main branch is now
+    revision: str | None = None  # branch, tag or commit; None: the main branch as it is now
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.repository}" + (f"@{self.revision}" if self.revision else "")
 
 
 def read_hub_id(name: str | Path, revision: str | None = None) -> HubId | None:
-    """What `name` means on the Hub; None for a path.
+    """The Hub id in `name`; None for a path.
 
     >>> read_hub_id("hub:owner/name@v1"), read_hub_id("owner/name")
     (HubId(repository='owner/name', revision='v1'), None)
 
-    Raises CheckpointError for an id that is none, UsageError for a revision of a path or a second one.
+    Raises CheckpointError for a malformed id, UsageError for a revision of a path or a second revision.
     """
     if not str(name).startswith(PREFIX):
         if revision is not None:
@@ -52,14 +52,14 @@ def read_hub_id(name: str | Path, revision: str | None = None) -> HubId | None:
 
 
 def spelling_hint(name: str | Path) -> str:
-    """For a path that is not there: how the id it may have meant is spelt."""
+    """The Hub id that a missing path may have meant, for the end of a message; empty where it cannot be one."""
     return f" (what is on the Hub is spelt {PREFIX}{name})" if _REPOSITORY.fullmatch(str(name)) else ""
 
 
 def download(hub_id: HubId, local_files_only: bool = False) -> Path:
     """The local copy of a Hub repository, downloaded or from the cache. Raises CheckpointError where that fails.
 
-    With `local_files_only`, as with HF_HUB_OFFLINE=1, from the cache alone.
+    `local_files_only` reads the cache alone, as HF_HUB_OFFLINE=1 does.
     """
     from huggingface_hub import snapshot_download
 
@@ -80,7 +80,7 @@ def download(hub_id: HubId, local_files_only: bool = False) -> Path:
 
 
 def upload(folder: Path, repo_id: str, private: bool = True) -> str:
-    """Upload `folder` as the model repository `repo_id`, made if needed; its address. Raises CheckpointError."""
+    """The address of the model repository `repo_id`, made if needed, with `folder` uploaded. Raises CheckpointError."""
     from huggingface_hub import HfApi
 
     try:
@@ -96,11 +96,11 @@ def upload(folder: Path, repo_id: str, private: bool = True) -> str:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What huggingface_hub raises: its own, and through it those of its HTTP client, httpx or from release 2 httpx2."""
+    """The errors of huggingface_hub and of its HTTP client: httpx, or httpx2 from release 2 on."""
     from huggingface_hub.errors import HfHubHTTPError
 
     client = tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
-    return (*client, OSError, ValueError, RuntimeError)  # RuntimeError: of hf_xet, and of a client that was closed
+    return (*client, OSError, ValueError, RuntimeError)  # the last: of hf_xet, and of a closed client
 
 
 def _first_line(error: Exception) -> str:

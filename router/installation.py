@@ -1,6 +1,6 @@
-"""What is installed here, a clone or a wheel, and so which commands work: for messages that say what to do next.
+"""Installation of this project, a clone or a wheel: the commands that an error message proposes.
 
-No index has this project's packages: whatever is installed comes from a clone.
+No package index has this project; every installation comes from a clone.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ SHIPPED_CHECKPOINT = ROOT / "checkpoints" / "routemix"  # in a clone only
 
 
 def in_clone() -> bool:
-    """Whether this code lies in a clone of the repository."""
+    """Whether this code is in a clone of the repository."""
     return (ROOT / "scripts" / "make_venv").is_file()
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs an extra, and where."""
+    """The command that installs an extra, with the folder to run it in."""
     if in_clone():
         return f"pip install -e '.[{extra}]' in {ROOT}"
     return f"pip install '.[{extra}]' in a clone of the repository"
 
 
 def how_to_get_checkpoint() -> str:
-    """How to come by a router, for the end of a message."""
+    """The ways to get a checkpoint, for the end of a message."""
     given = "give a router's folder or hub:owner/name with --checkpoint or ROUTER_CHECKPOINT"
     if in_clone():
         return f"{given}, or train one with `python -m train fit --config configs/demo.yaml`"

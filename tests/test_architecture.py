@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import socket
 import subprocess
 import sys
@@ -168,10 +169,11 @@ def test_every_public_name_loads_is_listed_and_is_a_class() -> None:
     assert isinstance(router.__version__, str)
 
 
-def test_every_error_of_the_tree_is_public() -> None:
-    tree = {name for name, value in vars(router.errors).items() if name.endswith("Error")}
-    assert tree == {name for name in router.__all__ if name.endswith("Error")}
-    assert all(issubclass(getattr(router, name), router.RouterError) for name in tree)
+def test_the_tree_of_errors_is_drawn_whole_and_holds_the_public_ones() -> None:
+    tree = {name: value for name, value in vars(router.errors).items() if name.endswith("Error")}
+    assert tree.keys() == {"RouterError", *re.findall(r"[├└]── (\w+)", router.errors.__doc__)}
+    assert tree.keys() > {name for name in router.__all__ if name.endswith("Error")}
+    assert all(issubclass(each, router.RouterError) for each in tree.values())
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:

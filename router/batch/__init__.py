@@ -1,0 +1,1 @@
+"""Batch routing: lines, files and corpora of queries, one record per query."""

@@ -1,7 +1,7 @@
-"""A corpus of queries in numbered parts: which process routes which, and a folder where each part is whole or absent.
+"""Corpus of queries in numbered parts: the parts of each process, and a folder where each part is whole or absent.
 
-Part n holds the records of the lines n PART_LINES + 1 to (n + 1) PART_LINES. Processes need not talk to each other:
-each knows its number and how many there are. Knows how lines are read and records written, not how they are routed.
+Part n holds the records of lines n PART_LINES + 1 to (n + 1) PART_LINES. Processes do not talk to each other: each
+knows its number and how many there are. Knows how lines are read and records written, not how they are routed.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     import pyarrow
 
 PART_LINES = 8000
-REQUEST = "_request.json"  # readers of Parquet folders pass over names that begin with an underscore
-COLUMNS = ("query", "text", "id", "dial")  # of a Parquet file, those that are read
+REQUEST = "_request.json"  # readers of Parquet folders skip names that begin with an underscore
+COLUMNS = ("query", "text", "id", "dial")  # of a Parquet file that are read
 OUTPUTS = ("jsonl", "parquet")
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which parts a process routes: every `processes`-th from `process`."""
+    """Parts that one process routes: every `processes`-th from `process`."""
 
     process: int = 0
     processes: int = 1
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str]) -> Share:
-        """By RANK and WORLD_SIZE, which `accelerate launch` and `torchrun` set; UsageError for anything senseless."""
+        """The share by RANK and WORLD_SIZE, which `accelerate launch` and `torchrun` set. Raises UsageError."""
         rank, size = environment.get("RANK", "0"), environment.get("WORLD_SIZE", "1")
         if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
             raise UsageError(f"RANK must be a whole number from 0 to WORLD_SIZE - 1, got {rank!r} of {size!r}")
         return cls(int(rank), int(size))
 
     def has(self, part: int) -> bool:
-        """Whether the part is this process's."""
+        """Whether this process routes the part."""
         return part % self.processes == self.process
 
 
 def read_parts(path: Path, line_format: str, wanted: Callable[[int], bool]) -> Iterator[tuple[int, list[QueryLine]]]:
-    """Number and lines of each part for which `wanted(number)`, in order; the others are passed over unparsed.
+    """Number and lines of each part for which `wanted(number)` holds, in order; the others are not parsed.
 
     `line_format` is txt, jsonl or parquet. UsageError for a Parquet file without queries.
     """
@@ -85,7 +85,7 @@ def _parquet_parts(path: Path, wanted: Callable[[int], bool]) -> Iterator[tuple[
 
 
 def _values(column: pyarrow.Array) -> list[Any]:
-    """A column's values; of texts that are not UTF-8, which Parquet does not check, the strange bytes as surrogates."""
+    """A column's values; bytes that are not UTF-8, which Parquet does not check, become surrogates."""
     try:
         return column.to_pylist()
     except UnicodeDecodeError:
@@ -100,7 +100,7 @@ class PartsFolder:
     """The folder of a routed corpus; a part in it is never written twice."""
 
     def __init__(self, folder: Path, output_format: str, request: Mapping[str, Any]) -> None:
-        """Made where there is none. UsageError where it holds anything else, or parts of another request."""
+        """Make the folder where there is none. Raises UsageError where it holds anything but parts of this request."""
         self.folder, self.output_format = folder, output_format
         about, settings = folder / REQUEST, {**request, "output_format": output_format}
         wanted = json.dumps(settings, indent=1, sort_keys=True)
@@ -110,29 +110,29 @@ class PartsFolder:
         if not about.is_file():
             if strange := sorted(each.name for each in folder.iterdir() if not each.name.startswith(REQUEST)):
                 raise UsageError(f"--output {folder} holds {strange[:5]}, but no routed corpus: name another folder")
-            atomic_write(about, wanted.encode())  # by each process that comes so early, all the same
+            atomic_write(about, wanted.encode())  # several processes may write it, with equal content
         before = json.loads(about.read_text(encoding="utf-8"))
         now = json.loads(wanted)
         if changed := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
-            told = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed)
+            changes = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in changed)
             raise UsageError(
-                f"--output {folder} holds parts of another run: {told}. Repeat that run's input and settings, or name "
-                "another folder"
+                f"--output {folder} holds parts of another run: {changes}. Repeat that run's input and settings, or "
+                "name another folder"
             )
 
     def has(self, part: int) -> bool:
-        """Whether the part is there, whole."""
+        """Whether the part is there."""
         return self._file(part).is_file()
 
     def write(self, part: int, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write the part's records, and beside it how many are errors, if any."""
+        """Write the part's records, and a file with the number of errors if there are any."""
         if failed := sum("error" in record for record in records):
             atomic_write(self.folder / f"_failed-{part:06}", str(failed).encode())
         content = b"".join(map(encode_record, records)) if self.output_format == "jsonl" else _parquet(records)
         atomic_write(self._file(part), content)
 
     def failed(self) -> int:
-        """How many records of all parts are errors."""
+        """The number of errors in all parts."""
         return sum(int(each.read_text()) for each in self.folder.glob("_failed-*[0-9]"))
 
     def _file(self, part: int) -> Path:

@@ -1,7 +1,7 @@
-"""Routes lines of queries: bytes in, one JSON record per line out, in order and in constant memory.
+"""Routing of query lines: bytes in, one JSON record per line out, in order and in constant memory.
 
-A line that cannot be routed becomes an error record in its place and the others go on. Knows the two line formats
-(text, JSON objects); not where lines come from nor where records go.
+A line that cannot be routed becomes an error record in its place. Knows the two line formats (text, JSON objects), not
+where lines come from or where records go.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from router.errors import NoCandidateError, QueryError, RouterError, UsageError
+from router.options import DIAL_MAX
 from router.policy.decision import GOALS, SCHEMA_VERSION, Decision
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FORMATS = ("txt", "jsonl")
 QUERY_KEYS = ("query", "text")
 MAX_LINE_BYTES = 8_000_000  # no query that may be routed needs more, even with every character escaped
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-PER_QUERY = (QueryError, NoCandidateError)  # what `Router.route` may raise about one query of several
+PER_QUERY = (QueryError, NoCandidateError)  # errors of `Router.route` about one query of several
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RawLine:
 
 @dataclass(frozen=True)
 class QueryLine:
-    """A line as understood: what to route, or why it cannot be."""
+    """A parsed line: the query, or the error that keeps it from being routed."""
 
     number: int
     query: str = ""
@@ -48,7 +49,7 @@ class QueryLine:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[RawLine]:
-    r"""Lines of `stream`, one at a time; what is beyond `MAX_LINE_BYTES` of a line is passed over, never held.
+    r"""Lines of `stream`, one at a time; bytes of a line beyond `MAX_LINE_BYTES` are skipped, never held.
 
     >>> import io
     >>> [line.data for line in read_lines(io.BytesIO(b"one\r\n\ntwo"))]
@@ -96,7 +97,7 @@ def _bad(raw: RawLine, message: str, line_id: Any = None) -> QueryLine:
 
 
 def parse_object(raw: RawLine, found: object) -> QueryLine:
-    """The query in one JSON value; its `id` is kept on an error, so that the record can be traced."""
+    """The query in one JSON value; an error keeps the `id`, so that its record can be traced."""
     if not isinstance(found, dict):
         return _bad(raw, f'the line holds a JSON {type(found).__name__}, not an object; write {{"query": "..."}}')
     line_id = found.get("id")
@@ -112,14 +113,14 @@ def parse_object(raw: RawLine, found: object) -> QueryLine:
     if not isinstance(query, str):
         return _bad(raw, f"{keys[0]} must be a string, got {reprlib.repr(query)}", line_id)
     dial = found.get("dial")
-    if dial is not None and not (_is_number(dial) and 0 <= dial <= 10):
-        error = UsageError(f"dial must be a number from 0 to 10, got {reprlib.repr(dial)}")
+    if dial is not None and not (_is_number(dial) and 0 <= dial <= DIAL_MAX):
+        error = UsageError(f"dial must be a number from 0 to {DIAL_MAX:g}, got {reprlib.repr(dial)}")
         return QueryLine(raw.number, id=line_id, error=error)
     return QueryLine(raw.number, query, line_id, dial)
 
 
 def _encodable(text: str) -> str:
-    """`text` with what UTF-8 cannot say, halves of surrogate pairs, spelt out."""
+    """`text` with halves of surrogate pairs, which UTF-8 does not have, escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -138,13 +139,19 @@ def route_lines(
     explain: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One JSON record per line, in order, reading `ahead` batches of lines ahead at most, or `together` lines.
+    """One JSON record per line, in order.
 
-    Lines read together are encoded in batches of like length, so that little is spent on padding.
+    Lines read together are encoded in batches of similar length, which saves padding.
 
-    `dial` is that of the lines without one; `options` go to `Router.route`. Where `dial` is None they hold a budget or
-    a quality, met exactly by each `together` lines, by validation's dial where that is None. `explain` keeps the
-    reasons, most of a record's size. Raises what concerns the request as a whole (PoolError and the like).
+    Args:
+        dial: of the lines without one; None: `options` hold a budget or a quality instead.
+        ahead: batches of lines that are read together.
+        together: lines that are read together and meet a budget or quality as a whole; None: validation's dial is
+            taken for it.
+        explain: keeps the reasons, most of a record's size.
+        options: of `Router.route`.
+
+    Raises errors about the request as a whole, such as PoolError.
     """
     options = dict(options or {}, batch_size=batch_size)
     lines = iter(lines) if dial is not None else (_without_dial(line) for line in lines)
@@ -185,7 +192,7 @@ def _route(
 def _route_together(
     router: Router, lines: Sequence[QueryLine], options: Mapping[str, Any]
 ) -> list[Decision | RouterError]:
-    """As `_route`, but lines meet a goal as a whole: those at fault are found by a dial, the others routed again."""
+    """As `_route`, but the lines meet a goal as a whole; bad lines are found with a dial, the others routed again."""
     if not lines:
         return []
     try:

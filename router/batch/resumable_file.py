@@ -1,7 +1,7 @@
-"""An output file that appears whole or not at all, and can be continued: `FILE.partial` becomes FILE at the end.
+"""Resumable output file: records are appended to `FILE.partial`, which becomes FILE at the end.
 
-Beside it `FILE.partial.json` says of which input and settings it is. A record is one JSON line with its number from 1
-under `line`; what else it holds is not known here.
+`FILE.partial.json` holds the input and settings of the run. A record is one JSON line with its number from 1 under
+`line`; its other fields are not known here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from router.errors import UsageError
 from router.files import atomic_write
 
 
-class PartialFile:
-    """Context manager over the output. Leaving it without an exception makes FILE; with one, the partial stays.
+class ResumableFile:
+    """Context manager over the output; without an exception it ends with FILE, with one the partial file stays.
 
     `done` and `failed` count the records kept from an earlier run and those written since.
     """
@@ -33,9 +33,9 @@ class PartialFile:
         force: bool = False,
         multiple_of: int = 1,
     ) -> None:
-        """Refuses as `check_output` does, and with UsageError where the partial is of another input or settings.
+        """Open the partial file; of an earlier run's records it keeps the greatest number that is a `multiple_of`.
 
-        Of the records of an earlier run the greatest number that is a `multiple_of` is kept.
+        Raises UsageError as `check_output` does, and where the partial file is of another input or settings.
         """
         check_output(path, resume=resume, force=force)
         self.path, self.partial, self.about = path, partial_of(path), _about(path)
@@ -54,7 +54,7 @@ class PartialFile:
             raise
 
     def _keep(self, multiple_of: int) -> int:
-        """Bytes of the leading lines that are whole records in order; counts them. A torn end is not among them."""
+        """The bytes of the leading lines that are whole records in order, which are counted; a torn end is not kept."""
         kept = size = failed = 0
         for number, line in enumerate(_lines(self.partial), 1):
             record = _record(line)
@@ -67,16 +67,16 @@ class PartialFile:
         return kept
 
     def write(self, line: bytes, *, failed: bool) -> None:
-        """Append one record with its line end. It is safe from a kill of this process after the next `flush`."""
+        """Append one record with its line end. It survives a kill of this process after the next `flush`."""
         self._file.write(line)
         self.done += 1
         self.failed += failed
 
     def flush(self) -> None:
-        """Hand everything written to the operating system."""
+        """Hand all written records to the operating system."""
         self._file.flush()
 
-    def __enter__(self) -> PartialFile:
+    def __enter__(self) -> ResumableFile:
         return self
 
     def __exit__(
@@ -92,14 +92,14 @@ class PartialFile:
 
 
 def partial_of(path: Path) -> Path:
-    """Where the records of an unfinished run lie."""
+    """The path of an unfinished run's records."""
     return path.with_name(path.name + ".partial")
 
 
 def check_output(path: Path, *, resume: bool, force: bool) -> None:
-    """UsageError, with what to do, where writing to `path` would lose something or cannot work.
+    """Raise UsageError where writing to `path` would lose data or cannot work.
 
-    `force` allows to overwrite FILE and, without `resume`, to discard its partial; `resume` continues the partial.
+    `force` overwrites FILE and, without `resume`, discards its partial file; `resume` continues the partial file.
     """
     if path.is_dir() or not path.parent.is_dir():
         why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
@@ -126,7 +126,7 @@ def _holds_records(partial: Path) -> bool:
 
 
 def _open_locked(partial: Path) -> BinaryIO:
-    """The partial, to be appended to by one process only; the lock goes when that process does."""
+    """The partial file, locked so that one process appends to it; the lock ends with that process."""
     import fcntl
 
     file = partial.open("ab")
@@ -166,7 +166,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """The record in a whole line, empty for anything else."""
+    """The record in a whole line; empty for any other line."""
     with contextlib.suppress(ValueError, RecursionError):
         record = json.loads(line) if line.endswith(b"\n") else None
         if isinstance(record, dict):

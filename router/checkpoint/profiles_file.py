@@ -17,8 +17,8 @@ from router.pools.pool import Pool, pool_from_json, pool_to_json
 from router.pools.schema import ENTRY, Field, quoted, read_mapping
 
 _FACTS = tuple(each.name for each in fields(ModelFacts))
-# As an entry of a pool, but no field is required, since not every model has a price.
-_MODEL = {name: Field(ENTRY[name].judge) for name in _FACTS}
+# As in a pool's entry, but nothing is required: not every model has a price.
+_MODEL = {name: Field(ENTRY[name].check) for name in _FACTS}
 
 
 def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]) -> str:

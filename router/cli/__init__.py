@@ -1,0 +1,1 @@
+"""Command line `router`: one module per command."""

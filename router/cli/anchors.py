@@ -1,6 +1,6 @@
-"""`router anchors`: writes the queries whose graded answers tell most about a new model.
+"""Command `router anchors`: the queries whose graded answers say most about a new model, written to a file.
 
-Takes parsed arguments, writes one file and returns an exit code. Heavy packages are imported inside.
+Heavy packages are imported inside.
 """
 
 from __future__ import annotations
@@ -9,12 +9,29 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from router.cli.show import find_checkpoint, needing_evaluate, print_json, show_progress
+from router.cli.arguments import Commands, add_command, add_common, number
+from router.cli.loading import find_checkpoint, needing, print_json, show_progress
 from router.errors import UsageError, known_names
 
 
+def add_anchors(commands: Commands) -> None:
+    """Add `router anchors` to the parser."""
+    command = add_command(commands, "anchors", "choose which queries to grade for a new model", run_anchors)
+    add_common(command)
+    command.add_argument("--n", type=number(int, 1), default=50, metavar="N", help="how many (default: 50)")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--queries", metavar="FILE", help="choose from these queries: .txt or .jsonl, as for route")
+    source.add_argument("--data", metavar="DIR", help="choose from the train split of a data folder")
+    command.add_argument("--output", metavar="FILE", required=True, help="where to write them, as .jsonl")
+    command.add_argument("--force", action="store_true", help="replace FILE")
+    command.add_argument(
+        "--protocol", metavar="NAME", help="how the model will be prompted (default: the default pool's)"
+    )
+    command.add_argument("--seed", type=number(int, 0), default=0, help="another draw (default: 0)")
+
+
 def run_anchors(args: Namespace) -> int:
-    """Write the queries whose graded answers tell most about a new model."""
+    """Write the queries whose graded answers say most about a new model."""
     import numpy as np
 
     from router.batch.resumable_file import check_output
@@ -30,21 +47,21 @@ def run_anchors(args: Namespace) -> int:
     if not texts:
         raise UsageError(f"{args.queries or args.data} holds no query to choose from")
     checkpoint = load_checkpoint(find_checkpoint(args.checkpoint), backend=args.backend)
-    like = args.protocol or default_protocol(checkpoint)
-    if like not in checkpoint.protocols:
-        raise UsageError(f"unknown protocol {like!r}; {known_names(like, checkpoint.protocols)}")
+    protocol = args.protocol or default_protocol(checkpoint)
+    if protocol not in checkpoint.protocols:
+        raise UsageError(f"unknown protocol {protocol!r}; {known_names(protocol, checkpoint.protocols)}")
     if args.n > len(texts):
         raise UsageError(f"--n {args.n} of {len(texts)} different queries: ask for {len(texts)} at most")
-    prior = prior_for(checkpoint, like)
-    most = max(CONSIDERED, DRAWN * args.n)  # what is drawn from; reading more would take minutes and change little
+    prior = prior_for(checkpoint, protocol)
+    most = max(CONSIDERED, DRAWN * args.n)  # reading more queries would take minutes and change little
     if len(texts) > most:
         texts = [texts[i] for i in sorted(np.random.default_rng(args.seed).choice(len(texts), most, replace=False))]
     query = encode_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
-    rows = choose_anchors(query_features(query, checkpoint, like), prior.row, args.n, args.seed)
+    rows = choose_anchors(query_features(query, checkpoint, protocol), prior.row, args.n, args.seed)
     lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(rows, 1)]
     atomic_write(output, ("\n".join(lines) + "\n").encode())
     if args.json:
-        print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": like})
+        print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": protocol})
     else:
         print(
             f"{len(lines)} of {len(texts)} queries in {args.output}: answer them with the new model, add to each line"
@@ -68,7 +85,7 @@ def _texts(args: Namespace) -> list[str]:
         if bad is not None:
             raise UsageError(f"{args.queries}, line {bad.number}: {bad.error}")
         return [line.query for line in lines if line.query.strip()]
-    with needing_evaluate("router anchors --data"):
+    with needing("evaluate", "router anchors --data"):
         from router.evaluation.dataset import data_folder, read_dataset
     queries = read_dataset(data_folder(args.data)).queries
     return queries["text"][queries["split"] == "train"].tolist()

@@ -1,6 +1,6 @@
-"""`router batch`: a corpus into a folder of parts, by one process or by several, each on a GPU of its own.
+"""Command `router batch`: a corpus into a folder of parts, by one process or by several, each on its own GPU.
 
-Processes share nothing but the folder; a run that was stopped goes on with whatever parts are missing.
+Processes share only the folder. A run that was stopped goes on with the missing parts.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from router.batch.corpus import PART_LINES, PartsFolder, Share, read_parts
+from router.batch.corpus import OUTPUTS, PART_LINES, PartsFolder, Share, read_parts
 from router.batch.lines import FORMATS, QueryLine, route_lines
+from router.cli.arguments import Commands, add_choice, add_command, add_common
+from router.cli.loading import load_router, needing, show_progress
 from router.cli.route import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
-from router.cli.show import load_router, needing_evaluate, show_progress
 from router.errors import UsageError
 from router.policy.decision import GOALS
 
@@ -23,10 +24,27 @@ logger = logging.getLogger(__name__)
 INPUTS = (*FORMATS, "parquet")
 
 
-def run_batch(args: Namespace) -> int:
-    """Route the parts of the corpus that are this process's and missing; 3 when lines failed. Raises RouterError.
+def add_batch(commands: Commands) -> None:
+    """Add `router batch` to the parser."""
+    command = add_command(commands, "batch", "route a large corpus into a folder of parts", run_batch)
+    add_common(command)
+    command.add_argument(
+        "input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)"
+    )
+    command.add_argument("--format", choices=INPUTS, help="what FILE is (default: its suffix)")
+    command.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept"
+    )
+    command.add_argument(
+        "--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)"
+    )
+    add_choice(command)
 
-    Under a launcher it is 0 also then: launchers end all processes when one ends otherwise.
+
+def run_batch(args: Namespace) -> int:
+    """Route the missing parts of this process; 0, or 3 when lines failed. Raises RouterError.
+
+    Under a launcher the exit code is 0 also then: a launcher ends all processes when one ends with another code.
     """
     path, share = Path(args.input), Share.of_environment(os.environ)
     if not path.is_file():
@@ -36,7 +54,7 @@ def run_batch(args: Namespace) -> int:
         raise UsageError(f"{path}: the name ends in none of .{', .'.join(INPUTS)}; say with --format which it is")
     if args.device == "cuda" and "LOCAL_RANK" in os.environ:
         args.device = f"cuda:{os.environ['LOCAL_RANK']}"
-    with needing_evaluate("router batch with Parquet"):
+    with needing("evaluate", "router batch with Parquet"):
         if "parquet" in (line_format, args.output_format):
             import pyarrow.parquet  # noqa: F401
     router = load_router(args)

@@ -1,15 +1,14 @@
-"""`router keys create | list | revoke`: the keys that clients of `router serve` show.
-
-Takes parsed arguments, prints its result on stdout and returns an exit code.
-"""
+"""Commands `router keys create`, `list` and `revoke`: API keys for clients of `router serve`."""
 
 from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from router.cli.show import print_json
+from router.cli.arguments import Commands, add_command, add_verbosity, number
+from router.cli.loading import print_json
 from router.cli.text import table
 
 if TYPE_CHECKING:
@@ -18,8 +17,32 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def add_keys(commands: Commands) -> None:
+    """Add `router keys` with its three commands to the parser; they know no checkpoint."""
+    keys = add_command(commands, "keys", "make, list and revoke the keys of clients of `router serve`")
+    add_verbosity(keys)
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = add_command(actions, "create", "make a key and print its secret, once", run_create)
+    create.add_argument("name", metavar="NAME", help="whose key it is")
+    create.add_argument(
+        "--requests-per-minute", type=number(int, 1), metavar="N", help="the most it may ask (default: any)"
+    )
+    shown = add_command(actions, "list", "list the keys, never their secrets", run_list)
+    revoke = add_command(actions, "revoke", "refuse a key from now on, also in servers that run", run_revoke)
+    revoke.add_argument("id", metavar="ID", help="the key's id, as `router keys list` shows it")
+    for action in (create, shown, revoke):
+        action.add_argument(
+            "--file",
+            type=Path,
+            metavar="FILE",
+            help="where the keys are (default: ROUTER_KEYS, else inferencedynamics/keys.json in the user's settings)",
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+        add_verbosity(action)
+
+
 def run_create(args: Namespace) -> int:
-    """Make a key and print its secret, the only time that anybody sees it."""
+    """Make a key and print its secret, which is shown only this once."""
     ring = _ring(args, make_folder=True)
     secret = ring.create(args.name, args.requests_per_minute)
     key = ring.check(secret)

@@ -1,23 +1,23 @@
-"""`router onboard` and `router forget`: new models into a checkpoint, and out of it again.
+"""Commands `router onboard` and `router forget`: a new model is added to a checkpoint or removed from it.
 
-Each takes parsed arguments, prints its result on stdout and returns an exit code. Of a checkpoint's folder only the
-file of onboarded models is written. Heavy packages are imported inside.
+They write only one file of the checkpoint's folder, that of onboarded models. Heavy packages are imported inside.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from router.cli.show import needing_evaluate, print_json, show_progress
+from router.cli.arguments import Commands, add_changed, add_command, folds, number
+from router.cli.loading import needing, print_json, show_progress
 from router.errors import CheckpointError, UsageError
+from router.files import locked_folder
 
 if TYPE_CHECKING:
     from router.checkpoint.checkpoint import Checkpoint
@@ -26,6 +26,42 @@ if TYPE_CHECKING:
     from router.pools.models import ModelFacts
 
 logger = logging.getLogger(__name__)
+
+
+def add_onboard(commands: Commands) -> None:
+    """Add `router onboard` to the parser."""
+    command = add_command(commands, "onboard", "add a model from graded answers or benchmark scores", run_onboard)
+    add_changed(command, "--into")
+    command.add_argument("model", nargs="?", metavar="MODEL", help="the new model's name")
+    known = command.add_argument_group("what is known of it")
+    known.add_argument(
+        "--answers",
+        metavar="FILE",
+        help="graded answers, one JSON object a line: query, score (0 to 1) [, output_tokens]",
+    )
+    known.add_argument("--benchmarks", nargs="+", metavar="NAME=SCORE", help="published scores from 0 to 1")
+    known.add_argument("--price-in", type=number(float, 0), metavar="USD_PER_MTOK", help="price of input")
+    known.add_argument("--price-out", type=number(float, 0), metavar="USD_PER_MTOK", help="price of output")
+    known.add_argument("--context", type=number(int, 1), metavar="TOKENS", help="context window")
+    known.add_argument("--tools", action="store_true", help="it can call tools")
+    known.add_argument("--images", action="store_true", help="it reads images")
+    known.add_argument(
+        "--protocol", metavar="NAME", help="the trained protocol that it is prompted like (default: the default pool's)"
+    )
+    folder = command.add_argument_group("or all new models of a data folder (docs/data.md)")
+    folder.add_argument("--data", metavar="DIR", help="a folder with outcomes of models that training did not know")
+    rows = folder.add_mutually_exclusive_group()
+    rows.add_argument("--split", help="fit on the rows of this split, such as train")
+    rows.add_argument("--folds", type=folds, metavar="0,1", help="fit on these folds")
+    command.add_argument(
+        "--pool",
+        action="append",
+        metavar="NAME",
+        help="a pool that it joins, repeatable (default: the default pool); with --data the name of the new pool "
+        "(default: the folder's)",
+    )
+    command.add_argument("--no-pool", action="store_true", help="join no pool: only make the profile")
+    command.add_argument("--replace", action="store_true", help="fit a model anew that was onboarded before")
 
 
 def run_onboard(args: Namespace) -> int:
@@ -43,8 +79,15 @@ def run_onboard(args: Namespace) -> int:
     return 0
 
 
+def add_forget(commands: Commands) -> None:
+    """Add `router forget` to the parser."""
+    command = add_command(commands, "forget", "take an onboarded model out again", run_forget)
+    add_changed(command, "--from")
+    command.add_argument("model", metavar="MODEL", help="name, or model@protocol, of an onboarded model")
+
+
 def run_forget(args: Namespace) -> int:
-    """Take an onboarded model out of a checkpoint."""
+    """Remove an onboarded model from a checkpoint."""
     from router.onboarding.add_model import forget
 
     with _changing(args.checkpoint) as (folder, checkpoint):
@@ -79,7 +122,7 @@ def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
 
 
 def _check_sources(args: Namespace) -> None:
-    """UsageError where it is not clear what is to be fitted from what."""
+    """Raise UsageError for flags that do not say which model is fitted, and from which outcomes."""
     if args.data is not None:
         given = [flag for flag, value in (("MODEL", args.model), ("--answers", args.answers),
                  ("--benchmarks", args.benchmarks), ("--protocol", args.protocol), ("--tools", args.tools),
@@ -106,8 +149,7 @@ def _check_sources(args: Namespace) -> None:
 
 @contextmanager
 def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
-    """The folder that is to be changed, and the checkpoint in it; nobody else of us changes it meanwhile."""
-    import fcntl  # not on Windows
+    """The folder to change and the checkpoint in it; no other `router` command changes it meanwhile."""
 
     from router.checkpoint.storage import load_checkpoint
 
@@ -116,15 +158,12 @@ def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
         raise CheckpointError(
             f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
         )
-    opened = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked_folder(folder, wait=False))
         except BlockingIOError as error:
             raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
         yield folder, load_checkpoint(folder, backend="auto")
-    finally:
-        os.close(opened)
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
@@ -135,7 +174,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
-    """What is known of the model; where it is fitted anew, as before but for what is given."""
+    """The facts given by flags; of a model that is fitted anew, the former facts where no flag is given."""
     from router.pools.models import ModelFacts
 
     if (args.price_in is None) != (args.price_out is None):
@@ -157,7 +196,7 @@ def _benchmarks(args: Namespace) -> dict[str, float]:
 
 
 def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:
-    with needing_evaluate("router onboard --data"):
+    with needing("evaluate", "router onboard --data"):
         from router.evaluation.dataset import data_folder, read_dataset
         from router.evaluation.pool_report import row_masks
         from router.onboarding.from_folder import onboard_folder
@@ -223,10 +262,10 @@ def _print_onboarding(args: Namespace, found: Onboarding) -> None:
         f" ({found.blind_error:.3f} by the mean system)"
     )
     print(f"pools      {', '.join(profile.pools) or 'none: name it in a pool file'}")
-    untold = [name for name in profile.pools if name in found.checkpoint.dial_tables]
-    if untold:
+    outdated = [name for name in profile.pools if name in found.checkpoint.dial_tables]
+    if outdated:
         logger.warning(
             "what each dial costs was measured on %s without %s: budgets are met for lists of queries, not for one",
-            ", ".join(untold),
+            ", ".join(outdated),
             profile.system.model,
         )

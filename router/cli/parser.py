@@ -1,7 +1,6 @@
-"""An argparse parser that says what a mistyped command line may have meant, in one line.
+"""Argparse parser that explains a mistyped command line in one line.
 
-Of a flag that there is not, the one most like it; of words behind a query, that a query is to be quoted. Knows no
-command but by the flags and places that its parser was given.
+For an unknown flag it names the flag most like it; for words behind a query it says to quote the query.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     """As argparse's, also for the commands that are added to it."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """What was understood; ends with exit code 2 and one line where anything is left."""
+        """The parsed arguments; ends with exit code 2 and one line where some are left over."""
         self._given = sys.argv[1:] if args is None else list(args)
         found, rest = super().parse_known_args(args, namespace)
         if rest:
@@ -26,13 +25,13 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
-        """As argparse's, but where a flag is missing because it was misspelt."""
+        """As argparse's; a flag that is missing because it was misspelt is named."""
         if "required" in message and (strange := self._flags(self._given)):
             self._refuse(strange)
         super().error(message)
 
     def _flags(self, args: Sequence[str]) -> list[str]:
-        """Those of `args` that look like flags and are none."""
+        """Those of `args` that look like flags and are unknown."""
         before = args[: args.index("--")] if "--" in args else args
         names = [each.partition("=")[0] for each in before if each.startswith("-") and each != "-"]
         return [name for name in names if name not in self._option_string_actions]
@@ -44,10 +43,10 @@ class Parser(argparse.ArgumentParser):
         if flags:
             like = difflib.get_close_matches(flags[0], self._option_string_actions, n=1)
             hint = f"did you mean {like[0]}?" if like else f"`{self.prog} --help` lists those there are"
-            told = f"there is no flag {flags[0]}: {hint}"
+            message = f"there is no flag {flags[0]}: {hint}"
         elif query is not None:
             words = shlex.quote(" ".join([query, *rest]))
-            told = f"a query is one argument: quote the query, {self.prog} {words}"
+            message = f"a query is one argument: quote the query, {self.prog} {words}"
         else:
-            told = f"unrecognized arguments: {' '.join(rest)}"
-        self.exit(2, f"router: error: {told}\n")
+            message = f"unrecognized arguments: {' '.join(rest)}"
+        self.exit(2, f"router: error: {message}\n")

@@ -1,8 +1,7 @@
-"""`router route`: one query to a readable decision, or lines of queries to JSON lines.
+"""Command `router route`: one query to a readable decision, or lines of queries to JSON lines.
 
-Decides what is read and written and how a run is continued; lines are routed by `router.batch.lines`, files kept
-whole by
-`router.batch.resumable_file`.
+Chooses input, output and how an interrupted run goes on. `router.batch.lines` routes the lines,
+`router.batch.resumable_file` keeps the output.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import router as package
 from router.batch.lines import FORMATS, RawLine, encode_record, parse_line, read_lines, route_lines
-from router.batch.resumable_file import PartialFile, check_output, partial_of
-from router.cli.show import find_checkpoint, load_router, show_progress
+from router.batch.resumable_file import ResumableFile, check_output, partial_of
+from router.cli.arguments import Commands, add_choice, add_command, add_common
+from router.cli.loading import find_checkpoint, load_router, show_progress
 from router.cli.text import decision_lines
 from router.errors import UsageError
 from router.options import DEFAULT_DIAL
@@ -38,8 +38,30 @@ AHEAD = 16  # batches of a file that are read together and sorted by length
 PROBE = "?"  # the least demanding query: if no candidate may answer it, none may answer any
 
 
+def add_route(commands: Commands) -> None:
+    """Add `router route` to the parser."""
+    command = add_command(
+        commands, "route", "choose a model for a query, or for every line of a file or of stdin", run_route
+    )
+    add_common(command)
+    command.add_argument(
+        "query", nargs="?", help="the query; `-`, or nothing where stdin is piped, reads one query per line from stdin"
+    )
+    files = command.add_argument_group("many queries, to one JSON line each")
+    files.add_argument(
+        "--input",
+        metavar="FILE",
+        help=".txt: a query per line; .jsonl: per line an object with the key query (or text) and optionally id, dial",
+    )
+    files.add_argument("--format", choices=FORMATS, help="what the lines are (default: the file's suffix; stdin: txt)")
+    files.add_argument("--output", metavar="FILE", type=Path, help="write there, by way of FILE.partial, not to stdout")
+    files.add_argument("--resume", action="store_true", help="continue the FILE.partial of an interrupted run")
+    files.add_argument("--force", action="store_true", help="replace FILE; without --resume also discard FILE.partial")
+    add_choice(command)
+
+
 def run_route(args: Namespace) -> int:
-    """Route what `args` name; 0 when all is routed, 3 when lines failed. Raises RouterError."""
+    """Route the queries that `args` name; 0 when all are routed, 3 when lines failed. Raises RouterError."""
     source = _source(args)
     if source is None:
         return _route_one(args)
@@ -55,7 +77,7 @@ def run_route(args: Namespace) -> int:
 
 
 def _source(args: Namespace) -> str | None:
-    """`-`, a path, or None where the query itself was given."""
+    """The input: `-` for stdin, a path, or None where the query itself is given."""
     if args.query is not None and args.input is not None:
         raise UsageError("give a query or --input FILE, not both")
     if args.input is not None:
@@ -69,7 +91,7 @@ def _source(args: Namespace) -> str | None:
 
 
 def line_format_of(path: Path | None) -> str:
-    """By the suffix; lines of text on stdin."""
+    """The line format by the file's suffix; txt for stdin."""
     if path is None:
         return "txt"
     suffix = path.suffix.removeprefix(".").lower()
@@ -82,7 +104,7 @@ def line_format_of(path: Path | None) -> str:
 
 
 def _check_streaming(args: Namespace, path: Path | None) -> None:
-    """UsageError for flags that would lose something, before anything slow is done."""
+    """Raise UsageError for flags that would lose data, before slow work begins."""
     if args.output is None:
         if args.resume or args.force:
             raise UsageError("--resume and --force are about --output FILE: name it")
@@ -92,7 +114,7 @@ def _check_streaming(args: Namespace, path: Path | None) -> None:
     if args.resume and path is None:
         raise UsageError("--resume needs --input FILE: what came through stdin cannot be read again")
     if args.output.is_dir():
-        check_output(args.output, resume=False, force=False)  # says so
+        check_output(args.output, resume=False, force=False)  # raises: it is a folder
     written = (args.output, partial_of(args.output))
     if path is not None and any(each.exists() and each.samefile(path) for each in written):
         raise UsageError(f"--output {args.output} would overwrite the input {path}: name another file")
@@ -100,7 +122,7 @@ def _check_streaming(args: Namespace, path: Path | None) -> None:
 
 
 def options_of(args: Namespace, pool: Pool) -> dict[str, Any]:
-    """What `Router.route` takes besides the queries, their dials and the batch size."""
+    """The options of `Router.route`, without queries, dials and batch size."""
     return {
         "pool": pool,
         "allow": args.allow,
@@ -117,14 +139,14 @@ def options_of(args: Namespace, pool: Pool) -> dict[str, Any]:
 
 
 def dial_of(args: Namespace) -> float | None:
-    """The dial, None where a budget or a quality stands in its place."""
+    """The dial; None where a budget or a quality is given."""
     if any(getattr(args, name) is not None for name in GOALS):
         return None
     return DEFAULT_DIAL if args.dial is None else args.dial
 
 
 def _log_dial(router: Router, options: Mapping[str, Any]) -> None:
-    """Say which dial meets the goal of one query or a stream, and what it came to on validation."""
+    """Log the dial that meets the goal of one query or a stream, with its figures on validation."""
     goal = {name: options[name] for name in GOALS if name in options}
     if goal:
         point = router.dial_for(options["pool"], **goal)
@@ -154,18 +176,18 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
     options = options_of(args, pool)
     together = TOGETHER if dial is None and path is not None else None
     probe = {name: value for name, value in options.items() if not together or name not in GOALS}
-    router.route(PROBE, dial=dial, **probe)  # what no query can meet is one error, not one per line
+    router.route(PROBE, dial=dial, **probe)  # constraints that no query can meet: one error, not one per line
     if not together:
         _log_dial(router, options)
-    sink: PartialFile | _Printed = _Printed()
+    sink: ResumableFile | _Printed = _Printed()
     if args.output is not None:
         settings = settings_of(args, path, line_format, pool, dial)
-        sink = PartialFile(args.output, settings, resume=args.resume, force=args.force, multiple_of=together or 1)
+        sink = ResumableFile(args.output, settings, resume=args.resume, force=args.force, multiple_of=together or 1)
     kept = sink.done
     if kept:
         logger.info("resuming after %d finished lines", kept)
     batch_size = 1 if stream.isatty() else args.batch_size
-    ahead = AHEAD if path is not None else 1  # who writes to a pipe may wait for an answer to each batch
+    ahead = AHEAD if path is not None else 1  # the writer of a pipe may wait for an answer to each batch
     flush_after = together or ahead * batch_size
     try:
         with sink, _progress(args, path) as bar:
@@ -209,7 +231,7 @@ def _progress(args: Namespace, path: Path | None) -> Any:
 def settings_of(
     args: Namespace, path: Path | None, line_format: str, pool: Pool, dial: float | None
 ) -> Mapping[str, Any]:
-    """Everything that records depend on: a partial file may only be continued where it is the same."""
+    """All settings that records depend on; a partial output is continued only where they are equal."""
     checkpoint = find_checkpoint(args.checkpoint)
     config = Path(checkpoint) / "config.json"  # holds the sha256 of all weights
     onboarded = Path(checkpoint) / "onboarded.safetensors"
@@ -233,7 +255,7 @@ def settings_of(
     return settings
 
 
-def _tell_how_to_go_on(args: Namespace, sink: PartialFile | _Printed, path: Path | None, stop: BaseException) -> None:
+def _tell_how_to_go_on(args: Namespace, sink: ResumableFile | _Printed, path: Path | None, stop: BaseException) -> None:
     if isinstance(sink, _Printed):
         if isinstance(stop, KeyboardInterrupt):
             logger.error("stopped after %d lines; a run with --input FILE --output FILE can be resumed", sink.done)
@@ -247,7 +269,7 @@ def _tell_how_to_go_on(args: Namespace, sink: PartialFile | _Printed, path: Path
         logger.error("%s keeps %d finished lines; go on with: %s", sink.partial, sink.done, command)
 
 
-def _summary(args: Namespace, sink: PartialFile | _Printed) -> int:
+def _summary(args: Namespace, sink: ResumableFile | _Printed) -> int:
     where = f" in {args.output}" if args.output else ""
     if sink.failed:
         logger.error(
@@ -262,7 +284,7 @@ def _summary(args: Namespace, sink: PartialFile | _Printed) -> int:
 
 
 class _Printed:
-    """Records on stdout, with the interface of `PartialFile`."""
+    """Records on stdout, with the interface of `ResumableFile`."""
 
     def __init__(self) -> None:
         self.done = self.failed = 0

@@ -1,7 +1,6 @@
-"""`router serve POOL`: checks the whole configuration, then runs the gateway and decision service of a pool.
+"""Command `router serve POOL`: check the whole configuration, then run the gateway and decision service of a pool.
 
-Arguments in, an exit code out; what is served is in `router.serving`, which is imported inside. Nothing phones home:
-the variables that stop libraries from doing so are set before any of them is imported.
+`router.serving` is imported inside, after the variables are set that stop libraries from phoning home.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from router.cli.show import load_router
-from router.errors import UsageError
-from router.installation import how_to_install
+from router.cli.arguments import Commands, add_command, add_common, add_index_kind, number
+from router.cli.loading import load_router, needing
 
 logger = logging.getLogger(__name__)
 
@@ -29,17 +27,29 @@ QUIET = {
 FLAGS = ("host", "port", "keys", "decision_log")
 
 
+def add_serve(commands: Commands) -> None:
+    """Add `router serve` to the parser."""
+    command = add_command(commands, "serve", "route and forward requests over HTTP, as OpenAI's API", run_serve)
+    add_common(command)
+    command.add_argument(
+        "pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve"
+    )
+    command.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1); elsewhere needs keys")
+    command.add_argument("--port", type=number(int, 0, 65535), metavar="N", help="(default: 8080; 0: any free one)")
+    command.add_argument("--keys", metavar="FILE", help="client keys, made by `router keys create`")
+    command.add_argument("--decision-log", metavar="FILE", help="keep decisions and outcomes in this SQLite file")
+    command.add_argument("--check", action="store_true", help="only print every problem of the configuration")
+    command.add_argument("--plain-log", action="store_true", help="log lines for people, not JSON")
+    add_index_kind(command)
+
+
 def run_serve(args: Namespace) -> int:
-    """Serve until told to stop, or with --check only say whether that could be done."""
+    """Serve until a signal stops it; with --check only print the problems of the configuration."""
     os.environ.update(QUIET)
-    try:
+    with needing("serve", "router serve"):
         from router.serving.http import server
         from router.serving.service import Service, Source
         from router.serving.telemetry import json_log
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(f"`router serve` needs {error.name}: {how_to_install('serve')} installs it") from error
     source = Source(Path(args.pool_file), lambda: load_router(args), {name: getattr(args, name) for name in FLAGS})
     router, setup = source.load()
     if args.check:
@@ -54,7 +64,7 @@ def run_serve(args: Namespace) -> int:
 
 @contextmanager
 def _serving_log(formatter: logging.Formatter) -> Iterator[None]:
-    """This project's log by `formatter`, and uvicorn's with it where that warns."""
+    """A block whose log lines are written by `formatter`, uvicorn's warnings included."""
     log, theirs = logging.getLogger("router"), logging.getLogger("uvicorn.error")
     for handler in log.handlers:
         handler.setFormatter(formatter)

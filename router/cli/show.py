@@ -1,83 +1,36 @@
-"""`router pools | show | evaluate | index`, and how every command finds and loads its checkpoint.
+"""Commands about a checkpoint: `router pools`, `show`, `evaluate` and `index`.
 
-Each takes parsed arguments, prints its result on stdout and returns an exit code. Heavy packages are imported inside.
+Each prints its result on stdout and returns an exit code. Heavy packages are imported inside.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from router.checkpoint.default_checkpoint import default_checkpoint
+from router.cli.arguments import Commands, add_command, add_common, add_index_kind, folds, number
+from router.cli.loading import find_checkpoint, load_router, needing, print_json, show_progress
 from router.cli.text import pool_lines, profile_lines, report_lines
-from router.errors import CheckpointError, PoolError, UsageError, known_names
-from router.installation import how_to_install
-from router.policy.decision import SCHEMA_VERSION
+from router.errors import CheckpointError, PoolError, known_names
 
 if TYPE_CHECKING:
     from router.pools.models import System
     from router.pools.pool import Pool
-    from router.routing.router import Router
 
 logger = logging.getLogger(__name__)
 
 
-def find_checkpoint(given: str | None) -> str:
-    """The checkpoint given, else the default one; CheckpointError says how to get one."""
-    return given or default_checkpoint()
-
-
-def load_router(args: Namespace) -> Router:
-    """The router of the checkpoint that `args` name, on their device, with their backend."""
-    checkpoint = find_checkpoint(args.checkpoint)
-    from router.routing.router import Router
-
-    device = _check_device(args.device)
-    logger.debug("loading %s on %s", checkpoint, device)
-    index = getattr(args, "index", "auto")
-    return Router.from_pretrained(checkpoint, device=device, index=index, backend=args.backend)
-
-
-def _check_device(name: str) -> str:
-    """`name` where that can be computed on, UsageError where not."""
-    if name == "cpu":
-        return name
-    try:
-        import torch
-
-        torch.empty(0, device=name)
-    except (ImportError, RuntimeError, AssertionError, NotImplementedError) as error:  # of torch, for a missing device
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"--device {name} cannot be used ({reason}); use cpu, or cuda on a machine with a GPU"
-        ) from error
-    return name
-
-
-@contextmanager
-def needing_evaluate(command: str) -> Iterator[None]:
-    """Around imports that the extra `evaluate` installs: UsageError where it is not."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("router"):
-            raise
-        raise UsageError(f"`{command}` needs {error.name}: {how_to_install('evaluate')} installs it") from error
-
-
-def show_progress(args: Namespace) -> bool:
-    """Whether a progress bar goes to stderr: only to a terminal, and not when told to be quiet."""
-    return sys.stderr.isatty() and not args.quiet
-
-
-def print_json(raw: dict[str, Any]) -> None:
-    print(json.dumps({"schema_version": SCHEMA_VERSION} | raw, allow_nan=False))
+def add_pools(commands: Commands) -> None:
+    """Add `router pools` to the parser."""
+    command = add_command(
+        commands, "pools", "list the checkpoint's pools and their models, or check a pool file", run_pools
+    )
+    add_common(command)
+    command.add_argument(
+        "--check", metavar="FILE", help="print every problem of a pool file (YAML, JSON); exit code 1 if any"
+    )
 
 
 def run_pools(args: Namespace) -> int:
@@ -117,13 +70,24 @@ def _check_pool_file(args: Namespace) -> int:
 
 
 def _known_systems(args: Namespace) -> tuple[System, ...] | None:
-    """The checkpoint's systems; None, said on stderr, where no checkpoint was named and none is found."""
+    """The checkpoint's systems; None with a warning where there is no checkpoint."""
     try:
         find_checkpoint(args.checkpoint)
     except CheckpointError as error:
         logger.warning("only the structure is checked, not whether the models have profiles: %s", error)
         return None
     return load_router(args).systems
+
+
+def add_show(commands: Commands) -> None:
+    """Add `router show` to the parser."""
+    command = add_command(commands, "show", "print a model's facts and its learned profile", run_show)
+    add_common(command)
+    command.add_argument("model", metavar="MODEL", help="a model's name")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--pool", metavar="NAME|FILE", help="the pool whose facts and profile are meant")
+    where.add_argument("--protocol", metavar="NAME", help="the protocol meant, where the name is known under several")
+    command.add_argument("--top", type=number(int, 1), default=5, metavar="K", help="axes shown (default: 5)")
 
 
 def run_show(args: Namespace) -> int:
@@ -159,6 +123,16 @@ def run_show(args: Namespace) -> int:
     return 0
 
 
+def add_index(commands: Commands) -> None:
+    """Add `router index` to the parser."""
+    command = add_command(
+        commands, "index", "build a large pool's index and keep it in the checkpoint's folder", run_index
+    )
+    add_common(command)
+    command.add_argument("--pool", metavar="NAME|FILE", help="the pool (default: the checkpoint's default)")
+    add_index_kind(command)
+
+
 def run_index(args: Namespace) -> int:
     """Build the index of a pool and write it into the checkpoint's folder."""
     router = load_router(args)
@@ -173,9 +147,27 @@ def run_index(args: Namespace) -> int:
     return 0
 
 
+def add_evaluate(commands: Commands) -> None:
+    """Add `router evaluate` to the parser."""
+    command = add_command(commands, "evaluate", "judge the router on recorded outcomes", run_evaluate)
+    add_common(command)
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        help="a folder in RouteMix-open's format (default: ROUTEMIX_DIR, else data/routemix-open)",
+    )
+    command.add_argument("--pool", metavar="NAME|FILE", help="the pool to judge (default: the checkpoint's default)")
+    rows = command.add_mutually_exclusive_group(required=True)
+    rows.add_argument("--split", help="judge on the rows of this split: train, val, test or ood")
+    rows.add_argument("--folds", type=folds, metavar="8,9", help="judge on these folds of every split")
+    command.add_argument(
+        "--batch-size", type=number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
+    )
+
+
 def run_evaluate(args: Namespace) -> int:
     """Judge the router on a data folder and print the figures."""
-    with needing_evaluate("router evaluate"):
+    with needing("evaluate", "router evaluate"):
         from router.evaluation.dataset import data_folder
         from router.evaluation.pool_report import evaluate_router
     folder = data_folder(args.data)
@@ -201,5 +193,5 @@ def run_evaluate(args: Namespace) -> int:
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity as None, which JSON can say."""
+    """The value; None for NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,6 @@
-"""What the command line prints for people: decisions, pools, profiles and reports as aligned lines of text.
+"""Text output of the command line: decisions, pools, profiles and reports as aligned lines.
 
-Takes plain objects and gives lines; prints nothing itself.
+Takes plain objects and returns lines; prints nothing.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 
 import regex
 
+from router.errors import GradingError
 from router.grading.final_answer import chosen_letter, final_answer, final_number, normalised, without_thoughts
 
 KINDS = {
@@ -26,10 +27,6 @@ KINDS = {
 }
 PATTERN_S = 1.0  # a pattern that takes longer has run away
 TOLERANCE = 1e-4
-
-
-class GradingError(Exception):
-    """This answer cannot be graded; says why."""
 
 
 @dataclass(frozen=True)

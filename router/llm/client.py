@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-from router.errors import RouterError, UsageError
+from router.errors import StoppedError, UnansweredError, UsageError
 from router.llm.endpoint import Endpoint
 from router.llm.limits import Pace
 from router.llm.purse import Purse
@@ -28,14 +28,6 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 10.0
 ALL_FAIL = 20  # questions in a row that an endpoint refused, none before: something is wrong with all of them
 PATIENCE_S = 60.0  # with an endpoint that has not answered anything yet
-
-
-class UnansweredError(RouterError):
-    """One question got no answer; others may."""
-
-
-class StoppedError(RouterError):
-    """No further question is sent: the reason is the client's `fatal`."""
 
 
 @dataclass

@@ -14,10 +14,9 @@ from typing import Any
 
 from router.errors import UsageError
 from router.pools.pool import Candidate
-from router.pools.schema import not_negative, positive, variable, web_address
+from router.pools.schema import RATE_LIMITS, not_negative, positive, variable, web_address
 from router.pools.upstream_keys import read_key_file
 
-LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
 USUAL_PARALLEL = 16
 
 
@@ -86,9 +85,9 @@ def make_endpoint(base_url: str, model: str, prices: tuple[float, float], **sett
         except ValueError as error:
             raise UsageError(f"{name} price of {model}: {error}") from error
     limits = given.get("limits", {})
-    unknown = sorted(set(limits) - set(LIMITS))
+    unknown = sorted(set(limits) - set(RATE_LIMITS))
     if unknown or any(value <= 0 for value in limits.values()):
-        raise UsageError(f"limits of {model}: got {dict(limits)}; allowed are {', '.join(LIMITS)}, each above 0")
+        raise UsageError(f"limits of {model}: got {dict(limits)}; allowed are {', '.join(RATE_LIMITS)}, each above 0")
     return Endpoint(model=model, input_usd_per_mtok=prices[0], output_usd_per_mtok=prices[1], **given)
 
 
@@ -107,6 +106,6 @@ def endpoint_of(candidate: Candidate, default_key_env: str | None = None) -> End
         float(facts.output_usd_per_mtok or 0.0),
         upstream.key_env or (None if upstream.key_file else default_key_env),
         upstream.timeout_s,
-        limits={name: upstream.limits[name] for name in LIMITS if name in upstream.limits},
+        limits={name: upstream.limits[name] for name in RATE_LIMITS if name in upstream.limits},
         key_file=upstream.key_file,
     )

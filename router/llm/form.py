@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from router.llm.client import Client, UnansweredError
+from router.errors import UnansweredError
+from router.llm.client import Client
 from router.llm.endpoint import Endpoint
 from router.llm.question import Message, Question
 from router.llm.untrusted_text import Sealed, clipped, seal

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from router.errors import UsageError
-
-
-class CapReachedError(UsageError):
-    """The next request could exceed the spending cap, and nothing under way can give money back."""
+from router.errors import CapReachedError
 
 
 class Purse:

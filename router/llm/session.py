@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from router.errors import RouterError
-from router.llm.client import Client, StoppedError
+from router.errors import RouterError, StoppedError
+from router.llm.client import Client
 from router.llm.store import Store
 
 Result = TypeVar("Result")

@@ -19,8 +19,7 @@ from router.arrays import Array, concat, host, like, namespace, sigmoid
 from router.errors import PoolError
 from router.network import scoring
 from router.network.vectors import LearnedProfiles, QueryVectors
-from router.policy.constraints import context_windows
-from router.pools.models import ModelFacts, System
+from router.pools.models import ModelFacts, System, context_windows
 from router.pools.pool import Pool
 
 ARRAYS = ("profile", "bias", "log_tokens", "protocol", "price_in", "price_out")  # of `Candidates`, (M, ...) each
@@ -57,7 +56,7 @@ class Candidates:
 
     @cached_property
     def windows(self) -> NDArray[np.float64]:
-        """Context windows (M,), see `policy.context_windows`."""
+        """Context windows (M,), see `router.pools.models.context_windows`."""
         return context_windows(self.facts)
 
     def quality(self, query: QueryVectors, attitude: float = 0.0) -> Array:

@@ -17,7 +17,7 @@ from router.arrays import Array, first, like, namespace
 from router.errors import NoCandidateError, UsageError, counted_from
 from router.network import scoring
 from router.options import DIAL_MAX
-from router.pools.models import ModelFacts
+from router.pools.models import ModelFacts, context_windows
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,6 @@ class Constraints:
             cheap = [all(price is None or price <= limit for price in both) for both in prices]
             checks.append((f"maximum price {limit:g} USD/Mtok", cheap))
         return [(name, np.array(keep, bool)) for name, keep in checks]
-
-
-def context_windows(models: Sequence[ModelFacts]) -> NDArray[np.float64]:
-    """Tokens (M,) that each model may read and write together; infinity where that is unknown."""
-    return np.array([np.inf if m.context_window is None else m.context_window for m in models], np.float64)
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:

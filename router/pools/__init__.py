@@ -1,0 +1,1 @@
+"""Candidate models: their facts, systems and upstreams, and named pools of them."""

@@ -1,14 +1,17 @@
-"""What is known of the candidates: facts of a model (prices, limits), the systems routed to, and named pools of them.
+"""Facts of a model (prices, context window, input kinds), and systems: models under a protocol.
 
-A *system* is a model under a protocol (how it is prompted and graded). Plain data, no tensors and no files; the
-learned numbers of a system are a row of `router.network.torch_network.ProfileTable`. Axes: S systems.
+A protocol is how a model is prompted and graded. Plain data, no tensors and no files; the learned numbers of a system
+are a row of `router.network.torch_network.ProfileTable`. Axis: M models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from router.errors import PoolError, known_names
 
@@ -17,12 +20,12 @@ MODALITIES = ("text", "image", "audio", "video")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts of one model that nobody learns and everybody may edit; None means unknown."""
+    """Facts of one model, which are not learned and may be edited; None means unknown."""
 
     id: str
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
-    price_date: str | None = None  # ISO date or month the prices were read
+    price_date: str | None = None  # ISO date or month when the prices were read
     context_window: int | None = None  # tokens, prompt and answer together
     modalities: tuple[str, ...] = ("text",)  # of the input, from MODALITIES
     tools: bool | None = None  # whether it can call tools
@@ -54,21 +57,26 @@ class ModelFacts:
         return cls(**fields)
 
 
+def context_windows(models: Sequence[ModelFacts]) -> NDArray[np.float64]:
+    """Tokens (M,) that each model may read and write together; infinity where that is unknown."""
+    return np.array([np.inf if m.context_window is None else m.context_window for m in models], np.float64)
+
+
 @dataclass(frozen=True, order=True)
 class System:
-    """A model under a protocol: what has a score, and what is routed to."""
+    """A model under a protocol: it has scores, and queries are routed to it."""
 
     model: str
     protocol: str
 
     @property
     def id(self) -> str:
-        """`model@protocol`, the spelling needed only where a model name alone is ambiguous."""
+        """`model@protocol`, needed only where the model's name alone is ambiguous."""
         return f"{self.model}@{self.protocol}"
 
 
 def resolve_system(name: str, systems: Iterable[System], protocol: str | None = None) -> System:
-    """The system meant by a model name, a `model@protocol` id, or a model name within `protocol`.
+    """The system of a model name, of a `model@protocol` id, or of a model name within `protocol`.
 
     Raises PoolError when nothing or more than one system fits.
 

@@ -1,7 +1,7 @@
-"""Candidates and named pools of them: the one pool schema, in YAML or JSON files and in a checkpoint's `profiles.json`.
+"""Pools of candidate models: one schema for YAML and JSON files and for a checkpoint's `profiles.json`.
 
-Knows facts, systems and where a model answers; neither the network's numbers nor any key. How one value is judged
-is in `router.pools.schema`. Axis: M candidates.
+Knows facts, systems and the address of a model; neither the network's numbers nor any key. `router.pools.schema` checks
+one value. Axis: M candidates.
 
     name: chat27                       # required
     protocol: chat-0shot-cot           # under which model names are looked up
@@ -39,21 +39,21 @@ from router.pools.strict_yaml import read_json, read_yaml
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a candidate answers. Never holds a key, only the name of the environment variable or file that does."""
+    """The address of a candidate; it holds no key, only the name of the environment variable or file with the key."""
 
     api_base: str  # http or https, without credentials; empty: the provider's own, never for OPENAI
     model: str  # what the upstream calls the model
     key_env: str | None = None
     timeout_s: float = 60.0
     limits: Mapping[str, float] = field(default_factory=dict, hash=False)  # name -> number above 0, read by who asks
-    provider: str = OPENAI  # whose protocol it speaks; another than OPENAI by LiteLLM's name for it
-    retry_after_send: bool = True  # whether another model may answer what this one may have run already
+    provider: str = OPENAI  # whose protocol it speaks; other providers by LiteLLM's name
+    retry_after_send: bool = True  # whether another model may answer a request that this one may have run
     json_schema: bool | None = None  # whether answers can be held to a schema; None: unknown
     max_output_tokens: int | None = None  # the longest answer; None: unknown
-    key_file: str | None = None  # instead of key_env; of a pool file an absolute path
+    key_file: str | None = None  # instead of key_env; absolute where it was read from a pool file
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with the keys of the pool schema, those that say what is the case anyway left out."""
+        """A JSON object with the keys of the pool schema, without unknown and default values."""
         raw = {each.name: getattr(self, each.name) for each in fields(self)} | {"limits": dict(self.limits)}
         usual = {"provider": OPENAI, "retry_after_send": True, "api_base": ""}
         return {key: value for key, value in raw.items() if value is not None and usual.get(key) != value}
@@ -64,9 +64,9 @@ class Candidate:
     """A model that a request may go to."""
 
     facts: ModelFacts
-    system: System | None = None  # whose profile scores it; None: the prior of its price class
+    system: System | None = None  # its profile scores the model; None: the prior of its price class does
     upstream: Upstream | None = None
-    revision: str = ""  # of a profile that was onboarded and may be fitted anew; not written to pool files
+    revision: str = ""  # of an onboarded profile, which may be fitted anew; not written to pool files
 
     @property
     def id(self) -> str:
@@ -83,7 +83,7 @@ class Pool:
     cost_range_usd: float | None = None  # scale of the cost dial; None: derived by the Router
 
     def __hash__(self) -> int:
-        """Not of the candidates, of whom there may be a million: pools are the keys of what is made once for each."""
+        """Hash without the candidates, which may be a million: pools are the keys of caches."""
         return hash((self.name, len(self.candidates), self.cost_range_usd))
 
     @property
@@ -122,7 +122,7 @@ def pool_from_json(raw: object, systems: Collection[System] | None) -> Pool:
 
 
 def pool_to_json(pool: Pool) -> dict[str, Any]:
-    """A JSON object from which `pool_from_json` makes an equal pool, given at least the pool's own systems.
+    """A JSON object from which `pool_from_json` makes an equal pool, with at least the pool's own systems known.
 
     Profiles are written as model@protocol and a missing one as `profile: null`, so that later additions to a
     checkpoint do not change what an entry means. Raises PoolError for a pool that breaks the schema (no price, ...).
@@ -130,7 +130,7 @@ def pool_to_json(pool: Pool) -> dict[str, Any]:
     raw: dict[str, Any] = {"name": pool.name, "models": [_entry_to_json(each) for each in pool.candidates]}
     if pool.cost_range_usd is not None:
         raw["cost_range_usd"] = pool.cost_range_usd
-    pool_from_json(raw, {each.system for each in pool.candidates if each.system})  # never write what cannot be read
+    pool_from_json(raw, {each.system for each in pool.candidates if each.system})  # raises for what cannot be read
     return raw
 
 
@@ -158,7 +158,7 @@ def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[
 
 
 def _with_absolute_key_files(pool: Pool, folder: Path) -> Pool:
-    """`pool` with the paths of its keys, which are relative to `folder`, made absolute."""
+    """The pool with absolute paths of its key files, which are relative to `folder`."""
     candidates = tuple(
         replace(each, upstream=replace(each.upstream, key_file=str(folder / each.upstream.key_file)))
         if each.upstream and each.upstream.key_file
@@ -219,7 +219,7 @@ def _system(
             problems.append(f"{where}is empty; name one, leave the key out, or add allow_prior: true")
         return None
     name = entry.get("profile") or entry.get("id")
-    misspelt = isinstance(raw, dict) and "profile" in raw and "profile" not in entry  # is a problem already
+    misspelt = isinstance(raw, dict) and "profile" in raw and "profile" not in entry  # a problem already
     if profiles is None or name is None or misspelt:
         return None
     try:
@@ -244,7 +244,7 @@ def _upstream(where: str, raw: object, model_id: str, problems: list[str]) -> Up
 
 
 class _Profiles:
-    """Looks up the profile an entry means; indexed, since pools and checkpoints may hold many thousands."""
+    """Index of profiles by name, since pools and checkpoints may hold many thousands."""
 
     def __init__(self, systems: Collection[System], protocol: str | None) -> None:
         self.systems, self.protocol = systems, protocol

@@ -1,7 +1,7 @@
-"""The keys of the pool schema and how the value of each is judged, so that all problems are found at once.
+"""Pool schema: the keys of a pool file, each with a check of its value, so that all problems are found at once.
 
-Takes plain values (of YAML or JSON); knows neither files, nor what a pool is made of (`router.pools.pool`), nor any
-checkpoint. A judge returns the value in its final type, or raises ValueError saying what was got and is allowed.
+Takes plain values (of YAML or JSON); knows no files, no pool (`router.pools.pool`) and no checkpoint. A check returns
+the value in its final type, or raises ValueError that says what was got and what is allowed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 
 from router.pools.models import MODALITIES
 
-# Keys under which people paste a secret; such a value is never repeated in a message.
+# Keys under which people paste a secret; no message repeats such a value.
 SECRET_KEYS = {"api_key", "apikey", "auth", "authorization", "bearer", "key", "password", "secret", "token"}
-OPENAI = "openai"  # the provider whose protocol upstreams speak unless they say otherwise
+OPENAI = "openai"  # the default provider, whose protocol upstreams speak
+RATE_LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
+LIMITS = (*RATE_LIMITS, "latency_s")  # what upstream.limits may name
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
@@ -30,7 +32,7 @@ quoted = _SHORT.repr  # one line, shortened
 
 
 def shown(value: object) -> str:
-    """`value` for a message, and of which kind it is: often that is what is wrong.
+    """`value` and its kind for a message; often the kind is the mistake.
 
     >>> shown("2.5"), shown(True), shown([1, 2, 3, 4, 5, 6, 7])
     ("'2.5' (text)", 'True (true or false)', '[1, 2, 3, 4, 5, 6, ...] (a list)')
@@ -42,15 +44,15 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class Field:
-    """How the value of one key is judged."""
+    """The check of one key's value."""
 
-    judge: Callable[[Any], Any]
-    required: str = ""  # what to do when it is missing; empty: it may be
-    nullable: bool = False  # whether null means something else than leaving the key out
+    check: Callable[[Any], Any]
+    required: str = ""  # what to do when it is missing; empty: it may be missing
+    nullable: bool = False  # whether null differs from a missing key
 
 
 def read_mapping(where: str, raw: object, schema: Mapping[str, Field], problems: list[str]) -> dict[str, Any]:
-    """The judged values of `raw`'s good keys; one line in `problems`, opening with `where`, for every other one."""
+    """The checked values of `raw`'s good keys; every other key adds a line to `problems`, which opens with `where`."""
     if not isinstance(raw, dict):
         place = where.rstrip(".: ")
         problems.append(f"{place}{': ' if place else ''}got {shown(raw)}; write a mapping with {_keys(schema)}")
@@ -62,7 +64,7 @@ def read_mapping(where: str, raw: object, schema: Mapping[str, Field], problems:
             problems.append(f"{where}{_unknown(key, schema)}")
         elif value is not None or field.nullable:
             try:
-                values[key] = field.judge(value)
+                values[key] = field.check(value)
             except ValueError as error:
                 problems.append(f"{where}{key}: {error}")
     for key, field in schema.items():
@@ -177,10 +179,10 @@ def entries(value: object) -> list[Any]:
 
 
 def web_address(value: object) -> str:
-    """An http or https address with a host and nothing that may be a secret; no message repeats it, for that reason."""
+    """An http or https address with a host and without a secret; no message repeats it, since it may hold one."""
     try:
         parts = urlsplit(text(value))
-        host = parts.hostname if parts.port != 0 else None  # reading the port judges it
+        host = parts.hostname if parts.port != 0 else None  # reading the port checks it
     except ValueError:
         raise ValueError("not an address (not shown); write one such as https://api.example.com/v1") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
@@ -191,14 +193,14 @@ def web_address(value: object) -> str:
 
 
 def variable(value: object) -> str:
-    """The name of an environment variable; what else it may be, a key pasted by mistake, no message repeats."""
+    """The name of an environment variable; no message repeats the value, which may be a key pasted by mistake."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         return value
     raise ValueError("not the name of an environment variable (not shown); write a name such as OPENAI_API_KEY")
 
 
 def key_path(value: object) -> str:
-    """A path with a slash or a dot in it; what has neither may be a key pasted by mistake, and no message repeats it.
+    """A path with a slash or a dot in it; no message repeats the value, which may be a key pasted by mistake.
 
     >>> key_path("keys/openai"), key_path("openai.key")
     ('keys/openai', 'openai.key')
@@ -222,7 +224,7 @@ def limits(value: object) -> dict[str, float]:
 
 
 def anything(value: object) -> object:
-    """The value itself: what is in it is judged by another `read_mapping`."""
+    """The value itself; another `read_mapping` checks what is in it."""
     return value
 
 
@@ -238,7 +240,7 @@ POOL = {
     "price_date": Field(day_or_month),
     "cost_range_usd": Field(positive),
     "models": Field(entries, required="list the pool's models"),
-    "serve": Field(anything),  # judged by router.serving.settings
+    "serve": Field(anything),  # checked by router.serving.settings
 }
 ENTRY = {
     "id": Field(text, required="give the entry an id"),
@@ -254,10 +256,10 @@ ENTRY = {
     "upstream": Field(anything),
 }
 UPSTREAM = {
-    "api_base": Field(web_address),  # required of some: router.pools.pool
+    "api_base": Field(web_address),  # required of some, see router.pools.pool
     "model": Field(text),
     "key_env": Field(variable),
-    "key_file": Field(key_path),  # not beside key_env: router.pools.pool
+    "key_file": Field(key_path),  # not beside key_env, see router.pools.pool
     "timeout_s": Field(positive),
     "limits": Field(limits),
     "provider": Field(text),

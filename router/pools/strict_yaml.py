@@ -1,4 +1,4 @@
-"""Reads a YAML or JSON file into plain values, strictly: a key given twice is a problem, a date stays the text it was.
+"""Strict YAML and JSON reader: a key given twice is a problem, a date stays text.
 
 Knows nothing of what the values mean. No message quotes a line of the file, which may hold a secret by mistake.
 """
@@ -39,7 +39,7 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
 
 
 def read_json(path: Path) -> tuple[object, list[str]]:
-    """As `read_yaml` of a JSON file, which is read 25 times as fast: for pools of many thousand models."""
+    """As `read_yaml`, of a JSON file; 25 times as fast, for pools of many thousand models."""
     problems: list[str] = []
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _read_text(path: Path) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that notes keys given twice and leaves dates as text, the caller judges them."""
+    """SafeLoader that notes keys given twice and leaves dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's spelling)
         first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]

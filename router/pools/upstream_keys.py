@@ -1,6 +1,6 @@
-"""The key that an upstream is asked with, from a file or an environment variable, read at the start and at each reload.
+"""API keys of upstreams, from a file or an environment variable.
 
-A file is judged by what was opened, so that nobody can change it in between. No message holds any of a key.
+The open file is checked, not its path, so that nobody can swap it in between. No message holds any part of a key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST_FILE = 4096  # bytes
 
 
 def upstream_key(upstream: Upstream, environment: Mapping[str, str]) -> str | None:
-    """The key, None for an upstream that needs none. UsageError names the variable or file that holds no usable one."""
+    """The key; None for an upstream that needs none. Raises UsageError that names a variable or file without a key."""
     if upstream.key_file is not None:
         try:
             return read_key_file(Path(upstream.key_file))
@@ -37,10 +37,10 @@ def upstream_key(upstream: Upstream, environment: Mapping[str, str]) -> str | No
 
 
 def read_key_file(path: Path) -> str:
-    """The only line of a file that nobody but this process' user or root may use.
+    """The only line of a file that only root and this process' user may use.
 
-    Raises UsageError for a file that is missing, no regular one (a symbolic link is none), another user's, open to
-    others, larger than LARGEST_FILE, or holds anything but one line of visible ASCII characters.
+    Raises UsageError for a file that is missing, is not regular (such as a symbolic link), belongs to another user, is
+    open to others, is larger than LARGEST_FILE, or holds anything but one line of visible ASCII characters.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe is not waited for

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
-from router.errors import RouterError, UsageError
+from router.errors import EngineClosedError, UsageError
 from router.policy.decision import GOALS, Decision
 from router.serving.lanes import Lane, Pace
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from router.routing.pieces import Pieces
     from router.routing.request import RouteOptions
     from router.routing.router import Router
-
-
-class EngineClosedError(RouterError):
-    """The engine was closed; it takes no further queries."""
 
 
 @dataclass(eq=False)

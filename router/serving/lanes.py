@@ -11,17 +11,13 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
 
-from router.errors import RouterError
+from router.errors import QueueFullError
 
 LONGEST_S = 0.25  # of a piece while nobody else asks: longer ones are no faster
 QUIET_AFTER_S = 10.0  # without a single query
 FIRST = 8  # queries of a list's first piece while nobody else asks: how long one takes is not known yet
 IDLE_DECISION_S = 0.005  # until one was measured
 REMEMBERED = 31  # measured decisions, of which the median counts
-
-
-class QueueFullError(RouterError):
-    """More queries wait than the engine was told to hold: try again soon, or run more replicas."""
 
 
 class Waiting(Protocol):

@@ -19,6 +19,7 @@ from router.errors import PoolError, UsageError, known_names
 from router.installation import how_to_install
 from router.pools.pool import Pool
 from router.pools.schema import (
+    LIMITS,
     OPENAI,
     Field,
     flag,
@@ -32,7 +33,6 @@ from router.pools.schema import (
 )
 from router.pools.strict_yaml import read_json, read_yaml
 from router.pools.upstream_keys import upstream_key
-from router.serving.upstreams.load import LIMITS
 
 PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # by POST, whatever the settings
 AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10

@@ -15,7 +15,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from router.llm.client import Client, UnansweredError
+from router.errors import UnansweredError
+from router.llm.client import Client
 from router.llm.form import Filled, Form, fill
 from router.llm.session import show
 from router.llm.stream import in_order

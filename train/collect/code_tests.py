@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from router.grading.grading import GradingError
+from router.errors import GradingError
 from train.collect import program_link
 from train.collect.program_link import PASSED, UNFIT
 from train.collect.sandbox import check_isolation, descriptor_of, isolated, one_process, packages, python

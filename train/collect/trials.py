@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.grading.grading import GradingError, Task, grade
+from router.errors import GradingError, UnansweredError
+from router.grading.grading import Task, grade
 from router.grading.judge import Judge, Judgement
-from router.llm.client import Client, UnansweredError
+from router.llm.client import Client
 from router.llm.endpoint import Endpoint
 from router.llm.question import Answer, Message, Question
 from train.collect.code_tests import CodeRunner

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from router.errors import BodyError
 from router.options import CHARS_PER_TOKEN
-from router.serving.protocol.json_body import BodyError
 
 IMAGE_TOKENS = 1000  # about what a picture costs; what a provider counts hangs on its size
 MAX_TEXT_CHARS = 400_000  # of a conversation that is routed on; the middle of a longer one is left out

@@ -10,9 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.errors import NoCandidateError, RouterError
-from router.serving.engine import EngineClosedError
-from router.serving.lanes import QueueFullError
+from router.errors import EngineClosedError, NoCandidateError, QueueFullError, RouterError
 
 _CLIENT, _SERVER = "invalid_request_error", "server_error"
 

@@ -12,17 +12,13 @@ from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the C scanner of strings, public by use
 from typing import Any, NoReturn
 
-from router.errors import QueryError
+from router.errors import BodyError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 MAX_DEPTH = 64  # arrays and objects inside each other
 MAX_BRACKETS = 1_000_000  # also inside strings; each may be an object to make, and nothing else runs meanwhile
 MAX_CONTAINERS, MAX_VALUES = 50_000, 1_000_000  # arrays and objects, and what they hold: more than any model reads
 MAX_KEYS = 1000  # of the object itself, read one by one; no request of the protocol has a tenth
-
-
-class BodyError(QueryError):
-    """The body of a request cannot be used; the message says what was got and what is allowed."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from router.serving.protocol.json_body import BodyError
+from router.errors import BodyError
 
 LONGEST_MODEL = 500  # bytes
 MOST_PARTS = 200

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
+from router.errors import BodyError
 from router.pools.pool import Upstream
-from router.serving.protocol.json_body import BodyError
 from router.serving.upstreams.litellm_request import sdk_parameters
 from router.serving.upstreams.outcomes import model_unknown
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from router.serving.protocol.json_body import BodyError
+from router.errors import BodyError
 
 _BOTH = (
     "include metadata parallel_tool_calls prompt_cache_key safety_identifier service_tier store stream temperature "

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute", "latency_s")  # what upstream.limits may name
 USUAL_LIMITS = {"concurrency": 100.0, "latency_s": 30.0}
 HALF_LIFE_ANSWERS = 8.0  # after so many answers an old latency counts half
 FORGET_S = 60.0  # and after so many seconds without any

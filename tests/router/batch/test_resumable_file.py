@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.batch.resumable_file import PartialFile, check_output, partial_of
+from router.batch.resumable_file import ResumableFile, check_output, partial_of
 from router.errors import UsageError
 
 SETTINGS = {"input_sha256": "ab", "dial": 3.0, "allow": []}
@@ -19,7 +19,7 @@ def record(number: int, **more: object) -> bytes:
 
 def interrupted(path: Path, count: int = 3) -> bytes:
     """What a run leaves that was stopped after `count` records, the second an error."""
-    with pytest.raises(KeyboardInterrupt), PartialFile(path, SETTINGS) as file:
+    with pytest.raises(KeyboardInterrupt), ResumableFile(path, SETTINGS) as file:
         for number in range(1, count + 1):
             more = {"error": {}} if number == 2 else {}
             file.write(record(number, **more), failed=bool(more))
@@ -37,7 +37,7 @@ def names(path: Path) -> list[str]:
 
 
 def test_the_file_appears_at_the_end_and_nothing_else_stays(path: Path) -> None:
-    with PartialFile(path, SETTINGS) as file:
+    with ResumableFile(path, SETTINGS) as file:
         file.write(record(1), failed=False)
         file.flush()
         assert names(path) == ["out.jsonl.partial", "out.jsonl.partial.json"]
@@ -53,7 +53,7 @@ def test_after_an_exception_the_partial_keeps_every_record_and_the_file_is_not_t
 
 def test_a_resumed_file_counts_and_keeps_what_was_there(path: Path) -> None:
     before = interrupted(path)
-    with PartialFile(path, SETTINGS, resume=True) as file:
+    with ResumableFile(path, SETTINGS, resume=True) as file:
         assert (file.done, file.failed) == (3, 1)
         file.write(record(4), failed=False)
     assert path.read_bytes() == before + record(4)
@@ -62,7 +62,7 @@ def test_a_resumed_file_counts_and_keeps_what_was_there(path: Path) -> None:
 @pytest.mark.parametrize(("multiple_of", "done", "failed"), [(1, 3, 1), (2, 2, 1), (3, 3, 1), (4, 0, 0)])
 def test_records_that_belong_together_are_kept_together(path: Path, multiple_of: int, done: int, failed: int) -> None:
     before = interrupted(path)
-    with PartialFile(path, SETTINGS, resume=True, multiple_of=multiple_of) as file:
+    with ResumableFile(path, SETTINGS, resume=True, multiple_of=multiple_of) as file:
         assert (file.done, file.failed) == (done, failed)
     assert path.read_bytes() == b"".join(before.splitlines(keepends=True)[:done])
 
@@ -71,7 +71,7 @@ def test_a_partial_cut_anywhere_keeps_its_whole_records_only(path: Path) -> None
     whole = interrupted(path)
     for cut in range(1, len(whole) + 1):
         partial_of(path).write_bytes(whole[:cut])
-        with pytest.raises(KeyboardInterrupt), PartialFile(path, SETTINGS, resume=True) as file:
+        with pytest.raises(KeyboardInterrupt), ResumableFile(path, SETTINGS, resume=True) as file:
             kept = whole[:cut].count(b"\n")
             assert (file.done, file.failed) == (kept, int(kept >= 2))
             assert partial_of(path).read_bytes() == b"".join(whole.splitlines(keepends=True)[:kept])
@@ -82,13 +82,13 @@ def test_a_partial_cut_anywhere_keeps_its_whole_records_only(path: Path) -> None
 def test_whatever_is_no_record_in_its_turn_ends_what_is_kept(path: Path, junk: bytes) -> None:
     whole = interrupted(path)
     partial_of(path).write_bytes(whole + junk + record(4))
-    with PartialFile(path, SETTINGS, resume=True) as file:
+    with ResumableFile(path, SETTINGS, resume=True) as file:
         assert file.done == 3
     assert path.read_bytes() == whole
 
 
 def test_without_a_partial_resuming_starts_from_nothing(path: Path) -> None:
-    with PartialFile(path, SETTINGS, resume=True) as file:
+    with ResumableFile(path, SETTINGS, resume=True) as file:
         assert file.done == 0
 
 
@@ -97,18 +97,18 @@ def test_a_partial_is_not_discarded_unasked(path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"out\.jsonl\.partial exists.*--resume to continue it, or --force to start over"
     ):
-        PartialFile(path, SETTINGS)
+        ResumableFile(path, SETTINGS)
     assert partial_of(path).read_bytes() == whole
 
 
 def test_force_discards_the_partial_and_with_resume_keeps_it(path: Path) -> None:
     interrupted(path)
     path.write_bytes(b"old")
-    with PartialFile(path, SETTINGS, resume=True, force=True) as file:
+    with ResumableFile(path, SETTINGS, resume=True, force=True) as file:
         assert file.done == 3
     assert path.read_bytes().count(b"\n") == 3
     interrupted(Path(f"{path}2"))
-    with PartialFile(Path(f"{path}2"), SETTINGS, force=True) as file:
+    with ResumableFile(Path(f"{path}2"), SETTINGS, force=True) as file:
         assert file.done == 0
 
 
@@ -116,14 +116,14 @@ def test_an_existing_file_is_replaced_on_request_only(path: Path) -> None:
     path.write_bytes(b"old")
     with pytest.raises(UsageError, match="exists already; give --force"):
         check_output(path, resume=False, force=False)
-    with PartialFile(path, SETTINGS, force=True) as file:
+    with ResumableFile(path, SETTINGS, force=True) as file:
         file.write(record(1), failed=False)
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == record(1)
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced_either(path: Path) -> None:
-    with pytest.raises(UsageError, match="exists already"), PartialFile(path, SETTINGS) as file:
+    with pytest.raises(UsageError, match="exists already"), ResumableFile(path, SETTINGS) as file:
         file.write(record(1), failed=False)
         path.write_bytes(b"of somebody else")
     assert path.read_bytes() == b"of somebody else"
@@ -134,7 +134,7 @@ def test_another_input_or_other_settings_are_refused_by_name(path: Path) -> None
     whole = interrupted(path)
     other = {"input_sha256": "ab", "dial": 5.0, "allow": ["big*"]}
     with pytest.raises(UsageError, match=r'dial was 3\.0, now 5\.0; allow was \[\], now \["big\*"\]\. Repeat that run'):
-        PartialFile(path, other, resume=True)
+        ResumableFile(path, other, resume=True)
     assert partial_of(path).read_bytes() == whole
 
 
@@ -146,22 +146,22 @@ def test_a_partial_of_which_nothing_is_known_is_refused(path: Path, about: bytes
     if about is not None:
         beside.write_bytes(about)
     with pytest.raises(UsageError, match=r"cannot resume .*partial\.json.* cannot be read .*--force instead"):
-        PartialFile(path, SETTINGS, resume=True)
+        ResumableFile(path, SETTINGS, resume=True)
 
 
 def test_an_empty_partial_is_nothing_to_lose(path: Path) -> None:
     partial_of(path).touch()
-    with PartialFile(path, SETTINGS) as file:
+    with ResumableFile(path, SETTINGS) as file:
         assert file.done == 0
 
 
 def test_two_runs_cannot_write_the_same_file(path: Path) -> None:
-    with PartialFile(path, SETTINGS) as file:
+    with ResumableFile(path, SETTINGS) as file:
         file.write(record(1), failed=False)
         file.flush()
         for how in ({"resume": True}, {"force": True}):
             with pytest.raises(UsageError, match="is being written by another run"):
-                PartialFile(path, SETTINGS, **how)
+                ResumableFile(path, SETTINGS, **how)
     assert path.read_bytes() == record(1)
 
 

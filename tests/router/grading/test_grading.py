@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import regex
 
-from router.grading.grading import KINDS, GradingError, Task, grade, read_task
+from router.errors import GradingError
+from router.grading.grading import KINDS, Task, grade, read_task
 
 
 def graded(fields: dict[str, Any], answer: str) -> float:

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from fixtures.loopback_llm import Faults, LoopbackLLM, Said, serving
 
-from router.errors import UsageError
-from router.llm.client import ALL_FAIL, Client, StoppedError, UnansweredError
+from router.errors import CapReachedError, StoppedError, UnansweredError, UsageError
+from router.llm.client import ALL_FAIL, Client
 from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
 from router.llm.form import objects
 from router.llm.limits import Pace
-from router.llm.purse import CapReachedError
 from router.llm.question import Answer, Message, Question
 from router.llm.refusals import complaint, wait_s
 from router.llm.store import Store

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.errors import NoCandidateError, QueryError, UsageError
+from router.errors import EngineClosedError, NoCandidateError, QueryError, QueueFullError, UsageError
 from router.routing.router import Router
-from router.serving.engine import Engine, EngineClosedError
-from router.serving.lanes import QUIET_AFTER_S, QueueFullError
+from router.serving.engine import Engine
+from router.serving.lanes import QUIET_AFTER_S
 
 
 class Gated:

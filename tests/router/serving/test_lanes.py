@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from router.serving.lanes import FIRST, LONGEST_S, QUIET_AFTER_S, Lane, Pace, QueueFullError
+from router.errors import QueueFullError
+from router.serving.lanes import FIRST, LONGEST_S, QUIET_AFTER_S, Lane, Pace
 
 
 @dataclass

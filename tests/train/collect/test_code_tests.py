@@ -9,7 +9,8 @@ from fixtures.collecting import collect, scores
 from fixtures.graded_code import DOUBLE, TESTS, code_score
 from fixtures.loopback_llm import LoopbackLLM, serving
 
-from router.grading.grading import GradingError, read_task
+from router.errors import GradingError
+from router.grading.grading import read_task
 from train.collect.code_tests import program_in
 
 WAYS = [pytest.param(True, marks=pytest.mark.services, id="isolated"), pytest.param(False, id="plain")]

@@ -17,9 +17,10 @@ from fixtures.collecting import collect, scores, write_pool, write_rows
 from fixtures.loopback_llm import Body, Faults, LoopbackLLM, Said, serving
 from fixtures.planted_llm import PlantedLLM, reference
 
+from router.errors import GradingError
 from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import pool_outcomes
-from router.grading.grading import GradingError, Task, grade, read_task
+from router.grading.grading import Task, grade, read_task
 from router.pools.pool import read_pool
 from train.__main__ import main
 from train.data_folders.synthetic.generate import PlantedWorld, plant

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from router.errors import BodyError
 from router.routing.request import MAX_QUERY_CHARS, check_query
 from router.serving.protocol.conversation import Conversation, read_chat, read_responses
-from router.serving.protocol.json_body import BodyError
 
 HEAD = 300
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

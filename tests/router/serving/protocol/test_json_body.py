@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from router.serving.protocol.json_body import BodyError, read_body
+from router.errors import BodyError
+from router.serving.protocol.json_body import read_body
 
 
 def test_only_the_value_of_the_key_changes_to_the_byte() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from router.serving.protocol.json_body import BodyError
+from router.errors import BodyError
 from router.serving.protocol.multipart import read_form
 
 KIND = "multipart/form-data; boundary=b0"

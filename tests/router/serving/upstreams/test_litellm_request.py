@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from router.errors import BodyError
 from router.pools.pool import Upstream
-from router.serving.protocol.json_body import BodyError
 from router.serving.upstreams.litellm import KEY, UPSTREAM, LiteLLMTransport
 from router.serving.upstreams.litellm_request import sdk_parameters
 

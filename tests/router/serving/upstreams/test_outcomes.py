@@ -8,8 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from router.errors import NoCandidateError, PoolError
-from router.serving.lanes import QueueFullError
+from router.errors import NoCandidateError, PoolError, QueueFullError
 from router.serving.protocol.errors import FAILURES, RequestError, request_error
 from router.serving.protocol.stream import LARGEST_EVENT, Events, Tail, error_event, passed_headers, usage_of
 from router.serving.upstreams.outcomes import Outcome, check_answer, of_status

@@ -1,0 +1,175 @@
+"""Command-line arguments that several commands share: flags, their types, and how a command is added.
+
+Knows no command. Imports nothing heavy, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from router.checkpoint.default_checkpoint import CHECKPOINT_VARIABLE
+from router.options import ATTITUDES, BACKENDS, DIAL_MAX, INDEX_CHOICES
+
+Commands = argparse._SubParsersAction  # which argparse does not name otherwise
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
+
+
+def add_command(
+    commands: Commands, name: str, text: str, run: Callable[[argparse.Namespace], int] | None = None
+) -> argparse.ArgumentParser:
+    """The parser of a new command; `run` is its function, None for a command that has commands of its own."""
+    description = f"{text[0].upper()}{text[1:]}."
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=description, epilog=EXIT_CODES if run else None, allow_abbrev=False
+    )
+    if run:
+        command.set_defaults(run=run)
+    return command
+
+
+def add_common(command: argparse.ArgumentParser) -> None:
+    """Add the flags of every command that routes: checkpoint, device, backend, JSON, verbosity."""
+    command.add_argument(
+        "--checkpoint",
+        metavar="PATH|hub:OWNER/NAME[@REVISION]",
+        help=f"what to route with (default: {CHECKPOINT_VARIABLE}, else the clone's checkpoints/routemix, else the "
+        "installed package inferencedynamics-checkpoint)",
+    )
+    command.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, ... (default: cpu)")
+    command.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="what computes the encoder; auto: onnxruntime on a CPU, torch on a GPU (default: auto)",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    add_verbosity(command)
+
+
+def add_changed(command: argparse.ArgumentParser, flag: str) -> None:
+    """Add the flags of a command that changes a checkpoint; there is no default, so never the shipped one."""
+    command.add_argument(
+        flag, dest="checkpoint", metavar="CHECKPOINT", required=True, help="the checkpoint folder that is changed"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    add_verbosity(command)
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """Add -v and -q, which stand before or after the command's name.
+
+    SUPPRESS keeps a command from resetting the flag before its name.
+    """
+    level = parser.add_mutually_exclusive_group()
+    for short, long, text in (
+        ("-v", "--verbose", "log more, and show the traceback of an error"),
+        ("-q", "--quiet", "log errors only, no progress bar"),
+    ):
+        level.add_argument(short, long, action="store_true", default=argparse.SUPPRESS, help=text)
+
+
+def add_choice(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say how models are chosen and what is shown of the choice."""
+    command.add_argument(
+        "--batch-size", type=number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
+    )
+    choice = command.add_argument_group("the choice")
+    choice.add_argument(
+        "--pool", metavar="NAME|FILE", help="the models to choose from (default: the checkpoint's default)"
+    )
+    wanted = choice.add_mutually_exclusive_group()
+    wanted.add_argument(
+        "--dial",
+        type=number(float, 0, DIAL_MAX),
+        metavar="0..10",
+        help="0: quality at any price, 10: least predicted cost (default: 3)",
+    )
+    wanted.add_argument(
+        "--budget",
+        dest="budget_usd_per_1k",
+        type=number(float, 0),
+        metavar="USD_PER_1K",
+        help="greatest mean predicted cost of 1,000 queries: of --input each 1,000 lines keep to it exactly, one query "
+        "and stdin take the dial that kept to it on validation",
+    )
+    wanted.add_argument(
+        "--quality-at-least",
+        type=number(float, 0, 1),
+        metavar="0..1",
+        help="least mean predicted quality, at the least cost; met as --budget is",
+    )
+    for flag, verb in (("--allow", "only"), ("--deny", "no")):
+        choice.add_argument(
+            flag,
+            type=names,
+            action="extend",
+            default=[],
+            metavar="NAMES",
+            help=f"{verb} models of these names or wildcards, a,b*; repeatable",
+        )
+    choice.add_argument("--tools", action="store_true", help="only models that can call tools")
+    choice.add_argument("--images", action="store_true", help="only models that read images")
+    choice.add_argument(
+        "--context-tokens", type=number(int, 0), metavar="N", help="the context that prompt and answer need"
+    )
+    choice.add_argument(
+        "--max-price", type=number(float, 0), metavar="USD_PER_MTOK", help="highest price of input and of output"
+    )
+    choice.add_argument(
+        "--guard", action="store_true", help="do not read an unusual end of a query that changes its route"
+    )
+    choice.add_argument(
+        "--attitude",
+        choices=ATTITUDES,
+        default="neutral",
+        help="towards models onboarded from few answers: quality a standard deviation up or down (default: neutral)",
+    )
+    add_index_kind(choice)
+    shown = command.add_argument_group("what is shown")
+    shown.add_argument("--top", type=number(int, 1), default=5, metavar="K", help="alternatives shown (default: 5)")
+    shown.add_argument("--explain", action="store_true", help="say why; in JSON lines: keep the reasons")
+
+
+def add_index_kind(where: argparse._ActionsContainer) -> None:
+    """Add --index."""
+    where.add_argument(
+        "--index",
+        choices=INDEX_CHOICES,
+        default="auto",
+        help="how candidates are found in a pool of thousands; exact scores all of them (default: auto, by size)",
+    )
+
+
+def number(kind: Callable[[str], float], low: float, high: float = float("inf")) -> Callable[[str], float]:
+    """An argparse type: a number of `kind` in [low, high]."""
+    allowed = f"{'a whole number' if kind is int else 'a number'} " + (
+        f"of at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+    )
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high or value == float("inf"):
+            raise argparse.ArgumentTypeError(f"got {text!r}, allowed is {allowed}")
+        return value
+
+    return parse
+
+
+def names(text: str) -> list[str]:
+    """An argparse type: names or wildcards, separated by commas."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are names or wildcards, separated by commas")
+    return found
+
+
+def folds(text: str) -> list[int]:
+    """An argparse type: folds from 0 to 9, separated by commas; sorted, each once."""
+    parts = text.split(",")
+    if not all(part.strip() in set("0123456789") for part in parts):
+        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are whole numbers from 0 to 9, separated by commas")
+    return sorted({int(part) for part in parts})
