@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from router.arrays import concat, host
+from router.arrays import clipped_sigmoid, concat, host
 from router.checkpoint.added_models import RANK, Onboarded, OnboardedProfile, with_members
 from router.checkpoint.benchmark_scores import FEWEST, as_logits
 from router.checkpoint.checkpoint import Checkpoint
@@ -146,7 +146,7 @@ def home_protocol(checkpoint: Checkpoint) -> str:
 
 def quality_deviation(seen: Array, fitted: FittedProfile) -> Array:
     """Standard deviation (n,) of the quality on queries of features (n, F), to first order."""
-    quality = 1 / (1 + np.exp(-np.clip(seen @ fitted.row, -30, 30)))
+    quality = clipped_sigmoid(seen @ fitted.row)
     return np.linalg.norm(seen @ fitted.factor, axis=1) * quality * (1 - quality)
 
 
