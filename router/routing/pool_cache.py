@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from router.checkpoint.layout import LAYOUT, add_to_seal, sealed_sha256
 from router.checkpoint.roster import Roster
-from router.index.candidate_index import SealedFile
+from router.index.candidate_index import IndexFile
 from router.index.shortlist import Shortlist, is_needed
 from router.policy.candidates import Candidates, gather_candidates
 from router.pools.pool import Pool
@@ -60,10 +60,10 @@ class GatheredPools:
             return self.shortlists[pool]
 
     @staticmethod
-    def _sealed(folder: Path, pool: Pool) -> SealedFile | None:
+    def _sealed(folder: Path, pool: Pool) -> IndexFile | None:
         """The pool's index in a checkpoint's folder, with the sha256 that is in its seal; None where there is none."""
         file = index_file(folder, pool)
-        return SealedFile(file, sealed_sha256(folder, file)) if file.is_file() else None
+        return IndexFile(file, sealed_sha256(folder, file)) if file.is_file() else None
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
         """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""
