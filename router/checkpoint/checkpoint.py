@@ -34,7 +34,7 @@ from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
 from router.encoding.backend import as_torch, choose_backend, load_encoder, of_torch
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import CheckpointError, RouterError, UsageError, known_names
-from router.network.onnx_network import ServedNetwork
+from router.network.onnx_network import OnnxNetwork
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import Dimensions
 from router.policy.goals import DialTable, tables_from_json, tables_to_json
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from router.encoding.backend import Encoder
     from router.network.torch_network import RouterNetwork
 
-    Network = RouterNetwork | ServedNetwork
+    Network = RouterNetwork | OnnxNetwork
 
 T = TypeVar("T")
 WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
@@ -217,7 +217,7 @@ def _stored(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
-    served = ServedNetwork.read(file, size)
+    served = OnnxNetwork.read(file, size)
     if not of_torch(backend):
         return served
     from router.network.torch_network import RouterNetwork

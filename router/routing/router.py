@@ -29,7 +29,7 @@ from router.hub import read_hub_id
 from router.index.candidate_index import CHOICES
 from router.index.shortlist import Shortlist
 from router.network import scoring
-from router.network.onnx_network import ServedNetwork
+from router.network.onnx_network import OnnxNetwork
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import QueryVectors
 from router.policy.candidates import Candidates, Prediction
@@ -118,7 +118,7 @@ class Router:
         self.encoder, self.network = checkpoint.encoder, checkpoint.network
         if not isinstance(self.encoder, OnnxEncoder):
             self.encoder.to(self.device).eval()
-        if not isinstance(self.network, ServedNetwork):
+        if not isinstance(self.network, OnnxNetwork):
             self.network.to(self.device).eval()
         self.roster = Roster.of(checkpoint)
         self._files = PoolFiles(self.roster.systems, checkpoint.onboarded)
