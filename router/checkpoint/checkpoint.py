@@ -31,7 +31,7 @@ from router.checkpoint.layout import (
     seal,
 )
 from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
-from router.encoding.backend import as_torch, choose_backend, load_encoder, of_torch
+from router.encoding.backend import as_torch, choose_backend, load_encoder, uses_torch
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import CheckpointError, RouterError, UsageError, known_names
 from router.network.onnx_network import OnnxNetwork
@@ -218,7 +218,7 @@ def _stored(array: NDArray[Any]) -> NDArray[Any]:
 
 def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
     served = OnnxNetwork.read(file, size)
-    if not of_torch(backend):
+    if not uses_torch(backend):
         return served
     from router.network.torch_network import RouterNetwork
 

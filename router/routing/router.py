@@ -23,7 +23,7 @@ from router.checkpoint.layout import find_folder
 from router.checkpoint.pool_files import PoolFiles, is_pool_path
 from router.checkpoint.roster import Roster
 from router.encoding.onnx_encoder import OnnxEncoder
-from router.encoding.suffix_guard import TailGuard
+from router.encoding.suffix_guard import SuffixGuard
 from router.errors import PoolError, UsageError, counted_from, known_names
 from router.hub import read_hub_id
 from router.index.candidate_index import CHOICES
@@ -124,7 +124,7 @@ class Router:
         self._files = PoolFiles(self.roster.systems, checkpoint.onboarded)
         self.gathered = GatheredPools(self.roster, index, self.device, folder)
         self._contributing = contributing(checkpoint.taxonomy)
-        self._guard: TailGuard | None = None  # made when first asked for
+        self._guard: SuffixGuard | None = None  # made when first asked for
         self.unmatched: UnmatchedNames | None = UnmatchedNames()  # None: `deny` is a stranger's, the log is not
 
     @classmethod
@@ -469,7 +469,7 @@ class Router:
         if not guard:
             return Embedded(embedding, embedding, [None] * len(queries))
         if self._guard is None:
-            self._guard = TailGuard(self.encoder.described.tokenizer)
+            self._guard = SuffixGuard(self.encoder.described.tokenizer)
         tails = [self._guard.tail(query) for query in queries]
         rows = [row for row, tail in enumerate(tails) if tail]
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]
