@@ -65,6 +65,15 @@ def sigmoid(logits: Array) -> Array:
     return np.where(logits >= 0, 1.0, small) / (1.0 + small)
 
 
+def clipped_sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logistic function of logits clipped to ±30, so that a fit never meets a probability of exactly 0 or 1.
+
+    >>> clipped_sigmoid(np.array([0.0, -800.0])).tolist()
+    [0.5, 9.357622968839299e-14]
+    """
+    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+
+
 def one_hot(labels: Array, count: int, array: Array) -> Array:
     """Rows (N, count) of zeros with a one at each label (N,), of the dtype of `array`."""
     xp = namespace(array)

@@ -24,10 +24,10 @@ from router.pools.pool import Pool
 
 if TYPE_CHECKING:
     from router.encoding.backend import Encoder
-    from router.network.onnx_network import ServedNetwork
+    from router.network.onnx_network import OnnxNetwork
     from router.network.torch_network import RouterNetwork
 
-    Network = RouterNetwork | ServedNetwork
+    Network = RouterNetwork | OnnxNetwork
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Checkpoint:
         """The checkpoint itself, its encoder and network moved to the device and ready to be used."""
         if not isinstance(self.encoder, OnnxEncoder):
             self.encoder.to(device).eval()
-        if not isinstance(self.network, ServedNetwork):
+        if not isinstance(self.network, OnnxNetwork):
             self.network.to(device).eval()
         return self
 

@@ -32,9 +32,9 @@ from router.checkpoint.layout import (
     verify,
 )
 from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
-from router.encoding.backend import as_torch, choose_backend, load_encoder, of_torch
+from router.encoding.backend import as_torch, choose_backend, load_encoder, uses_torch
 from router.errors import CheckpointError, RouterError, UsageError
-from router.network.onnx_network import ServedNetwork
+from router.network.onnx_network import OnnxNetwork
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import Dimensions
 from router.policy.goals import tables_from_json, tables_to_json
@@ -197,8 +197,8 @@ def _stored(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
-    served = ServedNetwork.read(file, size)
-    if not of_torch(backend):
+    served = OnnxNetwork.read(file, size)
+    if not uses_torch(backend):
         return served
     from router.network.torch_network import RouterNetwork
 

@@ -1,0 +1,1 @@
+"""Text encoder: from query texts to embeddings, by torch or onnxruntime, of a sentence-transformers folder."""

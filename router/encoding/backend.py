@@ -1,7 +1,7 @@
-"""What computes the encoder: torch in float32 or bfloat16, or onnxruntime in float32 or with 8-bit weights.
+"""Backend choice: which library computes the encoder, and in which precision.
 
-Knows both encoders and when which of them can be used; nothing of heads or routing. Without torch installed all but the
-torch backend works, so torch is imported only where that is asked for.
+The backends are torch in float32 or bfloat16, and onnxruntime in float32 or with 8-bit weights. Without torch installed
+all but the torch backends work, so this module imports torch late. It knows nothing of heads or routing.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ INSTALL_TORCH = f"{how_to_install('torch')} installs it"
 
 
 def choose_backend(name: str, device: str, folder: Path) -> str:
-    """One of BACKENDS but `auto` for the encoder in `folder`.
+    """The backend (one of BACKENDS, never `auto`) for the encoder in `folder`.
 
-    `auto` is onnx wherever that can be used, since it is faster at every length measured (docs/performance.md), and
-    torch elsewhere. Raises UsageError for an unknown name or one that cannot be used here, which says why.
+    `auto` becomes onnx where onnxruntime can compute the encoder, since it is faster at every length measured
+    (docs/performance.md), and torch otherwise. Raises UsageError, with the reason, for a name that is unknown or that
+    cannot be used here.
     """
     if name not in BACKENDS:
         raise UsageError(f"backend must be one of {', '.join(BACKENDS)}, got {name!r}")
     obstacle = _obstacle(device, folder)
-    if of_torch(name) or (name == "auto" and obstacle):
+    if uses_torch(name) or (name == "auto" and obstacle):
         if find_spec("torch") is None:
             also = f", and onnxruntime cannot be used: {obstacle}" if name == "auto" else "; or take another backend"
             raise UsageError(f"the backend torch needs torch; {INSTALL_TORCH}{also}")
@@ -50,13 +51,13 @@ def choose_backend(name: str, device: str, folder: Path) -> str:
     return name
 
 
-def of_torch(backend: str) -> bool:
-    """Whether the backend computes in torch, the network behind the encoder included."""
+def uses_torch(backend: str) -> bool:
+    """Whether encoder and network are computed by torch."""
     return backend in ("torch", "torch-bf16")
 
 
 def _obstacle(device: str, folder: Path) -> str | None:
-    """What keeps onnxruntime from computing an encoder; None where nothing does."""
+    """Why onnxruntime cannot compute the encoder; None where it can."""
     if device.partition(":")[0] != "cpu":
         return f"it computes on the CPU, and the device is {device}"
     config, _ = read_transformer_config(folder)
@@ -66,11 +67,11 @@ def _obstacle(device: str, folder: Path) -> str | None:
 
 
 def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device: str) -> Encoder:
-    """The encoder of a folder by what `choose_backend` chose; `settings` are those of `QueryEncoder.from_pretrained`.
+    """The encoder in `folder` on a backend from `choose_backend`.
 
-    Raises CheckpointError and UsageError as the encoders do.
+    `settings` are the arguments of `QueryEncoder.from_pretrained`. Raises CheckpointError and UsageError as that does.
     """
-    if of_torch(backend):
+    if uses_torch(backend):
         from router.encoding.torch_encoder import QueryEncoder
 
         encoder = QueryEncoder.from_pretrained(folder, **settings).to(device)
@@ -80,10 +81,9 @@ def load_encoder(folder: Path, settings: Mapping[str, Any], backend: str, device
 
 
 def as_torch(encoder: Encoder) -> QueryEncoder:
-    """The encoder with its weights as parameters, which saving and gradients need; read again where it has none.
+    """The encoder in torch, as saving and gradients need it; one of onnxruntime is read again from its folder.
 
-    Raises CheckpointError where the folder it came from is gone or holds other weights by now, UsageError
-    without torch.
+    Raises CheckpointError where that folder is gone or its weights have changed, UsageError without torch.
     """
     if not isinstance(encoder, OnnxEncoder):
         return encoder

@@ -1,7 +1,8 @@
-"""BERT's transformer (Devlin et al., 1810.04805) in torch alone, with the parameter names of `transformers.BertModel`.
+"""BERT (Devlin et al., 1810.04805) in torch, with the parameter names of `transformers.BertModel`, and its loading.
 
-It is here because importing transformers' own takes 2.8 s, more than all of loading and routing. Takes token ids,
-gives hidden states; knows no text, no pooling, no files. Axes: B texts, T tokens, E hidden size, H heads.
+It replaces transformers because importing that takes 2.8 s, more than loading and routing together; only architectures
+other than BERT are left to it. It never reads a pickle, and knows no text and no pooling.
+Axes: B texts, T tokens, E hidden size, H heads.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from router.errors import CheckpointError
 
 
 def load_transformer(config: dict[str, Any], folder: Path) -> nn.Module:
-    """The network that `config` describes, in float32, with the weights in `folder`.
+    """The network that `config` describes, in float32 with the weights in `folder`.
 
     Raises CheckpointError where weights are missing, broken or do not fit.
     """
@@ -41,17 +42,18 @@ def load_transformer(config: dict[str, Any], folder: Path) -> nn.Module:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Tensors by name, float32 whatever is on disk; CheckpointError where the file is missing or broken."""
+    """The stored tensors by name, in float32; CheckpointError where the file is missing or broken."""
     file = weights_file(folder)
     try:
-        # A copy: safetensors maps the file, and a file cut short later would end the process.
+        # Copied, since safetensors maps the file: if the file were cut short later, the process would crash.
         return {name: t.to(torch.float32, copy=True) for name, t in load_file(file).items() if t.is_floating_point()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
 
 
 def _load_by_transformers(folder: Path) -> nn.Module:
-    from transformers import AutoModel  # takes seconds to import, so only where it is needed
+    """The network of another architecture than BERT, by the package transformers."""
+    from transformers import AutoModel  # here, since it takes seconds to import
 
     try:
         network = AutoModel.from_pretrained(
@@ -62,23 +64,23 @@ def _load_by_transformers(folder: Path) -> nn.Module:
     if network.config.is_encoder_decoder:
         raise CheckpointError(f"{folder} holds an encoder-decoder; an encoder (such as BERT) is needed")
     for name, parameter in network.named_parameters():
-        if name.startswith("pooler."):  # not part of the embedding: without a gradient, which DDP would wait for
+        if name.startswith("pooler."):  # unused, so it gets no gradient, for which DDP would wait
             parameter.requires_grad_(False)
     return network
 
 
 class HiddenStates(NamedTuple):
-    """The fields of transformers' `BaseModelOutput` that are read here."""
+    """The fields of transformers' `BaseModelOutput` that the encoder reads."""
 
     last_hidden_state: Tensor  # (B, T, E)
-    hidden_states: tuple[Tensor, ...]  # (B, T, E) of the token embeddings, then of each layer
+    hidden_states: tuple[Tensor, ...]  # (B, T, E) each: the token embeddings, then each layer
 
 
 class Bert(nn.Module):
     """Token ids (B, T) to hidden states (B, T, E).
 
-    The large weights hold whatever was in memory until a state dict is loaded: making initial values, only to replace
-    them, would take longer than loading, and would move the caller's random numbers.
+    The large weights are uninitialised until a state dict is loaded. Drawing initial values would take longer than
+    loading, and would change the caller's random numbers.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -88,9 +90,9 @@ class Bert(nn.Module):
         self.pooler = nn.ModuleDict({"dense": _Unused(config["hidden_size"])})
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = True) -> HiddenStates:
-        """Hidden states (B, T, E) of token ids (B, T); nothing attends to where `attention_mask` (B, T) is 0.
+        """Hidden states (B, T, E) of token ids (B, T); no token attends to one where `attention_mask` (B, T) is 0.
 
-        All of them always: `output_hidden_states` is there for those who also call transformers' networks.
+        It always returns all hidden states; `output_hidden_states` exists because transformers' networks take it.
         """
         attended = attention_mask.bool()[:, None, None, :]  # (B, H, T, T) by broadcasting
         states = self.encoder(self.embeddings(input_ids), attended)
@@ -99,16 +101,16 @@ class Bert(nn.Module):
 
 class _Linear(nn.Linear):
     def reset_parameters(self) -> None:
-        """Leave the weights as they are, see `Bert`."""
+        """Nothing, see `Bert`."""
 
 
 class _Embedding(nn.Embedding):
     def reset_parameters(self) -> None:
-        """Leave the weights as they are, see `Bert`."""
+        """Nothing, see `Bert`."""
 
 
 class _Unused(nn.Module):
-    """The pooler's weights: never computed with, kept as buffers so that a folder that is saved again has them."""
+    """The pooler's weights, which are unused; kept as buffers so that a saved folder has them."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -169,7 +171,7 @@ class _Layer(nn.Module):
 
 
 class _Residual(nn.Module):
-    """A linear map whose result is added to the residual stream, then normalised."""
+    """A linear map, added to the residual stream, then normalised."""
 
     def __init__(self, inner: int, size: int, config: Mapping[str, Any]) -> None:
         super().__init__()

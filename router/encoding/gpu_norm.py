@@ -1,7 +1,7 @@
-"""LayerNorm of short rows on a GPU: a Triton kernel in which one warp holds several whole rows in its registers.
+"""LayerNorm of short rows on a GPU, as a Triton kernel in which one warp holds several rows in its registers.
 
-Torch's takes a block of threads for each row, which on MiniLM's rows of 384 numbers costs four times what their bytes
-do (docs/performance.md). Where Triton is missing torch's is used. Axes: N rows, E numbers of a row.
+Torch takes a block of threads for each row. On MiniLM's rows of 384 numbers that costs four times as much as moving
+the bytes (docs/performance.md). Without Triton, torch's LayerNorm is used. Axes: N rows, E numbers of a row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-HELD = 2048  # numbers, 64 of each thread: four rows of 384, which are padded to 512. Compiled for sm_90: 96 registers
+HELD = 2048  # numbers in a warp, 64 in each thread: four rows of 384, padded to 512. On sm_90 that takes 96 registers
 HAS_TRITON = find_spec("triton") is not None
 
 if HAS_TRITON:
@@ -39,23 +39,23 @@ if HAS_TRITON:
 
 
 def layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """LayerNorm (1607.06450) of the rows of `hidden` (N, E), by `weight` and `bias` (E,), in the dtype of `hidden`."""
+    """LayerNorm (1607.06450) of the rows of `hidden` (N, E) with `weight` and `bias` (E,), in the dtype of `hidden`."""
     fused = HAS_TRITON and hidden.device.type == "cuda" and hidden.shape[1] <= HELD
     return (fused_layer_norm if fused else torch_layer_norm)(hidden, weight, bias, eps)
 
 
 def torch_layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """See `layer_norm`; by torch."""
+    """`layer_norm` by torch."""
     return F.layer_norm(hidden, hidden.shape[1:], weight, bias, eps)
 
 
 def fused_layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """See `layer_norm`; by the kernel, for E of at most HELD."""
+    """`layer_norm` by the Triton kernel, for E of at most HELD."""
     rows, size = hidden.shape
     result = torch.empty_like(hidden, memory_format=torch.contiguous_format)
     padded = triton.next_power_of_2(size)
     at_once = HELD // padded
     grid = (-(-rows // at_once),)
-    with torch.cuda.device_of(hidden):  # Triton launches on the current one
+    with torch.cuda.device_of(hidden):  # Triton launches on the current device
         _kernel[grid](hidden.contiguous(), weight, bias, result, rows, eps, size, padded, at_once, num_warps=1)
     return result

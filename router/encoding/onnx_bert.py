@@ -1,9 +1,9 @@
-"""BERT and its pooling as an ONNX graph over the weights of a checkpoint: what `router.encoding.bert` computes, for
-onnxruntime.
+"""BERT and its pooling as an ONNX graph: what `router.encoding.bert` computes, for onnxruntime.
 
-The graph is a few kB. Its weights are external data inside the safetensors file, half precision as they are stored and
-widened when a session starts, so that there is one set of weights. For int8 the matrices lie in a second block of
-bytes, made anew each time. Knows no text and runs nothing. Axes: B texts, T tokens, H hidden size, E embedding.
+The graph takes a few kB. Its weights are external data in the checkpoint's safetensors file, in half precision as
+stored and widened when a session starts, so that there is one set of weights. For int8 the matrices lie in a second
+block of bytes, made anew each time. It knows no text and runs nothing.
+Axes: B texts, T tokens, H hidden size, E embedding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from router.onnx.graph import External, Graph
 from router.onnx.quantization import BLOCK, quantize
 from router.onnx.weights import StoredWeights
 
-WEIGHTS, INTEGERS = "weights", "integers"  # the two files that the graph's external data lies in, as it calls them
+WEIGHTS, INTEGERS = "weights", "integers"  # the graph's names for the two files of its external data
 IDS, MASK, EMBEDDING = "input_ids", "attention_mask", "embedding"
 _FUSED = "com.microsoft"
 _GELU = {"none": "BiasGelu", "tanh": "FastGelu"}  # by approximation
@@ -35,15 +35,17 @@ def build_graph(
     normalize: bool = True,
     int8: bool = False,
 ) -> tuple[bytes, bytes]:
-    """The ONNX model, and the bytes of its file `INTEGERS` (none without `int8`); `WEIGHTS` is the safetensors file.
+    """The ONNX model and the bytes of its file `INTEGERS` (empty without `int8`); `WEIGHTS` is the safetensors file.
 
-    Inputs `IDS` int64 and `MASK` int32, both (B, T); output `EMBEDDING` float32 (B, E). It ends with the last layer
-    that is pooled. Raises CheckpointError for weights that are missing or of another shape than `config` asks for.
+    Inputs are `IDS` int64 and `MASK` int32, both (B, T); the output is `EMBEDDING` float32 (B, E). The graph ends with
+    the last pooled layer. Raises CheckpointError for weights that are missing or do not have the shape in `config`.
     """
     return _Builder(config, weights, int8).build(layers, pooling, normalize)
 
 
 class _Builder:
+    """Builder of one BERT graph."""
+
     def __init__(self, config: Mapping[str, Any], weights: StoredWeights, int8: bool) -> None:
         self.config = config
         self.weights = weights
@@ -86,7 +88,7 @@ class _Builder:
         places = graph.node("Add", [places, kind], "places")
         length = graph.node("Shape", [IDS], "length", start=1, end=2)
         places = graph.node("Slice", [places, zero, length], "places_used")
-        # The rows are widened, not the table: a query reads few of them.
+        # The gathered rows are widened, not the table: a query reads few rows.
         words = graph.node("Cast", [graph.node("Gather", [words, IDS], "words")], "words_float32", to=onnx.FLOAT)
         summed = graph.node("Add", [words, places], "embeddings.sum")
         scale, shift = self._norm("embeddings.LayerNorm")
@@ -116,11 +118,11 @@ class _Builder:
         return self._residual(f"{name}.output", active, hidden, inner)
 
     def _residual(self, name: str, values: str, residual: str, inner: int) -> str:
-        """A linear map whose result is added to the residual stream, then normalised."""
+        """A linear map, added to the residual stream, then normalised."""
         product = self._product(values, [f"{name}.dense"], inner, self.size)
         scale, shift = self._norm(f"{name}.LayerNorm")
         bias = self._float32(f"{name}.dense.bias", (self.size,))
-        # Not SkipLayerNormalization, which does both and takes three times as long; nor Add, which is made that.
+        # SkipLayerNormalization does both and takes three times as long; onnxruntime would turn Add into it.
         summed = self.graph.node("Sum", [product, residual, bias], f"{name}.sum")
         return self.graph.node(
             "LayerNormalization", [summed, scale, shift], f"{name}.normalised", axis=-1, epsilon=self.epsilon
@@ -137,7 +139,7 @@ class _Builder:
             matrix = graph.external(f"{names[0]}.integers", onnx.UINT8, whole.shape, place)
             factor = graph.constant(f"{names[0]}.scale", scale)
             sizes = {"K": inputs, "N": len(whole), "bits": 8, "block_size": BLOCK}
-            # Level 4: the activations are rounded to 8 bits as well, each block of a token by its own scale.
+            # Level 4 rounds the activations to 8 bits too, each block of a token with its own scale.
             return graph.node("MatMulNBits", [values, matrix, factor], output, _FUSED, **sizes, accuracy_level=4)
         stored = [self._float32(f"{name}.weight", (outputs, inputs)) for name in names]
         joined = graph.node("Concat", stored, f"{names[0]}.joined", axis=0)
@@ -149,17 +151,17 @@ class _Builder:
         return self._float32(f"{name}.weight", (self.size,)), self._float32(f"{name}.bias", (self.size,))
 
     def _float32(self, name: str, shape: tuple[int, ...]) -> str:
-        """The stored tensor, widened; of what depends on weights alone onnxruntime computes it once, at the start."""
+        """The stored tensor in float32; onnxruntime computes what depends on weights alone once, at the start."""
         return self.graph.node("Cast", [self._stored(name, shape)], f"{name}.float32", to=onnx.FLOAT)
 
     def _stored(self, name: str, shape: tuple[int, ...]) -> str:
-        """The tensor as it is stored."""
+        """The stored tensor, in its own type."""
         stored = self.weights.tensors[self._find(name, shape)]
         place = External(WEIGHTS, stored.offset, stored.length)
         return self.graph.external(name, _KINDS[stored.dtype], shape, place)
 
     def _find(self, name: str, shape: tuple[int, ...]) -> str:
-        """What a parameter of this shape is called in the file."""
+        """The name in the file of a parameter of this shape; CheckpointError where there is none."""
         found = self.names.get(name)
         if found is None or self.weights.tensors[found].shape != shape:
             got = "there is none" if found is None else f"it is {list(self.weights.tensors[found].shape)}"
@@ -183,7 +185,7 @@ class _Builder:
         return graph.node("Div", [pooled, divisor], f"{name}.normalised")
 
     def _count_tokens(self) -> None:
-        """`attended` (B, T, 1) and `count` (B, 1) in float32: which tokens are no padding, and how many, at least 1."""
+        """Add `attended` (B, T, 1), 1 for tokens and 0 for padding, and `count` (B, 1), at least 1, both float32."""
         graph = self.graph
         mask = graph.node("Cast", [MASK], "mask", to=onnx.FLOAT)
         graph.node("Unsqueeze", [mask, self._int64("axis_of_values", [2])], "attended")

@@ -1,8 +1,7 @@
-"""The query encoder by onnxruntime: the same folder, texts and embeddings as `router.encoding.torch_encoder`,
-without torch.
+"""Query encoder on onnxruntime: the same folder, texts and embeddings as in `router.encoding.torch_encoder`.
 
-In float32, equal to torch's up to rounding, or with 8-bit weights and activations. Reads the weights once and leaves
-nothing on disk. Knows nothing of heads or routing. Axes: B texts, T tokens, E embedding.
+It computes in float32, equal to torch's up to rounding, or with 8-bit weights and activations. It reads the weights
+once and writes nothing to disk. It knows nothing of heads or routing. Axes: B texts, T tokens, E embedding.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from router.encoding.sentence_folder import (
     read_transformer_config,
     weights_file,
 )
-from router.encoding.tokenizer import QueryTokenizer, ReadsTexts, batches_by_length
+from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
 from router.errors import CheckpointError
 from router.onnx.session import start_session
 from router.onnx.weights import StoredWeights
@@ -32,10 +31,10 @@ from router.onnx.weights import StoredWeights
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MOST_THREADS = 4  # a query is too little work for more
+MOST_THREADS = 4  # one query has too little work for more
 
 
-class OnnxEncoder(ReadsTexts):
+class OnnxEncoder(HasTokenizer):
     """An encoder that onnxruntime computes on the CPU; build one with `OnnxEncoder.from_pretrained`."""
 
     def __init__(
@@ -54,9 +53,9 @@ class OnnxEncoder(ReadsTexts):
         self.layers = layers
         self.int8 = int8
         self.source = source  # the folder it was read from
-        self.stamp = stamp  # of its weights when they were read, see `stamp_of`
-        self._beside: InferenceSession | None = None  # see `share`
-        self._under_way = 0  # batches
+        self.stamp = stamp  # `stamp_of` the folder when the weights were read
+        self._beside: InferenceSession | None = None  # see `add_session`
+        self._under_way = 0  # batches being computed
         self._counting = threading.Lock()
 
     @property
@@ -81,11 +80,11 @@ class OnnxEncoder(ReadsTexts):
             folder: a sentence-transformers or transformers folder whose network `can_build` accepts.
             max_tokens, head_share, layers, correct_typos: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
-            threads: that compute one batch; by default one per processor this process may use, at most `MOST_THREADS`.
+            threads: threads for one batch; by default one per available processor, at most `MOST_THREADS`.
 
         Raises:
             CheckpointError: a part of the folder is missing, broken or unknown.
-            UsageError: onnxruntime is missing or too old, or a setting does not fit the encoder.
+            UsageError: onnxruntime is missing or too old, or an argument does not fit the encoder.
         """
         described, inner = read_folder(Path(folder))
         tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
@@ -94,11 +93,12 @@ class OnnxEncoder(ReadsTexts):
         session = _session(described, inner, layers, int8, _processors() if threads is None else threads)
         return cls(session, described, tokenizer, layers, int8, Path(folder), stamp)
 
-    def share(self) -> None:
-        """Have a second session, of one thread, for batches that come while one is computed.
+    def add_session(self) -> None:
+        """Start a second session, with one thread, for batches that arrive while another is being computed.
 
-        Threads that spin take processors from each other where two batches do: a fifth of the throughput. It holds the
-        weights a second time. CheckpointError where these are gone or others by now.
+        In one session the spinning threads of two batches take processors from each other, which costs a fifth of the
+        throughput. The session holds a second copy of the weights. Raises CheckpointError where the weights have
+        changed.
         """
         if stamp_of(self.source) != self.stamp:
             raise CheckpointError(f"{self.source} changed since the encoder was read from it: load it again")
@@ -107,9 +107,8 @@ class OnnxEncoder(ReadsTexts):
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> NDArray[np.float32]:
         """Embeddings (B, E) in the order of `texts`.
 
-        In float32 batches hold texts of like length, and the last digits may depend on which texts are encoded
-        together. With int8 each text is its own batch: rounding to 8 bits could make more of a last digit, so its
-        embedding does not depend on the others.
+        In float32 a batch holds texts of similar length, and the last digits may depend on the other texts in it. With
+        int8 each text is a batch of its own, because rounding to 8 bits could magnify such a difference.
         """
         ids = self.tokenize(texts)
         embeddings = np.empty((len(ids), self.dimension), np.float32)
@@ -132,8 +131,7 @@ class OnnxEncoder(ReadsTexts):
 
 
 def stamp_of(folder: Path) -> tuple[int, int]:
-    """Size and time of change of the weights in an encoder's folder; another stamp, other weights. CheckpointError
-    where there are none."""
+    """Size and modification time of the weights in an encoder's folder; CheckpointError where there are none."""
     state = weights_file(read_transformer_config(folder)[1]).stat()
     return state.st_size, state.st_mtime_ns
 
@@ -141,7 +139,7 @@ def stamp_of(folder: Path) -> tuple[int, int]:
 def _session(
     described: SentenceFolder, inner: Path, layers: tuple[int, ...], int8: bool, threads: int
 ) -> InferenceSession:
-    """What computes the encoder of a folder, whose network lies in `inner`. CheckpointError for unusable weights."""
+    """A session of the encoder, whose weights lie in `inner`; CheckpointError for unusable weights."""
     file = weights_file(inner)
     weights = StoredWeights.read(file)
     wrong = weights.not_finite()
@@ -152,6 +150,6 @@ def _session(
 
 
 def _processors() -> int:
-    """Threads that are worth starting."""
+    """The default number of threads."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, MOST_THREADS)

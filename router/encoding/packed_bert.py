@@ -1,8 +1,7 @@
-"""A BERT in bfloat16 for GPUs, on texts laid end to end: no padding is computed, and no hidden state is in float32.
+"""Packed BERT: a BERT in bfloat16 for GPUs on texts laid end to end, so that padding costs nothing.
 
-Made of a `router.encoding.bert.Bert`, of whose weights it holds a converted copy: it neither learns nor is saved.
-Knows no text
-and no files. Axes: B texts, N tokens of all texts together, E hidden size, H heads.
+It holds a converted copy of the weights of a `router.encoding.bert.Bert`; it is neither trained nor saved. It knows no
+text and no files. Axes: B texts, N tokens of all texts together, E hidden size, H heads.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Packed(NamedTuple):
 
 
 def pack(ids: Sequence[Sequence[int]], device: str | torch.device = "cpu") -> Packed:
-    """The token ids of B texts end to end on `device`, moved there by one copy that waits for no kernel.
+    """The token ids of B texts laid end to end on `device`, moved there by one copy that waits for no kernel.
 
     >>> pack([[7, 8, 9], [5]]).positions.tolist(), pack([[7, 8, 9], [5]]).offsets.tolist()
     ([0, 1, 2, 0], [0, 3, 4])
@@ -47,12 +46,12 @@ def pack(ids: Sequence[Sequence[int]], device: str | torch.device = "cpu") -> Pa
 
 
 def moved(tensor: Tensor, device: str | torch.device) -> Tensor:
-    """On `device`; to a GPU from pinned memory, whence a copy does not wait for the kernels before it."""
+    """The tensor on `device`; a GPU gets it from pinned memory, so that the copy waits for no earlier kernel."""
     return (tensor.pin_memory() if torch.device(device).type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def fits(transformer: nn.Module, device: torch.device) -> bool:
-    """Whether `transformer` is computed here at speed on `device`: a Bert that flash attention (2307.08691) takes."""
+    """Whether `transformer` is a Bert that flash attention (2307.08691) supports on `device`."""
     return (
         isinstance(transformer, Bert)
         and device.type == "cuda"
@@ -71,7 +70,7 @@ def _head_size(bert: Bert) -> int:
 
 
 class _Layer(NamedTuple):
-    """Pairs are a weight and its bias."""
+    """Converted weights of one layer; each pair is a weight and its bias."""
 
     qkv: tuple[Tensor, Tensor]  # (3E, E), (3E,)
     output: Tensor  # (E, E)
@@ -82,17 +81,17 @@ class _Layer(NamedTuple):
 
 
 class PackedBert:
-    """Texts laid end to end to one vector (B, E) of each, for every wanted hidden state.
+    """Texts laid end to end to one pooled vector (B, E) each, for every wanted hidden state.
 
-    The bias of a product that is added to the residual stream is carried by the stream since the LayerNorm before: so
-    the product adds itself to the stream in place, and neither sum is a pass over memory of its own. Whatever reads the
-    stream in between takes it off again, as a constant within its own bias.
+    The residual stream carries the bias of the next product from the preceding LayerNorm on, whose own bias includes
+    it. So the product is added to the stream in place, and the sums need no pass over memory of their own. Every
+    product that reads the stream in between subtracts the carried bias, as a constant in its own bias.
 
     Args:
         bert: the network; its weights are copied.
-        dtype: what is computed in; float32 is for tests.
-        fused_gelu: let the product before it compute GELU, by its tanh approximation and a private function of torch.
-        norm: what computes LayerNorm, of rows, weight, bias and epsilon.
+        dtype: the dtype of the computation; float32 is for tests.
+        fused_gelu: fuse GELU (its tanh approximation) into the product before it, by a private function of torch.
+        norm: the LayerNorm, a function of rows, weight, bias and epsilon.
     """
 
     def __init__(
@@ -110,13 +109,13 @@ class PackedBert:
         self.fused_gelu, self.layer_norm = fused_gelu, norm
         self.flash: Any = None
         if embeddings.word_embeddings.weight.device.type == "cuda":
-            from torch.nn.attention.varlen import varlen_attn  # here, since it may load torch's compiler
+            from torch.nn.attention.varlen import varlen_attn  # here, since the import may load torch's compiler
 
             self.flash = varlen_attn
         with torch.no_grad():
             carried = [each.attention["output"].dense.bias for each in layers]
             carried.append(torch.zeros_like(carried[0]))
-            self.carried = torch.stack(carried)  # (layers + 1, E): by each hidden state
+            self.carried = torch.stack(carried)  # (layers + 1, E): the bias that each hidden state carries
             positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
             self.words, self.positions = embeddings.word_embeddings.weight.to(dtype), positions.to(dtype)
             self.norm = _carrying(embeddings.LayerNorm, carried[0], dtype)
@@ -125,7 +124,7 @@ class PackedBert:
     def __call__(self, packed: Packed, wanted: Sequence[int], pooling: str = "mean") -> list[Tensor]:
         """One vector (B, E) in float32 per text for each of the `wanted` hidden states (0: the embeddings).
 
-        `pooling` is "mean" or "cls". A mean is summed in float32, then rounded once to the dtype computed in.
+        `pooling` is "mean" or "cls". A mean is summed in float32, then rounded once to the dtype of the computation.
         """
         hidden = F.embedding(packed.ids, self.words) + F.embedding(packed.positions, self.positions)
         hidden = self._normalised(hidden, self.norm)
@@ -133,7 +132,7 @@ class PackedBert:
         for number in range(max(wanted) + 1):
             if number:
                 hidden = self._layer(self.layers[number - 1], hidden, packed)
-            if number in wanted:  # now, since the next layer overwrites it
+            if number in wanted:  # the next layer overwrites it
                 pooled[number] = self._pool(hidden, packed, pooling) - self.carried[number]
         return [pooled[number] for number in wanted]
 
@@ -158,14 +157,14 @@ class PackedBert:
             return hidden[packed.offsets[:-1]].float()
         split = hidden.unflatten(-1, (self.heads, -1))
         texts = packed.offsets.numel() - 1
-        alike = split.new_zeros(texts, *split.shape[1:])  # a query of zeros attends to all tokens alike: their mean
+        alike = split.new_zeros(texts, *split.shape[1:])  # attention by zeros is the mean
         each = torch.arange(texts + 1, dtype=torch.int32, device=hidden.device)
         return self._attend(alike, split, split, each, packed.offsets, 1, packed.longest).flatten(1).float()
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, rows: Tensor, offsets: Tensor, most: int, longest: int
     ) -> Tensor:
-        """What queries, text b's from rows[b] on, read of keys and values, text b's from offsets[b] on.
+        """Attention of each text's queries, from rows[b] on for text b, to its keys and values, from offsets[b] on.
 
         All are (rows or tokens, H, E / H); no text has more than `most` queries or `longest` keys.
         """
@@ -180,8 +179,7 @@ class PackedBert:
 
 
 def _converted(layer: Any, carried: Tensor, carried_next: Tensor, dtype: torch.dtype) -> _Layer:
-    """Of a layer of `router.encoding.bert`, for a stream that carries `carried` on entry and `carried_next` on
-    leaving."""
+    """A layer of a `Bert`, converted for a stream that carries `carried` before it and `carried_next` after it."""
     projections = [layer.attention["self"][name] for name in ("query", "key", "value")]
     qkv = torch.cat([each.weight for each in projections]), torch.cat([each.bias for each in projections])
     between = layer.output.dense.bias
@@ -197,10 +195,10 @@ def _converted(layer: Any, carried: Tensor, carried_next: Tensor, dtype: torch.d
 
 
 def _reading(weight: Tensor, bias: Tensor, carried: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weight and bias that give of x + carried what the given ones give of x."""
+    """Weight and bias that map x + carried to what the given weight and bias make of x."""
     return weight.to(dtype), (bias - weight @ carried).to(dtype)
 
 
 def _carrying(norm: nn.LayerNorm, carried: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a LayerNorm whose result carries `carried` as well."""
+    """Weight and bias of a LayerNorm whose result includes `carried`."""
     return norm.weight.to(dtype), (norm.bias + carried).to(dtype)

@@ -1,7 +1,7 @@
-"""The files of a sentence-transformers folder, read and written without that package.
+"""Sentence-transformers folder: its files read and written without that package, and which configs are BERT's.
 
-Plain values; knows nothing of what computes with them, and weights only as one file. A plain transformers folder (no
-`modules.json`) reads as mean pooling, normalised, which is how such encoders are mostly used.
+Plain values; of weights it knows only that they are one file. A plain transformers folder (without `modules.json`) is
+read as mean pooling, normalised, which is how most such encoders are used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from router.files import read_json
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 POOLINGS = ("mean", "cls")
-# A config's name of the activation -> how F.gelu spells the approximation.
+# The activation's name in a config -> the argument `approximate` of F.gelu.
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _COPIED = ("tokenizer_config.json", "special_tokens_map.json")
@@ -28,17 +28,17 @@ _COPIED = ("tokenizer_config.json", "special_tokens_map.json")
 
 @dataclass(frozen=True)
 class SentenceFolder:
-    """What a folder says of an encoder, apart from its weights."""
+    """An encoder's folder, apart from the weights."""
 
     config: dict[str, Any]  # config.json of the transformer
-    tokenizer: Tokenizer  # neither truncates nor pads
+    tokenizer: Tokenizer  # without truncation and padding
     pooling: str = "mean"  # of POOLINGS
     normalize: bool = True  # whether embeddings have length 1
-    tokenizer_files: dict[str, Any] = field(default_factory=dict)  # JSON that other tools want beside tokenizer.json
+    tokenizer_files: dict[str, Any] = field(default_factory=dict)  # JSON that other tools need beside tokenizer.json
 
 
 def read_folder(folder: Path) -> tuple[SentenceFolder, Path]:
-    """What `folder` says, and the folder of its transformer. CheckpointError for a part that is missing or unknown."""
+    """The content of `folder`, and its transformer's folder; CheckpointError for a part that is missing or unknown."""
     config, inner = read_transformer_config(folder)
     pooling, normalize = "mean", True
     if (folder / "modules.json").is_file():
@@ -50,7 +50,7 @@ def read_folder(folder: Path) -> tuple[SentenceFolder, Path]:
 
 
 def read_transformer_config(folder: Path) -> tuple[dict[str, Any], Path]:
-    """The transformer's `config.json` and folder. CheckpointError where it is missing or no such config."""
+    """The transformer's `config.json` and folder; CheckpointError where it is missing or not a transformer's."""
     inner = folder / _module_paths(folder)["Transformer"] if (folder / "modules.json").is_file() else folder
     config = read_json(inner / "config.json")
     if not isinstance(config, dict) or "model_type" not in config:
@@ -72,7 +72,7 @@ def write_folder(described: SentenceFolder, weights: bytes, dimension: int, max_
     tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast"} | described.tokenizer_files.get(_COPIED[0], {})
     files: dict[str, Any] = {
         "modules.json": modules,
-        # Whatever the weights are stored in, computing is in float32, here and by who loads the folder elsewhere.
+        # Other programs too should compute in float32, whatever type the weights are stored in.
         "config.json": {k: v for k, v in described.config.items() if k != "torch_dtype"} | {"dtype": "float32"},
         "config_sentence_transformers.json": {
             "prompts": {},
@@ -101,7 +101,7 @@ def weights_file(folder: Path) -> Path:
 
 
 def pooled_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
-    """Which layers of a transformer of `depth` layers are pooled, by default the last; UsageError for one it lacks.
+    """The layers to pool of a transformer with `depth` layers, by default the last; UsageError for an unknown layer.
 
     >>> pooled_layers([], 6), pooled_layers([2, 0], 6)
     ((6,), (2, 0))
@@ -115,7 +115,7 @@ def pooled_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
 
 
 def can_build(config: Mapping[str, Any]) -> bool:
-    """Whether `config` (a `config.json`) describes a network that is computed exactly.
+    """Whether `router.encoding` computes the network of `config` (a `config.json`) itself, which is so for BERT.
 
     >>> can_build({"model_type": "bert"}), can_build({"model_type": "roberta"})
     (True, False)
@@ -130,7 +130,7 @@ def can_build(config: Mapping[str, Any]) -> bool:
 
 
 def parameter_name(name: str) -> str:
-    """A parameter's name in `transformers.BertModel`, given its name in any BERT checkpoint.
+    """The name in `transformers.BertModel` of a parameter of any BERT checkpoint.
 
     >>> parameter_name("bert.embeddings.LayerNorm.gamma")
     'embeddings.LayerNorm.weight'
@@ -157,7 +157,7 @@ def _module_paths(folder: Path) -> dict[str, str]:
 
 
 def _pooling(folder: Path) -> str:
-    """`mean` or `cls`, from either spelling of the pooling config."""
+    """`mean` or `cls`, from either form of the pooling config."""
     raw = read_json(folder / "config.json")
     modes = [raw["pooling_mode"]] if "pooling_mode" in raw else []
     flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -168,7 +168,7 @@ def _pooling(folder: Path) -> str:
 
 
 def _pooling_config(pooling: str, dimension: int) -> dict[str, Any]:
-    """In the spelling that every version of sentence-transformers reads."""
+    """The pooling config in the form that every version of sentence-transformers reads."""
     return {
         "word_embedding_dimension": dimension,
         "pooling_mode_cls_token": pooling == "cls",
@@ -179,6 +179,7 @@ def _pooling_config(pooling: str, dimension: int) -> dict[str, Any]:
 
 
 def _read_tokenizer(file: Path) -> Tokenizer:
+    """The tokenizer in a file, without truncation and padding; CheckpointError where it is missing or broken."""
     if not file.is_file():
         raise CheckpointError(f"{file} is missing: save the encoder with a fast tokenizer, which writes this file")
     try:

@@ -1,9 +1,9 @@
-"""Mistyped words put right before a text is read, so that a slip of the keyboard does not change its route.
+"""Spelling correction: mistyped words replaced before a text is encoded, so that a typo does not change its route.
 
-A word that neither the encoder's vocabulary nor a list of 82,000 English words (in the package symspellpy, with
-counts) knows, but that is one mistake (a letter too many, too few or wrong, or two swapped) from a frequent English
-word, is read as that one; of several, as the most frequent. Words that both lists lack are at risk where they lie so
-near a frequent one (`stdout` is read as `stout`), in training as in serving. Knows no model.
+A word is replaced if neither the encoder's vocabulary nor a list of 82,000 English words (with counts, in the package
+symspellpy) has it, and a frequent English word is one mistake away: one letter too many, too few or wrong, or two
+letters swapped. Of several such words the most frequent is taken. A correct word that both lists lack may be replaced
+too (`stdout` becomes `stout`), in training as in serving. It knows no model.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from functools import lru_cache
 import symspellpy
 from symspellpy import SymSpell, Verbosity
 
-# No part of a number, formula, path, address, identifier or compound, and no abbreviation in capitals.
+# Not a part of a number, formula, path, address, identifier or compound, and not an abbreviation in capitals.
 WORD = re.compile(r"(?<![\w.$\\/#@^{=:?&%_-])[A-Za-z][a-z]{3,}(?!\.?[\w$\\/#@^{(=_-])")
-FREQUENT = 20_000  # words that others are corrected to: mistakes of rare words are rare
+FREQUENT = 20_000  # words that others are corrected to; misspelt rare words are rare
 ENGLISH = "frequency_dictionary_en_82_765.txt"
-CACHED = 1 << 16  # words whose correction is remembered
+CACHED = 1 << 16  # words whose correction is cached
 
 
 class Spelling:
-    """Corrects words.
+    """Corrector of mistyped words.
 
     Args:
-        known: lower-case words that are right as they are.
-        frequent: those that others are corrected to, with how often each is used.
+        known: lower-case words that are correct.
+        frequent: the words that others are corrected to, with their counts.
     """
 
     def __init__(self, known: Iterable[str], frequent: dict[str, int]) -> None:
@@ -40,18 +40,18 @@ class Spelling:
 
     @classmethod
     def english(cls, known: Iterable[str]) -> Spelling:
-        """Of English words, with further `known` ones."""
+        """The corrector for English, with further `known` words."""
         lines = (importlib.resources.files(symspellpy) / ENGLISH).read_text(encoding="utf-8-sig").splitlines()
         counts = {word: int(count) for word, count in map(str.split, lines)}
         frequent = sorted(counts, key=counts.__getitem__, reverse=True)[:FREQUENT]
         return cls({*known, *counts}, {word: counts[word] for word in frequent})
 
     def correct(self, text: str) -> str:
-        """`text` with mistyped words in lower case as they should be; all else as it is."""
+        """`text` with its mistyped words replaced by correct ones in lower case."""
         return WORD.sub(lambda match: self._word(match[0]), text)
 
     def corrections(self, text: str) -> dict[str, str]:
-        """What is read in place of each mistyped word of `text`."""
+        """The correct word for each mistyped word of `text`."""
         words = {match[0]: self._word(match[0]) for match in WORD.finditer(text)}
         return {written: read for written, read in words.items() if read != written}
 
@@ -62,6 +62,6 @@ class Spelling:
         return found[0].term if found else word
 
     def _is_known(self, word: str) -> bool:
-        """Whether it is in a list, the plural of such a word, or one with `nt` for n't: dont, isnt."""
+        """Whether the word, less a plural `s` or an `nt` for n't (dont, isnt), is in a list."""
         inflected = (word.removesuffix(ending) for ending in ("s", "nt") if word.endswith(ending))
         return word in self._known or any(stem in self._known for stem in inflected)

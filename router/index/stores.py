@@ -1,13 +1,13 @@
-"""Where an index keeps its short vectors and how it finds the greatest inner products: four ways, one interface.
+"""Vector stores of an index, and how each finds the greatest inner products: four classes with one interface.
 
-    Product   every vector, one product, in numpy or on a GPU in torch: what there is without FAISS
-    Flat      every vector, in FAISS
-    Ivf       FAISS's inverted lists of vectors that stand together, of which a search reads the most promising
-    Hnsw      FAISS's graph of vectors that stand together, along which a search climbs
+    ExactStore  every vector, by one product, in numpy or on a GPU in torch; the one that needs no FAISS
+    FlatStore   every vector, in FAISS
+    IvfStore    FAISS's inverted lists: clusters of vectors, of which a search reads the most promising
+    HnswStore   FAISS's graph of neighbouring vectors, along which a search climbs
 
-Each has `add`, `remove`, `search`, `state` and `of_state`. Vectors have ids from 0; `remove` and `search` take masks of
-them. Where vectors *stand* (`Reduction.place`) is not what they are scored by: among inner products there are no
-neighbourhoods. FAISS is imported here only, and late. Axes: N vectors, J columns, F of places, B queries, k results.
+Ids of vectors count from 0; `remove` and `search` take masks over ids. Vectors are clustered by their places
+(`LowRankProjection.place`) and scored by inner product, under which there are no neighbourhoods. FAISS is imported in
+this module only, on first use. Axes: N vectors, J columns, F of places, B queries, k results.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 State = dict[str, NDArray[Any]]
 
-LISTS_PER_ROOT = 4  # inverted lists: 4 sqrt(N)
-VECTORS_PER_LIST = 64  # of a sample that k-means is fitted to
+LISTS_PER_ROOT = 4  # there are 4 sqrt(N) inverted lists
+VECTORS_PER_LIST = 64  # in the sample that k-means is fitted to
 ROUNDS = 6  # of k-means
 PROBES = 128  # inverted lists that a search reads
 NEIGHBOURS = 16  # links of a vector in the graph
-EFFORT_OF_BUILDING = 80
-EFFORT = 512  # vectors that a search of the graph keeps in view
-SPARSE = 0.1  # of the graph's vectors: where fewer are admitted it leads past too many, and all are read instead
+EFFORT = 512  # candidates that a search of the graph keeps (efSearch)
+EFFORT_OF_BUILDING = 80  # and the building of the graph (efConstruction)
+SPARSE = 0.1  # share of admitted vectors below which all are read: the graph would lead past too many others
 
 
 @cache
 def find_faiss() -> ModuleType | None:
-    """FAISS where it is installed. Looked for once; `find_faiss.cache_clear()` looks again."""
+    """The module faiss, or None where it is not installed; the result is cached."""
     try:
         import faiss
     except ImportError:
@@ -49,7 +49,7 @@ def find_faiss() -> ModuleType | None:
 
 
 class Store(Protocol):
-    """What `CandidateIndex` asks of each kind."""
+    """The interface that `CandidateIndex` uses; every store also has `of_state`, the inverse of `state`."""
 
     @property
     def nbytes(self) -> int: ...
@@ -59,7 +59,7 @@ class Store(Protocol):
     def state(self) -> State: ...
 
 
-class Product:
+class ExactStore:
     """All inner products (`router.index.topk`): in numpy on the CPU, in torch on any other device."""
 
     def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
@@ -87,12 +87,12 @@ class Product:
         return {"items": host(self.items), "ids": host(self.ids)}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> Product:
+    def of_state(cls, state: State, profile_length: int, device: str) -> ExactStore:
         return cls(state["items"], np.empty((0, 0), np.float32), state["ids"], profile_length, device)
 
 
-class Flat:
-    """`IndexFlatIP`, on a GPU where FAISS has one and the device is one."""
+class FlatStore:
+    """FAISS's `IndexFlatIP`; searched on a GPU where the device is one and FAISS supports it."""
 
     def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
         self.index = _faiss().IndexIDMap2(_faiss().IndexFlatIP(short.shape[1]))
@@ -120,16 +120,17 @@ class Flat:
         return {"faiss": _faiss().serialize_index(self.index)}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> Flat:
+    def of_state(cls, state: State, profile_length: int, device: str) -> FlatStore:
         return _restored(cls, index=_faiss().deserialize_index(state["faiss"]), on_gpu=_OnGpu(device))
 
 
-class Ivf:
-    """`IndexIVFFlat`, whose lists are clusters of places and are chosen by what their members may score at best.
+class IvfStore:
+    """FAISS's `IndexIVFFlat`: lists are clusters of places, and a search chooses lists by an upper estimate of scores.
 
-    A list stands for the mean of its vectors plus their spread: one more column, 0 in every vector, holds the root mean
-    square distance of a list's profiles from their mean, and a query's profile part's own length in it makes that one
-    standard deviation of the members' scores, were they spread alike in all directions.
+    A list's estimate is the score of its mean vector plus one standard deviation. For that the vectors have one more
+    column, which is 0 in each vector. In a list's mean it holds the root mean square distance of the profiles from
+    their mean; in a query, the length of its profile part over the root of the columns. Their product is the standard
+    deviation of the members' scores if they vary alike in all directions.
     """
 
     def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
@@ -147,9 +148,9 @@ class Ivf:
         self.places: Floats = clusters.centroids  # (lists, F)
         self.profile_length = profile_length
         nearest = self._nearest(place)
-        mean, spread = _moments(short, nearest, lists, profile_length)
+        mean, deviation = _moments(short, nearest, lists, profile_length)
         leaders = faiss.IndexFlatIP(short.shape[1] + 1)
-        leaders.add(np.concatenate([mean, spread[:, None]], axis=1))
+        leaders.add(np.concatenate([mean, deviation[:, None]], axis=1))
         self.index = faiss.IndexIVFFlat(leaders, leaders.d, lists, faiss.METRIC_INNER_PRODUCT)
         self.index.is_trained = True
         self.on_gpu = _OnGpu(device)
@@ -175,7 +176,7 @@ class Ivf:
             options["sel"] = _selector(admitted)
             probes = math.ceil(PROBES * len(admitted) / max(int(admitted.sum()), 1))
             total = min(total, int(admitted.sum()))
-        while True:  # until k are found, or all that there are
+        while True:  # until k are found, or all
             params = _faiss().SearchParametersIVF(nprobe=min(probes, self.index.nlist), **options)
             index = self.on_gpu.of(self.index) if admitted is None else self.index
             scores, ids = index.search(wide, k, params=params)
@@ -187,7 +188,7 @@ class Ivf:
         return {"faiss": _faiss().serialize_index(self.index), "places": self.places}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> Ivf:
+    def of_state(cls, state: State, profile_length: int, device: str) -> IvfStore:
         index = _faiss().deserialize_index(state["faiss"])
         return _restored(cls, index=index, on_gpu=_OnGpu(device), places=state["places"], profile_length=profile_length)
 
@@ -204,14 +205,14 @@ class Ivf:
         self.on_gpu.forget()
 
 
-class Hnsw:
-    """A graph of neighbouring places, whose nodes are scored by inner product. What is removed stays as a bare node."""
+class HnswStore:
+    """FAISS's graph of neighbouring places, scored by inner product. Removed vectors stay as nodes without results."""
 
     def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
         faiss = _faiss()
         self.graph = faiss.IndexHNSWFlat(place.shape[1], NEIGHBOURS, faiss.METRIC_L2)
         self.graph.hnsw.efConstruction = EFFORT_OF_BUILDING
-        self.graph.own_fields = False  # its two storages, of places and of vectors, are kept here and take turns
+        self.graph.own_fields = False  # its two storages, places and vectors, belong to this object and alternate
         self.places, self.vectors = self.graph.storage, faiss.IndexFlatIP(short.shape[1])
         self.ids: Ids = np.empty(0, np.int64)  # (N,) of the nodes
         self.gone: Mask = np.zeros(0, bool)  # (N,) nodes
@@ -249,11 +250,11 @@ class Hnsw:
 
     def state(self) -> State:
         faiss = _faiss()
-        kept = {"graph": self.graph, "places": self.places}  # the graph's own storage, the vectors, goes with it
+        kept = {"graph": self.graph, "places": self.places}  # the graph is written with its storage, the vectors
         return {"ids": self.ids, "gone": self.gone} | {k: faiss.serialize_index(v) for k, v in kept.items()}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> Hnsw:
+    def of_state(cls, state: State, profile_length: int, device: str) -> HnswStore:
         graph, places = (_faiss().deserialize_index(state[name]) for name in ("graph", "places"))
         graph.own_fields = False
         vectors = _faiss().downcast_index(graph.storage)
@@ -267,11 +268,11 @@ class Hnsw:
         self.graph.hnsw.is_similarity = storage.metric_type == _faiss().METRIC_INNER_PRODUCT
 
 
-KINDS: dict[str, Any] = {"product": Product, "flat": Flat, "ivf": Ivf, "hnsw": Hnsw}
+KINDS: dict[str, Any] = {"product": ExactStore, "flat": FlatStore, "ivf": IvfStore, "hnsw": HnswStore}
 
 
 class _OnGpu:
-    """The copy of a FAISS index on the device's GPU; itself where there is none, or FAISS has no GPU in it."""
+    """Copy of a FAISS index on the device's GPU; the index itself on a CPU or where FAISS has no GPU support."""
 
     def __init__(self, device: str) -> None:
         self.device, self._copy, self._memory = device, None, None
@@ -286,12 +287,12 @@ class _OnGpu:
         return self._copy
 
     def forget(self) -> None:
-        """The index has changed: copy it anew when next asked for."""
+        """Drop the copy of an index that has changed."""
         self._copy = None
 
 
 def _on(array: NDArray[Any], device: str) -> Array:
-    """The array where a product on `device` wants it."""
+    """The array in numpy on a CPU, as a tensor on any other device."""
     if device.partition(":")[0] == "cpu":
         return array
     import torch
@@ -301,24 +302,24 @@ def _on(array: NDArray[Any], device: str) -> Array:
 
 def _faiss() -> Any:
     found = find_faiss()
-    assert found is not None, "CandidateIndex chooses a kind that FAISS is there for"
+    assert found is not None, "choose_kind names a store of FAISS only where FAISS is installed"
     return found
 
 
 def _restored(cls: Any, **parts: Any) -> Any:
-    """An instance with these attributes, not built anew."""
+    """An instance with these attributes, made without `__init__`."""
     store = cls.__new__(cls)
     vars(store).update(parts)
     return store
 
 
 def _selector(mask: Mask) -> Any:
-    """FAISS's form of a mask over ids."""
+    """A mask over ids in FAISS's form."""
     return _faiss().IDSelectorBitmap(np.packbits(mask, bitorder="little"))
 
 
 def _moments(short: Floats, lists: Ids, count: int, profile_length: int) -> tuple[Floats, Floats]:
-    """Of each list the mean (lists, J) of its vectors, and the root mean square distance (lists,) of their profiles."""
+    """Each list's mean (lists, J), and the root mean square distance (lists,) of its profiles from it."""
     members = np.maximum(np.bincount(lists, minlength=count), 1)
     columns = [np.bincount(lists, short[:, column], count) / members for column in range(short.shape[1])]
     mean = np.stack(columns, axis=1).astype(np.float32)

@@ -1,8 +1,7 @@
-"""The k greatest scores of every query over many candidates, without ever holding all scores of a batch.
+"""Top-k search: the k greatest scores of every query over many candidates, without all scores of a batch in memory.
 
-Candidates are scored a chunk at a time, on any device; of each chunk only the best survive. Inner products on a GPU go
-by `router.index.gpu_topk`. Ties go to either.
-Axes: B queries, M candidates, k results.
+It scores a chunk of candidates at a time, on any device, and keeps only the best of each chunk. Inner products on a GPU
+are computed by `router.index.gpu_topk`. Ties may go either way. Axes: B queries, M candidates, k results.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import numpy as np
 
 from router.arrays import Array, concat, is_tensor, largest, like, namespace, take_columns
 
-SCORES_AT_ONCE = 1 << 23  # 32 MiB of float32: stays in the cache of a large GPU; on a CPU no smaller chunk was faster
-GROUP = 32  # neighbours that are compared by their greatest first: the k best lie in the k best groups
+SCORES_AT_ONCE = 1 << 23  # 32 MiB of float32 fit the cache of a large GPU; on a CPU no smaller chunk was faster
+GROUP = 32  # neighbouring scores, compared by their maximum first: the k best lie in the k groups of greatest maximum
 
 
 def top_k(score: Callable[[int, int], Array], count: int, k: int, batch: int) -> tuple[Array, Array]:
-    """Values and candidates (B, k), best first, where `score(start, stop)` gives scores (B, stop - start).
+    """Values and candidates (B, k), best first, of the scores (B, stop - start) that `score(start, stop)` returns.
 
-    Where there are fewer than k candidates, or they score -inf, the value is -inf and the candidate -1.
+    Where fewer than k candidates score above -inf, the value is -inf and the candidate -1.
 
     >>> scores = np.array([[1.0, 4.0, 2.0, 3.0]])
     >>> top_k(lambda start, stop: scores[:, start:stop], count=4, k=2, batch=1)[1].tolist()
@@ -45,12 +44,12 @@ def top_k(score: Callable[[int, int], Array], count: int, k: int, batch: int) ->
 
 
 def inner_product_top_k(query: Array, items: Array, k: int, admitted: Array | None = None) -> tuple[Array, Array]:
-    """The k greatest inner products of `query` (B, J) with `items` (M, J), and their rows, (B, k) both.
+    """The k greatest inner products of `query` (B, J) with `items` (M, J) and their rows, (B, k) both.
 
-    `admitted` (M,) masks the items that may be named.
+    `admitted` (M,) masks the items that may be returned.
     """
     if is_tensor(query) and query.device.type == "cuda" and len(items):
-        from router.index.gpu_topk import best_products  # of torch, which is loaded: a tensor was given
+        from router.index.gpu_topk import best_products  # torch is loaded already: a tensor was given
 
         return best_products(query, items, k, admitted)
 
@@ -62,13 +61,13 @@ def inner_product_top_k(query: Array, items: Array, k: int, admitted: Array | No
 
 
 def only(scores: Array, admitted: Array) -> Array:
-    """The scores (B, M), -inf for those whom `admitted` (M,) does not let pass."""
+    """The scores (B, M), with -inf for candidates that `admitted` (M,) excludes."""
     xp = namespace(scores)
     return xp.where(admitted[None, :], scores, like(-np.inf, scores))
 
 
 def _best_of_chunk(scores: Array, k: int) -> tuple[Array, Array]:
-    """The best (B, min(k, chunk)) of scores (B, chunk): one pass over them, the rest on a GROUP-th."""
+    """The best (B, min(k, chunk)) of scores (B, chunk) and their columns, in one pass that reduces them GROUP-fold."""
     batch, width = scores.shape
     if width <= 2 * GROUP * k:
         return largest(scores, min(k, width))
@@ -82,5 +81,6 @@ def _best_of_chunk(scores: Array, k: int) -> tuple[Array, Array]:
 
 
 def _keep(values: Array, rows: Array, k: int) -> tuple[Array, Array]:
+    """The k greatest `values` (B, N), or all of fewer, and their `rows`."""
     best, at = largest(values, min(k, values.shape[1]))
     return best, take_columns(rows, at)

@@ -1,8 +1,8 @@
-"""The trained network for serving, without torch: the numbers of `heads.safetensors` and how queries are read by them.
+"""Network for serving without torch: learned profiles as numpy arrays, heads as an ONNX graph for onnxruntime.
 
-The same maths as `router.network.torch_network.RouterNetwork` in evaluation, to rounding; cannot be trained. Knows
-no text.
-Axes: B queries, E embedding, H shared layer, and those of `Dimensions`.
+It reads the same `heads.safetensors` as `router.network.torch_network` and gives equal results up to rounding. The
+weights of the heads, a few MB, lie inside the graph. It cannot be trained and knows no text.
+Axes: B queries, E embedding, H shared layer, and those of `router.network.vectors`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _LINEAR = ("capability", "knowledge", "residual", "difficulty", "length", "proto
 _FUSED = "com.microsoft"
 
 
-class ServedNetwork:
-    """Profiles as numpy arrays, and heads that onnxruntime computes; read one with `ServedNetwork.read`."""
+class OnnxNetwork:
+    """The network on onnxruntime; read one from a file with `OnnxNetwork.read`."""
 
     def __init__(self, size: Dimensions, state: State) -> None:
-        """`state` by the names of `RouterNetwork.state_dict`; CheckpointError where it does not fit `size`."""
+        """`state` has the names of `RouterNetwork.state_dict`; CheckpointError where it does not fit `size`."""
         wanted = shapes_of(size)
         wrong = sorted(set(wanted) ^ set(state)) + [
             f"{name} {state[name].shape}, not {shape}"
@@ -54,13 +54,13 @@ class ServedNetwork:
             if name in state and state[name].shape != shape
         ]
         if wrong:
-            raise CheckpointError(f"tensors that are missing, unknown or of another shape: {wrong[:5]}")
+            raise CheckpointError(f"tensors are missing, unknown or of another shape: {wrong[:5]}")
         self.size, self._state = size, dict(state)
         learned = {name: state[PROFILES + name] for name in ARRAYS}
         self.learned = LearnedProfiles(**learned, protocols=size.protocols)
 
     @classmethod
-    def read(cls, file: Path, size: Dimensions) -> ServedNetwork:
+    def read(cls, file: Path, size: Dimensions) -> OnnxNetwork:
         """The network in a file; CheckpointError where it is broken or does not fit `size`."""
         try:
             state = safetensors.load(file.read_bytes())
@@ -72,21 +72,21 @@ class ServedNetwork:
             raise CheckpointError(f"{file} does not fit the dimensions in config.json: {error}") from error
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Every array by its name."""
+        """Every array by name."""
         return self._state
 
     def not_finite(self) -> list[str]:
-        """Names of the tensors that hold an infinite number or none."""
+        """Names of the tensors that hold infinities or NaNs."""
         return [name for name, each in self._state.items() if each.dtype.kind == "f" and not np.isfinite(each).all()]
 
     def query_vectors(self, embedding: Any) -> QueryVectors:
-        """What every head makes of embeddings (B, E); UsageError where onnxruntime cannot be used."""
+        """Query vectors of embeddings (B, E); UsageError where onnxruntime cannot be used."""
         vector, log_length = self._session.run(None, {EMBEDDING: np.asarray(embedding, np.float32)})
         return QueryVectors(vector, log_length, self.size)
 
     @cached_property
     def _session(self) -> InferenceSession:
-        """On one thread: the products are small, and bound by reading the weights."""
+        """The session of the heads, on one thread: the products are small and limited by reading the weights."""
         heads = {name.removeprefix(HEADS): each for name, each in self._state.items() if name.startswith(HEADS)}
         return start_session(build_heads(heads, self.size), threads=1)
 
@@ -128,7 +128,7 @@ def shapes_of(size: Dimensions) -> dict[str, tuple[int, ...]]:
 
 
 def build_heads(heads: Mapping[str, NDArray[Any]], size: Dimensions) -> bytes:
-    """The ONNX model of `heads`, the arrays of a network's state by their names less the prefix.
+    """The ONNX model of `heads`, a network's arrays under their names without the prefix `HEADS`.
 
     Input `EMBEDDING` (B, E); outputs `VECTOR` (B, D) and `LENGTH` (B, P), see `QueryVectors`.
     """
@@ -138,13 +138,15 @@ def build_heads(heads: Mapping[str, NDArray[Any]], size: Dimensions) -> bytes:
 
 
 class _HeadsGraph(Graph):
+    """Builder of the graph of all heads."""
+
     def __init__(self, heads: Mapping[str, NDArray[Any]]) -> None:
         super().__init__("heads")
         self.heads = heads
 
     def build(self, size: Dimensions) -> None:
         self.input(EMBEDDING, FLOAT, ("B", size.embedding))
-        # Centre and scale become part of the first layer.
+        # The first layer absorbs centre and scale.
         weight = self.heads["trunk.0.weight"] * self.heads["scale"]
         bias = self._numbers("trunk.bias", self.heads["trunk.0.bias"] - weight @ self.heads["centre"])
         hidden = self.node("BiasGelu", [self._product(EMBEDDING, "trunk", weight), bias], "hidden", _FUSED)
@@ -162,11 +164,11 @@ class _HeadsGraph(Graph):
         self.output(LENGTH, FLOAT, ("B", size.protocols))
 
     def _linear(self, hidden: str) -> dict[str, str]:
-        """The outputs of the heads that are one product each, of one product for all."""
+        """The output of each head that is a linear map, by name; all are computed by one product."""
         names = [name for name in _LINEAR if f"{name}.weight" in self.heads]
         weights = [self.heads[f"{name}.weight"] for name in names]
         biases = [
-            self.heads.get(f"{name}.bias", np.zeros(len(each)))  # the residual has none
+            self.heads.get(f"{name}.bias", np.zeros(len(each)))  # the residual head has no bias
             for name, each in zip(names, weights, strict=True)
         ]
         product = self._product(hidden, "linear.product", np.concatenate(weights))
@@ -175,12 +177,13 @@ class _HeadsGraph(Graph):
         return {name: self._columns(linear, name, *each) for name, each in zip(names, ends, strict=True)}
 
     def _features(self, hidden: str, categories: str | None) -> str:
-        """`router.network.torch_network.Prototypes.features`."""
-        seen = self.node("Sub", [hidden, self._numbers("centre", self.heads["prototypes.centre"])], "seen")
+        """`router.network.torch_network.Prototypes.features` as nodes."""
+        centred = self.node("Sub", [hidden, self._numbers("centre", self.heads["prototypes.centre"])], "seen")
         last = self._integer("last_axis", -1)
-        length = self.node("ReduceL2", [seen, last], "seen.length", keepdims=1)
+        length = self.node("ReduceL2", [centred, last], "seen.length", keepdims=1)
         length = self.node("Max", [length, self._numbers("shortest", SHORTEST)], "seen.divisor")
-        cosine = self._product(self.node("Div", [seen, length], "direction"), "cosine", self.heads["prototypes.points"])
+        direction = self.node("Div", [centred, length], "direction")
+        cosine = self._product(direction, "cosine", self.heads["prototypes.points"])
         less = self.node("Sub", [cosine, self._numbers("one", 1.0)], "cosine.less")
         near = self.node("Exp", [self.node("Mul", [less, self._numbers("sharpness", SHARPNESS)], "sharp")], "near")
         if categories is None:
@@ -198,7 +201,7 @@ class _HeadsGraph(Graph):
         return self.node("Softmax", [logits], f"{logits}.share", axis=-1)
 
     def _columns(self, values: str, name: str, start: int, end: int) -> str:
-        """Some columns of `values` (B, N), under a `name` of their own."""
+        """The columns from `start` to `end` of `values` (B, N), as the tensor `name`."""
         bounds = [self._integer(f"{name}.start", start), self._integer(f"{name}.end", end), self._integer("columns", 1)]
         return self.node("Slice", [values, *bounds], name)
 

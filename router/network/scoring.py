@@ -1,6 +1,7 @@
-"""Quality, cost and utility of every (query, candidate) pair, as pure functions of arrays or tensors.
+"""Scoring: quality logits, cost and utility of every (query, candidate) pair, and the cost weight of a dial.
 
-Knows no names, files or constraints. Axes: B queries, M candidates, D vector. Works on any device.
+Pure functions of arrays or tensors, on any device; no names, files or constraints. Axes: B queries, M candidates, D
+vector.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import numpy as np
 from router.arrays import Array, linear, namespace
 from router.options import DIAL_MAX
 
-LEAST = 1e-300  # a weight whose logarithm is taken in place of that of 0
-LOG10_WEIGHT_AT_0, LOG10_WEIGHT_AT_10 = -3.0, 2.0  # the span of the policy curve, docs/method.md section 4
+LEAST = 1e-300  # stands for a weight of 0 in its logarithm
+LOG10_WEIGHT_AT_0, LOG10_WEIGHT_AT_10 = -3.0, 2.0  # the range of the dial, docs/method.md section 4
 
 
 def logits(query: Array, profile: Array, bias: Array) -> Array:
@@ -33,7 +34,7 @@ def expected_cost(input_tokens: Array, output_tokens: Array, price_in: Array, pr
 
 
 def cost_weight(dial: Array, cost_range_usd: float) -> Array:
-    """What one US dollar is worth in quality at each dial (B,) in [0, 10]: 0 at 0, infinite at 10, logarithmic between.
+    """Quality that one US dollar is worth at each dial (B,) in [0, 10]: 0 at 0, infinite at 10, logarithmic between.
 
     >>> cost_weight(np.array([0.0, 6.0, 10.0]), 0.01).tolist()
     [0.0, 100.0, inf]
@@ -48,7 +49,7 @@ def cost_weight(dial: Array, cost_range_usd: float) -> Array:
 
 
 def dial_of_weight(weight: Array, cost_range_usd: float) -> Array:
-    """The dial (B,) in [0, 10] of each cost weight (B,): inverse of `cost_weight`, the nearer end beyond its span.
+    """The dial (B,) in [0, 10] of each cost weight (B,), the inverse of `cost_weight`; clipped beyond its range.
 
     >>> dial_of_weight(np.array([0.001, 100.0, np.inf]), 0.01).round(6).tolist()
     [0.0, 6.0, 10.0]

@@ -1,6 +1,6 @@
-"""The named axes of a query vector: capabilities (C, closed list) and knowledge domains (K, consolidated names).
+"""Taxonomy: the named axes of a query vector, capabilities (C, a closed list) and knowledge domains (K, learned names).
 
-Plain data and JSON. How open-ended names are merged into domains is `train.data.taxonomy`'s business.
+Plain data and JSON. `train.data.taxonomy` merges open-ended names into domains.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from router.errors import CheckpointError
 
-# The eight of InferenceDynamics (2505.16303) and writing, for which the paper's list has no room.
+# The eight of InferenceDynamics (2505.16303), and writing, which is missing there.
 CAPABILITIES = (
     "reasoning",
     "comprehension",
@@ -26,7 +26,7 @@ CAPABILITIES = (
     "multilingual",
     "writing",
 )
-OTHER = "other"  # the domain of every name too rare to be an axis
+OTHER = "other"  # the domain of every name that is too rare to be an axis
 RANK_DECAY = 0.5  # alpha of the paper's published code
 
 
@@ -42,7 +42,7 @@ def rank_weights(n: int, decay: float = RANK_DECAY) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Axis names in their fixed order, and which raw domain name stands for which axis."""
+    """Axis names in fixed order, and the axis that each raw domain name belongs to."""
 
     domains: tuple[str, ...]
     aliases: dict[str, str] = field(default_factory=dict)  # raw name -> axis it was merged into
@@ -52,9 +52,9 @@ class Taxonomy:
         axes = self.capabilities + self.domains
         if len(set(axes)) != len(axes) or not self.capabilities or not self.domains:
             raise CheckpointError("a taxonomy needs capabilities and domains, every axis named once")
-        stray = sorted(set(self.aliases.values()) - set(self.domains))
-        if stray:
-            raise CheckpointError(f"taxonomy aliases point to unknown domains {stray[:10]}")
+        unknown = sorted(set(self.aliases.values()) - set(self.domains))
+        if unknown:
+            raise CheckpointError(f"taxonomy aliases point to unknown domains {unknown[:10]}")
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Taxonomy:
     def targets(
         self, capabilities: Sequence[str], knowledge: Sequence[str], decay: float = RANK_DECAY
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Soft targets (C,) and (K,) of one annotation's ranked names; each sums to 1. Names merged into one add up."""
+        """Soft targets (C,) and (K,) of ranked names, each of sum 1; names merged into one axis add up."""
         targets = []
         for names, axes in (
             (list(capabilities), self.capabilities),
@@ -88,7 +88,7 @@ class Taxonomy:
         return targets[0], targets[1]
 
     def to_json(self) -> str:
-        """Readable JSON, stable in order."""
+        """Readable JSON in a stable order."""
         raw = {
             "capabilities": list(self.capabilities),
             "domains": list(self.domains),
@@ -98,7 +98,7 @@ class Taxonomy:
 
     @classmethod
     def from_json(cls, text: str) -> Taxonomy:
-        """Inverse of `to_json`; CheckpointError on anything else."""
+        """The taxonomy in `to_json`'s text; CheckpointError for any other text."""
         try:
             raw = json.loads(text)
             return cls(tuple(raw["domains"]), dict(raw["aliases"]), tuple(raw["capabilities"]))

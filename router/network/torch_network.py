@@ -1,9 +1,8 @@
-"""The network as torch trains it: heads that turn a text embedding into a query vector, and the table of profiles.
+"""Network for training in torch: heads that turn an embedding into a query vector, and the table of profiles.
 
-`embedding (B, E) -> QueryVectors (B, D) -> logits (B, S)`. Knows no text, no names, no prices, no device.
-`router.network.onnx_network` reads the same numbers without torch. Axes: B queries, E embedding, H shared layer, and
-those of
-`router.network.vectors`.
+`embedding (B, E) -> QueryVectors (B, D) -> logits (B, S)`. It knows no text, no names, no prices and no device.
+`router.network.onnx_network` computes the same without torch. Axes: B queries, E embedding, H shared layer, T
+prototypes, G categories, and those of `router.network.vectors`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router.network import scoring
-from router.network.onnx_network import ServedNetwork
+from router.network.onnx_network import OnnxNetwork
 from router.network.vectors import (
     ARRAYS,
     CATEGORY_SCALE,
@@ -31,9 +30,9 @@ from router.network.vectors import (
 
 
 def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
-    """Mean of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
+    """Mean (E,) of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
 
-    Vectors of a transformer's middle layers nearly all point the same way: as they are, they look alike.
+    Vectors of a transformer's middle layers all point nearly the same way; uncentred, they look alike.
 
     >>> standardisation(torch.tensor([[1.0, 9.0], [1.0, 5.0]]), parts=1)
     (tensor([1., 7.]), tensor([0.5000, 0.5000]))
@@ -43,15 +42,21 @@ def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
     return centre, (1 / length.clamp_min(1e-6)).repeat_interleave(embedding.shape[1] // parts)
 
 
-class _Nothing(nn.Module):
-    """A head of no outputs: (B, H) to (B, 0)."""
+class _NoHead(nn.Module):
+    """A head without outputs: (B, H) to (B, 0)."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         return hidden[:, :0]
 
 
 class Prototypes(nn.Module):
-    """The shared layer (B, H) to likeness (B, L); 0 for every query until it is fitted."""
+    """Likeness (B, L) of queries to prototypes and to categories, from the shared layer (B, H); 0 until it is fitted.
+
+    A prototype is the mean of a cluster of training queries (no query is stored). A category is a kind of training
+    query, predicted by a softmax. How systems did near prototypes and in categories is condensed to a few latent
+    coordinates. Both fade with the distance to the nearest prototype: far from all of them only the named axes and the
+    bias decide. `train.export.prototypes` fits it.
+    """
 
     centre: Tensor
     points: Tensor
@@ -59,8 +64,8 @@ class Prototypes(nn.Module):
 
     def __init__(self, hidden: int, prototypes: int, likeness: int, categories: int = 0) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(hidden))  # of the training queries
-        self.register_buffer("points", torch.zeros(prototypes, hidden))  # unit rows, seen from the centre
+        self.register_buffer("centre", torch.zeros(hidden))  # the mean of the training queries
+        self.register_buffer("points", torch.zeros(prototypes, hidden))  # unit vectors from the centre
         self.register_buffer("coordinates", torch.zeros(prototypes + categories, likeness))
         self.category = nn.Linear(hidden, categories) if categories else None
 
@@ -69,9 +74,9 @@ class Prototypes(nn.Module):
         return found
 
     def features(self, hidden: Tensor) -> Tensor:
-        """The kernel and behind it the probability of each category, (B, T + G).
+        """The kernel, then the probability of each category, (B, T + G).
 
-        Probabilities are scaled by CATEGORY_SCALE and the root of the greatest kernel value.
+        The probabilities are multiplied by CATEGORY_SCALE and the root of the kernel's maximum.
         """
         near = self.kernel(hidden)
         if self.category is None:
@@ -80,21 +85,21 @@ class Prototypes(nn.Module):
         return torch.cat([near, scale * self.category(hidden).softmax(dim=1)], dim=1)
 
     def kernel(self, hidden: Tensor) -> Tensor:
-        """How near each prototype is, (B, T) in (0, 1]: exp(SHARPNESS (cosine - 1)) as seen from the centre."""
+        """Nearness (B, T) of each prototype in (0, 1]: exp(SHARPNESS (cosine - 1)), the cosine about the centre."""
         direction = F.normalize(hidden - self.centre, dim=1, eps=SHORTEST)
         return (SHARPNESS * (direction @ self.points.T - 1)).exp()
 
 
 @dataclass(frozen=True)
 class JudgedVectors(QueryVectors):
-    """Query vectors with the logits that training judges by labels."""
+    """Query vectors with the logits of the heads that labels train."""
 
     capability_logits: Tensor  # (B, C)
     knowledge_logits: Tensor  # (B, K)
 
 
 class QueryHeads(nn.Module):
-    """Embedding (B, E), centred and scaled, to `JudgedVectors`, through one hidden layer shared by all heads."""
+    """Heads on one shared hidden layer: embeddings (B, E), centred and scaled, to `JudgedVectors`."""
 
     centre: Tensor
     scale: Tensor
@@ -107,9 +112,9 @@ class QueryHeads(nn.Module):
         self.trunk = nn.Sequential(nn.Linear(size.embedding, size.hidden), nn.GELU(), nn.Dropout(dropout))
         self.capability = nn.Linear(size.hidden, size.capabilities)
         self.knowledge = nn.Linear(size.hidden, size.domains)
-        self.residual = nn.Linear(size.hidden, size.residual, bias=False) if size.residual else _Nothing()
+        self.residual = nn.Linear(size.hidden, size.residual, bias=False) if size.residual else _NoHead()
         self.prototypes = (
-            Prototypes(size.hidden, size.prototypes, size.likeness, size.categories) if size.prototypes else _Nothing()
+            Prototypes(size.hidden, size.prototypes, size.likeness, size.categories) if size.prototypes else _NoHead()
         )
         self.difficulty = nn.Linear(size.hidden, size.protocols)
         self.length = nn.Linear(size.hidden, size.protocols)
@@ -129,7 +134,7 @@ class QueryHeads(nn.Module):
         return layer
 
     def read(self, hidden: Tensor) -> JudgedVectors:
-        """What every head makes of the shared layer (B, H)."""
+        """Query vectors of the shared layer (B, H)."""
         capability, knowledge = self.capability(hidden), self.knowledge(hidden)
         needs = [capability.softmax(dim=-1), knowledge.softmax(dim=-1)]
         parts = [*needs, self.residual(hidden), self.prototypes(hidden), self.difficulty(hidden)]
@@ -137,7 +142,7 @@ class QueryHeads(nn.Module):
 
 
 class ProfileTable(nn.Module):
-    """One row per system: learned weights on the axes, a bias, and its usual answer length."""
+    """One row per system: weights on the axes, a bias, the usual answer length."""
 
     protocol: Tensor
     slope: Tensor
@@ -152,18 +157,18 @@ class ProfileTable(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size.systems))
         self.log_tokens = nn.Parameter(torch.zeros(size.systems))
         self.register_buffer("protocol", protocol.long())  # (S,)
-        self.register_buffer("slope", torch.ones(size.systems))  # what a unit of difficulty costs the system
-        # Means over the training rows, (S,): they set the scale of the cost dial for pools nobody trained on.
+        self.register_buffer("slope", torch.ones(size.systems))  # logits that a unit of difficulty costs
+        # Means over the training rows, (S,): they set the scale of the cost dial for pools that are new after training.
         for name in ("mean_score", "mean_input_tokens", "mean_output_tokens"):
             self.register_buffer(name, torch.zeros(size.systems))
 
     def matrix(self) -> Tensor:
-        """Profiles (S, D) in the query vector's layout; the difficulty columns hold -slope at the own protocol."""
+        """Profiles (S, D) in the query vector's layout; of the difficulty columns the system's own holds -slope."""
         found: Tensor = self.arrays(detached=False).matrix()
         return found
 
     def arrays(self, detached: bool = True) -> LearnedProfiles:
-        """The rows as plain tensors, sharing memory with these; unless `detached`, gradients flow back."""
+        """The rows as plain tensors that share memory with the parameters; gradients flow unless `detached`."""
         tensors = {name: getattr(self, name).detach() if detached else getattr(self, name) for name in ARRAYS}
         return LearnedProfiles(**tensors, protocols=self.protocols)
 
@@ -184,7 +189,7 @@ class ProfileTable(nn.Module):
 
 
 class RouterNetwork(nn.Module):
-    """Heads and profiles: embedding (B, E) in, `QueryVectors` and logits (B, S) out. The encoder comes before it."""
+    """Heads and profiles: from embeddings (B, E) to `QueryVectors` and logits (B, S). It holds no encoder."""
 
     def __init__(self, size: Dimensions, protocol: Tensor, dropout: float = 0.0) -> None:
         super().__init__()
@@ -198,28 +203,28 @@ class RouterNetwork(nn.Module):
 
     @classmethod
     def of_state(cls, size: Dimensions, state: Mapping[str, NDArray[Any]]) -> RouterNetwork:
-        """The network of stored numbers, in evaluation mode; `state` must fit `size`."""
-        with torch.random.fork_rng(devices=[]):  # initial values must not move the caller's random numbers
+        """The network with stored numbers, in evaluation mode; `state` must fit `size`."""
+        with torch.random.fork_rng(devices=[]):  # drawing initial values must not change the caller's random numbers
             network = cls(size, torch.zeros(size.systems))
         network.load_state_dict({name: torch.from_numpy(each.copy()) for name, each in state.items()})
         return network.eval()
 
     @classmethod
-    def of(cls, network: RouterNetwork | ServedNetwork) -> RouterNetwork:
-        """The network itself, or one of torch with the same numbers."""
+    def of(cls, network: RouterNetwork | OnnxNetwork) -> RouterNetwork:
+        """The network itself if it is a `RouterNetwork`, or one with the same numbers."""
         return network if isinstance(network, RouterNetwork) else cls.of_state(network.size, network.state_dict())
 
     @torch.no_grad()
     def query_vectors(self, embedding: Any) -> QueryVectors:
-        """What every head makes of embeddings (B, E), an array or a tensor, on this network's device."""
+        """Query vectors of embeddings (B, E), an array or a tensor, on this network's device."""
         return self.heads(torch.as_tensor(embedding, device=self.profiles.bias.device))
 
     @property
     def learned(self) -> LearnedProfiles:
-        """The rows of the profiles as plain tensors."""
+        """The profiles as plain tensors."""
         return self.profiles.arrays()
 
     def not_finite(self) -> list[str]:
-        """Names of the tensors that hold an infinite number or none."""
+        """Names of the tensors that hold infinities or NaNs."""
         state = self.state_dict().items()
         return [name for name, tensor in state if tensor.is_floating_point() and not tensor.isfinite().all()]

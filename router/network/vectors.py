@@ -1,7 +1,8 @@
-"""What the network reads in queries, and the sizes that fix every shape.
+"""Query vectors and learned profiles as arrays, and the dimensions that fix every shape of a network.
 
-Axes: B queries, C capabilities, K knowledge domains, R latent residual, L likeness to prototypes, P protocols, S
-systems, D = C + K + R + L + P. The last P columns carry each protocol's difficulty, so that logits stay one product.
+Numpy or torch; no names, no prices. The last P columns of a query vector carry the difficulty under each protocol, so
+that logits stay one product. Axes: B queries, C capabilities, K knowledge domains, R latent residual, L likeness to
+prototypes, P protocols, S systems, D = C + K + R + L + P, F numbers of a profile's row (its columns, slope, bias).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from dataclasses import dataclass, fields
 
 from router.arrays import Array, concat, like, one_hot
 
-SHARPNESS = 4.0  # of the prototypes' kernel; at a cosine of 0 one still counts exp(-4) = 1.8% of one that is hit
-CATEGORY_SCALE = 0.5  # of the probability of a category; the smaller, the harder its weights are drawn to 0
-SHORTEST = 1e-12  # length below which a vector has no direction
+SHARPNESS = 4.0  # of the prototypes' kernel, which is 1 at a cosine of 1 and exp(-4) = 1.8% at a cosine of 0
+CATEGORY_SCALE = 0.5  # of a category's probability; the smaller it is, the harder training pulls its weights to 0
+SHORTEST = 1e-12  # a vector shorter than this has no direction
 
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Axis sizes that fix every shape of a network."""
+    """Sizes of a network's axes."""
 
     embedding: int
     capabilities: int
@@ -54,10 +55,10 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class QueryVectors:
-    """What the network reads in B queries, as numpy arrays or tensors."""
+    """Query vectors of B queries, as numpy arrays or tensors."""
 
     vector: Array  # (B, D): capability, knowledge, residual, likeness, difficulty
-    log_length: Array  # (B, P), log of the factor by which answers are longer than the system's usual
+    log_length: Array  # (B, P), log of the factor on a system's usual answer length
     size: Dimensions
 
     @property
@@ -72,40 +73,40 @@ class QueryVectors:
 
     @property
     def residual(self) -> Array:
-        """(B, R)."""
+        """(B, R), latent needs without a name."""
         return self.vector[:, self.size.named : self.size.learned]
 
     @property
     def likeness(self) -> Array:
-        """(B, L)."""
+        """(B, L), likeness to prototypes."""
         return self.vector[:, self.size.learned : self.size.columns]
 
     @property
     def difficulty(self) -> Array:
-        """(B, P), in logits, one per protocol."""
+        """(B, P), difficulty in logits under each protocol."""
         return self.vector[:, self.size.columns :]
 
     def take(self, rows: Array | slice) -> QueryVectors:
-        """Those of the queries at `rows` (N,), or in a slice."""
+        """The query vectors at `rows`, (N,) or a slice."""
         return QueryVectors(self.vector[rows], self.log_length[rows], self.size)
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedProfiles:
-    """One row per system, by the names that they have in `heads.safetensors`."""
+    """The learned numbers of S systems, under their names in `heads.safetensors`."""
 
     weight: Array  # (S, C + K + R + L)
-    slope: Array  # (S,) what a unit of difficulty costs the system, in logits
+    slope: Array  # (S,) logits that a unit of difficulty costs the system
     bias: Array  # (S,)
-    log_tokens: Array  # (S,) log of its usual answer length
-    protocol: Array  # (S,) column of its protocol
-    mean_score: Array  # (S,) over its training rows, as the next two
+    log_tokens: Array  # (S,) log of the usual answer length
+    protocol: Array  # (S,) column of the system's protocol
+    mean_score: Array  # (S,) over the system's training rows, as the next two
     mean_input_tokens: Array  # (S,)
     mean_output_tokens: Array  # (S,)
     protocols: int  # P
 
     def matrix(self) -> Array:
-        """Profiles (S, D) in the query vector's layout; the difficulty columns hold -slope at the own protocol."""
+        """Profiles (S, D) in the query vector's layout; of the difficulty columns the system's own holds -slope."""
         own = one_hot(self.protocol, self.protocols, self.weight)
         return concat([self.weight, -self.slope[:, None] * own], axis=1)
 
@@ -114,7 +115,7 @@ class LearnedProfiles:
         return concat([self.weight, self.slope[:, None], self.bias[:, None]], axis=1)
 
     def extended(self, rows: Array, others: Mapping[str, Array]) -> LearnedProfiles:
-        """With systems behind these of which `rows` (U, F) and `others`, (U,) by field, are given."""
+        """These systems and, after them, U more with `rows` (U, F) and the `others`, (U,) by field."""
         new = {"weight": rows[:, :-2], "slope": rows[:, -2], "bias": rows[:, -1], **others}
         joined = {name: concat([old := getattr(self, name), like(new[name], old)]) for name in ARRAYS}
         return LearnedProfiles(**joined, protocols=self.protocols)

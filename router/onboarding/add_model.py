@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from router.arrays import concat, host
+from router.arrays import clipped_sigmoid, concat, host
 from router.checkpoint.added_models import RANK, AddedModels, AddedProfile
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError, known_names
@@ -146,7 +146,7 @@ def default_protocol(checkpoint: Checkpoint) -> str:
 
 def quality_deviation(inputs: Array, fitted: FittedProfile) -> Array:
     """Standard deviation (n,) of the quality on queries with features `inputs` (n, F), to first order."""
-    quality = 1 / (1 + np.exp(-np.clip(inputs @ fitted.row, -30, 30)))
+    quality = clipped_sigmoid(inputs @ fitted.row)
     return np.linalg.norm(inputs @ fitted.factor, axis=1) * quality * (1 - quality)
 
 

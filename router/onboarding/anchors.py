@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import clipped_sigmoid
 from router.errors import UsageError
 from router.onboarding.profile_fit import Array, ProfilePrior, leading
 
@@ -29,7 +30,7 @@ def choose_anchors(features: Array, prior: ProfilePrior, n: int, seed: int = 0) 
         raise UsageError(f"n must lie in 1 to {len(features)}, the number of different queries, got {n}")
     generator = np.random.default_rng(seed)
     projected = features @ leading(prior.factor, DIRECTIONS)  # (N, R), in standard deviations of the prior
-    quality = 1 / (1 + np.exp(-np.clip(features @ prior.mean, -30, 30)))
+    quality = clipped_sigmoid(features @ prior.mean)
     weight = quality * (1 - quality)  # information in a graded answer
     information = (projected * weight[:, None]).T @ projected / len(projected)
     covariance = np.eye(projected.shape[1])  # of the directions, given the anchors so far

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import clipped_sigmoid
+
 Array = NDArray[np.float64]
 
 PENALTIES = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)  # of the ridge on side information; chosen by leave-one-out
@@ -87,7 +89,7 @@ def fit_profile(features: Array, score: Array, prior: ProfilePrior, weight: Arra
     a = np.zeros(inputs.shape[1])
     loss = _loss(offset + inputs @ a, score, weight, a)
     for _ in range(NEWTON_STEPS):
-        probability = 1 / (1 + np.exp(-np.clip(offset + inputs @ a, -30, 30)))
+        probability = clipped_sigmoid(offset + inputs @ a)
         gradient = inputs.T @ (weight * (probability - score)) + a
         curvature = _curvature(inputs, weight * probability * (1 - probability))
         step = np.linalg.solve(curvature, gradient)
@@ -101,7 +103,7 @@ def fit_profile(features: Array, score: Array, prior: ProfilePrior, weight: Arra
         a, loss = a - size * step, new
         if np.abs(step).max() < 1e-7:
             break
-    probability = 1 / (1 + np.exp(-np.clip(offset + inputs @ a, -30, 30)))
+    probability = clipped_sigmoid(offset + inputs @ a)
     root = np.linalg.cholesky(_curvature(inputs, weight * probability * (1 - probability)))
     factor = np.linalg.solve(root, prior.factor.T).T  # curvature = root root', covariance = L curvature^-1 L'
     return FittedProfile(prior.mean + prior.factor @ a, factor, float(-loss - np.log(np.diag(root)).sum()))

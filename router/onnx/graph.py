@@ -1,8 +1,8 @@
-"""ONNX models as bytes, written without the package `onnx` (31 MB with what it needs, for a few kB of graph).
+"""ONNX model writer: graphs of operators as bytes, without the package `onnx` (31 MB with its dependencies).
 
-ONNX is protocol buffers: each field is a key (number and wire type) and a varint, four bytes, or bytes with their
-length in front. The field numbers are those of onnx.proto3. Writes what a graph of operators needs and no more; knows
-no operator and reads nothing.
+ONNX is protocol buffers: each field is a key (number and wire type), then a varint, four bytes, or a length and bytes.
+The field numbers are those of onnx.proto3. It writes only what a graph of operators needs, knows no operator and reads
+nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from numpy.typing import NDArray
 
-IR_VERSION = 10  # what onnx 1.16 writes for opset 21
-OPSETS = {"": 21, "com.microsoft": 1}  # the second: fused operators of onnxruntime
+IR_VERSION = 10  # the version that onnx 1.16 writes for opset 21
+OPSETS = {"": 21, "com.microsoft": 1}  # the second has onnxruntime's fused operators
 FLOAT, UINT8, INT32, INT64, FLOAT16, BFLOAT16 = 1, 2, 6, 7, 10, 16  # TensorProto.DataType
 _NUMPY = {"float32": FLOAT, "int64": INT64}
 _EXTERNAL = 1  # TensorProto.DataLocation
@@ -24,7 +24,7 @@ Attribute = int | float | str | Sequence[int]
 
 @dataclass(frozen=True)
 class External:
-    """Where a tensor's bytes lie: in which file, from which byte on, how many."""
+    """The place of a tensor's bytes in a file."""
 
     file: str
     offset: int
@@ -33,7 +33,7 @@ class External:
 
 @dataclass
 class Graph:
-    """A graph under construction: every `node` and tensor is appended in the order of the calls."""
+    """A graph under construction; nodes and tensors keep the order of the calls."""
 
     name: str
     inputs: list[bytes] = field(default_factory=list)
@@ -47,12 +47,12 @@ class Graph:
         return name
 
     def output(self, name: str, kind: int, axes: Sequence[str | int]) -> str:
-        """Declare an output, which some node has to make."""
+        """Declare an output, which must be the output of a node."""
         self.outputs.append(_value(name, kind, axes))
         return name
 
     def node(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Attribute) -> str:
-        """Append an operator with one output, whose name comes back; an empty input is one that is left out."""
+        """Append an operator with one output and return its name; an empty name in `inputs` omits that input."""
         self._append(kind, inputs, [output], domain, attributes)
         return output
 
@@ -70,20 +70,20 @@ class Graph:
         self.nodes.append(b"".join([*parts, _bytes(7, domain)]))
 
     def constant(self, name: str, value: NDArray) -> str:
-        """A small tensor inside the model: float32 or int64."""
+        """A small tensor inside the model, float32 or int64."""
         header = _tensor(name, _NUMPY[value.dtype.name], value.shape)
         self.tensors[name] = header + _bytes(9, value.tobytes())
         return name
 
     def external(self, name: str, kind: int, shape: Sequence[int], place: External) -> str:
-        """A tensor whose bytes, little-endian and row by row, lie elsewhere."""
+        """A tensor whose bytes, little-endian and row by row, lie in another file."""
         entries = {"location": place.file, "offset": str(place.offset), "length": str(place.length)}
         stored = b"".join(_bytes(13, _bytes(1, key) + _bytes(2, value)) for key, value in entries.items())
         self.tensors[name] = _tensor(name, kind, shape) + stored + _number(14, _EXTERNAL)
         return name
 
     def to_bytes(self) -> bytes:
-        """The model with this graph, as the content of an .onnx file."""
+        """The model as the content of an .onnx file."""
         groups = {1: self.nodes, 5: list(self.tensors.values()), 11: self.inputs, 12: self.outputs}
         graph = b"".join(_bytes(number, each) for number, group in groups.items() for each in group)
         opsets = b"".join(_bytes(8, _bytes(1, name) + _number(2, version)) for name, version in OPSETS.items())
@@ -91,7 +91,7 @@ class Graph:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; a negative number as its two's complement of 64 bits.
+    """An integer as a varint: seven bits a byte, lowest first; negative ones as 64-bit two's complement.
 
     >>> _varint(1), _varint(300), len(_varint(-1))
     (b'\\x01', b'\\xac\\x02', 10)
@@ -106,17 +106,18 @@ def _varint(value: int) -> bytes:
 
 
 def _number(field_number: int, value: int) -> bytes:
+    """A field with an integer."""
     return _varint(field_number << 3) + _varint(value)
 
 
 def _bytes(field_number: int, value: bytes | str) -> bytes:
-    """A string, bytes, or a message inside another."""
+    """A field with a string, bytes or a nested message."""
     raw = value.encode() if isinstance(value, str) else value
     return _varint(field_number << 3 | 2) + _varint(len(raw)) + raw
 
 
 def _attribute(name: str, value: Attribute) -> bytes:
-    """An AttributeProto: the value under the field of its type, and the type's number in field 20."""
+    """An AttributeProto: the value in the field of its type, and the type in field 20."""
     if isinstance(value, str):
         return _bytes(1, name) + _bytes(4, value) + _number(20, 3)
     if isinstance(value, float):
@@ -127,7 +128,7 @@ def _attribute(name: str, value: Attribute) -> bytes:
 
 
 def _tensor(name: str, kind: int, shape: Sequence[int]) -> bytes:
-    """A TensorProto up to where its numbers lie."""
+    """A TensorProto without its data."""
     return b"".join(_number(1, size) for size in shape) + _number(2, kind) + _bytes(8, name)
 
 

@@ -1,8 +1,8 @@
-"""Weight matrices as 8-bit integers with a scale for each block of a row: a quarter of the memory to read.
+"""8-bit quantisation of weight matrices, with one scale for each block of a row: a quarter of the memory to read.
 
-Blocks are short because what they multiply, rounded block by block as well, has outliers: with one scale for a text's
-activations and one for each output, embeddings moved 27 times as far. Pure numpy. Axes: I inputs, O outputs of a linear
-map, N blocks of a row.
+Blocks are short because the activations, which are rounded block by block too, have outliers. With one scale per text
+and one per output, embeddings moved 27 times as far. Pure numpy. Axes: I inputs and O outputs of a linear map, N blocks
+of a row.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 BLOCK = 32  # numbers that share a scale
 LEVELS = 127
-MIDDLE = 128  # how onnxruntime stores 0
+MIDDLE = 128  # stands for 0 in onnxruntime
 
 
 def quantize(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Whole numbers (O, N, BLOCK) around `MIDDLE` and scales (O, N), whose products are nearest to `weight` (O, I).
+    """Integers (O, N, BLOCK) around `MIDDLE` and scales (O, N) whose products are nearest to `weight` (O, I).
 
     >>> whole, scale = quantize(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
     >>> whole.shape, whole[:, 0, :3].tolist()

@@ -1,4 +1,4 @@
-"""onnxruntime: whether it can be used here, and a session of a model that lies in memory. Knows no graph."""
+"""onnxruntime sessions: whether the package can be used, and a session of a model in memory. It knows no graph."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from router.errors import UsageError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-LEAST_VERSION = (1, 24, 1)  # the first that takes external data from memory in Python
+LEAST_VERSION = (1, 24, 1)  # the first whose Python API takes external data from memory
 INSTALL = "pip install 'onnxruntime>=1.24.1' installs it"
 
 
 def onnxruntime_problem() -> str | None:
-    """Why onnxruntime cannot be used here, and what to do; None where it can.
+    """Why onnxruntime cannot be used, and what to do; None where it can.
 
-    Looks at what is installed and imports nothing, which would take 0.3 s.
+    It reads the installed version without importing the package, which would take 0.3 s.
     """
     try:
         found = version("onnxruntime")
@@ -32,11 +32,10 @@ def onnxruntime_problem() -> str | None:
 
 
 def start_session(model: bytes, threads: int, files: Mapping[str, bytes] = MappingProxyType({})) -> InferenceSession:
-    """A session of `model` on `threads` threads; its external data, if any, lies in `files`. UsageError where
-    onnxruntime cannot be used.
+    """A session of `model` on `threads` threads, with its external data in `files`.
 
-    From memory, never by path: onnxruntime refuses links, which is what the Hub's cache is made of, and what was
-    checked is what is used.
+    Both are in memory, not paths: onnxruntime refuses links, of which the Hub's cache consists, and the bytes that were
+    checked are the bytes that are used. Raises UsageError where onnxruntime cannot be used.
     """
     problem = onnxruntime_problem()
     if problem:
@@ -48,8 +47,8 @@ def start_session(model: bytes, threads: int, files: Mapping[str, bytes] = Mappi
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # errors
-    # Threads of one run wait for each other by spinning, a fifth faster than asleep, and no longer than the run: then
-    # others here need their processors, torch's threads and other requests.
+    # Threads spin while they wait for each other within a run, which is a fifth faster than sleep. They stop after it,
+    # because torch's threads and other requests need the processors.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     names, contents = list(files), list(files.values())

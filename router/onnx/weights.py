@@ -1,7 +1,7 @@
-"""A safetensors file as bytes in memory: which tensor lies where, and what it holds, in numpy alone.
+"""Safetensors weights in memory, in numpy alone: the content of a file, and where each tensor lies in it.
 
-safetensors' own numpy reader knows no bfloat16 and tells no offsets, which an ONNX graph needs to point into the file.
-It checks the file all the same. Knows no network.
+safetensors' own numpy reader has no bfloat16 and gives no offsets, which an ONNX graph needs to refer to the file; it
+still checks the file. It knows no network.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from safetensors import SafetensorError, deserialize
 
 from router.errors import CheckpointError
 
-# By safetensors' names of the types that weights may have: how a number is read as a whole one, and the bits of its
-# exponent, which are all set in what is infinite or no number.
+# The types of weights by safetensors' names: the integer type of the same size, and the bits of the exponent, which are
+# all set in infinities and NaNs.
 FLOATS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
-_LENGTH = 8  # bytes that hold the header's length
+_LENGTH = 8  # bytes of the header's length
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor in the file."""
+    """Type, shape and place of one tensor in the file."""
 
-    dtype: str  # as safetensors spells it
+    dtype: str  # safetensors' name
     shape: tuple[int, ...]
-    offset: int  # of its first byte, from the start of the file
+    offset: int  # in bytes from the start of the file
     length: int  # in bytes
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """The content of a whole safetensors file. Read once: what happens to the file later changes nothing."""
+    """The content of a safetensors file, read once; later changes of the file have no effect."""
 
     content: bytes
     tensors: dict[str, Stored]
 
     @classmethod
     def read(cls, file: Path) -> StoredWeights:
-        """The file's floating-point tensors. CheckpointError where it is missing, cut short, or no safetensors file."""
+        """The file and its floating-point tensors; CheckpointError where it is missing, cut short or broken."""
         try:
             content = file.read_bytes()
-            deserialize(content)  # raises for a header that is broken or does not cover the file exactly
+            deserialize(content)  # raises where the header is broken or does not cover the file exactly
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
         start = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
@@ -56,12 +56,12 @@ class StoredWeights:
         return cls(content, tensors)
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """The tensor of this name in float32, which holds the other two types exactly."""
+        """The tensor of this name in float32, which represents the other two types exactly."""
         stored = self.tensors[name]
         return widened(self._raw(stored), stored.dtype).reshape(stored.shape)
 
     def not_finite(self) -> list[str]:
-        """Names of the tensors that hold an infinite number or none."""
+        """Names of the tensors that hold infinities or NaNs."""
         wrong = []
         for name, stored in self.tensors.items():
             kind, exponent = FLOATS[stored.dtype]
@@ -74,7 +74,7 @@ class StoredWeights:
 
 
 def widened(raw: bytes | memoryview, dtype: str) -> NDArray[np.float32]:
-    """Little-endian floats of a type of `FLOATS`, as float32.
+    """Little-endian floats of a type in `FLOATS`, as float32.
 
     >>> widened(bytes([0x00, 0x3C, 0x00, 0xC0]), "F16").tolist()
     [1.0, -2.0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from router.arrays import Array, host, like, namespace
 from router.checkpoint.checkpoint import Checkpoint
-from router.encoding.suffix_guard import TailGuard
+from router.encoding.suffix_guard import SuffixGuard
 from router.errors import counted_from
 from router.network.vectors import QueryVectors
 from router.options import CHARS_PER_TOKEN
@@ -67,7 +67,7 @@ class Pipeline:
     def __init__(self, checkpoint: Checkpoint, pool_cache: PoolCache) -> None:
         self.encoder, self.network, self.taxonomy = checkpoint.encoder, checkpoint.network, checkpoint.taxonomy
         self.pool_cache = pool_cache
-        self.guard: TailGuard | None = None  # made when a request first asks for it
+        self.guard: SuffixGuard | None = None  # made when a request first asks for it
         self._axes = contributing(checkpoint.taxonomy)
 
     def route(self, queries: Sequence[str], request: Request) -> list[Decision]:
@@ -100,7 +100,7 @@ class Pipeline:
         if not request.guard:
             return Reading(tuple(queries), embedding, embedding, (None,) * len(queries))
         if self.guard is None:
-            self.guard = TailGuard(self.encoder.described.tokenizer)
+            self.guard = SuffixGuard(self.encoder.described.tokenizer)
         tails = tuple(self.guard.tail(query) for query in queries)
         rows = [row for row, tail in enumerate(tails) if tail]
         rest = [query.removesuffix(tail) for query, tail in zip(queries, tails, strict=True) if tail]

@@ -18,7 +18,7 @@ from router.arrays import Array
 from router.checkpoint.checkpoint import Checkpoint
 from router.checkpoint.layout import LAYOUT, add_checksum, recorded_checksum
 from router.errors import UsageError
-from router.index.candidate_index import SealedFile
+from router.index.candidate_index import IndexFile
 from router.index.shortlist import Shortlist, is_needed
 from router.network.vectors import QueryVectors
 from router.options import INDEX_CHOICES
@@ -87,10 +87,10 @@ class PoolCache:
         return candidates.take(np.unique(np.concatenate(found)))
 
     @staticmethod
-    def _sealed(folder: Path, pool: Pool) -> SealedFile | None:
+    def _sealed(folder: Path, pool: Pool) -> IndexFile | None:
         """The pool's index in a checkpoint's folder, with its recorded sha256; None where there is none."""
         file = index_file(folder, pool)
-        return SealedFile(file, recorded_checksum(folder, file)) if file.is_file() else None
+        return IndexFile(file, recorded_checksum(folder, file)) if file.is_file() else None
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
         """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""

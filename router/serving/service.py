@@ -153,7 +153,7 @@ class Source:
         if problems or pool is None:
             raise configuration_error(self.pool_file, problems)
         if isinstance(router.encoder, OnnxEncoder):
-            router.encoder.share()
+            router.encoder.add_session()
         reach = router.encoder.max_tokens * router.encoder.head_share * 4
         upstreams = Upstreams(pool, settings, os.environ, old.upstreams if old else None)
         return router, Setup(pool, settings, upstreams, keys, max(int(reach), 100))

@@ -159,7 +159,7 @@ def measure_size(router: Router, query: QueryVectors, tokens: Array, args: argpa
             index = lists[kind].index
             assert index is not None
             row |= {"lost": lost, "winner_found": found, "top8_found": eight, "built_s": built[kind]}
-            row |= {"index": index.kind, "bytes_ratio": index.nbytes / profiles, "columns": index.reduction.length}
+            row |= {"index": index.kind, "bytes_ratio": index.nbytes / profiles, "columns": index.projection.length}
         rows.append(row)
     return rows
 

@@ -18,7 +18,7 @@ from router.checkpoint.added_models import AddedModels
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import UsageError
-from router.network.onnx_network import PROFILES, ServedNetwork
+from router.network.onnx_network import PROFILES, OnnxNetwork
 from router.network.torch_network import RouterNetwork
 from router.network.vectors import ARRAYS
 from router.policy.candidates import gather_candidates
@@ -139,7 +139,7 @@ def large_checkpoint(checkpoint: Checkpoint, size: int, pool: str | None = None,
         PROFILES + "bias": drawn[:, -4].astype(np.float32),
         PROFILES + "log_tokens": drawn[:, -3].astype(np.float32),
     }
-    network: RouterNetwork | ServedNetwork = ServedNetwork(replace(checkpoint.network.size, systems=size), state)
+    network: RouterNetwork | OnnxNetwork = OnnxNetwork(replace(checkpoint.network.size, systems=size), state)
     if isinstance(checkpoint.network, RouterNetwork):
         network = RouterNetwork.of(network)
     price = np.exp(drawn[:, -2:].astype(float)).tolist()

@@ -60,7 +60,7 @@ def vectors(size: int, queries: int, checkpoint: str) -> tuple[Tensor, Tensor]:
     for dial in DIALS:
         weight = cost_weights(dial, len(tokens), candidates.cost_range_usd)[1]
         search = search_vectors(query, tokens, weight, tangent_logit(sample, query, tokens, weight))
-        found.append(index.reduction.searches(search))
+        found.append(index.projection.searches(search))
     short = np.concatenate(found).astype(np.float32)
     items = index._store.items  # type: ignore[attr-defined]
     return torch.from_numpy(short[np.arange(queries) % len(short)]), torch.from_numpy(items)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from router.arrays import host, like
+from router.arrays import clipped_sigmoid, host, like
 from router.checkpoint.checkpoint import Checkpoint
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
@@ -35,7 +35,6 @@ from train.studies.onboarding_trials import (
     log_loss,
     nearest,
     onboarded,
-    sigmoid,
     tuned,
 )
 
@@ -193,7 +192,7 @@ class LeftOut:
         chosen = {"price": [], "1 benchmark": some[:1], "2 benchmarks": some[:2], "all benchmarks": known}
         for way, names in chosen.items():
             told = self.subject(column, reduced, names)
-            yield way, 0, sigmoid(told.features @ told.prior.mean), told.prior_log_tokens
+            yield way, 0, clipped_sigmoid(told.features @ told.prior.mean), told.prior_log_tokens
 
     def _system(self, column: int) -> System:
         system = self.pool.candidates[column].system

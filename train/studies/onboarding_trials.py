@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import clipped_sigmoid
 from router.evaluation import metrics
 from router.evaluation.metrics import Array
 from router.onboarding.anchors import CONSIDERED, choose_anchors
@@ -54,7 +55,7 @@ def onboarded(subject: Subject, rows: Index) -> tuple[Array, float]:
     """Quality (N,) by the profile fitted from the answers on `rows`, and the log of its answer length."""
     fitted = fit_profile(subject.features[rows], subject.score[rows], subject.prior)
     length = fit_length(subject.log_length[rows], subject.tokens[rows], subject.prior_log_tokens)
-    return sigmoid(subject.features @ fitted.row), length
+    return clipped_sigmoid(subject.features @ fitted.row), length
 
 
 def nearest(subject: Subject, rows: Index, wanted: Index, neighbours: float) -> Array:
@@ -77,7 +78,7 @@ def linear_head(subject: Subject, rows: Index, wanted: Index, precision: float) 
     free = np.append(np.full(len(rows), precision**-0.5), 10.0)  # the intercept is nearly free
     prior = ProfilePrior(np.zeros(width), np.diag(free), np.zeros((1, width)))
     row = fit_profile(np.column_stack([root, np.ones(len(rows))]), subject.score[rows], prior).row
-    return sigmoid(inside @ row[:-1] + row[-1])
+    return clipped_sigmoid(inside @ row[:-1] + row[-1])
 
 
 def tuned(way: Callable[[Subject, Index, Index, float], Array], settings: Sequence[float], subjects: Sequence[Subject],
@@ -106,8 +107,3 @@ def curve_height(quality: Array, cost: Array, score: Array, realised: Array, low
     """
     points_cost, points_score, _ = metrics.policy_points(quality, cost, score, realised, high - low)
     return metrics.upper_hull(points_cost, points_score).mean_height(low, high)
-
-
-def sigmoid(logit: Array) -> Array:
-    """Logits to probabilities."""
-    return 1 / (1 + np.exp(-np.clip(logit, -30, 30)))

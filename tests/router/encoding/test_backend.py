@@ -22,7 +22,7 @@ from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError
 from router.index import shortlist
-from router.network.onnx_network import ServedNetwork
+from router.network.onnx_network import OnnxNetwork
 from router.network.torch_network import RouterNetwork
 
 QUERIES = ["prove that two is prime", "write python code", "who?", "where is the money of 7 cells " * 20]
@@ -131,7 +131,7 @@ def test_decisions_in_a_large_pool_with_unsure_models_are_torchs(
     monkeypatch.setattr(shortlist, "INDEX_FROM", 100)
     for kind in ("exact", "flat", "hnsw"):
         routers = [Router.from_pretrained(tiny_router, index=kind, backend=name) for name in ("onnx", "torch")]
-        assert isinstance(routers[0].network, ServedNetwork) and isinstance(routers[1].network, RouterNetwork)
+        assert isinstance(routers[0].network, OnnxNetwork) and isinstance(routers[1].network, RouterNetwork)
         for options in ({}, {"attitude": "optimistic"}, {"dial": [0, 5, 10, 3]}, {"images": True}):
             ours, theirs = (router.route(QUERIES, top=3, **options) for router in routers)
             assert [each.model for each in ours] == [each.model for each in theirs]

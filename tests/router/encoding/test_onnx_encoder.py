@@ -251,7 +251,7 @@ def test_a_batch_that_comes_while_another_is_computed_has_a_session_of_its_own_o
     encoder.session = seen("first", encoder.session)
     np.testing.assert_allclose(encoder.encode(TEXTS), alone, **CLOSE)
     assert used == ["first", "first"]
-    encoder.share()
+    encoder.add_session()
     assert encoder._beside is not None and encoder._beside.get_session_options().intra_op_num_threads == 1
     encoder._beside = seen("beside", encoder._beside)
     np.testing.assert_allclose(encoder.encode(TEXTS), alone, **CLOSE)
@@ -261,7 +261,7 @@ def test_a_batch_that_comes_while_another_is_computed_has_a_session_of_its_own_o
 
 def test_an_encoder_whose_batch_failed_is_not_taken_for_busy(folder: Path) -> None:
     encoder = OnnxEncoder.from_pretrained(folder)
-    encoder.share()
+    encoder.add_session()
     with pytest.raises(Exception, match="Unexpected input data type"):
         encoder.forward(np.zeros((1, 2), np.float32), np.ones((1, 2), np.int64))  # type: ignore[arg-type]
     encoder._beside = SimpleNamespace(run=None)
@@ -272,4 +272,4 @@ def test_weights_that_changed_are_not_shared(folder: Path) -> None:
     encoder = OnnxEncoder.from_pretrained(folder)
     rewrite(folder, lambda state: {name: value * 2 for name, value in state.items()})
     with pytest.raises(CheckpointError, match="changed since the encoder was read from it: load it again"):
-        encoder.share()
+        encoder.add_session()

@@ -7,7 +7,7 @@ import pytest
 from fixtures.tiny_checkpoint import make_steerable_router
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from router.encoding.suffix_guard import TailGuard, begins_word, rarity
+from router.encoding.suffix_guard import SuffixGuard, begins_word, rarity
 from router.routing.router import Router
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def shipped():
-    return TailGuard(Tokenizer.from_file(str(REPOSITORY / "checkpoints/routemix/encoder/tokenizer.json")))
+    return SuffixGuard(Tokenizer.from_file(str(REPOSITORY / "checkpoints/routemix/encoder/tokenizer.json")))
 
 
 def test_rarity_is_a_log_likelihood_ratio_of_zipfs_law(tokenizer):
@@ -50,7 +50,7 @@ def test_words_are_counted_by_rank_whatever_marks_them_and_signs_are_not():
 
 
 def test_a_tail_is_three_nats_rarer_than_text_and_frequent_words_in_it_count_against_it(tokenizer):
-    guard, scores = TailGuard(tokenizer), rarity(tokenizer)
+    guard, scores = SuffixGuard(tokenizer), rarity(tokenizer)
     assert 2 < scores[1990] < 2.1 and 0.9 < scores[675] < 1
     assert guard.tail("w10 w20 w675 w1990") is None  # just below three
     assert guard.tail("w10 w20 w720 w1990") == "w720 w1990"  # just above
@@ -59,7 +59,7 @@ def test_a_tail_is_three_nats_rarer_than_text_and_frequent_words_in_it_count_aga
 
 
 def test_only_the_last_thousand_characters_are_read(tokenizer):
-    guard = TailGuard(tokenizer)
+    guard = SuffixGuard(tokenizer)
     for length, words in ((1000, 3), (1001, 2)):  # of the first of three words one character is cut off, or none
         tail = "w1990 w1991" + " " * (length - 16) + "w1992"
         assert len(tail) == length
@@ -71,11 +71,11 @@ def test_in_a_long_text_a_tail_is_found_where_it_stands(tokenizer):
     begin = "a " + "w10 " * 200
     tail = "w1990" + " " * 191 + "w1991"
     assert len(begin + tail) == 1003  # three characters are not read
-    assert TailGuard(tokenizer).tail(begin + tail) == tail
+    assert SuffixGuard(tokenizer).tail(begin + tail) == tail
 
 
 def test_rare_words_at_the_end_are_the_tail_and_common_ones_are_not(tokenizer):
-    guard = TailGuard(tokenizer)
+    guard = SuffixGuard(tokenizer)
     question, gadget = " ".join(COMMON * 5) + "?", " ".join(RARE[:20])
     assert guard.tail(question) is None
     assert guard.tail(f"{question} {gadget}") == gadget
@@ -85,11 +85,11 @@ def test_rare_words_at_the_end_are_the_tail_and_common_ones_are_not(tokenizer):
 
 def test_one_common_word_does_not_hide_a_gadget(tokenizer):
     hidden = " ".join([*RARE[:10], "w2", *RARE[10:19], "w2"])
-    assert TailGuard(tokenizer).tail(f"{' '.join(COMMON)} {hidden}") == hidden
+    assert SuffixGuard(tokenizer).tail(f"{' '.join(COMMON)} {hidden}") == hidden
 
 
 def test_something_is_left_before_a_tail_and_no_more_than_a_window_is_taken(tokenizer):
-    guard = TailGuard(tokenizer)
+    guard = SuffixGuard(tokenizer)
     assert guard.tail(" ".join(RARE)) is None
     assert guard.tail("") is None
     long = " ".join(COMMON + RARE * 2)

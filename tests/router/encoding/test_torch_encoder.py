@@ -103,7 +103,7 @@ def test_typos_are_corrected_where_asked_for(tiny_encoder: Path) -> None:
     typed, meant = "wrte pyhton code", "write python code"
     assert correcting.tokenize([typed]) == correcting.tokenize([meant]) == plain.tokenize([meant])
     assert plain.tokenize([typed]) != plain.tokenize([meant])
-    assert (plain.as_read(typed), correcting.as_read(typed)) == (typed, meant)
+    assert (plain.correct(typed), correcting.correct(typed)) == (typed, meant)
     assert correcting.corrections(typed) == {"wrte": "write", "pyhton": "python"} and plain.corrections(typed) == {}
     assert correcting.corrections("wrte " + "a " * 10_000 + "pyhton") == correcting.corrections(typed)
     assert correcting.corrections("a " * 10_000 + "wrte" + " a" * 10_000) == {}  # in the middle, which is not read

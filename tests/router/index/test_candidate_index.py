@@ -10,7 +10,7 @@ import torch
 
 from router.errors import CheckpointError, UsageError
 from router.index import candidate_index as index_module
-from router.index.candidate_index import CandidateIndex, SealedFile, choose_kind
+from router.index.candidate_index import CandidateIndex, IndexFile, choose_kind
 from router.index.stores import KINDS, find_faiss
 
 D, P, K = 12, 2, 5  # columns of profile and bias, of prices, results
@@ -122,7 +122,7 @@ def test_an_item_outside_of_the_directions_of_the_pool_is_always_scored():
     flat = planted(500)
     flat[:, 0] = 0  # nobody has anything there
     index = build("ivf", flat)
-    assert index.reduction.profile_length == D - 1
+    assert index.projection.profile_length == D - 1
     strange = planted(2, seed=9)
     strange[:, 0] = torch.tensor([100.0, -100.0])
     index.add(strange)
@@ -138,24 +138,24 @@ def test_an_item_outside_of_the_directions_of_the_pool_is_always_scored():
     assert np.array_equal(index.search(search, K)[1][:, 0], exact(kept, search).indices[:, 0].numpy())
 
 
-def sealed(file):
-    """The file as it is, vouched for."""
-    return SealedFile(file, hashlib.sha256(file.read_bytes()).hexdigest())
+def saved(file):
+    """The file and the checksum of its present content."""
+    return IndexFile(file, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def test_faiss_is_given_no_byte_that_the_seal_does_not_vouch_for(items, tmp_path, monkeypatch):
+def test_faiss_reads_only_bytes_whose_checksum_is_right(items, tmp_path, monkeypatch):
     file = tmp_path / "pool.safetensors"
     build("ivf", items).save(file, "abc")
-    as_saved = sealed(file)
+    as_saved = saved(file)
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
     faiss = find_faiss()
-    monkeypatch.setattr(faiss, "deserialize_index", lambda content: pytest.fail("FAISS was given unsealed bytes"))
-    with pytest.raises(CheckpointError, match=r"pool\.safetensors was altered since it was sealed"):
+    monkeypatch.setattr(faiss, "deserialize_index", lambda content: pytest.fail("FAISS was given unchecked bytes"))
+    with pytest.raises(CheckpointError, match=r"pool\.safetensors was altered after it was saved"):
         CandidateIndex.load(as_saved, "abc")
-    with pytest.raises(CheckpointError, match=r"pool\.safetensors is not in the checkpoint's seal"):
-        CandidateIndex.load(SealedFile(file, None), "abc")
+    with pytest.raises(CheckpointError, match=r"pool\.safetensors has no checksum in the checkpoint"):
+        CandidateIndex.load(IndexFile(file, None), "abc")
 
 
 def test_a_saved_index_finds_the_same(index, items, tmp_path):
@@ -163,7 +163,7 @@ def test_a_saved_index_finds_the_same(index, items, tmp_path):
     index.remove([0, 17, 3001])
     file = tmp_path / "deep" / "pool.safetensors"
     index.save(file, "abc")
-    again = CandidateIndex.load(sealed(file), "abc")
+    again = CandidateIndex.load(saved(file), "abc")
     for before, after in zip(index.search(searches(), K), again.search(searches(), K), strict=True):
         assert np.array_equal(before, after)
     assert (again.kind, len(again), again.nbytes) == (index.kind, len(index), index.nbytes)
@@ -175,13 +175,13 @@ def test_a_saved_index_finds_the_same(index, items, tmp_path):
 def test_a_file_of_something_else_is_refused(items, tmp_path):
     file = tmp_path / "pool.safetensors"
     build("ivf", items).save(file, "abc")
-    with pytest.raises(CheckpointError, match="built of other profiles or prices"):
-        CandidateIndex.load(sealed(file), "abd")
+    with pytest.raises(CheckpointError, match="built from other profiles or prices"):
+        CandidateIndex.load(saved(file), "abd")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="no index that can be read"):
-        CandidateIndex.load(sealed(file), "abc")
-    with pytest.raises(CheckpointError, match="no index that can be read"):
-        CandidateIndex.load(SealedFile(tmp_path / "none", None), "abc")
+    with pytest.raises(CheckpointError, match="cannot be read as an index"):
+        CandidateIndex.load(saved(file), "abc")
+    with pytest.raises(CheckpointError, match="cannot be read as an index"):
+        CandidateIndex.load(IndexFile(tmp_path / "none", None), "abc")
 
 
 def test_the_kind_follows_from_size_and_device():
@@ -197,7 +197,7 @@ def test_the_kind_follows_from_size_and_device():
 def no_faiss(monkeypatch):
     """As where FAISS is not installed."""
     monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(index_module, "_told", set())
+    monkeypatch.setattr(index_module, "_warned", set())
     find_faiss.cache_clear()
     yield
     find_faiss.cache_clear()
@@ -210,11 +210,11 @@ def test_without_faiss_the_product_is_used_and_said_once(no_faiss, items, tmp_pa
     index = build("product", items)
     assert np.array_equal(index.search(searches(), K)[1], exact(items, searches()).indices.numpy())
     index.save(tmp_path / "index", "abc")
-    assert len(CandidateIndex.load(sealed(tmp_path / "index"), "abc")) == 3000
+    assert len(CandidateIndex.load(saved(tmp_path / "index"), "abc")) == 3000
 
 
 def test_without_faiss_a_file_that_needs_it_says_so(items, tmp_path, request):
     build("flat", items).save(tmp_path / "index", "abc")
     request.getfixturevalue("no_faiss")
     with pytest.raises(CheckpointError, match="needs FAISS: pip install"):
-        CandidateIndex.load(sealed(tmp_path / "index"), "abc")
+        CandidateIndex.load(saved(tmp_path / "index"), "abc")

@@ -210,13 +210,13 @@ def test_an_index_is_saved_with_the_checkpoint_and_built_anew_where_it_does_not_
     pool = again.pool()
     cheaper = replace(pool.candidates[0], facts=replace(pool.candidates[0].facts, output_usd_per_mtok=0.001))
     again.route(QUERIES[0], pool=replace(pool, candidates=(cheaper, *pool.candidates[1:])))
-    assert "was built of other profiles or prices; another is built" in caplog.text
+    assert "was built from other profiles or prices; another is built" in caplog.text
     assert again.save_index() == file
     assert len(models) == len(QUERIES)
 
 
 @pytest.mark.parametrize("how", ["altered", "planted", "gone"])
-def test_an_index_that_is_not_as_the_checkpoints_seal_has_it_is_built_anew_and_breaks_nothing(
+def test_an_index_whose_checksum_is_not_the_checkpoints_is_built_anew_and_breaks_nothing(
     checkpoint, tmp_path, caplog, how
 ):
     caplog.set_level(logging.INFO)
@@ -234,11 +234,11 @@ def test_an_index_that_is_not_as_the_checkpoints_seal_has_it_is_built_anew_and_b
         edit(config, lambda raw: raw["sha256"].pop(f"index/{file.name}"))
     else:
         file.unlink()
-    told = {"altered": "was altered since it was sealed; another", "planted": "not in the checkpoint's seal; another"}
+    said = {"altered": "was altered after it was saved", "planted": "has no checksum in the checkpoint"}
     caplog.clear()
     again = Router.from_pretrained(tmp_path / "router", index="flat")
     assert again.route(QUERIES[0]).model == router.route(QUERIES[0]).model
-    assert "building an index of 600 models" in caplog.text and told.get(how, "") in caplog.text
+    assert "building an index of 600 models" in caplog.text and said.get(how, "") in caplog.text
     assert again.save_index() == file
     caplog.clear()
     Router.from_pretrained(tmp_path / "router", index="flat").route(QUERIES[0])
@@ -262,7 +262,7 @@ def test_an_unknown_kind_is_refused(checkpoint):
 def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpoint, monkeypatch, caplog):
     monkeypatch.setattr("router.index.shortlist.INDEX_FROM", 100)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(index, "_told", set())
+    monkeypatch.setattr(index, "_warned", set())
     find_faiss.cache_clear()
     try:
         for wanted in ("auto", "ivf"):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from router.errors import CheckpointError
-from router.network.onnx_network import ServedNetwork, shapes_of
+from router.network.onnx_network import OnnxNetwork, shapes_of
 from router.network.torch_network import RouterNetwork
 from router.network.vectors import ARRAYS, Dimensions
 
@@ -33,8 +33,8 @@ def network(request) -> RouterNetwork:
     return made.eval()
 
 
-def served(network: RouterNetwork) -> ServedNetwork:
-    return ServedNetwork(network.size, {name: each.numpy() for name, each in network.state_dict().items()})
+def served(network: RouterNetwork) -> OnnxNetwork:
+    return OnnxNetwork(network.size, {name: each.numpy() for name, each in network.state_dict().items()})
 
 
 def test_it_holds_the_tensors_that_torchs_has(network):
@@ -73,13 +73,13 @@ def test_what_does_not_fit_is_named(network, tmp_path: Path):
     file = tmp_path / "heads.safetensors"
     save_file({**state, "heads.extra": bias.clone()}, file)
     with pytest.raises(CheckpointError, match=r"does not fit .*: \['heads\.extra', 'profiles\.bias'\]"):
-        ServedNetwork.read(file, network.size)
+        OnnxNetwork.read(file, network.size)
     save_file({**state, "profiles.bias": torch.zeros(4)}, file)
     with pytest.raises(CheckpointError, match=r"profiles\.bias \(4,\), not \(3,\)"):
-        ServedNetwork.read(file, network.size)
+        OnnxNetwork.read(file, network.size)
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
-        ServedNetwork.read(file, network.size)
+        OnnxNetwork.read(file, network.size)
 
 
 def test_numbers_that_are_not_finite_are_found(network):

@@ -1,7 +1,12 @@
+"""Heads, profiles and prototypes in torch, against values by hand."""
+
+import math
+
+import pytest
 import torch
 
-from router.network.torch_network import ProfileTable, RouterNetwork, standardisation
-from router.network.vectors import Dimensions
+from router.network.torch_network import ProfileTable, Prototypes, RouterNetwork, standardisation
+from router.network.vectors import CATEGORY_SCALE, SHARPNESS, Dimensions
 
 SIZE = Dimensions(embedding=7, capabilities=3, domains=5, protocols=2, systems=4, residual=2, hidden=6)
 PROTOCOL = torch.tensor([0, 1, 1, 0])
@@ -89,3 +94,27 @@ def test_heads_read_what_is_centred_and_scaled():
     plain = built(torch.zeros(1, 7))[1]
     built.heads.fit_scale(torch.arange(14.0).reshape(2, 7), parts=1)
     torch.testing.assert_close(built(torch.arange(14.0).reshape(2, 7).mean(0, keepdim=True))[1], plain)
+
+
+def test_the_kernel_is_one_at_a_prototype_and_falls_with_the_angle_about_the_centre():
+    prototypes = Prototypes(hidden=2, prototypes=2, likeness=1)
+    prototypes.centre.copy_(torch.tensor([1.0, 1.0]))
+    prototypes.points.copy_(torch.eye(2))
+    kernel = prototypes.kernel(torch.tensor([[3.0, 1.0], [1.0, 0.0]]))
+    expected = [[1, math.exp(-SHARPNESS)], [math.exp(-SHARPNESS), math.exp(-2 * SHARPNESS)]]
+    torch.testing.assert_close(kernel, torch.tensor(expected))
+    assert prototypes(torch.randn(3, 2)).tolist() == [[0]] * 3  # not fitted
+    prototypes.coordinates.copy_(torch.tensor([[2.0], [0.0]]))
+    assert prototypes(torch.tensor([[3.0, 1.0]])).item() == pytest.approx(2)
+
+
+def test_categories_count_by_their_probability_and_less_far_from_every_prototype():
+    prototypes = Prototypes(hidden=2, prototypes=1, likeness=1, categories=2)
+    with torch.no_grad():
+        prototypes.points.copy_(torch.tensor([[1.0, 0.0]]))
+        prototypes.category.weight.zero_()
+        prototypes.category.bias.copy_(torch.tensor([3.0, 1.0]).log())  # 3 to 1
+        near, far = prototypes.features(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
+    probability = [0.75 * CATEGORY_SCALE, 0.25 * CATEGORY_SCALE]
+    assert near == pytest.approx([1, *probability])
+    assert far == pytest.approx([math.exp(-SHARPNESS), *(p * math.exp(-SHARPNESS / 2) for p in probability)])

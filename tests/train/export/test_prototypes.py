@@ -1,4 +1,4 @@
-"""Likeness to prototypes by hand; prototypes fitted where what models do hangs on the neighbourhood alone."""
+"""Prototypes fitted where what models do hangs on the neighbourhood alone."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from router.network.torch_network import Prototypes, RouterNetwork
-from router.network.vectors import CATEGORY_SCALE, SHARPNESS, Dimensions
+from router.network.vectors import Dimensions
 from train.export.prototypes import (
     fit_prototypes,
     logistic_regression,
@@ -15,30 +15,6 @@ from train.export.prototypes import (
     protocol_trust,
     reduced,
 )
-
-
-def test_the_kernel_is_one_at_a_prototype_and_falls_with_the_angle_seen_from_the_centre():
-    prototypes = Prototypes(hidden=2, prototypes=2, likeness=1)
-    prototypes.centre.copy_(torch.tensor([1.0, 1.0]))
-    prototypes.points.copy_(torch.eye(2))
-    kernel = prototypes.kernel(torch.tensor([[3.0, 1.0], [1.0, 0.0]]))
-    expected = [[1, math.exp(-SHARPNESS)], [math.exp(-SHARPNESS), math.exp(-2 * SHARPNESS)]]
-    torch.testing.assert_close(kernel, torch.tensor(expected))
-    assert prototypes(torch.randn(3, 2)).tolist() == [[0]] * 3  # not fitted
-    prototypes.coordinates.copy_(torch.tensor([[2.0], [0.0]]))
-    assert prototypes(torch.tensor([[3.0, 1.0]])).item() == pytest.approx(2)
-
-
-def test_categories_count_by_their_probability_and_less_far_from_every_prototype():
-    prototypes = Prototypes(hidden=2, prototypes=1, likeness=1, categories=2)
-    with torch.no_grad():
-        prototypes.points.copy_(torch.tensor([[1.0, 0.0]]))
-        prototypes.category.weight.zero_()
-        prototypes.category.bias.copy_(torch.tensor([3.0, 1.0]).log())  # 3 to 1
-        near, far = prototypes.features(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
-    probability = [0.75 * CATEGORY_SCALE, 0.25 * CATEGORY_SCALE]
-    assert near == pytest.approx([1, *probability])
-    assert far == pytest.approx([math.exp(-SHARPNESS), *(p * math.exp(-SHARPNESS / 2) for p in probability)])
 
 
 def test_nystroem_features_reproduce_the_kernel_between_prototypes():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from router.arrays import clipped_sigmoid
 from router.onboarding.profile_fit import ProfilePrior
 from train.studies.onboarding_trials import (
     NEIGHBOURS,
@@ -15,7 +16,6 @@ from train.studies.onboarding_trials import (
     log_loss,
     nearest,
     onboarded,
-    sigmoid,
     tuned,
 )
 
@@ -26,7 +26,7 @@ N, F, E = 60, 3, 4
 def subject() -> Subject:
     generator = np.random.default_rng(0)
     features = np.column_stack([generator.normal(size=(N, F - 1)), np.ones(N)])
-    truth = sigmoid(features @ np.array([2.0, -1.0, 0.5]))
+    truth = clipped_sigmoid(features @ np.array([2.0, -1.0, 0.5]))
     embedding = generator.normal(size=(N, E))
     return Subject(
         features,
@@ -62,10 +62,10 @@ def test_a_linear_head_is_the_penalised_regression_on_all_embedding_numbers(subj
     found = linear_head(subject, rows, wanted, precision)
     weight, bias = np.zeros(E), 0.0
     for _ in range(20000):  # plain gradient descent on the primal problem
-        missed = sigmoid(subject.embedding[rows] @ weight + bias) - subject.score[rows]
+        missed = clipped_sigmoid(subject.embedding[rows] @ weight + bias) - subject.score[rows]
         weight -= 0.02 * (subject.embedding[rows].T @ missed + precision * weight)
         bias -= 0.02 * (missed.sum() + 0.01 * bias)
-    np.testing.assert_allclose(found, sigmoid(subject.embedding[wanted] @ weight + bias), atol=1e-4)
+    np.testing.assert_allclose(found, clipped_sigmoid(subject.embedding[wanted] @ weight + bias), atol=1e-4)
 
 
 def test_a_setting_is_tuned_on_rows_that_neither_teach_nor_judge(subject: Subject) -> None:

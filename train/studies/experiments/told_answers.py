@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import clipped_sigmoid
 from router.onboarding.profile_fit import ProfilePrior, fit_profile
 
 Array = NDArray[np.float64]
@@ -33,7 +34,7 @@ def told_quality(logit: Array, told: Array, score: Array, judged: NDArray[np.boo
     for own, scored in zip(logit.T, score.T, strict=True):
         features = np.column_stack([own, told, np.ones(len(own))])
         row = fit_profile(features[~judged], scored[~judged], prior).row
-        columns.append(1 / (1 + np.exp(-np.clip(features[judged] @ row, -30, 30))))
+        columns.append(clipped_sigmoid(features[judged] @ row))
     return np.column_stack(columns)
 
 

@@ -67,7 +67,7 @@ def test_case_flips_nothing_for_an_uncased_encoder_and_typos_do_where_they_are_n
         }  # fmt: skip
     assert flip_figures(router, router.pool("both"), sample) == figures
     assert by_name["typos"]["unchanged"] == 1
-    monkeypatch.setattr(router.encoder.tokenizer, "as_read", lambda text: text)
+    monkeypatch.setattr(router.encoder.tokenizer, "correct", lambda text: text)
     assert flip_figures(router, router.pool("both"), sample)["perturbations"]["typos"]["unchanged"] < 1
 
 
