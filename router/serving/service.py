@@ -21,10 +21,9 @@ from router.checkpoint.added_models import marked
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import RouterError
 from router.pools.pool import Pool, examine_pool
-from router.serving.client_keys import KeyRing, default_keys_file
+from router.serving.client_keys import KeyRing, RateLimits, default_keys_file
 from router.serving.dispatch.sessions import Sessions
 from router.serving.engine import Engine
-from router.serving.rate_limits import RateLimits
 from router.serving.settings import (
     ServeSettings,
     check_bind,

@@ -32,9 +32,9 @@ from router.pools.schema import (
 )
 from router.pools.strict_yaml import read_json, read_yaml
 from router.pools.upstream_keys import upstream_key
-from router.serving.upstreams.load import LIMITS
 
 PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # by POST, whatever the settings
+LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute", "latency_s")  # names in `upstream.limits`
 AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10
 
 

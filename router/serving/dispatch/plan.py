@@ -16,7 +16,6 @@ from router.policy.decision import Alternative, Decision
 from router.pools.pool import Candidate, Pool
 from router.serving.dispatch.sessions import Sessions
 from router.serving.protocol.conversation import Conversation
-from router.serving.upstreams.load import loaded_utility
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,17 @@ def make_plan(
         reason = f"{decision.model} {why}; {reason}"
     ordered = [each for each in order if each.model == first] + [each for each in order if each.model != first]
     return Plan(tuple(ordered), reason, {model: p for model, p in pressure.items() if p >= 0.001})
+
+
+def loaded_utility(utility: float, cost_usd: float, pressure: float, weight: float, dial: float) -> float:
+    """A candidate's utility less what load takes: at most `weight`; at dial 10, where it is minus USD, as dearer.
+
+    >>> loaded_utility(0.75, 0.01, 0.5, 0.2, 3.0), loaded_utility(-0.01, 0.01, 0.5, 0.2, 10.0)
+    (0.65, -0.011)
+    """
+    if dial >= 10:
+        return utility - cost_usd * pressure * weight
+    return utility - pressure * weight
 
 
 def _comparable(utility: Mapping[str, float], decision: Decision) -> dict[str, float]:

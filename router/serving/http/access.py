@@ -15,9 +15,11 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.errors import RouterError
+from router.errors import NoCandidateError, RouterError
 from router.serving.client_keys import Key
-from router.serving.protocol.errors import RequestError, request_error, retry_after
+from router.serving.engine import EngineClosedError
+from router.serving.lanes import QueueFullError
+from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.service import Service, Setup
 from router.serving.settings import is_loopback
 from router.serving.upstreams.client import StreamBrokenError
@@ -101,6 +103,19 @@ def count_queries(scope: Scope, service: Service, queries: int) -> None:
         raise RequestError("invalid_request", f"{told}: send at most {limit:,} queries at a time")
     if (wait := service.limits.admit(key, queries, paid=1)) is not None:
         raise RequestError("rate_limit_exceeded", told, retry_after(wait))
+
+
+def request_error(error: RouterError) -> RequestError:
+    """What a client is told of an error of this project's."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, QueueFullError):
+        return RequestError("queue_full", str(error), retry_after(1))
+    if isinstance(error, EngineClosedError):
+        return RequestError("shutting_down", "the server is shutting down: ask another replica", retry_after(1))
+    if isinstance(error, NoCandidateError):
+        return RequestError("no_candidate", str(error))
+    return RequestError("invalid_request", str(error))
 
 
 class _Seen:

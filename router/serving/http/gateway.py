@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from router.errors import RouterError, known_names
-from router.serving.http.access import ClientLeftError
+from router.serving.http.access import ClientLeftError, request_error
 from router.serving.http.decide import decide, log_decision
 from router.serving.http.response import Record, Relayed, disconnected
 from router.serving.protocol.conversation import READERS, Conversation
-from router.serving.protocol.errors import RequestError, request_error, retry_after
+from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import JsonBody, read_body
 from router.serving.protocol.multipart import FormModel, read_form
 from router.serving.service import Service, Setup

@@ -10,9 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.errors import NoCandidateError, RouterError
-from router.serving.engine import EngineClosedError
-from router.serving.lanes import QueueFullError
+from router.errors import RouterError
 
 _CLIENT, _SERVER = "invalid_request_error", "server_error"
 
@@ -80,16 +78,3 @@ def error_object(code: str, message: str) -> dict[str, Any]:
 def retry_after(seconds: float) -> dict[str, str]:
     """The header that says when to come again, in whole seconds of at least one."""
     return {"retry-after": str(max(1, math.ceil(seconds)))}
-
-
-def request_error(error: RouterError) -> RequestError:
-    """What a client is told of an error of this project's."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, QueueFullError):
-        return RequestError("queue_full", str(error), retry_after(1))
-    if isinstance(error, EngineClosedError):
-        return RequestError("shutting_down", "the server is shutting down: ask another replica", retry_after(1))
-    if isinstance(error, NoCandidateError):
-        return RequestError("no_candidate", str(error))
-    return RequestError("invalid_request", str(error))

@@ -8,19 +8,38 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import httpx
 
 from router.pools.pool import Upstream
 from router.serving.protocol.json_body import BodyError
-from router.serving.upstreams.litellm_request import sdk_parameters
 from router.serving.upstreams.outcomes import model_unknown
 
 CALLS = {"/chat/completions": "acompletion", "/responses": "aresponses"}
 QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}  # read at import
 UPSTREAM, KEY = "router.upstream", "router.key"  # names of the request's extensions that say who is asked
+_BOTH = (
+    "include metadata parallel_tool_calls prompt_cache_key safety_identifier service_tier store stream temperature "
+    "tool_choice tools top_logprobs top_p user"
+)
+PARAMETERS = {
+    "/chat/completions": frozenset(
+        f"{_BOTH} audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens "
+        "messages modalities n prediction presence_penalty reasoning_effort response_format seed stop stream_options "
+        "thinking verbosity web_search_options".split()
+    )
+    - {"include", "metadata"},  # the SDK's own settings go by metadata there
+    "/responses": frozenset(
+        f"{_BOTH} background input instructions max_output_tokens previous_response_id prompt reasoning text "
+        "truncation".split()
+    ),
+}
+TEXT = frozenset("text content refusal transcript arguments output input name id call_id tool_call_id summary".split())
+FETCHED = frozenset("url image_url audio_url video_url file_url file file_data image images source".split())
+_ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class LiteLLMTransport(httpx.AsyncBaseTransport):
@@ -73,6 +92,36 @@ class _Events(httpx.AsyncByteStream):
         except Exception as error:
             raise httpx.ReadError(type(error).__name__) from error
         yield b"data: [DONE]\n\n"
+
+
+def sdk_parameters(path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments for the SDK's call that stands for `path`; what OpenAI's protocol lacks is left out.
+
+    Raises BodyError where the request points to something that would have to be fetched.
+    """
+    found = {name: value for name, value in body.items() if name in PARAMETERS[path]}
+    for name in ("messages", "input"):
+        if any(_addresses(found.get(name), name)):
+            raise BodyError("this model's pictures and files have to be sent inside the request, as data: URLs")
+    if any(isinstance(tool, Mapping) and "server_url" in tool for tool in _list(found.get("tools"))):
+        raise BodyError("this model cannot be given tools that lie at a server_url")
+    return found
+
+
+def _addresses(value: object, key: str) -> Iterator[str]:
+    """The strings in `value`, which stands under `key`, that are no text and say where something lies."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _addresses(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _addresses(inner, key)
+    elif isinstance(value, str) and key not in TEXT and not value.startswith("data:"):
+        yield from [value] if key in FETCHED or _ADDRESS.match(value) else []
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _litellm() -> Any:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute", "latency_s")  # what upstream.limits may name
 USUAL_LIMITS = {"concurrency": 100.0, "latency_s": 30.0}
 HALF_LIFE_ANSWERS = 8.0  # after so many answers an old latency counts half
 FORGET_S = 60.0  # and after so many seconds without any
@@ -81,14 +80,3 @@ class Load:
                 used.append(rate.at(self.clock()) / limits[name])
         square = sum(x * x for x in used)
         return square / (1.0 + square)
-
-
-def loaded_utility(utility: float, cost_usd: float, pressure: float, weight: float, dial: float) -> float:
-    """A candidate's utility less what load takes: at most `weight`; at dial 10, where it is minus USD, as dearer.
-
-    >>> loaded_utility(0.75, 0.01, 0.5, 0.2, 3.0), loaded_utility(-0.01, 0.01, 0.5, 0.2, 10.0)
-    (0.65, -0.011)
-    """
-    if dial >= 10:
-        return utility - cost_usd * pressure * weight
-    return utility - pressure * weight

@@ -17,10 +17,12 @@ from fixtures.fault_upstream import FaultUpstream
 from fixtures.served import Served, pool_file, serving
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.errors import PoolError
+from router.errors import NoCandidateError, PoolError
 from router.routing.router import Router
-from router.serving.client_keys import KeyRing
-from router.serving.rate_limits import RateLimits
+from router.serving.client_keys import KeyRing, RateLimits
+from router.serving.http.access import request_error
+from router.serving.lanes import QueueFullError
+from router.serving.protocol.errors import FAILURES, RequestError
 from router.serving.service import Source
 from router.serving.settings import ServeSettings, check_bind, read_settings
 
@@ -301,3 +303,16 @@ def test_a_reload_neither_moves_the_socket_nor_opens_it_to_all(
     ring.revoke(ring.list()[0].id)
     with pytest.raises(PoolError, match=r"0\.0\.0\.0 can be reached from other machines"):
         source.load(before)
+
+
+def test_errors_of_the_project_become_those_of_the_protocol() -> None:
+    assert request_error(QueueFullError("full")).status == 503
+    assert request_error(QueueFullError("full")).headers == {"retry-after": "1"}
+    assert request_error(NoCandidateError("none")).code == "no_candidate"
+    assert request_error(PoolError("x")).code == "invalid_request"
+    kept = RequestError("not_found", "gone")
+    assert request_error(kept) is kept
+    assert json.loads(kept.body)["error"] == {
+        "message": "gone", "type": "invalid_request_error", "param": None, "code": "not_found"
+    }  # fmt: skip
+    assert all(400 <= status < 600 for status, _ in FAILURES.values())

@@ -13,8 +13,7 @@ import pytest
 
 from router.pools.pool import Upstream
 from router.serving.protocol.json_body import BodyError
-from router.serving.upstreams.litellm import KEY, UPSTREAM, LiteLLMTransport
-from router.serving.upstreams.litellm_request import sdk_parameters
+from router.serving.upstreams.litellm import KEY, UPSTREAM, LiteLLMTransport, sdk_parameters
 
 CHAT, RESPONSES = "/chat/completions", "/responses"
 STEERING = {
