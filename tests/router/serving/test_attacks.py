@@ -21,9 +21,9 @@ import pytest
 from fixtures.served import Served, serving
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.serving import client_keys as keys
+from router.serving import client_keys
 from router.serving.client_keys import KeyRing
-from router.serving.http import response as relayed
+from router.serving.http import response
 from router.serving.telemetry.json_log import JsonFormatter
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "prove it"}]}
@@ -346,7 +346,7 @@ class EndlessUpstream(LyingUpstream):
 def test_a_client_that_stops_reading_does_not_hold_the_upstream_for_ever(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relayed, "UNREAD_S", 0.3)
+    monkeypatch.setattr(response, "UNREAD_S", 0.3)
     upstream = EndlessUpstream()
     entry: dict[str, Any] = {"a": {"upstream": {"api_base": upstream.address}}}
     with serving(tiny_checkpoint, tmp_path, ("a",), **entry) as served, socket.socket() as client:
@@ -444,13 +444,13 @@ def test_a_wrong_secret_costs_the_same_work_whatever_is_wrong_with_it(
     revoked = ring.create("two")
     ring.revoke(revoked.split("-")[1])
     compared: list[tuple[int, int]] = []
-    compare = keys.hmac.compare_digest
+    compare = client_keys.hmac.compare_digest
 
     def counted(one: str, other: str) -> bool:
         compared.append((len(one), len(other)))
         return compare(one, other)
 
-    monkeypatch.setattr(keys.hmac, "compare_digest", counted)
+    monkeypatch.setattr(client_keys.hmac, "compare_digest", counted)
     wrong = [secret[:-1] + "?", "rk-00000000-" + "a" * 43, revoked, "", "x" * 10_000, secret[:12]]
     assert [ring.check(each) for each in wrong] == [None] * len(wrong)
     assert compared == [(64, 64)] * len(wrong)  # always one comparison of two digests, each in constant time

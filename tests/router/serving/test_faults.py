@@ -74,7 +74,7 @@ def check_under_load(checkpoint: Checkpoint, folder: Path, fault: str, stream: b
         assert served.upstreams[failing].count > 1
         if fault not in ("context_length", "content_filter"):
             assert served.upstreams[failing].count < count, "the breaker keeps requests away"
-            assert served.service.setup.upstreams.breaker_states()[failing] != "closed"
+            assert served.state.snapshot.upstreams.breaker_states()[failing] != "closed"
         return found / count
 
 
@@ -122,7 +122,7 @@ def test_streams_that_break_open_the_breaker_though_each_begins_well(
         served.fail("reset_in_stream", first)
         for _ in range(3):
             assert served.chat("0 prove", stream=True).text.count("broke off") == 1
-        states = served.service.setup.upstreams.breaker_states
+        states = served.state.snapshot.upstreams.breaker_states
         assert states()[first] == "open"
         assert "[DONE]" in served.chat("0 prove", stream=True).text
         time.sleep(0.35)
@@ -234,7 +234,7 @@ def test_a_breaker_opens_after_failures_and_closes_with_a_probe(tiny_checkpoint:
     settings = {"breaker_failures": 3, "breaker_open_s": 0.4}
     with serving(tiny_checkpoint, tmp_path, serve=settings) as served:
         first = favourite(served)
-        states = served.service.setup.upstreams.breaker_states
+        states = served.state.snapshot.upstreams.breaker_states
         served.fail("500", first)
         for _ in range(10):
             assert served.chat("0 prove").status_code == 200
@@ -333,7 +333,7 @@ class Stuck:
 
 def test_the_deadline_counts_the_wait_for_a_decision(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     with serving(tiny_checkpoint, tmp_path, serve={"deadline_s": 0.2}) as served:
-        engine = served.service.engine
+        engine = served.state.engine
         stuck = Stuck(engine.router)
         engine.swap(stuck)  # type: ignore[arg-type]
         for path, body in (

@@ -179,11 +179,11 @@ def resident_mib() -> float:
 
 def left_behind(served: Served) -> tuple[int, int, int]:
     """Queries that wait, requests under way, sessions above their limit."""
-    upstreams = served.service.setup.upstreams.targets.values()
+    upstreams = served.state.snapshot.upstreams.targets.values()
     return (
-        served.service.engine.waiting,
+        served.state.engine.waiting,
         sum(each.load.in_flight for each in upstreams),
-        max(len(served.service.sessions) - 500, 0),
+        max(len(served.state.sessions) - 500, 0),
     )
 
 

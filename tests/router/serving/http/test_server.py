@@ -28,7 +28,7 @@ from router.errors import UsageError
 from router.routing.router import Router
 from router.serving.http import server
 from router.serving.http.server import MAX_HEAD_BYTES, GuardedProtocol, listen, run_until_stopped
-from router.serving.service import Service, Source, leave_to_stay
+from router.serving.service import ConfigLoader, GatewayState, freeze_garbage
 from router.serving.settings import ServeSettings
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
@@ -63,7 +63,7 @@ def test_while_it_serves_numpy_multiplies_by_one_thread_and_what_was_loaded_is_l
     monkeypatch.setattr(server, "run", run)
     try:
         with threadpool_limits(2, user_api="blas"), listen(ServeSettings(port=0)) as listening:
-            run_until_stopped(cast(Service, None), listening)
+            run_until_stopped(cast(GatewayState, None), listening)
             assert threads() == {2}
     finally:
         gc.unfreeze()
@@ -73,10 +73,10 @@ def test_while_it_serves_numpy_multiplies_by_one_thread_and_what_was_loaded_is_l
 def test_what_a_reload_replaces_does_not_stay(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     with serving(tiny_checkpoint, tmp_path) as served:
         served.chat()
-        before = weakref.ref(served.service.engine.router)
-        leave_to_stay()
+        before = weakref.ref(served.state.engine.router)
+        freeze_garbage()
         try:
-            assert asyncio.run(served.service.reload())
+            assert asyncio.run(served.state.reload())
             assert before() is None
             assert gc.get_freeze_count() > 0
         finally:
@@ -84,18 +84,18 @@ def test_what_a_reload_replaces_does_not_stay(tiny_checkpoint: Checkpoint, tmp_p
 
 
 def test_two_batches_are_under_way_and_share_the_encoder_on_a_cpu(tiny_router: Path, tmp_path: Path) -> None:
-    source = Source(
+    loader = ConfigLoader(
         pool_file(tmp_path, [FaultUpstream("a", port=9)]), lambda: Router.from_pretrained(tiny_router), {"port": 0}
     )
-    router, setup = source.load()
-    service = Service(source, router, setup)
+    router, snapshot = loader.load()
+    state = GatewayState(loader, router, snapshot)
     assert isinstance(router.encoder, OnnxEncoder) and router.encoder._beside is not None
-    assert len(service.engine._workers) == 2
-    service.engine.close()
+    assert len(state.engine._workers) == 2
+    state.engine.close()
     router.device = "cuda"
-    service = Service(source, router, setup)
-    assert len(service.engine._workers) == 1, "a GPU takes one batch at a time"
-    service.engine.close()
+    state = GatewayState(loader, router, snapshot)
+    assert len(state.engine._workers) == 1, "a GPU takes one batch at a time"
+    state.engine.close()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

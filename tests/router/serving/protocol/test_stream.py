@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.serving.protocol import stream as relay
-from router.serving.protocol.stream import LARGEST_EVENT, Events, Tail, error_event, passed_headers, usage_of
+from router.serving.protocol import stream
+from router.serving.protocol.stream import LARGEST_EVENT, EventBuffer, Tail, error_event, passed_headers, usage_of
 
 
 class Touched:
-    """Counts the bytes that pass through the pattern and the buffer of `relay`."""
+    """Counts the bytes that pass through the pattern and the buffer of `stream`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        touched, pattern = self, relay._END
+        touched, pattern = self, stream._END
         self.count = 0
 
         class Pattern:
@@ -38,8 +38,8 @@ class Touched:
                 touched.count += len(self) - len(range(*place.indices(len(self))))  # what is left may move
                 super().__delitem__(place)
 
-        monkeypatch.setattr(relay, "_END", Pattern())
-        monkeypatch.setattr(relay, "bytearray", Buffer, raising=False)
+        monkeypatch.setattr(stream, "_END", Pattern())
+        monkeypatch.setattr(stream, "bytearray", Buffer, raising=False)
 
 
 @pytest.mark.parametrize("size", [1, 100, 5000])
@@ -49,9 +49,9 @@ def test_each_byte_of_a_large_event_is_touched_a_few_times_however_it_arrives(
 ) -> None:
     raw = (b"data: " + b"x" * (20_000 // events) + b"\r\n\r\n") * events
     touched, passed = Touched(monkeypatch), b""
-    whole = Events()
+    buffer = EventBuffer()
     for at in range(0, len(raw), size):
-        passed += whole.whole(raw[at : at + size])
+        passed += buffer.push(raw[at : at + size])
     assert passed == raw
     seams = 2 * 3 * len(raw) // size  # the end of what is held may be the beginning of an event's end
     assert len(raw) < touched.count < 5 * len(raw) + seams
@@ -61,10 +61,10 @@ def test_events_pass_as_if_all_that_is_held_were_read_at_each_chunk() -> None:
     draw = random.Random(0)
     for _ in range(300):
         raw = bytes(draw.choices(b"\r\n\nx", k=draw.randrange(1, 40)))
-        events, held = Events(), b""
+        events, held = EventBuffer(), b""
         while raw:
             size = draw.randrange(1, 6)
-            held, raw, passed = held + raw[:size], raw[size:], events.whole(raw[:size])
+            held, raw, passed = held + raw[:size], raw[size:], events.push(raw[:size])
             ends = [each.end() for each in re.finditer(rb"\r?\n\r?\n", held)]
             assert passed == held[: ends[-1] if ends else 0]
             held = held[len(passed) :]
@@ -103,22 +103,22 @@ def test_a_tail_stays_small_and_keeps_the_id() -> None:
 
 def test_events_pass_whole_and_nothing_is_lost() -> None:
     raw = b"data: 1\n\ndata: 2\r\n\r\ndata: 3\n\ndata: half"
-    events, passed = Events(), b""
+    events, passed = EventBuffer(), b""
     for at in range(0, len(raw), 5):
-        part = events.whole(raw[at : at + 5])
+        part = events.push(raw[at : at + 5])
         assert part == b"" or part.endswith((b"\n\n", b"\r\n\r\n"))
         passed += part
     assert passed == raw[: -len(b"data: half")]
     assert events.rest() == b"data: half"
     huge = b"x" * (LARGEST_EVENT + 1)
-    assert events.whole(huge) == huge
+    assert events.push(huge) == huge
 
 
 def test_four_mebibytes_of_an_event_are_held_back_and_no_byte_more() -> None:
-    events = Events()
-    assert events.whole(b"x" * 4_194_303) == b""
-    assert events.whole(b"x") == b""
-    assert events.whole(b"y") == b"x" * 4_194_304 + b"y"
+    events = EventBuffer()
+    assert events.push(b"x" * 4_194_303) == b""
+    assert events.push(b"x") == b""
+    assert events.push(b"y") == b"x" * 4_194_304 + b"y"
     assert events.rest() == b""
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from fixtures.decision_logs import decision, disk_used, rows, running, until
 
-from router.serving.telemetry import decision_log
-from router.serving.telemetry import sqlite_log as log_file
+from router.serving.telemetry import decision_log, sqlite_log
 from router.serving.telemetry.decision_log import LEAST_MAX_BYTES, DecisionLog
 from router.serving.telemetry.log_rows import OutcomeRow, Row
 from router.serving.telemetry.sqlite_log import LogFile
@@ -216,7 +215,7 @@ def test_a_log_above_a_smaller_limit_is_brought_within_it_and_no_new_row_is_lost
 def test_a_long_read_by_an_operator_costs_no_logged_decision_and_its_end_makes_room_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_file, "BUSY_S", 0.01)
+    monkeypatch.setattr(sqlite_log, "BUSY_S", 0.01)
     with running(path, max_bytes=LEAST_MAX_BYTES) as log:
         fill(log, range(100))
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as operator:

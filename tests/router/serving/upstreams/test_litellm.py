@@ -125,7 +125,7 @@ def test_its_404_counts_only_where_the_model_is_unknown(
     sdk.error = NotFoundError(f"litellm.NotFoundError: AnthropicException - {told}")
     with serving(tiny_checkpoint, tmp_path, names=("a",), serve={"breaker_failures": 1}, **other("a")) as served:
         assert served.chat().status_code == 502
-        assert served.service.setup.upstreams.breaker_states() == {"a": state}
+        assert served.state.snapshot.upstreams.breaker_states() == {"a": state}
 
 
 def test_it_is_not_imported_for_upstreams_that_speak_openais_protocol(
