@@ -16,9 +16,7 @@ HEADER = "x-session-id"
 LONGEST_NAME = 512  # characters of a session's name; a longer one is ignored
 DIGEST_BYTES = 16
 TEXT_PARTS = ("text", "input_text")
-_WRITER = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":")
-)  # shared: `json.dumps` would make an encoder for each message
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # shared: `json.dumps` would make one each time
 CACHE_MARK = "cache_control"  # moves to the last message with every turn; not a part of the content
 
 

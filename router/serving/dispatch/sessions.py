@@ -1,7 +1,8 @@
 """Sticky sessions: a conversation keeps its model while that costs little utility, which keeps prompt caches warm.
 
 This module knows utilities, neither queries nor HTTP. The regret of a model m in one turn is the utility that m loses
-against the best model of that turn. The need(m) of a conversation is the greatest regret of its turns, older turns counting less:
+against the best model of that turn. The need(m) of a conversation is the greatest regret of its turns, where older
+turns count less:
 
     need(m) = max(regret now, decay x need before)
 

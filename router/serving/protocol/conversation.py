@@ -88,9 +88,7 @@ class Conversation:
                 room -= len(head[-1])
         kept = "\n".join(head)
         rest = "\n".join(turn.text for turn in spoken)
-        rest = rest[
-            min(len(kept), max(len(rest) - head_chars, 0)) :
-        ]  # so that the whole is as long as the conversation
+        rest = rest[min(len(kept), max(len(rest) - head_chars, 0)) :]  # the whole is as long as the conversation
         return f"{kept}\n{_clip(rest, MAX_TEXT_CHARS - len(kept))}" if rest else kept
 
 

@@ -94,9 +94,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     if status in (400, 413, 422) and (code in TOO_LONG or _CONTEXT.search(message)):
         return Outcome("context_length", status, detail)
     if status in (400, 403, 422) and (code in FILTERED or _FILTER.search(message)):
-        return Outcome(
-            "content_filter", status, code[:100]
-        )  # without the message: it may quote the prompt, which is not logged
+        return Outcome("content_filter", status, code[:100])  # the message may quote the prompt, so it is not logged
     if status == 404 and not model_unknown(code, message):
         return Outcome("not_found", status, code[:100])  # likewise
     if status in (401, 403, 404):

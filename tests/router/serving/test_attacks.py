@@ -1,4 +1,4 @@
-"""What an attacker tries: a client without good will, a page in a browser, an upstream that lies.
+"""Attacks on the gateway: by a hostile client, by a page in a browser, by an upstream that lies.
 
 Raw bytes over sockets, since well-kept clients refuse to send most of this. What is asked of every request: no 5xx of
 ours, nothing reaches another place than an upstream's own address, no secret comes back, nobody else has to wait.
@@ -44,12 +44,12 @@ def _forget(served: Served) -> None:
 
 
 def asked(served: Served) -> list[str]:
-    """The paths that upstreams were asked for."""
+    """The paths of the requests that upstreams got."""
     return [seen.path for each in served.upstreams.values() for seen in each.requests]
 
 
 def exchange(port: int, raw: bytes, seconds: float = 5.0) -> bytes:
-    """What a server answers to these bytes until it hangs up or says nothing more for a while."""
+    """The server's response to these bytes, until it hangs up or sends nothing for a while."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.sendall(raw)
@@ -67,7 +67,7 @@ def http(
     more: bytes = b"",
     kind: bytes = b"application/json",
 ) -> bytes:
-    """A POST, byte by byte as it is told."""
+    """The bytes of a POST request with exactly these headers."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = b"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n%s\r\n"
     return head % (target, host, kind, len(raw), more) + raw
@@ -281,7 +281,7 @@ def test_a_body_that_comes_byte_by_byte_is_given_up_in_time(served: Served) -> N
 
 
 class LyingUpstream:
-    """Answers every request with the same bytes, and keeps what it was sent."""
+    """A server that answers every request with the same bytes and records the requests."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer, self.heads = answer, list[bytes]()
@@ -316,7 +316,7 @@ def lie(status_line: str, body: bytes, headers: bytes = b"") -> bytes:
 def lied_to(
     checkpoint: Checkpoint, folder: Path, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Served, LyingUpstream]]:
-    """A gateway with a key for a model whose upstream gives this answer."""
+    """A gateway with a key for a model whose upstream sends this response."""
     upstream = LyingUpstream(answer)
     monkeypatch.setenv("UP_KEY", "sk-operators-own")
     entry: dict[str, Any] = {"a": {"upstream": {"api_base": upstream.address, "key_env": "UP_KEY"}}}
@@ -329,7 +329,7 @@ def lied_to(
 
 
 class EndlessUpstream(LyingUpstream):
-    """Answers with events until nobody takes them; `ended` is set then."""
+    """A server that sends events until the connection ends, and then sets `ended`."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()

@@ -1,4 +1,4 @@
-"""Upstreams that fail, in every way and under load: who answers then, how often each is asked, what the client sees."""
+"""Failing upstreams, in every way and under load: fallbacks, numbers of attempts, and what the client sees."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from router.serving.upstreams.connections import PooledTransport
 pytestmark = pytest.mark.end_to_end
 
 BEFORE = ("429:1", "500", "503", "401", "reset", "reset_in_body", "truncated", "html", "redirect", "hang",
-          "context_length", "content_filter")  # fmt: skip  # ways to fail of which a client need see nothing
+          "context_length", "content_filter")  # fmt: skip  # faults that a fallback hides from the client
 
 
 def favourite(served: Served) -> str:
-    """The model that most requests of these tests go to."""
+    """The model that gets most requests of these tests."""
     return served.chat("0 prove").headers["x-router-model"]
 
 
 async def ask_all(served: Served, count: int, *, stream: bool, at_once: int = 16) -> list[tuple[int, str, str]]:
-    """Status, text and end of each of `count` answers; so many are asked at a time."""
+    """Status, text and end of each of `count` responses, with a bounded number of concurrent requests."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(client: httpx.AsyncClient, number: int) -> tuple[int, str, str]:
@@ -53,7 +53,7 @@ async def ask_all(served: Served, count: int, *, stream: bool, at_once: int = 16
 
 
 def right(answers: list[tuple[int, str, str]]) -> int:
-    """How many are answers to their own question, whole."""
+    """The number of complete responses to their own question."""
     return sum(
         status == 200 and text[1:] == f": {number} prove" and end == "[DONE]"
         for number, (status, text, end) in enumerate(answers)
@@ -61,7 +61,7 @@ def right(answers: list[tuple[int, str, str]]) -> int:
 
 
 def check_under_load(checkpoint: Checkpoint, folder: Path, fault: str, stream: bool, count: int) -> float:
-    """The share answered right while the favourite fails; nobody is answered twice."""
+    """The share of right responses while the favourite fails; no request gets two."""
     entry = {name: {"upstream": {"timeout_s": 1 if fault == "hang" else 10}} for name in "abc"}
     with serving(checkpoint, folder, serve={"breaker_open_s": 0.5}, **entry) as served:
         failing = favourite(served)

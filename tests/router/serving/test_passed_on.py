@@ -1,4 +1,4 @@
-"""Requests for a model that the client names: what they may do to everybody else's, and where they lead."""
+"""Requests passed on to the model that the client names: their effect on other requests, and their paths."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_routed_404_counts_only_where_the_model_is_unknown(served: Served) -> 
 
 
 def asked(served: Served) -> list[str]:
-    """The paths that upstreams were asked for."""
+    """The paths of the requests that upstreams got."""
     return [seen.path for each in served.upstreams.values() for seen in each.requests]
 
 
@@ -167,7 +167,7 @@ def test_further_paths_are_passed_on_by_setting(tiny_checkpoint: Checkpoint, tmp
 
 
 def lines(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
-    """The fields of the first `count` requests' lines, which are written when their answers have been sent."""
+    """The log fields of the first `count` requests, which are written after their responses."""
     until = time.monotonic() + 10
     while True:
         found = [each.fields for each in list(caplog.records) if each.getMessage() == "request"]

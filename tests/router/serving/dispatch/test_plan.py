@@ -1,4 +1,4 @@
-"""From decisions to the order in which models are asked; what requests demand of the facts that the server knows."""
+"""Dispatch plans: the order in which models are tried, and what requests demand of the pool's facts."""
 
 from __future__ import annotations
 

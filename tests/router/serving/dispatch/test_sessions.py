@@ -1,4 +1,4 @@
-"""Conversations stay with their model while that costs little, and hard ones with who began them."""
+"""Sticky sessions: a conversation keeps its model while that costs little, a hard one the model that began it."""
 
 from __future__ import annotations
 

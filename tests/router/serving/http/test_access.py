@@ -1,4 +1,4 @@
-"""Who may ask: hosts, origins, client keys, rate limits, bodies; and settings, with every problem told at once."""
+"""Access control: hosts, origins, client keys, rate limits, bodies; and settings, whose problems are listed together."""
 
 from __future__ import annotations
 

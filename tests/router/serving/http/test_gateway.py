@@ -1,4 +1,4 @@
-"""The gateway before real upstreams on loopback, asked by the official client."""
+"""The gateway with upstreams on loopback, used by the official OpenAI client."""
 
 from __future__ import annotations
 

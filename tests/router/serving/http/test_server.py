@@ -1,4 +1,4 @@
-"""The socket and the limits of the process that serves."""
+"""The server process: its socket, its limits, and heads of requests that are too large or too late."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_two_batches_are_under_way_and_share_the_encoder_on_a_cpu(tiny_router: P
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the path, slowly for /slow."""
+    """An application that answers in parts, slowly on /slow."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for _ in range(8 if scope["path"] == "/slow" else 1):
         await send({"type": "http.response.body", "body": b"part", "more_body": True})
@@ -109,7 +109,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], socket.socket]]:
-    """Makes a connection to a server whose clients have 0.3 s for a head."""
+    """A function that connects to a server whose clients have 0.3 s for a head."""
     monkeypatch.setattr(server, "HEAD_S", 0.3)
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, http=GuardedProtocol, lifespan="off", ws="none", log_config=None)
@@ -124,7 +124,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], socket.soc
 
 
 def rest(connection: socket.socket) -> bytes:
-    """Everything until the server hangs up."""
+    """All bytes until the server hangs up."""
     answer = b""
     with contextlib.suppress(ConnectionError):
         while part := connection.recv(65536):

@@ -1,4 +1,4 @@
-"""The decision log: nothing lost that is older than a second, nobody kept waiting, one clear error for a bad file."""
+"""Decision log: no loss of rows older than a second, no waiting requests, one clear error for a bad file."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_long_error_texts_are_shortened(path: Path) -> None:
 
 
 def fill(log: DecisionLog, bytes_: int, name: str = "fill") -> None:
-    """Decisions that take about this much of the disk."""
+    """Decisions that take about so many bytes on the disk."""
     route = {"padding": "x" * 10_000}
     for number in range(bytes_ // 10_000):
         log.decided(decision(f"{name}{number}", route=route, prompt=None))

@@ -1,4 +1,4 @@
-"""Breakers, load and what both make of a plan, by a clock that the test turns."""
+"""Circuit breakers and load, on a clock that the test moves."""
 
 from __future__ import annotations
 

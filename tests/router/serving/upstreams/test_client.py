@@ -1,4 +1,4 @@
-"""What upstreams share and keep: connections, breakers over a reload, and no key that comes back."""
+"""HTTP client of the upstreams: shared connections, breakers that survive a reload, keys that never come back."""
 
 from __future__ import annotations
 

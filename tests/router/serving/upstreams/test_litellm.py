@@ -1,4 +1,4 @@
-"""Providers of other protocols, asked through LiteLLM's SDK; here by a stand-in for it, and by the SDK where it is."""
+"""LiteLLM transport end to end, with a stand-in for the SDK, and with the SDK itself if it is installed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NotFoundError(Exception):
 
 
 class StandIn:
-    """What of the SDK is used."""
+    """The part of the SDK that the transport uses."""
 
     exceptions = SimpleNamespace(APIConnectionError=APIConnectionError, Timeout=Timeout)
 

@@ -1,4 +1,4 @@
-"""What LiteLLM's SDK is given: nothing that steers where it connects."""
+"""Arguments of LiteLLM's SDK: nothing that steers where it connects."""
 
 from __future__ import annotations
 
