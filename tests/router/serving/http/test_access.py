@@ -1,4 +1,4 @@
-"""Access control: hosts, origins, client keys, rate limits, bodies; and settings, whose problems are listed together."""
+"""Access control: hosts, origins, client keys, rate limits, bodies; and settings, with all problems in one error."""
 
 from __future__ import annotations
 
