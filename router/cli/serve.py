@@ -48,17 +48,19 @@ def run_serve(args: Namespace) -> int:
     os.environ.update(QUIET)
     with needing("serve", "router serve"):
         from router.serving.http import server
-        from router.serving.service import Service, Source
+        from router.serving.service import ConfigLoader, GatewayState
         from router.serving.telemetry import json_log
-    source = Source(Path(args.pool_file), lambda: load_router(args), {name: getattr(args, name) for name in FLAGS})
-    router, setup = source.load()
+    loader = ConfigLoader(
+        Path(args.pool_file), lambda: load_router(args), {name: getattr(args, name) for name in FLAGS}
+    )
+    router, snapshot = loader.load()
     if args.check:
-        what = "decides and forwards" if setup.forwards else "only decides: no model has an upstream"
-        print(f"{args.pool_file}: no problems; {len(setup.pool.candidates)} models, {what}")
+        what = "decides and forwards" if snapshot.forwards else "only decides: no model has an upstream"
+        print(f"{args.pool_file}: no problems; {len(snapshot.pool.candidates)} models, {what}")
         return 0
     formatter = json_log.PlainFormatter() if args.plain_log else json_log.JsonFormatter()
-    with _serving_log(formatter), server.listen(setup.settings) as listening:
-        server.run_until_stopped(Service(source, router, setup), listening)
+    with _serving_log(formatter), server.listen(snapshot.settings) as listening:
+        server.run_until_stopped(GatewayState(loader, router, snapshot), listening)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A router in front of traffic: an engine for asyncio, a decision service and an OpenAI-compatible gateway.
+"""Serving: an asyncio engine, decision endpoints and an OpenAI-compatible gateway in front of a pool of models.
 
-Each module imports what it needs of the extra `serve` itself; importing this package loads nothing.
+Each module imports what it needs of the extra `serve`; importing the packages loads nothing.
 """

@@ -1,7 +1,7 @@
-"""Client keys: made, revoked and checked against a file that holds only their digests.
+"""Client keys, in a file that holds only their digests, and the rate limit of each key.
 
-Knows neither HTTP nor rate limits. A secret is `rk-ID-RANDOM` with 256 random bits: nobody guesses those, so SHA-256 is
-the right digest, and a slow one made for passwords would only slow every request.
+A secret is `rk-ID-RANDOM` with 256 random bits. Nobody can guess those, so SHA-256 is the right digest: a slow digest
+for passwords would only slow every request. This module knows no HTTP.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,12 +29,13 @@ KEYS_VARIABLE = "ROUTER_KEYS"
 FORMAT_VERSION = 1
 PREFIX = "rk"
 LONGEST_SECRET, LONGEST_NAME = 128, 100  # characters
-NO_DIGEST = "0" * 64  # of no secret that anybody can find
+NO_DIGEST = "0" * 64  # the digest of no known secret
+PRUNE_FROM = 1024  # token buckets
 
 
 @dataclass(frozen=True)
 class Key:
-    """One client's right to ask; never holds the secret."""
+    """A client key, without its secret."""
 
     id: str  # 8 hexadecimal digits, no secret
     name: str
@@ -44,7 +46,7 @@ class Key:
 
 
 def default_keys_file() -> Path:
-    """ROUTER_KEYS where it is set, else inferencedynamics/keys.json in the user's folder of settings."""
+    """The path in ROUTER_KEYS, by default inferencedynamics/keys.json in the user's folder of settings."""
     if os.environ.get(KEYS_VARIABLE):
         return Path(os.environ[KEYS_VARIABLE])
     settings = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
@@ -52,16 +54,16 @@ def default_keys_file() -> Path:
 
 
 class KeyRing:
-    """The keys in a file; reads it again whenever it has changed, so that a revoked key is refused at once."""
+    """The keys in a file, which is read again after each change: a revoked key is refused at once."""
 
     def __init__(self, file: str | Path) -> None:
-        """A missing file is a ring without keys. UsageError where the file is broken or others may write to it."""
+        """A missing file is a ring without keys. UsageError if the file is broken or others may write to it."""
         self.file = Path(file)
         self._stamp = _stamp(self.file)
         self._keys = _read(self.file)
 
     def create(self, name: str, requests_per_minute: int | None = None) -> str:
-        """The secret of a new key, which is kept nowhere. Raises UsageError for a name or number not allowed."""
+        """The secret of a new key, which is stored nowhere. Raises UsageError for a forbidden name or number."""
         if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
             raise UsageError(f"name: got {name[:200]!r}, allowed is printable text of 1 to {LONGEST_NAME} characters")
         if requests_per_minute is not None and requests_per_minute < 1:
@@ -76,7 +78,7 @@ class KeyRing:
         return secret
 
     def revoke(self, key_id: str) -> Key:
-        """The key, which is refused from now on; its name stays, for who reads the log. UsageError where unknown."""
+        """The key, refused from now on; it stays in the file for readers of the log. UsageError if unknown."""
         with self._changing() as keys:
             if key_id not in keys:
                 raise UsageError(f"{self.file} holds no key {key_id!r}; {known_names(key_id, keys)}")
@@ -85,12 +87,12 @@ class KeyRing:
         return keys[key_id]
 
     def list(self) -> tuple[Key, ...]:
-        """All keys, also revoked ones, the oldest first."""
+        """All keys, revoked ones included, the oldest first."""
         self._refresh()
         return tuple(self._keys.values())
 
     def check(self, secret: str) -> Key | None:
-        """The key whose secret this is, unless revoked. The time it takes tells nothing of any secret."""
+        """The key with this secret, None if there is none or it is revoked. Compares in constant time."""
         self._refresh()
         key = self._keys.get(secret[len(PREFIX) + 1 :].partition("-")[0]) if len(secret) <= LONGEST_SECRET else None
         known = hmac.compare_digest(_digest(secret[:LONGEST_SECRET]), NO_DIGEST if key is None else key.sha256)
@@ -108,7 +110,7 @@ class KeyRing:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:
-        """The keys by id as they are in the file now; what the caller changes is written, whole and locked."""
+        """The keys by id, read under a lock; the caller's changes are then written."""
         if not self.file.parent.is_dir():
             raise UsageError(f"there is no folder {self.file.parent} for the keys; make it, or name another file")
         with locked_folder(self.file.parent):
@@ -116,6 +118,44 @@ class KeyRing:
             yield keys
             raw = {"format_version": FORMAT_VERSION, "keys": [asdict(key) for key in keys.values()]}
             private_write(self.file, json.dumps(raw, indent=1).encode() + b"\n")
+
+
+class RateLimits:
+    """Token buckets, one a key, as full as one minute's allowance (GCRA, the generic cell rate algorithm).
+
+    A bucket is stored as the time at which it is full again. For one thread, and per process: N replicas admit N times
+    as much.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds, never going back."""
+        self._clock = clock
+        self._full_at: dict[str, float] = {}
+        self._prune_at = PRUNE_FROM
+
+    def admit(self, key: Key, requests: int = 1, paid: int = 0) -> float | None:
+        """None if so many requests may pass now, which takes their tokens; otherwise the seconds until they may.
+
+        A key that rested may make a minute's requests at once, then one each 60 / requests_per_minute seconds. More
+        than a minute's never pass. `paid` of them were admitted before; they are given back if not all may pass.
+        """
+        if key.requests_per_minute is None:
+            return None
+        now, each_s = self._clock(), 60 / key.requests_per_minute
+        full_at = max(self._full_at.get(key.id, now), now) + (requests - paid) * each_s
+        early = full_at - (now + 60)
+        if early > 1e-9:  # of rounding
+            self._full_at[key.id] = full_at - requests * each_s
+            return early
+        self._full_at[key.id] = full_at
+        if len(self._full_at) > self._prune_at:
+            self._prune(now)
+        return None
+
+    def _prune(self, now: float) -> None:
+        """Forget full buckets: a key without a bucket has the same rights."""
+        self._full_at = {key_id: full_at for key_id, full_at in self._full_at.items() if full_at > now}
+        self._prune_at = max(PRUNE_FROM, 2 * len(self._full_at))
 
 
 def _now() -> str:
@@ -127,7 +167,7 @@ def _digest(secret: str) -> str:
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """What changes with every rewrite of the file; None where there is none."""
+    """Inode, time and size of the file, which change with every rewrite; None without a file."""
     try:
         found = os.stat(file)
     except OSError:
@@ -136,7 +176,7 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 
 def _read(file: Path) -> dict[str, Key]:
-    """The keys by id; none where there is no file. Raises UsageError."""
+    """The keys by id, none without a file. Raises UsageError."""
     try:
         with file.open("rb") as opened:
             mode, content = os.fstat(opened.fileno()).st_mode, opened.read()
@@ -160,7 +200,7 @@ def _read(file: Path) -> dict[str, Key]:
 
 
 def _key(raw: dict[str, object]) -> Key:
-    """The key in a JSON object; ValueError or TypeError where a value is of the wrong kind."""
+    """The key in a JSON object; ValueError or TypeError for a value of the wrong kind."""
     key = Key(**raw)  # type: ignore[arg-type]  # judged below
     texts = [key.id, key.name, key.created, key.sha256, *([] if key.revoked is None else [key.revoked])]
     if not all(isinstance(each, str) for each in texts) or not re.fullmatch("[0-9a-f]{64}", key.sha256):

@@ -1,7 +1,7 @@
-"""An asyncio front to a `Router`: never blocks the event loop, and routes together what arrives together.
+"""Asyncio engine in front of a `Router`: batches concurrent queries in worker threads, never blocks the event loop.
 
-Worker threads compute. Single queries go first: those that arrived while the workers were busy are the next batch.
-Lists go on piece by piece in between. Knows no HTTP. Jobs may come from several threads and event loops.
+Single queries go first: those that arrived while the workers were busy are the next batch. Lists are computed piece by
+piece in between. Jobs may come from several threads and event loops. This module knows no HTTP.
 """
 
 from __future__ import annotations
@@ -28,43 +28,42 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class _Job:
-    """Queries of one caller with their options, and where the caller waits."""
+    """Queries of one caller with their options, and the future that the caller awaits."""
 
     queries: list[str]
     dial: float | Sequence[float] | None
     options: dict[str, Any]
-    router: Router  # who was in place when it came
+    router: Router  # the engine's router when the job came
     client: Hashable
     future: Future[list[Decision]] = field(default_factory=Future)
-    pieces: Pieces | None = None  # of a list: what is left to compute
-    query_s: float | None = None  # of a list: how long its last piece took, a query
+    pieces: Pieces | None = None  # of a list: the computation that goes on
+    query_s: float | None = None  # of a list: seconds a query of its last piece
 
     @property
     def kind(self) -> Hashable:
-        """Single queries of one kind are routed together; only they and their dials differ."""
-        by_goal = any(self.options.get(goal) is not None for goal in GOALS)  # which several would meet as a whole
+        """The key of single queries that are routed together: all but query and dial is equal."""
+        by_goal = any(self.options.get(goal) is not None for goal in GOALS)  # a batch would meet the goal as a whole
         return id(self) if by_goal else (id(self.router), self.dial is None, _hashable(self.options))
 
     @property
     def one_dial(self) -> float:
-        """The dial of a single query, which may be given as a list of one."""
+        """The dial of a single query, which callers may give as a list of one."""
         return self.dial[0] if isinstance(self.dial, Sequence) else self.dial or 0.0
 
 
 class Engine:
-    """Routes for many callers at once.
+    """A `Router` for many concurrent callers.
 
     A list is computed piece by piece, and single queries go first: each waits for at most one piece, which takes no
-    longer than two idle decisions where single queries came of late. Callers, told apart by `client`, take turns.
+    longer than two idle decisions if single queries came recently. Callers, distinguished by `client`, take turns.
 
     Args:
-        router: what decides; replaced by `swap`.
-        max_queue: single queries that may wait; QueueFullError beyond.
+        router: the router that decides; `swap` replaces it.
+        max_queue: single queries that may wait; more raise QueueFullError.
         max_list_queue: the same for queries of lists.
         max_batch: queries routed together.
-        cached: decisions kept for queries repeated with the same options, about 20 kB each; of a query its SHA-256.
-        workers: batches that are computed at the same time; with two, one is computed while the other is read and
-            written.
+        cached: decisions kept for repeated queries with the same options, about 20 kB each; the key is a SHA-256.
+        workers: batches computed at the same time; with two, one is computed while the other is read and written.
         clock: seconds, never going back.
     """
 
@@ -99,7 +98,7 @@ class Engine:
 
     @property
     def router(self) -> Router:
-        """What decides at present."""
+        """The present router."""
         return self._router
 
     @property
@@ -108,7 +107,7 @@ class Engine:
         return self._singles.queries + self._lists.queries
 
     async def route(self, query: str, *, client: Hashable = None, **options: Unpack[RouteOptions]) -> Decision:
-        """The decision on one query; options and errors as of `Router.route`, and QueueFullError."""
+        """The decision on one query; options and errors as in `Router.route`, plus QueueFullError."""
         key = self._key(query, options)
         with self._changed:
             found = self._cache.get(key) if key is not None else None
@@ -124,22 +123,22 @@ class Engine:
     async def route_many(
         self, queries: Sequence[str], *, client: Hashable = None, **options: Unpack[RouteOptions]
     ) -> list[Decision]:
-        """Decisions on a list, whose budget or quality is met as a whole."""
+        """Decisions on a list of queries, which meets a budget or a quality goal as a whole."""
         if isinstance(queries, str):
             raise UsageError("route_many takes a list of queries, got one string: write [query], or use route")
         return await self._submit(self._lists, list(queries), options, client) if queries else []
 
     def swap(self, router: Router) -> None:
-        """Decide by another router what comes from now on; what waits is decided by the one that it was asked of.
+        """Use another router for queries that come from now on; waiting ones keep the old router.
 
-        Load and warm it first, in a thread of its own: this only puts it in place.
+        Load and warm the new router before, in a thread of its own.
         """
         with self._changed:
             self._router = router
             self._cache.clear()
 
     def close(self) -> None:
-        """Take no further queries, and return when all that wait have their decisions."""
+        """Take no further queries, and return when all waiting ones are decided."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -172,19 +171,19 @@ class Engine:
         return await asyncio.wrap_future(job.future)  # a caller that is cancelled cancels the job
 
     def _key(self, query: str, options: Mapping[str, Any]) -> Hashable:
-        """Under which a decision is remembered; None where it is not."""
+        """The cache key of a query with its options; None if its decision is not cached."""
         if not self.cached or not isinstance(query, str):
             return None
         try:
             read = hashlib.sha256(query.encode("utf-8", "surrogatepass")).digest()
             hash(key := (read, _hashable(options)))
-        except TypeError:  # an option that has no hash: the router says what is wrong with it
+        except TypeError:  # an option without a hash: the router reports it
             return None
         return key
 
     def _remember(self, router: Router, key: Hashable, decision: Decision) -> None:
         with self._changed:
-            if router is self._router:  # else it is the decision of one that is gone
+            if router is self._router:  # a swapped router's decision is not cached
                 self._cache[key] = decision.of("")
                 while len(self._cache) > self.cached:
                     self._cache.popitem(last=False)
@@ -194,7 +193,7 @@ class Engine:
             pass
 
     def _route_next(self) -> bool:
-        """Wait for jobs and go on with them; False once there will be none. Holds no router while it waits."""
+        """Wait for jobs and compute a part of them; False after the last. Holds no router while it waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._singles or self._lists or self._closed)
             if not (self._singles or self._lists):
@@ -206,7 +205,7 @@ class Engine:
             self._begun += 1
             begun = self._begun
         started = self._clock()
-        decided = _go_on(listed, size) if listed is not None else _answer_all(singles)
+        decided = _go_on(listed, size) if listed is not None else _decide_all(singles)
         seconds = self._clock() - started
         with self._changed:
             self._under_way -= 1
@@ -219,18 +218,18 @@ class Engine:
         return True
 
     def _take(self) -> list[_Job]:
-        """The next single queries, as many as make a batch and are a worker's share of them."""
+        """The next single queries: a worker's share of those that wait, at most a batch."""
         share = min(-(-self._singles.queries // len(self._workers)), self.max_batch)
         return [self._singles.take() for _ in range(share)]
 
     def _next_piece(self) -> tuple[_Job, int]:
-        """The list whose turn it is, and how many of its queries to go on by."""
+        """The list whose turn it is, and the number of its queries to compute next."""
         job = self._lists.take()
         return job, self._pace.size(job.query_s)
 
 
 def _go_on(job: _Job, size: int) -> bool:
-    """Compute a piece of a list; whether that was the last, or an error, or nobody waits any more."""
+    """Compute a piece of a list; True if it was the last, failed, or its caller is gone."""
     try:
         if job.future.cancelled():
             return True
@@ -242,20 +241,20 @@ def _go_on(job: _Job, size: int) -> bool:
     except StopIteration as end:
         if job.future.set_running_or_notify_cancel():
             job.future.set_result(end.value)
-    except Exception as error:  # whatever it is, it belongs to who asked
+    except Exception as error:  # any error belongs to the caller
         if job.future.set_running_or_notify_cancel():
             job.future.set_exception(error)
     return True
 
 
-def _answer_all(jobs: list[_Job]) -> int:
-    """Answer single queries, those of one kind together; how many got a decision."""
+def _decide_all(jobs: list[_Job]) -> int:
+    """Decide single queries, those of one kind together; the number that got a decision."""
     groups: dict[Hashable, list[_Job]] = {}
     running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
     for job in running:
         groups.setdefault(_kind(job), []).append(job)
     for group in groups.values():
-        _answer(group)
+        _decide(group)
     return sum(job.future.exception() is None for job in running)
 
 
@@ -268,12 +267,12 @@ def _kind(job: _Job) -> Hashable:
 
 
 def _hashable(options: Mapping[str, Any]) -> Hashable:
-    """Options as a key; lists as tuples."""
+    """Options as a cache key, with lists as tuples."""
     return tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in options.items()))
 
 
-def _answer(group: list[_Job]) -> None:
-    """Route single queries of one kind together; each by itself where that fails, so that it fails whom it concerns."""
+def _decide(group: list[_Job]) -> None:
+    """Route single queries of one kind together; if that fails, each by itself, so that only faulty ones fail."""
     first = group[0]
     try:
         if len(group) == 1:
@@ -281,12 +280,12 @@ def _answer(group: list[_Job]) -> None:
         else:
             dials = None if first.dial is None else [job.one_dial for job in group]
             decisions = first.router.route([job.queries[0] for job in group], dial=dials, **first.options)
-    except Exception as error:  # whatever it is, it belongs to who asked
+    except Exception as error:  # any error belongs to the caller
         if len(group) == 1:
             first.future.set_exception(error)
             return
         for job in group:
-            _answer([job])
+            _decide([job])
         return
     for job, decision in zip(group, decisions, strict=True):
         job.future.set_result([decision])

@@ -1,6 +1,6 @@
-"""Whose queries are computed next, and how many of a list at once: a lane of jobs, and the pace at which lists go on.
+"""Fair queue of jobs (clients take turns), and the size of the pieces in which lists are computed.
 
-Clients take turns. Knows neither threads nor the router: the engine holds its lock while it asks.
+This module knows neither threads nor the router: the engine holds its lock during each call.
 """
 
 from __future__ import annotations
@@ -13,48 +13,48 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from router.errors import QueueFullError
 
-LONGEST_S = 0.25  # of a piece while nobody else asks: longer ones are no faster
+LONGEST_S = 0.25  # of a piece while no single queries come: longer ones are no faster
 QUIET_AFTER_S = 10.0  # without a single query
-FIRST = 8  # queries of a list's first piece while nobody else asks: how long one takes is not known yet
-IDLE_DECISION_S = 0.005  # until one was measured
-REMEMBERED = 31  # measured decisions, of which the median counts
+FIRST = 8  # queries of a list's first piece while no single queries come: their time is not known yet
+IDLE_DECISION_S = 0.005  # assumed until one is measured
+REMEMBERED = 31  # measured decisions; their median counts
 
 
 class Waiting(Protocol):
-    """What a lane must know of a job."""
+    """The attributes of a job that a lane reads."""
 
     @property
     def client(self) -> Hashable:
-        """Who asks."""
+        """The client; clients take turns."""
 
     @property
     def queries(self) -> Sequence[str]:
-        """What is asked."""
+        """The queries of the job."""
 
     @property
     def future(self) -> Future[Any]:
-        """Cancelled where nobody waits any more."""
+        """The result; cancelled if the caller is gone."""
 
 
 Job = TypeVar("Job", bound=Waiting)
 
 
 class Lane(Generic[Job]):
-    """Jobs that wait: each client's in order, and the clients in turn.
+    """A queue of jobs: in order for each client, with the clients in turn.
 
     Args:
-        most: queries that may wait, or one job of any size; QueueFullError beyond.
+        most: queries that may wait, or one job of any size; more raise QueueFullError.
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self.queries = most, 0  # allowed, and waiting now
-        self._clients: OrderedDict[Hashable, deque[Job]] = OrderedDict()  # whose turn it is first
+        self.most, self.queries = most, 0  # allowed; waiting now
+        self._clients: OrderedDict[Hashable, deque[Job]] = OrderedDict()  # the next client first
 
     def __bool__(self) -> bool:
         return bool(self._clients)
 
     def put(self, job: Job) -> None:
-        """A new job, the last of its client's."""
+        """Add a new job behind the other jobs of its client."""
         if self._is_full(job):
             self._drop_cancelled()
             if self._is_full(job):
@@ -63,7 +63,7 @@ class Lane(Generic[Job]):
         self.queries += len(job.queries)
 
     def take(self) -> Job:
-        """The first job of the client whose turn it is, which is the last to have its next one."""
+        """The first job of the next client, which then goes behind all other clients."""
         client, jobs = self._clients.popitem(last=False)
         job = jobs.popleft()
         if jobs:
@@ -72,7 +72,7 @@ class Lane(Generic[Job]):
         return job
 
     def put_back(self, job: Job) -> None:
-        """A job that is not done: the first of its client's, at that client's next turn."""
+        """Put back an unfinished job, as the first of its client."""
         self._clients.setdefault(job.client, deque()).appendleft(job)
         self.queries += len(job.queries)
 
@@ -86,13 +86,13 @@ class Lane(Generic[Job]):
 
 
 class Pace:
-    """How many queries of a list are computed before somebody else may be: as many as a bound of time allows.
+    """The size of a list's next piece: as many queries as a bound of time allows.
 
-    Whoever asks one query meets at most one piece in its way. Since it comes unannounced, pieces stay short for a while
-    after the last one: twice an idle decision's median. Otherwise they are as long as is good for a list.
+    A single query waits for at most one piece. For a while after a single query pieces take at most twice the median
+    time of an idle decision. Otherwise they are as long as is good for a list.
 
     Args:
-        most: queries of a piece.
+        most: queries of a piece at most.
         clock: seconds, never going back.
     """
 
@@ -103,16 +103,16 @@ class Pace:
         self._took: deque[float] = deque(maxlen=REMEMBERED)
 
     def asked(self) -> None:
-        """A single query came."""
+        """Note that a single query came."""
         self._asked_at = self._clock()
 
     def took(self, seconds: float) -> None:
-        """A single query was decided, while nothing else was computed, in this time."""
+        """Note the time of a single decision during which nothing else was computed."""
         self._took.append(seconds)
 
     @property
     def bound_s(self) -> float:
-        """How long a piece may take now."""
+        """Seconds that a piece may take now."""
         return LONGEST_S if self._is_quiet else 2 * (statistics.median(self._took) if self._took else IDLE_DECISION_S)
 
     @property
@@ -120,7 +120,7 @@ class Pace:
         return self._clock() - self._asked_at >= QUIET_AFTER_S
 
     def size(self, query_s: float | None) -> int:
-        """Queries of the next piece of a list whose last one took this long for each, None for a list that is new."""
+        """Queries of a list's next piece; `query_s`: seconds a query of its last piece, None for a new list."""
         if query_s is None:
             return min(FIRST if self._is_quiet else 1, self.most)
         return min(max(int(self.bound_s / max(query_s, 1e-9)), 1), self.most)

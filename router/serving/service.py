@@ -1,7 +1,7 @@
-"""Everything one server holds: the engine, the pool and its upstreams, log, keys, sessions and metrics; and its reload.
+"""State of one gateway process: engine, pool, upstreams, keys, sessions, log and metrics; its loading and its reload.
 
-Loads and checks them together, so that all problems are told at once. Knows no HTTP. All of it is one process' own but
-the files of keys and decisions.
+The configuration is loaded and checked as a whole, so that one error lists all problems. This module knows no HTTP.
+Replicas share nothing but the file of client keys.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from router.checkpoint.added_models import with_revisions
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import RouterError
 from router.pools.pool import Pool, examine_pool
-from router.serving.client_keys import KeyRing, default_keys_file
+from router.serving.client_keys import KeyRing, RateLimits, default_keys_file
 from router.serving.dispatch.sessions import Sessions
 from router.serving.engine import Engine
-from router.serving.rate_limits import RateLimits
 from router.serving.settings import (
     ServeSettings,
     check_bind,
@@ -41,37 +40,37 @@ if TYPE_CHECKING:
     from router.routing.router import Router
 
 logger = logging.getLogger(__name__)
-WORKERS = 2  # batches of queries under way: with one, processors idle while it is read, or one of its threads waits
-WARM_UP = 5  # queries
-MOST_ALTERNATIVES = 64  # of a large pool that are ranked for a request
-# What a reload does not change.
+WORKERS = 2  # batches in progress: with one, processors idle while a batch is read or one of its threads waits
+WARM_UP = 5  # queries before the server is ready
+MOST_ALTERNATIVES = 64  # models of a large pool that are ranked for a request
+# Settings that only a restart changes.
 FIXED = ("host", "port", "decision_log", "log_max_bytes", "log_max_age_days", "when_log_full", "store_prompts",
          "max_queue", "max_batch_queue", "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What a reload replaces, all at once; a request keeps the one it began with."""
+class Snapshot:
+    """Pool, settings, upstreams and keys, which a reload replaces together; a request keeps the one it began with."""
 
     pool: Pool
     settings: ServeSettings
     upstreams: Upstreams
     keys: KeyRing | None
-    head_chars: int  # of a text that the encoder reads as its head
+    head_chars: int  # characters of a long text that the encoder reads as its head
 
     @property
     def forwards(self) -> bool:
-        """Whether there are upstreams, else it only decides."""
+        """Whether the pool has upstreams; otherwise the server only decides."""
         return bool(self.upstreams.targets)
 
 
-class Service:
-    """One server's state."""
+class GatewayState:
+    """The state of one server: what a reload replaces (`snapshot`) and what it keeps."""
 
-    def __init__(self, source: Source, router: Router, setup: Setup) -> None:
-        self.source, self.setup = source, setup
-        settings = setup.settings
-        workers = WORKERS if router.device == "cpu" else 1  # a GPU is busy with one batch, and larger ones are better
+    def __init__(self, loader: ConfigLoader, router: Router, snapshot: Snapshot) -> None:
+        self.loader, self.snapshot = loader, snapshot
+        settings = snapshot.settings
+        workers = WORKERS if router.device == "cpu" else 1  # a GPU is busy with one batch, and prefers larger ones
         most, most_listed = settings.max_queue, settings.max_batch_queue
         self.engine = Engine(router, max_queue=most, max_list_queue=most_listed, workers=workers)
         self.sessions = Sessions(settings.session_threshold, settings.session_ttl_s, settings.max_sessions)
@@ -80,60 +79,60 @@ class Service:
         self.log = _open_log(settings)
         self.metrics = Metrics(
             lambda: self.engine.waiting,
-            lambda: self.setup.upstreams.breaker_states(),
+            lambda: self.snapshot.upstreams.breaker_states(),
             lambda: self.log.dropped if self.log else 0,
             lambda: self.log.deleted if self.log else 0,
         )
         self.ready = self.stopping = False
 
     async def warm(self) -> None:
-        """Route first queries: what is made once is gathered, and the engine learns how long one takes. Then ready."""
+        """Route a few queries, which fills caches and lets the engine measure a decision's time; then be ready."""
         for number in range(WARM_UP):
-            await self.engine.route(f"warm up {number}", pool=self.setup.pool, dial=self.setup.settings.dial)
+            await self.engine.route(f"warm up {number}", pool=self.snapshot.pool, dial=self.snapshot.settings.dial)
         self.ready = True
 
     async def reload(self) -> bool:
-        """Read checkpoint, pool, settings and keys again, and replace them if nothing is wrong; whether that was so."""
+        """Whether checkpoint, pool, settings and keys, read again, were valid; if so they replace the old ones."""
         try:
-            router, setup = await asyncio.to_thread(self.source.load, self.setup)
-            await asyncio.to_thread(router.route, "warm up", pool=setup.pool)
+            router, snapshot = await asyncio.to_thread(self.loader.load, self.snapshot)
+            await asyncio.to_thread(router.route, "warm up", pool=snapshot.pool)
         except (RouterError, OSError) as error:
             logger.error("not reloaded, all stays as it was: %s", error)
             return False
         self.engine.swap(router)
-        self.setup = setup
-        self.budget.share, self.budget.burst = setup.settings.retry_share, setup.settings.retry_burst
+        self.snapshot = snapshot
+        self.budget.share, self.budget.burst = snapshot.settings.retry_share, snapshot.settings.retry_burst
         if gc.get_freeze_count():
-            await asyncio.to_thread(leave_to_stay)
-        logger.info("reloaded: pool %s of %d models", setup.pool.name, len(setup.pool.candidates))
+            await asyncio.to_thread(freeze_garbage)
+        logger.info("reloaded: pool %s of %d models", snapshot.pool.name, len(snapshot.pool.candidates))
         return True
 
     async def close(self) -> None:
-        """End what runs; every row of the log is written."""
+        """Stop the engine, close the connections and write every row of the log."""
         self.stopping = True
         await asyncio.to_thread(self.engine.close)
-        await self.setup.upstreams.close()
+        await self.snapshot.upstreams.close()
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a server's configuration comes from, to be read at the start and at every reload."""
+class ConfigLoader:
+    """Loader of the configuration and the router, used at the start and at every reload."""
 
     pool_file: Path
     load_router: Callable[[], Router]
-    flags: Mapping[str, Any]  # settings of the command line, which win over the file's
+    flags: Mapping[str, Any]  # settings of the command line, which override those of the file
 
-    def load(self, old: Setup | None = None) -> tuple[Router, Setup]:
-        """The router and all else. Raises PoolError with every problem of the configuration, or CheckpointError."""
+    def load(self, old: Snapshot | None = None) -> tuple[Router, Snapshot]:
+        """The router and the snapshot. Raises PoolError with every problem of the configuration, or CheckpointError."""
         problems: list[str] = []
         settings = read_settings(self.pool_file, self.flags, problems)
-        if old is not None:  # before the bind is judged: the socket stays where it is
+        if old is not None:  # before `check_bind`: the socket keeps its address
             settings = _with_fixed(settings, old.settings)
         router = self.load_router()
-        router.unmatched = None  # clients say whom to deny, and this log is not theirs
-        pool, wrong = examine_pool(self.pool_file, router.systems)  # the file itself, whatever the checkpoint holds
+        router.unmatched = None  # `deny` comes from clients, whose typing errors do not belong in this log
+        pool, wrong = examine_pool(self.pool_file, router.systems)  # from the file, whatever pools the checkpoint holds
         problems = [*wrong, *problems]
         if pool is not None and not problems:
             pool = with_revisions(pool, router.checkpoint.added_models)
@@ -156,11 +155,11 @@ class Source:
             router.encoder.add_session()
         reach = router.encoder.max_tokens * router.encoder.head_share * 4
         upstreams = Upstreams(pool, settings, os.environ, old.upstreams if old else None)
-        return router, Setup(pool, settings, upstreams, keys, max(int(reach), 100))
+        return router, Snapshot(pool, settings, upstreams, keys, max(int(reach), 100))
 
 
 def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:
-    """`settings` but for those that only a restart changes."""
+    """`settings` with the old values of those that only a restart changes."""
     for name in FIXED:
         if getattr(old, name) != getattr(settings, name):
             logger.warning("serve.%s changes with a restart only", name)
@@ -181,16 +180,18 @@ def _open_log(settings: ServeSettings) -> DecisionLog | None:
     return log
 
 
-def leave_to_stay() -> None:
-    """Garbage collections leave out what there is now, once what nobody holds is gone: going through a router's
-    words and tables takes 0.1 s, in which no request is answered."""
+def freeze_garbage() -> None:
+    """Exclude all present objects from garbage collection, after one last collection.
+
+    To scan a router's words and tables takes 0.1 s, in which no request is answered.
+    """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
 def new_decision_id() -> str:
-    """A name that nobody guesses."""
+    """A random id of a decision, which nobody can guess."""
     return f"dec_{secrets.token_hex(12)}"
 
 

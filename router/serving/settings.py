@@ -1,8 +1,8 @@
-"""How a server behaves: the `serve:` section of a pool file, judged at once with what its upstreams need.
+"""Settings of the gateway: the `serve:` section of a pool file, validated together with the upstreams of the pool.
 
     serve: {port: 8080, attempts: 3, deadline_s: 120, decision_log: decisions.sqlite, keys: keys.json}
 
-Opens nothing but the pool file, and to judge them the files of upstream keys. Units stand in the names.
+This module opens the pool file and the files of upstream keys, nothing else. Names end with their unit.
 """
 
 from __future__ import annotations
@@ -34,52 +34,52 @@ from router.pools.schema import (
 from router.pools.strict_yaml import read_json, read_yaml
 from router.pools.upstream_keys import upstream_key
 
-PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # by POST, whatever the settings
-AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # what is routed: `auto`, or with a dial from 0 to 10
+PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # POST is always passed on
+AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # models that are routed: `auto`, or with a dial from 0 to 10
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Each may stand in `serve:`; a flag of `router serve` wins over it."""
+    """The settings that `serve:` may have; a flag of `router serve` overrides them."""
 
-    host: str = "127.0.0.1"  # where to listen; another than loopback needs client keys
-    port: int = 8080  # 0: any that is free
-    hosts: tuple[str, ...] = ()  # further names that a request's Host may have
-    origins: tuple[str, ...] = ()  # web pages (https://name) that may ask from a browser
-    keys: str | None = None  # file of client keys; off loopback by default that of `router keys`
-    passed_paths: tuple[str, ...] = ()  # further paths (/v1/files), and all below, passed on with the upstream's key
+    host: str = "127.0.0.1"  # address to listen on; an address other than loopback needs client keys
+    port: int = 8080  # 0: any free port
+    hosts: tuple[str, ...] = ()  # further names allowed in a request's Host header
+    origins: tuple[str, ...] = ()  # web pages (https://name) that may send requests from a browser
+    keys: str | None = None  # file of client keys; by default, except on loopback, that of `router keys`
+    passed_paths: tuple[str, ...] = ()  # further paths (/v1/files), with all below, passed on with the upstream's key
     dial: float = 3.0  # of `auto` without a number
-    guard: bool = False  # do not read an unusual end of a query that changes its route
-    deadline_s: float = 120.0  # from a request's arrival until its decision or answer begins, all attempts together
-    attempts: int = 3  # upstreams asked for one request
-    retry_share: float = 0.2  # attempts after failures, as a share of all requests
-    retry_burst: int = 100  # of them that may be made at once
-    breaker_failures: int = 5  # in a row that open an upstream's breaker
-    breaker_open_s: float = 5.0  # until a probe
-    load_weight: float = 0.2  # utility that a saturated upstream loses at most
+    guard: bool = False  # ignore an unusual end of a query that changes its route
+    deadline_s: float = 120.0  # from the arrival of a request until its decision or response, all attempts included
+    attempts: int = 3  # upstreams tried for one request
+    retry_share: float = 0.2  # retries after failures, as a share of all requests
+    retry_burst: int = 100  # retries that may be made at once
+    breaker_failures: int = 5  # failures in a row that open an upstream's breaker
+    breaker_open_s: float = 5.0  # before the first probe
+    load_weight: float = 0.2  # most utility that load takes from an upstream
     session_threshold: float = 0.03  # predicted utility given up to stay with a conversation's model
     session_ttl_s: float = 3600.0  # after which an idle session is forgotten
-    max_sessions: int = 10_000  # turns of conversations that are remembered; each holds a number a model
-    max_queue: int = 1024  # single queries that wait for their decision
-    max_batch_queue: int = 10_000  # queries of batches that wait for theirs
-    max_body_bytes: int = 20_000_000  # of a request
+    max_sessions: int = 10_000  # remembered turns of conversations; each holds one number per model
+    max_queue: int = 1024  # single queries that may wait for their decision
+    max_batch_queue: int = 10_000  # queries of batches that may wait for theirs
+    max_body_bytes: int = 20_000_000  # of a request's body
     max_depth: int = 64  # arrays and objects inside each other in a body
     body_timeout_s: float = 30.0  # until a request's body has arrived
-    decision_log: str | None = None  # SQLite file; none is kept without
+    decision_log: str | None = None  # SQLite file; without it decisions are not logged
     log_max_bytes: int = 1_000_000_000  # of the decision log
-    log_max_age_days: float | None = None  # after which a logged decision is deleted; never without
-    when_log_full: str = "delete_oldest"  # delete_oldest decisions, drop new rows and count them, or refuse requests
-    store_prompts: bool = False  # else only an HMAC of each
-    drain_s: float = 30.0  # for requests under way once the server is told to stop
+    log_max_age_days: float | None = None  # age at which a logged decision is deleted; None: never
+    when_log_full: str = "delete_oldest"  # or drop (new rows, which are counted), or refuse (requests)
+    store_prompts: bool = False  # False: the log holds an HMAC of each prompt
+    drain_s: float = 30.0  # for requests in progress when the server stops
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can ask."""
+        """Whether only this machine can connect."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own.
+    """Whether a host name or address is loopback.
 
     >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, True, False)
@@ -172,11 +172,11 @@ assert [*SERVE] == [each.name for each in fields(ServeSettings)]
 
 
 def read_settings(path: str | Path, flags: Mapping[str, Any], problems: list[str]) -> ServeSettings:
-    """The settings in a pool file, those of `flags` that are not None winning; adds to `problems` what is wrong."""
+    """The settings in a pool file, overridden by `flags` that are not None; problems are added to `problems`."""
     path = Path(path)
     try:
         raw, _ = read_json(path) if path.suffix == ".json" else read_yaml(path)
-    except ValueError:  # reading the pool says so
+    except ValueError:  # the reader of the pool reports it
         raw = {}
     section = raw.get("serve") if isinstance(raw, dict) else None
     given = read_mapping("serve.", section, SERVE, problems) if section is not None else {}
@@ -184,7 +184,7 @@ def read_settings(path: str | Path, flags: Mapping[str, Any], problems: list[str
 
 
 def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
-    """What keeps a pool's upstreams from being asked; none where no model has one: that is a decision service."""
+    """Problems of a pool's upstreams. A pool without any upstream has none: its server only decides."""
     problems = []
     having = [each for each in pool.candidates if each.upstream]
     for candidate in pool.candidates:
@@ -211,7 +211,7 @@ def upstream_problems(pool: Pool, environment: Mapping[str, str]) -> list[str]:
 
 
 def check_bind(settings: ServeSettings, keys: int) -> list[str]:
-    """What is wrong with where it listens; `keys` valid client keys are known."""
+    """Problems of the address to listen on; `keys` is the number of valid client keys."""
     if keys:
         return []
     if settings.is_loopback:
@@ -227,7 +227,7 @@ def check_bind(settings: ServeSettings, keys: int) -> list[str]:
 
 
 def configuration_error(path: str | Path, problems: list[str]) -> PoolError:
-    """One error with every problem."""
+    """One error that lists every problem."""
     if len(problems) == 1:
         return PoolError(f"{path}: {problems[0]}")
     return PoolError("\n  ".join([f"{path}: {len(problems)} problems", *problems]))

@@ -1,0 +1,1 @@
+"""Dispatch: the order in which models are tried, and sessions that stay with their model."""

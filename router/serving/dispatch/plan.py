@@ -1,6 +1,7 @@
-"""In which order the models of the pool are asked for one request: from a decision, what load takes, and its session.
+"""Dispatch plan of one request: the order in which models are tried, from decision, load and session.
 
-Pure but for the session that takes note. Knows no upstream, only who can be asked now.
+Also what a request demands of a model. Pure, except that the session remembers its choice. This module knows no
+upstream: load and the set of available models are arguments.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from router.policy.decision import Alternative, Decision
 from router.pools.pool import Candidate, Pool
 from router.serving.dispatch.sessions import Sessions
 from router.serving.protocol.conversation import Conversation
-from router.serving.upstreams.load import loaded_utility
 
 
 @dataclass(frozen=True)
 class Demands:
-    """What a request demands of a model, as options of `Router.route`; equal for as many requests as can be."""
+    """What a request demands of a model, as options of `Router.route`; rounded, so that many requests are equal."""
 
     tools: bool
     images: bool
@@ -29,15 +29,15 @@ class Demands:
     deny: tuple[str, ...]
 
     def options(self) -> dict[str, Any]:
-        """The keyword arguments."""
+        """The demands as keyword arguments of `Router.route`."""
         return {"tools": self.tools, "images": self.images, "context_tokens": self.context_tokens, "deny": self.deny}
 
 
 def demands(conversation: Conversation, pool: Pool) -> Demands:
-    """What `conversation` demands of the models of `pool`. NoCandidateError where the server's facts leave nobody.
+    """What `conversation` demands of the models of `pool`. NoCandidateError if the pool's facts leave no model.
 
-    The context asked for is rounded up to the next window that a model of the pool has, which admits the same models:
-    requests that differ in length alone are routed together.
+    The context length is rounded up to the next window in the pool, which admits the same models. So requests that
+    differ only in length can be routed together.
     """
     gone: dict[str, list[str]] = {}
     for candidate in pool.candidates:
@@ -53,7 +53,7 @@ def demands(conversation: Conversation, pool: Pool) -> Demands:
 
 
 def _rounded_up(tokens: int, windows: Sequence[int]) -> int:
-    """The least of the `windows`, in order, that holds `tokens`; 0 for the first of all, which every model's does.
+    """The smallest of the sorted `windows` that holds `tokens`; 0 if every window holds them.
 
     >>> [_rounded_up(tokens, [100, 1000]) for tokens in (50, 101, 1001)], _rounded_up(50, [])
     ([0, 1000, 1001], 0)
@@ -64,7 +64,7 @@ def _rounded_up(tokens: int, windows: Sequence[int]) -> int:
 
 
 def _unfit(candidate: Candidate, conversation: Conversation) -> str:
-    """Why a model cannot answer, beyond what the router itself looks at; empty where it can."""
+    """Why a model cannot answer, beyond the constraints that the router checks; empty if it can."""
     upstream = candidate.upstream
     if conversation.json_schema and upstream and not upstream.json_schema:
         return "a JSON schema (upstream.json_schema: true says who can)"
@@ -77,14 +77,14 @@ def _unfit(candidate: Candidate, conversation: Conversation) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """Whom to ask, the first one first, and why that one."""
+    """The order in which models are tried, and the reason for the first."""
 
     order: tuple[Alternative, ...]
     reason: str
-    pressure: Mapping[str, float]  # of the models that load takes utility from
+    pressure: Mapping[str, float]  # load from 0 to 1, of the models where it counts
 
     def after(self, model: str, windows: Mapping[str, int | None]) -> tuple[Alternative, ...]:
-        """The order without those whose context window is no wider than that of `model`, which was too narrow."""
+        """The order without models whose context window is no wider than that of `model`, which was too narrow."""
         narrow = windows.get(model)
         if narrow is None:
             return self.order
@@ -102,19 +102,19 @@ def make_plan(
 ) -> Plan:
     """The plan for a request whose candidates are the decision's alternatives.
 
-    `pressure` is each model's load from 0 to 1, `weight` the utility that it takes at most, `available` who can be
-    asked now: all where nobody can.
+    `pressure` is the load of each model from 0 to 1, `weight` the most utility that load takes, `available` the models
+    whose upstreams admit requests now. If none is available, all count as available.
     """
     utility = {
         each.model: loaded_utility(each.utility, each.cost_usd, pressure.get(each.model, 0.0), weight, decision.dial)
         for each in decision.alternatives
     }
-    order = sorted(decision.alternatives, key=lambda each: -utility[each.model])  # stable: ties as the router has them
+    order = sorted(decision.alternatives, key=lambda each: -utility[each.model])  # stable: ties keep the router's order
     possible = [each.model for each in order if each.model in available] or [each.model for each in order]
     first, reason = possible[0], "the best of this request"
     if sessions is not None and session is not None:
         choice = sessions.choose(
-            session, _comparable(utility, decision), possible, wish=decision.dial, kept_upstream=kept_upstream
+            session, _comparable(utility, decision), possible, dial=decision.dial, kept_upstream=kept_upstream
         )
         first, reason = choice.model, choice.reason
     if first != decision.model and first == possible[0]:
@@ -124,8 +124,19 @@ def make_plan(
     return Plan(tuple(ordered), reason, {model: p for model, p in pressure.items() if p >= 0.001})
 
 
+def loaded_utility(utility: float, cost_usd: float, pressure: float, weight: float, dial: float) -> float:
+    """A candidate's utility minus the loss by load, at most `weight`; at dial 10, in USD, load makes it dearer.
+
+    >>> loaded_utility(0.75, 0.01, 0.5, 0.2, 3.0), loaded_utility(-0.01, 0.01, 0.5, 0.2, 10.0)
+    (0.65, -0.011)
+    """
+    if dial >= 10:
+        return utility - cost_usd * pressure * weight
+    return utility - pressure * weight
+
+
 def _comparable(utility: Mapping[str, float], decision: Decision) -> dict[str, float]:
-    """Utilities in units of quality: at dial 10, where they are minus USD, in shares of the least cost."""
+    """Utilities in units of quality; at dial 10, where utility is minus USD, in multiples of the least cost."""
     if decision.dial < 10:
         return dict(utility)
     least = max(min((each.cost_usd for each in decision.alternatives), default=0.0), 1e-12)
@@ -133,5 +144,5 @@ def _comparable(utility: Mapping[str, float], decision: Decision) -> dict[str, f
 
 
 def always_best(alternatives: Sequence[Alternative]) -> Alternative:
-    """The alternative of the greatest predicted quality, of equal ones the cheapest."""
+    """The alternative of the greatest predicted quality, the cheapest of equal ones."""
     return max(alternatives, key=lambda each: (each.quality, -each.cost_usd))

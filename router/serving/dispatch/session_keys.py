@@ -1,8 +1,8 @@
-"""By what a request names the conversation it belongs to: digests, from which nothing of the request can be read.
+"""Session keys: digests that identify the conversation of a request. Pure.
 
-Pure. A conversation that is not named is known by its beginning. A client sends the whole of it with every turn, so
-what turn n sent is the beginning of what turn n+1 sends: an answer and whatever follows are appended. Whoever shortens
-old turns, or changes them (a clock in the system prompt), begins anew each time; so does the provider's prompt cache.
+A client may name its conversation. Otherwise the beginning of the conversation identifies it: a client sends the whole
+conversation with every turn, so turn n+1 begins with all that turn n sent. A client that shortens or changes old turns
+(a clock in the system prompt) begins a new session each time, and misses the provider's prompt cache as well.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 HEADER = "x-session-id"
-LONGEST_NAME = 512  # characters of a session's name; a longer one names none
+LONGEST_NAME = 512  # characters of a session's name; a longer one is ignored
 DIGEST_BYTES = 16
 TEXT_PARTS = ("text", "input_text")
-_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # one for all: `dumps` makes one a message
-CACHE_MARK = "cache_control"  # moves to the last message with every turn, and says nothing
+_WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))  # shared: `json.dumps` would make one each time
+CACHE_MARK = "cache_control"  # moves to the last message with every turn; not a part of the content
 
 
 def named_session(headers: Mapping[str, str], body: Mapping[str, Any], owner: str, secret: bytes) -> str | None:
-    """The digest of the session that the request names by header or kept conversation; None: by none of them.
+    """The digest of the session that the request names by header or stored conversation; None if it names none.
 
-    A `user` names none: applications send the same one with every request, and a user has many conversations.
-    `headers` has lower-case names. `owner` is the client key's id: two clients never share a session. `secret` keys
-    the digest.
+    A `user` names no session: applications send the same one with every request, and a user has many conversations.
+    `headers` has lower-case names. `owner` is the id of the client key: two clients never share a session. `secret`
+    keys the digest.
     """
     conversation = body.get("conversation")  # of the responses API: an id or {"id": ...}
     if isinstance(conversation, Mapping):
@@ -37,13 +37,13 @@ def named_session(headers: Mapping[str, str], body: Mapping[str, Any], owner: st
 
 
 def prefix_digests(body: Mapping[str, Any], owner: str, secret: bytes) -> list[str]:
-    """One digest for each beginning of the request's conversation, the whole last; empty where it has none.
+    """One digest for each beginning of the request's conversation, the whole last; empty without messages.
 
-    Two requests of one owner and `user` share the k-th digest exactly if their first k messages are equal. Raises
+    Two requests of one owner and `user` share the k-th digest if and only if their first k messages are equal. Raises
     RecursionError for a body that is nested too deeply.
     """
     digests: list[str] = []
-    # A response's id is a secret of its own, and who noted it did not know the owner.
+    # The id of a response is a secret by itself, and `response_digest` does not know the owner.
     last: Any = "" if _continued(body) else [owner, user] if _is_name(user := body.get("user")) else owner
     for message in _messages(body):
         last = _digest(secret, _WRITER.encode([last, message]).encode())
@@ -52,17 +52,17 @@ def prefix_digests(body: Mapping[str, Any], owner: str, secret: bytes) -> list[s
 
 
 def response_digest(response_id: str, secret: bytes) -> str:
-    """What `prefix_digests` opens with where the request continues this response."""
+    """The first of the `prefix_digests` of a request that continues this response."""
     return prefix_digests({"previous_response_id": response_id, "input": []}, "", secret)[0]
 
 
 def kept_upstream(body: Mapping[str, Any]) -> bool:
-    """Whether the conversation so far lies with the provider: only the model that answered before can go on."""
+    """Whether the provider stores the conversation so far: only the model that answered before can continue it."""
     return body.get("previous_response_id") is not None or body.get("conversation") is not None
 
 
 def _messages(body: Mapping[str, Any]) -> Iterator[Any]:
-    """What a conversation is made of, in order, from either kind of request."""
+    """The messages of a conversation in order, from either kind of request."""
     if isinstance(body.get("messages"), list):
         yield from map(_plain, body["messages"])
         return
@@ -82,7 +82,7 @@ def _continued(body: Mapping[str, Any]) -> bool:
 
 
 def _plain(message: Any) -> Any:
-    """The message as every client would write it: without marks for the cache, one part of text as that text."""
+    """The message in one canonical form: without cache marks, a single part of text as that text."""
     if not isinstance(message, dict):
         return message
     content = message.get("content")

@@ -1,14 +1,13 @@
-"""Keeps a conversation with its model while that costs little utility, so that prompt caches live and hard work is
-ended by whoever began it.
+"""Sticky sessions: a conversation keeps its model while that costs little utility, which keeps prompt caches warm.
 
-Knows utilities, not queries nor HTTP. What a turn needs of a model m is its regret: the utility that m gives away to
-the best model of that turn. What the conversation needs is its turns' greatest regret, each turn back counting less:
+This module knows utilities, neither queries nor HTTP. The regret of a model m in one turn is the utility that m loses
+against the best model of that turn. The need(m) of a conversation is the greatest regret of its turns, where older
+turns count less:
 
     need(m) = max(regret now, decay x need before)
 
-A model that was not up to the conversation's hardest recent turn therefore stays behind on an easy "commit it", where
-by itself it would be the better choice; some turns later that is forgotten. Per process: replicas do not know each
-other's sessions.
+So a model that was too weak for a hard recent turn does not take over at an easy "commit it", where it would be the
+better choice for that turn alone. Some turns later its regret is forgotten. Replicas do not share sessions.
 """
 
 from __future__ import annotations
@@ -24,32 +23,32 @@ from typing import Any
 from router.errors import NoCandidateError, UsageError
 from router.serving.dispatch.session_keys import named_session, prefix_digests, response_digest
 
-DECAY = 0.7  # a turn; after six a regret of 0.4 counts 0.05
+DECAY = 0.7  # per turn; after six turns a regret of 0.4 counts 0.05
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The model that a turn goes to."""
+    """The model for a turn, with the reason."""
 
     model: str
-    reason: str  # why it stayed or switched, for a person
-    kept: bool  # whether the session had this model before
+    reason: str  # for a person: why the session stayed or switched
+    kept: bool  # whether the session had this model already
 
 
 @dataclass
 class _State:
-    """Where a conversation stands after a turn."""
+    """A conversation after one turn."""
 
     conversation: str
     seen_s: float
     model: str | None = None
     need: dict[str, float] = field(default_factory=dict)  # by model
-    wish: Hashable = None
-    next: str | None = None  # digest of the turn that went on from here
+    dial: Hashable = None
+    next: str | None = None  # digest of the first turn that continued from here
 
 
 class Sessions:
-    """The conversations of one process, at most `max_sessions` turns of them. Safe from any thread."""
+    """The conversations of one process, at most `max_sessions` turns of them. Thread-safe."""
 
     def __init__(
         self,
@@ -61,11 +60,11 @@ class Sessions:
         decay: float = DECAY,
         secret: bytes | None = None,
     ) -> None:
-        """`threshold`: the utility that may be lost by staying; `ttl_s`: seconds after which an idle one is forgotten.
+        """`threshold`: the utility that staying may cost; `ttl_s`: seconds after which an idle session is forgotten.
 
-        A session that the client names takes one of `max_sessions`, another one each turn; the oldest go first. Each
-        holds a number for every model. `secret` keys the digests, by default one that ends with the process.
-        Raises UsageError for a value not allowed.
+        A session that the client names takes one of `max_sessions` places, another session one place each turn; the
+        oldest are dropped first. A place holds one number for every model. `secret` keys the digests, by default a
+        random one. Raises UsageError for a value that is not allowed.
         """
         if not (threshold >= 0 and ttl_s > 0 and max_sessions >= 1 and 0 <= decay <= 1):
             raise UsageError(
@@ -79,11 +78,11 @@ class Sessions:
         self._states: OrderedDict[str, _State] = OrderedDict()  # by digest, the longest unused first
 
     def key(self, headers: Mapping[str, str], body: Mapping[str, Any], owner: str = "") -> str | None:
-        """What names the request's session to the other methods and in the log; None for a request without any.
+        """The session key of a request, for the other methods and the log; None for a request without messages.
 
-        `CONVERSATION` where the client names it, else `CONVERSATION.TURN`: the turn goes on from the longest beginning
-        that was seen before, with what was known there, and two that go on from one turn become two conversations.
-        `headers` has lower-case names; `owner` is the id of the client's key.
+        It is `CONVERSATION` if the client names it, otherwise `CONVERSATION.TURN`. Such a turn continues from the
+        longest known beginning and inherits its state; two turns that continue from one become two conversations.
+        `headers` has lower-case names; `owner` is the id of the client key.
         """
         named = named_session(headers, body, owner, self._secret)
         if named is not None:
@@ -104,15 +103,15 @@ class Sessions:
         utilities: Mapping[str, float],
         admitted: Collection[str],
         *,
-        wish: Hashable = None,
+        dial: Hashable = None,
         kept_upstream: bool = False,
     ) -> Choice:
-        """The model for the session's turn, among those `admitted`, and why.
+        """The model for the session's turn, one of those `admitted`, with the reason.
 
-        `utilities` are of this turn, of every model, in the units of `threshold`: at dial 10, where utility is in USD,
-        give minus the cost over the least cost. `wish` is what the client weighs by, such as the dial: with another
-        one the session begins anew. `kept_upstream`: only the model that answered before can go on.
-        Raises NoCandidateError where no model is admitted.
+        `utilities` holds this turn's utility of every model in the units of `threshold`; at dial 10, where utility is
+        in USD, minus the cost over the least cost. With another `dial` than before the session begins anew.
+        `kept_upstream`: only the model that answered before can continue. Raises NoCandidateError if no model is
+        admitted.
         """
         possible = [model for model in utilities if model in admitted]
         if not possible:
@@ -126,16 +125,16 @@ class Sessions:
         digest = session.rpartition(".")[2]
         with self._lock:
             state = self._find(digest) or _State(session.partition(".")[0], self._clock())
-            before = state.need if state.wish == wish else {}
-            current = state.model if state.wish == wish or kept_upstream else None
+            before = state.need if state.dial == dial else {}
+            current = state.model if state.dial == dial or kept_upstream else None
             need = {model: max(lost, self.decay * before.get(model, lost)) for model, lost in regret.items()}
             choice = self._decide(current, need, regret, possible, kept_upstream)
-            state.model, state.need, state.wish = choice.model, need, wish
+            state.model, state.need, state.dial = choice.model, need, dial
             self._keep(digest, state)
         return choice
 
     def answered(self, session: str | None, model: str, response_id: str | None = None) -> None:
-        """Note which model answered the turn, after a fallback another than was chosen, and the id of its response."""
+        """Remember the model that answered the turn, which a fallback may have changed, and the id of its response."""
         if session is None:
             return
         with self._lock:
@@ -144,7 +143,7 @@ class Sessions:
                 return
             state.model = model
             if response_id is not None:
-                kept = _State(state.conversation, self._clock(), model, state.need, state.wish)
+                kept = _State(state.conversation, self._clock(), model, state.need, state.dial)
                 self._keep(response_digest(response_id, self._secret), kept)
 
     def __len__(self) -> int:
@@ -178,17 +177,17 @@ class Sessions:
         return Choice(current, reason, True)
 
     def _continue(self, before: str | None, turn: str) -> _State:
-        """The state that a new turn starts from."""
+        """The initial state of a new turn."""
         if before is None:
             return _State(turn, self._clock())
         parent = self._states[before]
         goes_on = parent.next in (None, turn)
         parent.next = parent.next or turn
         conversation = parent.conversation if goes_on else turn
-        return _State(conversation, self._clock(), parent.model, parent.need, parent.wish)
+        return _State(conversation, self._clock(), parent.model, parent.need, parent.dial)
 
     def _find(self, digest: str) -> _State | None:
-        """The state, unless it has been idle for too long; it counts as used."""
+        """The state, None if it was idle for too long. Finding it counts as use."""
         state = self._states.get(digest)
         if state is None or self._clock() - state.seen_s > self.ttl_s:
             return None

@@ -1,7 +1,7 @@
-"""Who may ask, and how much: Host, Origin, client key, rate limit, size and time of a body; before any path is read.
+"""Access control, an ASGI middleware: Host, Origin, client key, rate limit, size and time of a body.
 
-An ASGI layer around the application. It also writes one structured line a request and turns every error of ours, and
-what nobody foresaw, into OpenAI's shape. Knows no path but those that are open.
+It also writes one structured log line a request and turns every exception into an error in OpenAI's shape. It knows no
+path except those that need no key or no loaded router.
 """
 
 from __future__ import annotations
@@ -13,27 +13,29 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.errors import RouterError
+from router.errors import NoCandidateError, QueueFullError, RouterError
 from router.serving.client_keys import Key
-from router.serving.protocol.errors import RequestError, request_error, retry_after
-from router.serving.service import Service, Setup
+from router.serving.engine import EngineClosedError
+from router.serving.protocol.errors import RequestError, retry_after
+from router.serving.service import GatewayState, Snapshot
 from router.serving.settings import is_loopback
 from router.serving.upstreams.client import StreamBrokenError
 
 logger = logging.getLogger(__name__)
-OPEN = ("/health",)  # without a key
-KINDS = ("application/json", "multipart/form-data")  # of bodies; what a web page can send unasked is not among them
+OPEN = ("/health",)  # paths without a key
+KINDS = ("application/json", "multipart/form-data")  # of bodies; without the types that a foreign web page may send
 CORS_SECONDS = "600"
 
 
 class ClientLeftError(Exception):
-    """Nobody waits for the answer any more."""
+    """The client disconnected before its response was complete."""
 
 
 class Access:
-    """The layer; `app.state.service` of the application inside is asked for settings, keys and metrics."""
+    """The middleware; settings, keys and metrics come from `app.state.gateway` of the application inside."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -42,35 +44,35 @@ class Access:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        service: Service = scope["app"].state.service
-        seen = _Seen(send)
+        state: GatewayState = scope["app"].state.gateway
+        sender = _Sender(send)
         headers = Headers(scope=scope)
         started = time.monotonic()
         try:
-            origin = _check_origin(headers, service.setup)
-            seen.origin = origin
-            _check_host(headers, scope, service.setup)
+            origin = _check_origin(headers, state.snapshot)
+            sender.origin = origin
+            _check_host(headers, scope, state.snapshot)
             if origin and scope["method"] == "OPTIONS":
-                await _preflight(seen)
+                await _preflight(sender)
             else:
-                self._check_key(scope, headers, service)
-                _check_state(scope, service)
-                await self.app(scope, _limited(receive, headers, service.setup), seen)
+                self._check_key(scope, headers, state)
+                _check_ready(scope, state)
+                await self.app(scope, _limited(receive, headers, state.snapshot), sender)
         except ClientLeftError:
-            seen.status = seen.status or 499
-        except StreamBrokenError:  # no event can say so: the connection is cut
+            sender.status = sender.status or 499
+        except StreamBrokenError:  # cuts the connection: no event can say that the stream broke
             raise
         except RouterError as error:
-            await _fail(seen, request_error(error))
+            await _fail(sender, request_error(error))
         except Exception:
             logger.exception("a request failed here")
-            await _fail(seen, RequestError("internal_error", "the server failed; its log says how"))
+            await _fail(sender, RequestError("internal_error", "the server failed; its log says how"))
         finally:
-            _note(scope, service, seen.status or 500, time.monotonic() - started)
+            _note(scope, state, sender.status or 500, time.monotonic() - started)
 
-    def _check_key(self, scope: Scope, headers: Headers, service: Service) -> None:
-        """401 without a valid key where one is needed, 429 above its limit; the key goes into the scope."""
-        keys = service.setup.keys
+    def _check_key(self, scope: Scope, headers: Headers, state: GatewayState) -> None:
+        """Put the client key into the scope: 401 without a valid one where it is needed, 429 above its limit."""
+        keys = state.snapshot.keys
         if keys is None or scope["path"] in OPEN:
             return
         kind, _, secret = headers.get("authorization", "").partition(" ")
@@ -82,7 +84,7 @@ class Access:
                 {"www-authenticate": "Bearer"},
             )
         scope["router.key"] = key
-        if (wait := service.limits.admit(key)) is not None:
+        if (wait := state.limits.admit(key)) is not None:
             raise RequestError(
                 "rate_limit_exceeded",
                 f"more than {key.requests_per_minute} requests a minute with key {key.id}",
@@ -90,21 +92,40 @@ class Access:
             )
 
 
-def count_queries(scope: Scope, service: Service, queries: int) -> None:
-    """Count a batch, admitted as one request, as one for each of its queries: 429 above the limit, 400 for too many."""
+def request_error(error: RouterError) -> RequestError:
+    """The error for the client that stands for an exception of this project."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, QueueFullError):
+        return RequestError("queue_full", str(error), retry_after(1))
+    if isinstance(error, EngineClosedError):
+        return RequestError("shutting_down", "the server is shutting down: ask another replica", retry_after(1))
+    if isinstance(error, NoCandidateError):
+        return RequestError("no_candidate", str(error))
+    return RequestError("invalid_request", str(error))
+
+
+def key_id(request: Request) -> str | None:
+    """The id of the request's client key; None without a key."""
+    key: Key | None = request.scope.get("router.key")
+    return None if key is None else key.id
+
+
+def count_queries(scope: Scope, state: GatewayState, queries: int) -> None:
+    """Count each query of a batch, which was admitted as one request: 429 above the limit, 400 for too many queries."""
     key: Key | None = scope.get("router.key")
     if key is None or key.requests_per_minute is None:
         return
     limit = key.requests_per_minute
-    told = f"each of the {queries:,} queries counts as a request, and key {key.id} has {limit:,} requests a minute"
+    message = f"each of the {queries:,} queries counts as a request, and key {key.id} has {limit:,} requests a minute"
     if queries > limit:
-        raise RequestError("invalid_request", f"{told}: send at most {limit:,} queries at a time")
-    if (wait := service.limits.admit(key, queries, paid=1)) is not None:
-        raise RequestError("rate_limit_exceeded", told, retry_after(wait))
+        raise RequestError("invalid_request", f"{message}: send at most {limit:,} queries at a time")
+    if (wait := state.limits.admit(key, queries, paid=1)) is not None:
+        raise RequestError("rate_limit_exceeded", message, retry_after(wait))
 
 
-class _Seen:
-    """Sends, and remembers what was sent."""
+class _Sender:
+    """A `send` that adds headers to every response and remembers the status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -121,15 +142,15 @@ class _Seen:
         await self._send(message)
 
 
-def _check_host(headers: Headers, scope: Scope, setup: Setup) -> None:
-    """403 where Host names another machine than this: a page in a browser may have had its name point here."""
-    settings, given = setup.settings, headers.getlist("host")
+def _check_host(headers: Headers, scope: Scope, snapshot: Snapshot) -> None:
+    """Raise 403 if Host names another machine: a web page may let its own name point here (DNS rebinding)."""
+    settings, given = snapshot.settings, headers.getlist("host")
     name = _host_name(given[0]) if len(given) == 1 else ""
     allowed = name in settings.hosts or name == settings.host
     if settings.is_loopback:
         allowed = allowed or is_loopback(name)
     elif not settings.hosts:
-        allowed = len(given) == 1  # keys guard it
+        allowed = len(given) == 1  # client keys protect this server
     if not allowed and scope["path"] not in OPEN:
         raise RequestError("forbidden_host", "the request's Host is none of this server's; serve.hosts adds names")
 
@@ -145,29 +166,29 @@ def _host_name(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def _check_origin(headers: Headers, setup: Setup) -> str | None:
-    """The origin of a web page that may ask; 403 for another one."""
+def _check_origin(headers: Headers, snapshot: Snapshot) -> str | None:
+    """The origin of an allowed web page, None without one; raises 403 for another origin."""
     origin = headers.get("origin")
     if origin is None:
         return None
-    if origin not in setup.settings.origins:
+    if origin not in snapshot.settings.origins:
         raise RequestError("forbidden_origin", "web pages of this origin may not ask here; serve.origins adds some")
     return origin
 
 
-def _check_state(scope: Scope, service: Service) -> None:
+def _check_ready(scope: Scope, state: GatewayState) -> None:
     if scope["path"] in ("/health", "/metrics", "/openapi.json"):
         return
-    if service.stopping:
+    if state.stopping:
         raise RequestError("shutting_down", "the server is shutting down: ask another replica", retry_after(1))
-    if not service.ready:
+    if not state.ready:
         raise RequestError("not_ready", "the server is still loading", retry_after(1))
 
 
-def _limited(receive: Receive, headers: Headers, setup: Setup) -> Receive:
-    """`receive` that ends a body which is too large, too slow or compressed."""
-    most = setup.settings.max_body_bytes
-    until = time.monotonic() + setup.settings.body_timeout_s
+def _limited(receive: Receive, headers: Headers, snapshot: Snapshot) -> Receive:
+    """A `receive` that refuses a body which is too large, too slow, compressed or of another type."""
+    most = snapshot.settings.max_body_bytes
+    until = time.monotonic() + snapshot.settings.body_timeout_s
     size, whole = 0, False
     declared = headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared) > most:
@@ -198,7 +219,7 @@ def _limited(receive: Receive, headers: Headers, setup: Setup) -> Receive:
     return limited
 
 
-async def _preflight(send: _Seen) -> None:
+async def _preflight(send: _Sender) -> None:
     headers = [
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
         (b"access-control-allow-headers", b"authorization, content-type, x-session-id"),
@@ -208,8 +229,8 @@ async def _preflight(send: _Seen) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _fail(send: _Seen, error: RequestError) -> None:
-    """The error as an answer; where one has begun nothing can be said any more, and the connection is cut."""
+async def _fail(send: _Sender, error: RequestError) -> None:
+    """Send the error as the response; if another one has begun, raise, which cuts the connection."""
     if send.status is not None:
         raise error
     body = error.body
@@ -219,10 +240,10 @@ async def _fail(send: _Seen, error: RequestError) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _note(scope: MutableMapping[str, Any], service: Service, status: int, seconds: float) -> None:
-    """Count the request and write its line: no body, no query, no header."""
+def _note(scope: MutableMapping[str, Any], state: GatewayState, status: int, seconds: float) -> None:
+    """Count the request and write its log line, without body, query string and headers."""
     path = getattr(scope.get("route"), "path", None) or scope["path"]
-    service.metrics.answered(path, status)
+    state.metrics.answered(path, status)
     key: Key | None = scope.get("router.key")
     fields = {
         "method": scope["method"],
@@ -230,6 +251,6 @@ def _note(scope: MutableMapping[str, Any], service: Service, status: int, second
         "status": status,
         "ms": round(seconds * 1000, 1),
         "key": key.id if key else None,
-        **scope.get("router.decided", {}),  # of a routed request
+        **scope.get("router.decided", {}),  # for a routed request
     }
     logger.info("request", extra={"fields": {name: value for name, value in fields.items() if value is not None}})

@@ -1,6 +1,6 @@
-"""From a request to a decision: who may answer it, what the router says, what load and session make of that.
+"""Decision for one request: requirements, the router's decision, then load and session, which give the plan.
 
-The one way to a decision for the gateway and for `/v1/route`; writes it into the log. Sends nothing.
+The gateway and `/v1/route` both decide here, and log the decision here. This module sends nothing to upstreams.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from router.serving.dispatch.plan import Plan, always_best, demands, make_plan
 from router.serving.dispatch.session_keys import kept_upstream
 from router.serving.protocol.conversation import Conversation
 from router.serving.protocol.errors import RequestError, retry_after
-from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id, now
+from router.serving.service import MOST_ALTERNATIVES, GatewayState, Snapshot, new_decision_id, now
 from router.serving.telemetry.log_rows import DecisionRow
 
 T = TypeVar("T")
-LEAST_LOGIT = 0.001  # of an axis' share in the reasons that are told: without the rest it is an eighth as long
+LEAST_LOGIT = 0.001  # smaller shares are left out of the reasons, which makes them an eighth as long
 
 
 @dataclass(frozen=True)
-class Decided:
-    """A decision with its name, the order in which models are asked, and what it was made from."""
+class PlannedDecision:
+    """A decision with its id, the plan that load and session make of it, and the text it was made from."""
 
     id: str
     decision: Decision
@@ -34,7 +34,7 @@ class Decided:
     text: str
 
     def to_json(self) -> dict[str, Any]:
-        """The whole decision: the router's, and what load and session made of it."""
+        """The router's decision as JSON fields, with those of the plan."""
         first = self.plan.order[0]
         raw = self.decision.to_json(LEAST_LOGIT)
         return raw | {
@@ -51,38 +51,38 @@ class Decided:
 
 
 async def decide(
-    service: Service,
-    setup: Setup,
+    state: GatewayState,
+    snapshot: Snapshot,
     conversation: Conversation,
     dial: float,
     headers: Mapping[str, str],
     body: Mapping[str, Any],
     key_id: str | None,
     deadline: float,
-) -> Decided:
-    """The decision on a conversation. RouterError where it cannot be made, or not before `deadline`."""
-    wanted = demands(conversation, setup.pool)
-    text = conversation.query(setup.head_chars)
-    top = min(len(setup.pool.candidates), MOST_ALTERNATIVES)
-    asked = service.engine.route(
-        text, client=key_id, pool=setup.pool, dial=dial, guard=setup.settings.guard, top=top, **wanted.options()
+) -> PlannedDecision:
+    """The decision on a conversation. RouterError if there is none, or none before `deadline`."""
+    demanded = demands(conversation, snapshot.pool)
+    text = conversation.query(snapshot.head_chars)
+    top = min(len(snapshot.pool.candidates), MOST_ALTERNATIVES)
+    routing = state.engine.route(
+        text, client=key_id, pool=snapshot.pool, dial=dial, guard=snapshot.settings.guard, top=top, **demanded.options()
     )
-    decision = await by_deadline(asked, deadline)
-    session = service.sessions.key(headers, body, key_id or "")
+    decision = await by_deadline(routing, deadline)
+    session = state.sessions.key(headers, body, key_id or "")
     plan = make_plan(
         decision,
-        setup.upstreams.pressure(),
-        setup.settings.load_weight,
-        setup.upstreams.available() if setup.forwards else set(setup.pool.ids),
-        service.sessions,
+        snapshot.upstreams.pressure(),
+        snapshot.settings.load_weight,
+        snapshot.upstreams.available() if snapshot.forwards else set(snapshot.pool.ids),
+        state.sessions,
         session,
         kept_upstream(body),
     )
-    return Decided(new_decision_id(), decision, plan, session, text)
+    return PlannedDecision(new_decision_id(), decision, plan, session, text)
 
 
 async def by_deadline(work: Awaitable[T], deadline: float) -> T:
-    """The result of `work`; given up and RequestError at `deadline`, a time of `time.monotonic`."""
+    """The result of `work`. At `deadline`, a time of `time.monotonic`, it is cancelled and RequestError raised."""
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
             return await work
@@ -94,22 +94,22 @@ async def by_deadline(work: Awaitable[T], deadline: float) -> T:
         ) from None
 
 
-def log_decision(service: Service, decided: Decided, key_id: str | None) -> None:
-    """Count the decision, and log it where a log is kept."""
-    first = decided.plan.order[0]
-    service.metrics.decided(first.model, first.cost_usd, always_best(decided.decision.alternatives).cost_usd)
-    if service.log is None:
+def log_decision(state: GatewayState, planned: PlannedDecision, key_id: str | None) -> None:
+    """Count the decision in the metrics, and write it into the decision log if there is one."""
+    first = planned.plan.order[0]
+    state.metrics.decided(first.model, first.cost_usd, always_best(planned.decision.alternatives).cost_usd)
+    if state.log is None:
         return
-    service.log.decided(
+    state.log.decided(
         DecisionRow(
-            id=decided.id,
+            id=planned.id,
             time_s=now(),
-            route=decided.to_json(),
+            route=planned.to_json(),
             model=first.model,
             quality=first.quality,
             cost_usd=first.cost_usd,
-            prompt=decided.text,
-            session=decided.session,
+            prompt=planned.text,
+            session=planned.session,
             key_id=key_id,
         )
     )

@@ -1,6 +1,6 @@
-"""`/v1/route`, `/v1/route/batch`, `/v1/decisions/{id}`, `/v1/feedback`: decisions for those who forward by themselves.
+"""Decision endpoints `/v1/route`, `/v1/route/batch`, `/v1/decisions/{id}`, `/v1/feedback`: nothing is forwarded.
 
-Reads options strictly, so that a misspelt one is told and not ignored.
+Options are read strictly: a misspelt one is an error and is not ignored.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from router.errors import QueryError, RouterError, UsageError
+from router.policy.decision import Decision
 from router.pools.schema import Field, flag, not_negative, read_mapping, shown
 from router.serving.dispatch.plan import Plan
-from router.serving.http.access import count_queries
-from router.serving.http.decide import Decided, by_deadline, decide, log_decision
+from router.serving.http.access import count_queries, key_id
+from router.serving.http.decide import PlannedDecision, by_deadline, decide, log_decision
 from router.serving.protocol.conversation import READERS
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import read_body
-from router.serving.service import MOST_ALTERNATIVES, Service, Setup, new_decision_id
+from router.serving.service import MOST_ALTERNATIVES, GatewayState, Snapshot, new_decision_id
 
 MOST_QUERIES = 1000  # of a batch
-TOLD_AT_ONCE = 8  # decisions of a batch that are written before other requests have their turn
-MOST_NAMES, LONGEST_NAME = 100, 200  # allowed or denied at a time; as many wildcards as Python keeps compiled
+WRITTEN_AT_ONCE = 8  # decisions of a batch that are encoded before other requests have their turn
+MOST_NAMES, LONGEST_NAME = 100, 200  # of `allow` or `deny`; Python caches about so many compiled wildcards
 CONVERSATION = {"messages": "/v1/chat/completions", "input": "/v1/responses"}
 TAKEN_ALONG = ("tools", "functions", "response_format", "text", "instructions", "user", "max_tokens",
-               "max_completion_tokens", "max_output_tokens")  # fmt: skip  # of a conversation's body
+               "max_completion_tokens", "max_output_tokens")  # fmt: skip  # keys of a conversation that are allowed
 
 
 def _string(value: Any) -> str:
@@ -45,7 +46,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _names(value: Any) -> list[str]:
-    """Names or wildcards: short, since the time to read a wildcard grows with the square of its length."""
+    """Names or wildcards, short ones: the time to read a wildcard grows with the square of its length."""
     found = _strings(value)
     if len(found) <= MOST_NAMES and all(len(each) <= LONGEST_NAME for each in found):
         return found
@@ -104,84 +105,86 @@ FEEDBACK = {
 
 
 async def route(request: Request) -> JSONResponse:
-    """The decision on one query or conversation, with its reasons and its id."""
+    """The decision on one query or one conversation, with its reasons and its id."""
     started = time.monotonic()
-    service: Service = request.app.state.service
+    state: GatewayState = request.app.state.gateway
     raw = await request.body()
-    setup, key_id = service.setup, _key_id(request)
-    deadline = started + setup.settings.deadline_s
-    values = dict(read_body(raw, setup.settings.max_depth).values)
-    _check_log(service)
+    snapshot, key = state.snapshot, key_id(request)
+    deadline = started + snapshot.settings.deadline_s
+    values = dict(read_body(raw, snapshot.settings.max_depth).values)
+    _check_log(state)
     if kind := next((name for name in CONVERSATION if name in values), None):
-        decided, top = await _on_conversation(request, service, setup, values, kind, deadline)
+        planned, top = await _on_conversation(request, state, snapshot, values, kind, deadline)
     else:
         options = _read(values, ROUTE)
         top, query = options.pop("top", 5), options.pop("query")
         options.pop("user", None)
-        options.setdefault("dial", None if _has_goal(options) else setup.settings.dial)
-        asked = service.engine.route(query, client=key_id, pool=setup.pool, top=top, **options)
-        decision = await by_deadline(asked, deadline)
-        plan = Plan(decision.alternatives, "the best of this request", {})
-        decided = Decided(new_decision_id(), decision, plan, None, query)
-    log_decision(service, decided, key_id)
-    service.metrics.overhead(time.monotonic() - started)
-    return JSONResponse(_shown(decided, top))
+        options.setdefault("dial", None if _has_goal(options) else snapshot.settings.dial)
+        routing = state.engine.route(query, client=key, pool=snapshot.pool, top=top, **options)
+        planned = _as_routed(await by_deadline(routing, deadline), query)
+    log_decision(state, planned, key)
+    state.metrics.overhead(time.monotonic() - started)
+    return JSONResponse(_shown(planned, top))
 
 
 async def _on_conversation(
-    request: Request, service: Service, setup: Setup, values: dict[str, Any], kind: str, deadline: float
-) -> tuple[Decided, int]:
-    """The decision on a chat or response request, demands and session included, as the gateway would decide it."""
+    request: Request, state: GatewayState, snapshot: Snapshot, values: dict[str, Any], kind: str, deadline: float
+) -> tuple[PlannedDecision, int]:
+    """The decision that the gateway would make on a chat or response request, requirements and session included."""
     options = _read(
         {name: value for name, value in values.items() if name not in (kind, *TAKEN_ALONG)},
         {"dial": Field(_dial), "model": Field(_string), "stream": Field(flag), **SHOWN},
     )
     conversation = READERS[CONVERSATION[kind]](values)
-    headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
-    dial = options.get("dial", setup.settings.dial)
-    decided = await decide(service, setup, conversation, dial, headers, values, _key_id(request), deadline)
-    return decided, options.get("top", 5)
+    dial = options.get("dial", snapshot.settings.dial)
+    planned = await decide(state, snapshot, conversation, dial, request.headers, values, key_id(request), deadline)
+    return planned, options.get("top", 5)
 
 
 async def route_batch(request: Request) -> Response:
-    """Decisions on a list of queries; a budget or quality is met by the list as a whole."""
+    """Decisions on a list of queries; the list as a whole meets a budget or a quality goal."""
     started = time.monotonic()
-    service: Service = request.app.state.service
+    state: GatewayState = request.app.state.gateway
     raw = await request.body()
-    setup, key_id = service.setup, _key_id(request)
-    options = _read(read_body(raw, setup.settings.max_depth).values, BATCH)
-    _check_log(service)
+    snapshot, key = state.snapshot, key_id(request)
+    options = _read(read_body(raw, snapshot.settings.max_depth).values, BATCH)
+    _check_log(state)
     top, queries = options.pop("top", 5), options.pop("queries")
-    count_queries(request.scope, service, len(queries))
-    options.setdefault("dial", None if _has_goal(options) else setup.settings.dial)
-    asked = service.engine.route_many(queries, client=key_id, pool=setup.pool, top=top, **options)
-    decisions = await by_deadline(asked, started + setup.settings.deadline_s)
-    told: list[bytes] = []
+    count_queries(request.scope, state, len(queries))
+    options.setdefault("dial", None if _has_goal(options) else snapshot.settings.dial)
+    routing = state.engine.route_many(queries, client=key, pool=snapshot.pool, top=top, **options)
+    decisions = await by_deadline(routing, started + snapshot.settings.deadline_s)
+    written: list[bytes] = []
     for each, query in zip(decisions, queries, strict=True):
-        plan = Plan(each.alternatives, "the best of this request", {})
-        decided = Decided(new_decision_id(), each, plan, None, query)
-        log_decision(service, decided, key_id)
-        told.append(_written(_shown(decided, top)))
-        if len(told) % TOLD_AT_ONCE == 0:
+        planned = _as_routed(each, query)
+        log_decision(state, planned, key)
+        written.append(_written(_shown(planned, top)))
+        if len(written) % WRITTEN_AT_ONCE == 0:
             await asyncio.sleep(0)
-    return Response(b'{"decisions":[' + b",".join(told) + b"]}", media_type="application/json")
+    return Response(b'{"decisions":[' + b",".join(written) + b"]}", media_type="application/json")
+
+
+def _as_routed(decision: Decision, query: str) -> PlannedDecision:
+    """The router's decision as it is, without load and session."""
+    plan = Plan(decision.alternatives, "the best of this request", {})
+    return PlannedDecision(new_decision_id(), decision, plan, None, query)
 
 
 async def decision(request: Request) -> JSONResponse:
-    """A logged decision with what became of it; those of other client keys are not found."""
-    service: Service = request.app.state.service
-    return JSONResponse(await _logged(service, request.path_params["id"], _key_id(request)))
+    """A logged decision with its outcomes and feedback; 404 for a decision of another client key."""
+    state: GatewayState = request.app.state.gateway
+    return JSONResponse(await _logged(state, request.path_params["id"], key_id(request)))
 
 
 async def feedback(request: Request) -> JSONResponse:
-    """Attach a score to a logged decision."""
-    service: Service = request.app.state.service
-    values = _read(read_body(await request.body(), service.setup.settings.max_depth).values, FEEDBACK)
+    """Attach a score to a logged decision; the score comes back."""
+    state: GatewayState = request.app.state.gateway
+    values = _read(read_body(await request.body(), state.snapshot.settings.max_depth).values, FEEDBACK)
     name = values["decision_id"]
-    await _logged(service, name, _key_id(request))
-    assert service.log is not None  # else it was not found
+    await _logged(state, name, key_id(request))
+    assert state.log is not None  # without a log `_logged` raises
     try:
-        await asyncio.to_thread(service.log.feedback, name, values["score"], values.get("comment"))
+        await asyncio.to_thread(state.log.feedback, name, values["score"], values.get("comment"))
     except UsageError:
         raise
     except RouterError as error:  # there is no room
@@ -189,17 +192,17 @@ async def feedback(request: Request) -> JSONResponse:
     return JSONResponse({"decision_id": name, "score": values["score"]})
 
 
-async def _logged(service: Service, name: str, key_id: str | None) -> dict[str, Any]:
-    if service.log is None:
+async def _logged(state: GatewayState, name: str, key_id: str | None) -> dict[str, Any]:
+    if state.log is None:
         raise RequestError("not_found", "this server keeps no decisions; serve.decision_log names a file for them")
-    found = await asyncio.to_thread(service.log.get, name)
+    found = await asyncio.to_thread(state.log.get, name)
     if found is None or found.get("key_id") != key_id:
         raise RequestError("not_found", f"no decision {name[:80]!r} is logged")
     return found
 
 
-def _check_log(service: Service) -> None:
-    if service.log is not None and service.log.full:
+def _check_log(state: GatewayState) -> None:
+    if state.log is not None and state.log.full:
         raise RequestError("log_full", "the decision log is full, and the server is told to refuse then")
 
 
@@ -215,18 +218,13 @@ def _has_goal(options: Mapping[str, Any]) -> bool:
     return any(options.get(name) is not None for name in ("budget_usd_per_1k", "quality_at_least"))
 
 
-def _shown(decided: Decided, top: int) -> dict[str, Any]:
-    raw = decided.to_json()
-    reasons = decided.decision.reasons
+def _shown(planned: PlannedDecision, top: int) -> dict[str, Any]:
+    raw = planned.to_json()
+    reasons = planned.decision.reasons
     lines = [] if reasons is None else reasons.lines()
-    return {"id": decided.id} | raw | {"alternatives": raw["alternatives"][:top], "reasons_text": lines}
+    return {"id": planned.id} | raw | {"alternatives": raw["alternatives"][:top], "reasons_text": lines}
 
 
 def _written(values: Mapping[str, Any]) -> bytes:
-    """As a JSONResponse writes it."""
+    """JSON as a JSONResponse writes it."""
     return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _key_id(request: Request) -> str | None:
-    key = request.scope.get("router.key")
-    return None if key is None else str(key.id)

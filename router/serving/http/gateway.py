@@ -1,7 +1,7 @@
-"""`/v1/chat/completions`, `/v1/responses` and the other OpenAI paths: routed for `auto`, else passed on.
+"""OpenAI-compatible gateway: chat completions and responses are routed for model `auto`, other requests passed on.
 
-Of a request's body only the value of `model` changes; what comes back is passed on as it is. Ties reading, deciding,
-forwarding and the log together; each of these is a module of its own.
+In the body of a request only the value of `model` changes; the response is passed on unchanged. This module joins
+reading, deciding, forwarding and logging, each of which is a module of its own.
 """
 
 from __future__ import annotations
@@ -14,119 +14,120 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from router.errors import RouterError, known_names
-from router.serving.http.access import ClientLeftError
+from router.serving.http.access import ClientLeftError, key_id, request_error
 from router.serving.http.decide import decide, log_decision
-from router.serving.http.response import Record, Relayed, disconnected
+from router.serving.http.response import PassThroughResponse, Record, disconnected
 from router.serving.protocol.conversation import READERS, Conversation
-from router.serving.protocol.errors import RequestError, request_error, retry_after
+from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import JsonBody, read_body
 from router.serving.protocol.multipart import FormModel, read_form
-from router.serving.service import Service, Setup
+from router.serving.service import GatewayState, Snapshot
 from router.serving.settings import AUTO, PASSED_PATHS
-from router.serving.upstreams.client import PASSED_ON, Answer, Ask, Target, is_safe_path
+from router.serving.upstreams.client import PASSED_ON, Target, UpstreamRequest, UpstreamResponse, is_safe_path
 from router.serving.upstreams.failover import forward
 
 ROUTED = tuple(READERS)
-READ_KEYS = ("model", "stream")  # that decide whom a request runs on and how its answer is read
+READ_KEYS = ("model", "stream")  # keys of a body that this gateway reads
 T = TypeVar("T")
 
 
-async def routed_path(request: Request) -> Relayed:
-    """A chat completion or a response: routed where its model is `auto`, else passed on to the model it names."""
+async def routed_path(request: Request) -> PassThroughResponse:
+    """The response to a chat completion or response request: routed for model `auto`, otherwise passed on."""
     started = time.monotonic()
-    service: Service = request.app.state.service
+    state: GatewayState = request.app.state.gateway
     raw = await request.body()
-    setup = service.setup  # with the router that goes with it: nothing is awaited until the engine has the query
-    body = read_body(raw, setup.settings.max_depth)
+    snapshot = state.snapshot  # belongs to the engine's router: do not await before the engine has the query
+    body = read_body(raw, snapshot.settings.max_depth)
     model = _model(body.values)
     found = AUTO.fullmatch(model)
     if found is None:
         return await _passed(
-            request, service, setup, model, body.with_value("model", _sent_name(setup, model)), body.values
+            request, state, snapshot, model, body.with_value("model", _sent_name(snapshot, model)), body.values
         )
-    dial = setup.settings.dial if found[1] is None else float(found[1])
-    return await _routed(request, service, setup, body, dial, started)
+    dial = snapshot.settings.dial if found[1] is None else float(found[1])
+    return await _routed(request, state, snapshot, body, dial, started)
 
 
 async def _routed(
-    request: Request, service: Service, setup: Setup, body: JsonBody, dial: float, started: float
-) -> Relayed:
-    _check_forwards(setup)
-    if service.log is not None and service.log.full:
+    request: Request, state: GatewayState, snapshot: Snapshot, body: JsonBody, dial: float, started: float
+) -> PassThroughResponse:
+    _check_forwards(snapshot)
+    if state.log is not None and state.log.full:
         raise RequestError(
             "log_full", "the decision log is full, and the server is told to refuse then", retry_after(60)
         )
     conversation: Conversation = READERS[_path(request)](body.values)
-    headers = {name: request.headers[name] for name in ("x-session-id",) if name in request.headers}
-    deadline = started + setup.settings.deadline_s
-    decided = await decide(service, setup, conversation, dial, headers, body.values, _key_id(request), deadline)
-    record = Record(service, decided.id, decided.plan.order[0], session=decided.session)
-    log_decision(service, decided, _key_id(request))
-    _log(request, record, dial)
-    service.metrics.overhead(time.monotonic() - started)
-    ask = _ask(request, checked=True, streams=conversation.stream, passed_on=False)
+    deadline = started + snapshot.settings.deadline_s
+    planned = await decide(state, snapshot, conversation, dial, request.headers, body.values, key_id(request), deadline)
+    record = Record(state, planned.id, planned.plan.order[0], session=planned.session)
+    log_decision(state, planned, key_id(request))
+    _note_decision(request, record, dial)
+    state.metrics.overhead(time.monotonic() - started)
+    sent = _upstream_request(request, checked=True, streams=conversation.stream, passed_on=False)
 
-    async def send(target: Target, within_s: float) -> Answer:
-        return await setup.upstreams.ask(target, ask, body.with_value("model", target.upstream.model), within_s)
+    async def send(target: Target, within_s: float) -> UpstreamResponse:
+        return await snapshot.upstreams.send(target, sent, body.with_value("model", target.upstream.model), within_s)
 
-    asked = forward(decided.plan, setup.upstreams, setup.settings, service.budget, send, record.note, deadline)
-    answered = await _unless_left(request, asked, record)
-    record.chosen, record.target, record.attempt = answered.chosen, answered.target, answered.attempts
-    record.latency_s = answered.answer.latency_s
-    _log(request, record, dial)
-    return Relayed(answered.answer, record, _path(request), events=conversation.stream)
+    forwarding = forward(planned.plan, snapshot.upstreams, snapshot.settings, state.budget, send, record.note, deadline)
+    forwarded = await _unless_left(request, forwarding, record)
+    record.chosen, record.target, record.attempt = forwarded.chosen, forwarded.target, forwarded.attempts
+    record.latency_s = forwarded.response.latency_s
+    _note_decision(request, record, dial)
+    return PassThroughResponse(forwarded.response, record, _path(request), events=conversation.stream)
 
 
-async def passed_path(request: Request) -> Relayed:
-    """Any other path of the OpenAI protocol: passed on to the model that its body names."""
-    service: Service = request.app.state.service
-    setup = service.setup
-    if request.method == "HEAD":  # which Starlette takes for a GET
+async def passed_path(request: Request) -> PassThroughResponse:
+    """The response to any other path of the OpenAI protocol, from the model that the body names."""
+    state: GatewayState = request.app.state.gateway
+    snapshot = state.snapshot
+    if request.method == "HEAD":  # Starlette takes it for a GET
         raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
-    _check_passed(request, setup)
+    _check_passed(request, snapshot)
     path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
     body: JsonBody | None = None
     form: FormModel | None = None
     if kind.lower().startswith("multipart/"):
         form = read_form(raw, kind)
     elif raw:
-        body = read_body(raw, setup.settings.max_depth)
+        body = read_body(raw, snapshot.settings.max_depth)
     model = form.model if form else _model(body.values) if body else ""
     if not model:
         raise RequestError("not_routed", f"{path} needs a body that names a concrete model; {_routed_names()}")
     if model.startswith("auto") and AUTO.fullmatch(model):
         raise RequestError("not_routed", f"model {model!r} is not routed on {path}; {_routed_names()}")
-    sent = _sent_name(setup, model)
-    raw = form.with_model(sent) if form else body.with_value("model", sent) if body else raw
-    return await _passed(request, service, setup, model, raw, {})
+    name = _sent_name(snapshot, model)
+    raw = form.with_model(name) if form else body.with_value("model", name) if body else raw
+    return await _passed(request, state, snapshot, model, raw, {})
 
 
 async def _passed(
-    request: Request, service: Service, setup: Setup, model: str, raw: bytes, values: Mapping[str, Any]
-) -> Relayed:
-    """The answer of a concrete model: asked once, whatever its breaker says, since nobody else may answer."""
+    request: Request, state: GatewayState, snapshot: Snapshot, model: str, raw: bytes, values: Mapping[str, Any]
+) -> PassThroughResponse:
+    """The response of the model that the client named: one attempt, whatever the breaker says."""
     if not is_safe_path(_path(request).removeprefix("/v1")):
         raise RequestError("not_found", "the path has signs that are not passed on")
-    target = setup.upstreams.targets[model]
-    record = Record(service, target=target)
+    target = snapshot.upstreams.targets[model]
+    record = Record(state, target=target)
     streams = values.get("stream") is True
-    ask = _ask(request, checked=_path(request) in ROUTED, streams=streams, passed_on=True)
-    answer = await _unless_left(request, setup.upstreams.ask(target, ask, raw, setup.settings.deadline_s), record)
-    record.latency_s = answer.latency_s
-    kind = answer.outcome.kind
-    if kind == "misconfigured" and answer.outcome.status in (401, 403):
+    sent = _upstream_request(request, checked=_path(request) in ROUTED, streams=streams, passed_on=True)
+    response = await _unless_left(
+        request, snapshot.upstreams.send(target, sent, raw, snapshot.settings.deadline_s), record
+    )
+    record.latency_s = response.latency_s
+    kind = response.outcome.kind
+    if kind == "misconfigured" and response.outcome.status in (401, 403):
         raise RequestError("upstream_failed", f"the upstream of {model} did not accept the gateway's key")
-    if kind == "timeout" and answer.outcome.status is None:
+    if kind == "timeout" and response.outcome.status is None:
         raise RequestError("upstream_timeout", f"{model} did not answer in time")
-    if answer.outcome.status is None or kind == "broken":
+    if response.outcome.status is None or kind == "broken":
         raise RequestError("upstream_failed", f"{model} did not answer as it should: {kind}")
-    return Relayed(answer, record, _path(request), events=streams)
+    return PassThroughResponse(response, record, _path(request), events=streams)
 
 
-def _check_passed(request: Request, setup: Setup) -> None:
-    """404 for a path that is not passed on: what is acts with the upstream's key, which may do much else."""
+def _check_passed(request: Request, snapshot: Snapshot) -> None:
+    """Raise 404 for a path that is not passed on: the upstream's key may allow much more than a client should do."""
     path = _path(request)
-    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*setup.settings.passed_paths]
+    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*snapshot.settings.passed_paths]
     if not any(path == each or path.startswith(f"{each}/") for each in within):
         raise RequestError(
             "not_found",
@@ -135,8 +136,8 @@ def _check_passed(request: Request, setup: Setup) -> None:
         )
 
 
-def _log(request: Request, record: Record, dial: float) -> None:
-    """What the request's line in the log says of the decision."""
+def _note_decision(request: Request, record: Record, dial: float) -> None:
+    """Store the decision's fields for the request's log line."""
     assert record.chosen is not None
     request.scope["router.decided"] = {
         "decision": record.decision_id,
@@ -147,7 +148,7 @@ def _log(request: Request, record: Record, dial: float) -> None:
     }
 
 
-def _ask(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> Ask:
+def _upstream_request(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> UpstreamRequest:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     query = request.scope["query_string"].decode("latin-1")
     for name, value in [*headers.items(), ("query", query)]:
@@ -155,17 +156,19 @@ def _ask(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> 
             raise RequestError(
                 "invalid_request", f"{name} has signs that are not passed on; allowed is printable ASCII"
             )
-    return Ask(request.method, _path(request).removeprefix("/v1"), query, headers, checked, streams, passed_on)
+    return UpstreamRequest(
+        request.method, _path(request).removeprefix("/v1"), query, headers, checked, streams, passed_on
+    )
 
 
 def _path(request: Request) -> str:
-    """The path that was asked for. Not `request.url`, which is made of what the client wrote as Host."""
+    """The path of the request. Not from `request.url`, which contains the Host that the client wrote."""
     return str(request.scope["path"])
 
 
 def _model(values: Mapping[str, Any]) -> str:
     for key in values:
-        if key not in READ_KEYS and key.casefold() in READ_KEYS:  # some upstreams read keys whatever their case
+        if key not in READ_KEYS and key.casefold() in READ_KEYS:  # some upstreams ignore the case of keys
             raise RequestError("invalid_request", f"the body has {key!r} for {key.casefold()}: write it in lower case")
     model = values.get("model")
     if not isinstance(model, str) or not model:
@@ -175,18 +178,18 @@ def _model(values: Mapping[str, Any]) -> str:
     return model
 
 
-def _sent_name(setup: Setup, model: str) -> str:
-    """What the upstream of a concrete model calls it."""
-    _check_forwards(setup)
-    target = setup.upstreams.targets.get(model)
+def _sent_name(snapshot: Snapshot, model: str) -> str:
+    """The upstream's own name of a model that the client named."""
+    _check_forwards(snapshot)
+    target = snapshot.upstreams.targets.get(model)
     if target is None:
-        known = known_names(model[:200], setup.upstreams.targets)
-        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {setup.pool.name}; {known}; or auto")
+        known = known_names(model[:200], snapshot.upstreams.targets)
+        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {snapshot.pool.name}; {known}; or auto")
     return target.upstream.model
 
 
-def _check_forwards(setup: Setup) -> None:
-    if not setup.forwards:
+def _check_forwards(snapshot: Snapshot) -> None:
+    if not snapshot.forwards:
         raise RequestError("not_routed", "this server only decides, its pool has no upstreams: ask POST /v1/route")
 
 
@@ -194,13 +197,8 @@ def _routed_names() -> str:
     return f"auto, auto:0 to auto:10 are routed on {' and '.join(ROUTED)}"
 
 
-def _key_id(request: Request) -> str | None:
-    key = request.scope.get("router.key")
-    return None if key is None else str(key.id)
-
-
 async def _unless_left(request: Request, work: Awaitable[T], record: Record) -> T:
-    """The result of `work`, given up when the client goes away. A RequestError carries the decision's headers."""
+    """The result of `work`, cancelled when the client disconnects. A RequestError carries the decision's id."""
     task = asyncio.ensure_future(work)
     gone = asyncio.create_task(disconnected(request.receive))
     try:

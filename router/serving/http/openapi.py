@@ -1,6 +1,6 @@
-"""The OpenAPI document: what the server answers, for people, generated clients and fuzzers. Plain data.
+"""OpenAPI document of the server, as plain data: for people, generated clients and fuzzers.
 
-The bodies of OpenAI's own endpoints are described as far as they are looked at; all else in them passes unread.
+Of OpenAI's own endpoints it describes the fields that the gateway reads; the gateway passes all others on unread.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ SCHEMAS: dict[str, Any] = {
 
 
 def document() -> dict[str, Any]:
-    """The document, version 3.1."""
+    """The document, of OpenAPI version 3.1."""
     error = {"description": "an error in OpenAI's shape", "content": _json("Error")}
     paths = {
         "/v1/chat/completions": _post("Chat", "Chat completion, routed for model auto", None),

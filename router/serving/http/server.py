@@ -1,6 +1,6 @@
-"""Runs the application by uvicorn on a socket: start, warm-up, SIGHUP, and the drain when it is told to stop.
+"""HTTP server on uvicorn: start, warm-up, reload on SIGHUP, drain on SIGTERM, limits on the head of a request.
 
-One process, one port; replicas are further processes. Knows the application's state only to open and close it.
+One process serves one port; replicas are further processes. Bodies are limited by `router.serving.http.access`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,31 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 
 import uvicorn
 from threadpoolctl import threadpool_limits
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router.errors import UsageError
 from router.serving.http.app import make_app
-from router.serving.http.guarded_protocol import GuardedProtocol
-from router.serving.service import Service, leave_to_stay
+from router.serving.protocol.errors import RequestError
+from router.serving.service import GatewayState, freeze_garbage
 from router.serving.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
 BACKLOG = 2048
-KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that it is them who close
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that the client closes first
+MAX_HEAD_BYTES = 64 * 1024  # of request line and headers, plus at most one read of the socket
+HEAD_S = 15.0  # from the connection, or the first byte of a further request, to the end of the head
 
 
 def listen(settings: ServeSettings) -> socket.socket:
-    """A socket at the settings' host and port. UsageError where that is taken or not this machine's."""
+    """A listening socket at the host and port of the settings. UsageError if the address cannot be bound."""
     host = settings.host.strip("[]")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
-        # With the protocol named: else asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for an ACK.
+        # Without the protocol asyncio leaves Nagle's algorithm on, and each response waits 40 ms for an ACK.
         listening = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,36 +51,36 @@ def listen(settings: ServeSettings) -> socket.socket:
         raise UsageError(f"cannot listen on {settings.host}, port {settings.port}: {why}; choose another") from error
 
 
-def run_until_stopped(service: Service, listening: socket.socket) -> None:
-    """`run` in an event loop of its own: uvloop's where that is installed.
+def run_until_stopped(state: GatewayState, listening: socket.socket) -> None:
+    """`run` in an event loop of its own, uvloop's if that is installed.
 
-    numpy multiplies by one thread meanwhile. Its products are small, and threads of OpenBLAS wait for their next one by
-    spinning: beside each batch of queries that took as much of a processor as the encoder.
+    Meanwhile numpy multiplies with one thread. Its products are small, and idle threads of OpenBLAS spin: beside each
+    batch of queries they took as much of a processor as the encoder.
     """
     allow_connections()
-    leave_to_stay()
+    freeze_garbage()
     config = uvicorn.Config(lambda: None, log_config=None)
     with (
         threadpool_limits(1, user_api="blas"),
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
     ):
-        runner.run(run(service, listening))
+        runner.run(run(state, listening))
 
 
 def allow_connections() -> None:
-    """Let this process have as many files open as the system grants: a stream takes two, 1,024 is usual at first."""
+    """Raise the limit of open files as far as the system allows: a stream takes two, the usual limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(ValueError, OSError):  # a system may grant less than it says
+        with suppress(ValueError, OSError):  # a system may allow less than it reports
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run(service: Service, listening: socket.socket, stop: asyncio.Event | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, or until `stop`; returns when requests under way had `drain_s` to end."""
-    settings = service.setup.settings
+async def run(state: GatewayState, listening: socket.socket, stop: asyncio.Event | None = None) -> None:
+    """Serve until SIGTERM, SIGINT or `stop`; return after requests in progress had `drain_s` to end."""
+    settings = state.snapshot.settings
     server = _Server(
         uvicorn.Config(
-            make_app(service),
+            make_app(state),
             http=GuardedProtocol,
             log_config=None,
             access_log=False,
@@ -88,13 +92,13 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(int(settings.drain_s), 1),
         ),
-        on_stop=lambda: setattr(service, "stopping", True),
+        on_stop=lambda: setattr(state, "stopping", True),
     )
-    reloads = _reload_on_hangup(service)
+    reloads = _reload_on_hangup(state)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     watching = asyncio.create_task(_stop_when(stop, server)) if stop is not None else None
     try:
-        await service.warm()
+        await state.warm()
         host, port = listening.getsockname()[:2]
         logger.info("ready on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         await serving
@@ -104,11 +108,11 @@ async def run(service: Service, listening: socket.socket, stop: asyncio.Event | 
             watching.cancel()
         server.should_exit = True
         await asyncio.wait({serving})
-        await service.close()
+        await state.close()
 
 
 class _Server(uvicorn.Server):
-    """Lets /health say at once that the server is stopping."""
+    """Uvicorn's server with a callback at the beginning of a shutdown, and signals that let the log be written."""
 
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
@@ -116,8 +120,10 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT stop the server, a second one at once. Uvicorn's own would end the process before the log
-        is written."""
+        """Stop the server on SIGTERM and SIGINT, at once on a second one.
+
+        Uvicorn's own version would end the process before the decision log is written.
+        """
         loop = asyncio.get_running_loop()
         caught = []
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -133,7 +139,7 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(each)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's: no new connections, those that are idle closed, the others waited for."""
+        """Run the callback, then uvicorn's shutdown: close idle connections and wait for the others."""
         logger.info("stopping: requests under way are answered")
         self._on_stop()
         await super().shutdown(sockets)
@@ -144,8 +150,8 @@ async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def _reload_on_hangup(service: Service) -> Callable[[], None]:
-    """SIGHUP reloads, where there are signals and this is the main thread; what undoes it comes back."""
+def _reload_on_hangup(state: GatewayState) -> Callable[[], None]:
+    """Reload on SIGHUP, if this is the main thread of a system with signals; returns a function that undoes it."""
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[bool]] = set()
 
@@ -153,7 +159,7 @@ def _reload_on_hangup(service: Service) -> Callable[[], None]:
         if running:
             logger.warning("a reload is under way already")
             return
-        task = asyncio.create_task(service.reload())
+        task = asyncio.create_task(state.reload())
         running.add(task)
         task.add_done_callback(running.discard)
 
@@ -166,3 +172,72 @@ def _reload_on_hangup(service: Service) -> Callable[[], None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
     return undo
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP protocol of one connection, with limits on the size and the time of a request's head.
+
+    Without them one connection without a key could fill the memory, and many could stay open for ever.
+    """
+
+    _late: asyncio.TimerHandle | None = None  # set while a head is incomplete
+    _head_bytes = 0  # received of that head
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Start the timer for the first request."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the data; refuse a head that has grown too large."""
+        super().data_received(data)
+        if self._late is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse("headers_too_large", f"at most {MAX_HEAD_BYTES:,} bytes of headers are read")
+
+    def on_message_begin(self) -> None:
+        """Start the timer for a further request."""
+        super().on_message_begin()
+        if self._late is None:
+            self._head_bytes = 0
+            self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Stop the timer: the head is complete."""
+        self._arrived()
+        super().on_headers_complete()
+
+    def _wait(self) -> None:
+        self._late = asyncio.get_running_loop().call_later(HEAD_S, self._is_late)
+
+    def _arrived(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _is_late(self) -> None:
+        if self._answering:  # an earlier request, whose response the client may be reading
+            self._wait()
+        else:
+            self._refuse("headers_timeout", "the request's headers did not arrive in time")
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, code: str, message: str) -> None:
+        """Close the connection, with an error response if a head has begun and no other response is in progress."""
+        self._arrived()
+        error = RequestError(code, message)
+        if self._head_bytes and not self._answering and not self.transport.is_closing():
+            head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
+            head += f"content-length: {len(error.body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(head.encode() + error.body)
+        self.transport.close()

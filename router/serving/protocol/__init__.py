@@ -1,0 +1,1 @@
+"""Wire formats: OpenAI's requests, streams and errors."""

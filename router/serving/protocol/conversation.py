@@ -1,7 +1,7 @@
-"""What a chat or responses request asks: the text to route on, and what it demands of a model. Pure.
+"""Conversation in a chat or responses request: its turns, the text to route on, and what it demands of a model. Pure.
 
-Reads every legal shape of OpenAI's `messages` and `input`; of a shape that is not known it takes what text there is.
-Knows neither models nor how a text is encoded, only how much of its beginning an encoder reads.
+It reads every legal shape of OpenAI's `messages` and `input`, and takes the text of unknown shapes. It knows neither
+models nor the encoder, except how many characters of a text's beginning the encoder reads.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from router.errors import BodyError
 from router.options import CHARS_PER_TOKEN
 
-IMAGE_TOKENS = 1000  # about what a picture costs; what a provider counts hangs on its size
-MAX_TEXT_CHARS = 400_000  # of a conversation that is routed on; the middle of a longer one is left out
+IMAGE_TOKENS = 1000  # a rough count; providers count by the size of a picture
+MAX_TEXT_CHARS = 400_000  # of the text to route on; the middle of a longer one is left out
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MODALITY_OF = {
     "image_url": "image",
@@ -38,42 +38,41 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A request's turns in order, and what it demands of whoever answers."""
+    """The turns of a request in order, and what it demands of a model."""
 
     turns: tuple[Turn, ...]
     tools: bool = False
     json_schema: bool = False
-    modalities: frozenset[str] = frozenset()  # beside text
+    modalities: frozenset[str] = frozenset()  # besides text
     max_output_tokens: int | None = None
     stream: bool = False
-    continues: str | None = None  # id of the response, kept upstream, that it goes on from
-    extra_chars: int = field(default=0, compare=False)  # of tools and schemas, which are sent but not routed on
+    continues: str | None = None  # id of the response, stored by the provider, that it continues
+    extra_chars: int = field(default=0, compare=False)  # of tools and schemas, which are not part of the query
 
     @property
     def prompt_tokens(self) -> int:
-        """About how many tokens the prompt has."""
+        """Approximate tokens of the prompt."""
         chars = sum(len(turn.text) for turn in self.turns) + self.extra_chars
         pictures = sum(len(turn.modalities) for turn in self.turns)
         return chars // CHARS_PER_TOKEN + 4 * len(self.turns) + pictures * IMAGE_TOKENS
 
     @property
     def context_tokens(self) -> int:
-        """About how many tokens prompt and answer need."""
+        """Approximate tokens of prompt and answer together."""
         return self.prompt_tokens + (self.max_output_tokens or 0)
 
     def query(self, head_chars: int) -> str:
-        """The text to route on: the conversation, arranged so that what an encoder reads of it is what matters.
+        """The text to route on: the conversation, with the parts that matter where an encoder reads them.
 
-        An encoder reads about `head_chars` of the beginning of a long text, and less of its end. One user turn alone
-        is the query, as in training. Of a conversation the last user turn comes first (of a long one beginning and
-        end, in at most two thirds of the head), then the system prompt and the first user turn, each shortened; the
-        whole rest follows in order, so that its latest turns are the end and the length, which the cost is predicted
-        from, is right. Where nobody says anything it is a line that says so, since an empty query has no route.
+        An encoder reads about `head_chars` of the beginning of a long text, and less of its end. A single user turn is
+        the query, as in training. Of a longer conversation the last user turn comes first, shortened to two thirds of
+        the head, then the system prompt and the first user turn, shortened. The rest follows in order, so that the
+        text ends with the latest turns and has the right length, from which the cost is predicted. A conversation
+        without text becomes a line that says so, since an empty query has no route.
         """
+        # JSON may contain half a surrogate pair, which is no text.
         readable = (replace(turn, text=turn.text.encode("utf-8", "replace").decode()) for turn in self.turns)
-        spoken = [
-            turn for turn in readable if turn.text.strip()
-        ]  # half a surrogate pair, which JSON can say, is no text
+        spoken = [turn for turn in readable if turn.text.strip()]
         if not spoken:
             return f"({', '.join(sorted(self.modalities)) or 'empty'} request)"
         last = next((turn for turn in reversed(spoken) if turn.role == "user"), spoken[-1])
@@ -89,12 +88,12 @@ class Conversation:
                 room -= len(head[-1])
         kept = "\n".join(head)
         rest = "\n".join(turn.text for turn in spoken)
-        rest = rest[min(len(kept), max(len(rest) - head_chars, 0)) :]  # as long in all as what is sent
+        rest = rest[min(len(kept), max(len(rest) - head_chars, 0)) :]  # the whole is as long as the conversation
         return f"{kept}\n{_clip(rest, MAX_TEXT_CHARS - len(kept))}" if rest else kept
 
 
 def read_chat(body: Mapping[str, Any]) -> Conversation:
-    """The conversation in the body of a chat completion. BodyError where there are no messages that can be read."""
+    """The conversation in the body of a chat completion. BodyError if its messages cannot be read."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BodyError(f"messages must be a list of at least one message, got {_kind(messages)}")
@@ -113,7 +112,7 @@ def read_chat(body: Mapping[str, Any]) -> Conversation:
 
 
 def read_responses(body: Mapping[str, Any]) -> Conversation:
-    """The conversation in the body of a response. BodyError where neither input nor prompt can be read."""
+    """The conversation in the body of a responses request. BodyError if its input cannot be read."""
     given = body.get("input")
     turns: list[Turn] = []
     instructions = body.get("instructions")
@@ -177,7 +176,7 @@ def _conversation(
 
 
 def _message(where: str, message: object) -> list[Turn]:
-    """The turns in a chat message: its content, and what it calls."""
+    """The turns in a chat message: its content and its tool calls."""
     if not isinstance(message, Mapping):
         raise BodyError(f"{where} must be an object with role and content, got {_kind(message)}")
     role = message.get("role")
@@ -192,7 +191,7 @@ def _message(where: str, message: object) -> list[Turn]:
 
 
 def _call(call: object) -> str:
-    """What an assistant called, as text."""
+    """A tool call as text: name and arguments."""
     if not isinstance(call, Mapping):
         return ""
     inner = call.get("function") or call.get("custom") or call
@@ -203,7 +202,7 @@ def _call(call: object) -> str:
 
 
 def _item(where: str, item: object) -> list[Turn]:
-    """The turns in an input item of the responses protocol, of which new kinds appear often."""
+    """The turns in an input item of the responses protocol; unknown kinds are allowed."""
     if isinstance(item, str):
         return [Turn("user", item)]
     if not isinstance(item, Mapping):
@@ -218,11 +217,11 @@ def _item(where: str, item: object) -> list[Turn]:
         return _turns(f"{where}.output", "tool", output if isinstance(output, str | list) else None)
     if isinstance(kind, str) and kind in MODALITY_OF:
         return [Turn("user", "", (MODALITY_OF[kind],))]
-    return [Turn("assistant", _call(item))]  # calls; reasoning, references and the like have no text for us
+    return [Turn("assistant", _call(item))]  # tool calls; reasoning, references and the like give no text
 
 
 def _turns(where: str, role: str, content: object) -> list[Turn]:
-    """One turn of what a message says: nothing, text, or a list of parts."""
+    """The turn in the content of a message, which may be missing, a text, or a list of parts."""
     if content is None:
         return []
     if isinstance(content, str):
@@ -265,7 +264,7 @@ def _listed(value: object) -> list[Any]:
 
 
 def _clip(text: str, room: int) -> str:
-    """`text`, of a longer one as much of its beginning and end as fit.
+    """`text`, or as much of its beginning and end as fits into `room` characters.
 
     >>> _clip("abcdefghij", 7), _clip("abc", 7)
     ('abc\\n…\\nj', 'abc')
@@ -278,7 +277,7 @@ def _clip(text: str, room: int) -> str:
 
 
 def _kind(value: object) -> str:
-    """A wrong value for a message: shortened, since it may be long or private."""
+    """A wrong value for an error message, shortened, since it may be long or private."""
     names = {dict: "an object", list: "a list", bool: str(value).lower(), type(None): "nothing"}
     if type(value) in names:
         return names[type(value)] if value != [] else "an empty list"

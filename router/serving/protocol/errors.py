@@ -1,6 +1,6 @@
-"""Every failure that a client can be told of: its HTTP status and OpenAI's type, in one table; and how it is written.
+"""Error codes of the gateway: a table of code, HTTP status and OpenAI's error type, and the JSON shape of an error.
 
-Knows no request. A message never holds a key, nor where an upstream is.
+A message never contains a key or the address of an upstream.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.errors import EngineClosedError, NoCandidateError, QueueFullError, RouterError
+from router.errors import RouterError
 
 _CLIENT, _SERVER = "invalid_request_error", "server_error"
 
@@ -18,8 +18,8 @@ _CLIENT, _SERVER = "invalid_request_error", "server_error"
 FAILURES = {
     "invalid_body": (400, _CLIENT),
     "invalid_request": (400, _CLIENT),
-    "no_candidate": (400, _CLIENT),  # no model of the pool meets the request's demands
-    "not_routed": (400, _CLIENT),  # `auto` where nothing is routed
+    "no_candidate": (400, _CLIENT),  # no model of the pool meets the demands of the request
+    "not_routed": (400, _CLIENT),  # `auto` on a path that is not routed, or without upstreams
     "invalid_api_key": (401, "authentication_error"),
     "forbidden_host": (403, "permission_error"),
     "forbidden_origin": (403, "permission_error"),
@@ -32,7 +32,7 @@ FAILURES = {
     "unsupported_media_type": (415, _CLIENT),
     "headers_too_large": (431, _CLIENT),
     "rate_limit_exceeded": (429, "rate_limit_error"),
-    "upstream_rate_limited": (429, "rate_limit_error"),  # every model that could answer is
+    "upstream_rate_limited": (429, "rate_limit_error"),  # every model that could answer is rate limited
     "internal_error": (500, _SERVER),
     "upstream_failed": (502, _SERVER),
     "not_ready": (503, _SERVER),
@@ -40,13 +40,13 @@ FAILURES = {
     "queue_full": (503, _SERVER),
     "log_full": (503, _SERVER),
     "upstream_timeout": (504, _SERVER),
-    "decision_timeout": (504, _SERVER),  # no decision by the request's deadline
+    "decision_timeout": (504, _SERVER),  # no decision before the deadline of the request
 }
 
 
 @dataclass
 class RequestError(RouterError):
-    """A request that ends with an error of ours."""
+    """An error of the gateway that ends a request."""
 
     code: str  # a key of FAILURES
     message: str
@@ -59,7 +59,7 @@ class RequestError(RouterError):
 
     @property
     def body(self) -> bytes:
-        """The error as the OpenAI protocol writes it."""
+        """The error as JSON in OpenAI's shape."""
         return json.dumps(error_object(self.code, self.message)).encode()
 
     def __str__(self) -> str:
@@ -76,18 +76,5 @@ def error_object(code: str, message: str) -> dict[str, Any]:
 
 
 def retry_after(seconds: float) -> dict[str, str]:
-    """The header that says when to come again, in whole seconds of at least one."""
+    """The Retry-After header, in whole seconds of at least one."""
     return {"retry-after": str(max(1, math.ceil(seconds)))}
-
-
-def request_error(error: RouterError) -> RequestError:
-    """What a client is told of an error of this project's."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, QueueFullError):
-        return RequestError("queue_full", str(error), retry_after(1))
-    if isinstance(error, EngineClosedError):
-        return RequestError("shutting_down", "the server is shutting down: ask another replica", retry_after(1))
-    if isinstance(error, NoCandidateError):
-        return RequestError("no_candidate", str(error))
-    return RequestError("invalid_request", str(error))

@@ -1,6 +1,6 @@
-"""A request's JSON object as values and as bytes: strict, shallow, and changed at one key without touching the rest.
+"""Strict JSON request bodies: parsed within limits, and edited at one key while all other bytes stay.
 
-Knows no field by name. Decoding goes by the standard library; what it accepts beyond JSON (NaN, Infinity) is refused.
+This module knows no key by name. It decodes with the standard library and refuses its extensions (NaN, Infinity).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from router.errors import BodyError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 MAX_DEPTH = 64  # arrays and objects inside each other
-MAX_BRACKETS = 1_000_000  # also inside strings; each may be an object to make, and nothing else runs meanwhile
-MAX_CONTAINERS, MAX_VALUES = 50_000, 1_000_000  # arrays and objects, and what they hold: more than any model reads
-MAX_KEYS = 1000  # of the object itself, read one by one; no request of the protocol has a tenth
+MAX_BRACKETS = 1_000_000  # also in strings; each may become an object, and parsing blocks all other requests
+MAX_CONTAINERS, MAX_VALUES = 50_000, 1_000_000  # arrays and objects; their values: more than any model reads
+MAX_KEYS = 1000  # of the outer object, read one by one; requests of the protocol have less than 100
 
 
 @dataclass(frozen=True)
 class JsonBody:
-    """A JSON object and where the values of its own keys stand in its text."""
+    """A JSON object, its text, and the positions of its values in the text."""
 
     text: str
     values: Mapping[str, Any]
-    spans: Mapping[str, Sequence[tuple[int, int]]]  # of each key one (start, end) for every time it is given
+    spans: Mapping[str, Sequence[tuple[int, int]]]  # (start, end) by key, one for each time the key is given
 
     def with_value(self, key: str, value: str) -> bytes:
-        """The body as it was but for the value of `key`, wherever that is given; every other byte is the client's.
+        """The body with another value of `key`, wherever the key is given; all other bytes stay.
 
         >>> read_body(b'{"a": 1.0, "model" :"auto", "b": "\\\\u00e9"}').with_value("model", "large")
         b'{"a": 1.0, "model" :"large", "b": "\\\\u00e9"}'
@@ -43,7 +43,7 @@ class JsonBody:
 
 
 def read_body(raw: bytes, max_depth: int = MAX_DEPTH) -> JsonBody:
-    """The JSON object in `raw`. Raises BodyError for anything else, or where it nests more than `max_depth` deep."""
+    """The JSON object in `raw`. Raises BodyError for anything else and for more than `max_depth` levels."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -70,7 +70,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _object(text: str) -> tuple[dict[str, Any], dict[str, list[tuple[int, int]]]]:
-    """The values of the one object in `text`, the last of those given twice, and the spans of all."""
+    """The values of the object in `text`, the last one of a repeated key, and the spans of all."""
     values: dict[str, Any] = {}
     spans: dict[str, list[tuple[int, int]]] = {}
     keys = 0
@@ -97,11 +97,11 @@ def _object(text: str) -> tuple[dict[str, Any], dict[str, list[tuple[int, int]]]
 
 
 def _skip(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # the pattern matches the empty string, too
 
 
 def _expect(text: str, at: int, sign: str, *, skip: bool = True) -> int:
-    """Where what follows `sign` begins."""
+    """The position after `sign` and the space behind it."""
     if text[at : at + 1] != sign:
         raise json.JSONDecodeError(f"expected {sign}", text, at)
     return _skip(text, at + 1) if skip else at + 1

@@ -1,7 +1,7 @@
-"""The `model` field of a multipart form, found and changed without touching the rest. Pure.
+"""The `model` field of a multipart form: found, and replaced while all other bytes stay. Pure.
 
-Strict where parsers differ: what is changed here has to be what the upstream reads as the model, or a client could have
-any other of the upstream's models run.
+It refuses whatever parsers read differently: the field that is replaced must be the one that the upstream reads, or a
+client could run any other model of the upstream.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMED = re.compile(rb'content-disposition: *form-data; *name="([^"\\]*)"(; *fil
 
 @dataclass(frozen=True)
 class FormModel:
-    """A form's bytes and where in them the model stands."""
+    """The bytes of a form, and the position of the model in them."""
 
     raw: bytes
     start: int
@@ -27,16 +27,16 @@ class FormModel:
 
     @property
     def model(self) -> str:
-        """What the client calls it."""
+        """The model that the client named."""
         return self.raw[self.start : self.end].decode("utf-8", "replace")
 
     def with_model(self, name: str) -> bytes:
-        """The form with another model, every other byte as it was."""
+        """The form with another model; all other bytes stay."""
         return self.raw[: self.start] + name.encode() + self.raw[self.end :]
 
 
 def read_form(raw: bytes, content_type: str) -> FormModel:
-    """The form in a body of this type. Raises BodyError where not exactly one plain field is the model.
+    """The form in a body of this content type. Raises BodyError unless exactly one plain field is the model.
 
     >>> form = b'--b\\r\\nContent-Disposition: form-data; name="model"\\r\\n\\r\\nwhisper\\r\\n--b--\\r\\n'
     >>> read_form(form, "multipart/form-data; boundary=b").model
@@ -66,7 +66,7 @@ def read_form(raw: bytes, content_type: str) -> FormModel:
 
 
 def _name(head: bytes, ended: bool) -> bytes:
-    """The name that a part's headers give it. Raises BodyError for headers that may be read in several ways."""
+    """The name in the headers of a part. Raises BodyError for headers that are ambiguous."""
     first, *lines = head.split(b"\r\n")
     named = [line for line in lines if line.lower().startswith(b"content-disposition")]
     plain = not first and all(b"\r" not in line and b"\n" not in line and line[:1] not in b" \t" for line in lines)

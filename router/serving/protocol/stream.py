@@ -1,6 +1,6 @@
-"""What passes from an upstream to a client: which headers, whole events of a stream, and the tokens it reports. Pure.
+"""Streams in OpenAI's wire format: headers to pass on, complete server-sent events, reported token counts. Pure.
 
-Knows OpenAI's wire format and nothing of who speaks it.
+This module knows neither upstreams nor clients.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 from router.serving.protocol.errors import error_object
 
-# Hop by hop, set anew here, or of no concern to clients; anything of ours is added later.
+# Hop by hop, set anew by this server, or none of the client's business.
 DROPPED = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
     "upgrade", "content-length", "date", "server", "set-cookie", "alt-svc", "strict-transport-security", "location",
     "authorization", "www-authenticate",
 }  # fmt: skip
 TAIL_BYTES = 1 << 16
-LARGEST_EVENT = 1 << 22  # bytes held back until an event is whole; a larger one is passed on in parts
+LARGEST_EVENT = 1 << 22  # bytes held back until an event is complete; a larger one is passed on in parts
 _END = re.compile(rb"\r?\n\r?\n")
 LONGEST_END = 4  # bytes
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
@@ -28,7 +28,7 @@ _RESPONSE_ID = re.compile(rb'"id"\s*:\s*"(resp[^"\\]{1,200})"')
 
 
 def passed_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers of an upstream's answer that its client gets, names in lower case."""
+    """The headers of an upstream's response that the client gets, with names in lower case."""
     lowered = ((name.lower(), value) for name, value in headers)
     return [
         (name, value)
@@ -39,13 +39,13 @@ def passed_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, 
 
 @dataclass
 class Tail:
-    """The last bytes of an answer, which hold what it cost, and the first, which hold its id."""
+    """The last bytes of a response, which report its tokens, and the first, which hold its id."""
 
     head: bytes = b""
     end: bytearray = field(default_factory=bytearray)
 
     def add(self, chunk: bytes) -> None:
-        """Note what is passed on."""
+        """Remember a chunk that is passed on."""
         if len(self.head) < 4096:
             self.head += chunk[: 4096 - len(self.head)]
         self.end += chunk
@@ -53,17 +53,17 @@ class Tail:
             del self.end[:-TAIL_BYTES]
 
     def usage(self) -> tuple[int | None, int | None]:
-        """Tokens of input and of output; None where the upstream did not report them."""
+        """Tokens of input and of output; None if the upstream did not report them."""
         return usage_of(bytes(self.end))
 
     def response_id(self) -> str | None:
-        """The id of a kept response, by which a later request may go on from it."""
+        """The id of a stored response, from which a later request may continue."""
         found = _RESPONSE_ID.search(self.head)
         return found[1].decode("latin-1") if found else None
 
 
 def usage_of(raw: bytes) -> tuple[int | None, int | None]:
-    """Tokens of input and output that the last `usage` in an answer, or in a stream, reports.
+    """Tokens of input and output in the last `usage` of a response or of a stream.
 
     >>> usage_of(b'{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}}')
     (7, 2)
@@ -86,15 +86,15 @@ def _count(usage: dict[str, Any], *names: str) -> int | None:
     return None
 
 
-class Events:
-    """Passes a stream on in whole events, so that one which breaks can end with a clear one."""
+class EventBuffer:
+    """A buffer that passes a stream on in complete events, so that an error event can follow if the stream breaks."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
-    def whole(self, chunk: bytes) -> bytes:
-        """What may be passed on now that `chunk` came. Scans that alone, not what is held already."""
-        start = max(len(self._held) - LONGEST_END + 1, 0)  # an end may have begun before it
+    def push(self, chunk: bytes) -> bytes:
+        """The bytes that may be passed on after `chunk`. Scans `chunk` alone, not the bytes held already."""
+        start = max(len(self._held) - LONGEST_END + 1, 0)  # an event's end may have begun before it
         self._held += chunk
         cut = 0
         for end in _END.finditer(self._held, start):
@@ -104,7 +104,7 @@ class Events:
         return self._taken(cut) if cut else b""
 
     def rest(self) -> bytes:
-        """What is left at the end of a stream that ended well."""
+        """The bytes left at the end of a stream."""
         return self._taken(len(self._held))
 
     def _taken(self, size: int) -> bytes:
@@ -114,7 +114,7 @@ class Events:
 
 
 def error_event(path: str, code: str, message: str) -> bytes:
-    """The event that ends a broken stream; official clients raise an error on it."""
+    """The event that ends a broken stream; OpenAI's clients raise an error on it."""
     raw = error_object(code, message)
     if path.endswith("/responses"):
         raw = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0} | raw

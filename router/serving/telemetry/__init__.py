@@ -1,0 +1,1 @@
+"""Telemetry: metrics, log formats and the decision log."""

@@ -1,8 +1,7 @@
-"""Keeps decisions and their outcomes in a file without making a request wait: rows queue, one thread writes them.
+"""Decision log: a queue of rows and a thread that writes them, so that no request waits for the disk.
 
-Decides when to write and what happens when there is no room; the file itself is
-`router.serving.telemetry.sqlite_log`. Rows are
-written four times a second, so a kill of the process loses none older than a second, and `close` writes all.
+This module decides when to write and what to do without room; `router.serving.telemetry.sqlite_log` is the file. Rows
+are written four times a second, so a kill of the process loses none older than a second. `close` writes all rows.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ logger = logging.getLogger(__name__)
 
 MIB = 2**20
 LEAST_MAX_BYTES = 16 * MIB
-RESERVE_BYTES = 4 * MIB  # of the limit, for the transaction under way and the growth of the write-ahead log
-WAL_BYTES = 8 * MIB  # of the limit, where the oldest rows make room: for a write-ahead log of the usual size
-MOST_DELETED = 256  # decisions a transaction
-REFUSE_FROM = 0.9  # the share of the limit from which new requests are refused; the rest is for those under way
+RESERVE_BYTES = 4 * MIB  # of the limit, for the present transaction and the growth of the write-ahead log
+WAL_BYTES = 8 * MIB  # of the limit, with delete_oldest: for a write-ahead log of the usual size
+MOST_DELETED = 256  # decisions in one transaction
+REFUSE_FROM = 0.9  # share of the limit above which new requests are refused; the rest is for those in progress
 COMMIT_EVERY_S = 0.25
-TOGETHER = 256  # rows a transaction
-LARGEST_TRANSACTION = MIB  # characters of prompts in one
-MOST_WAITING, MOST_WAITING_CHARS = 20_000, 64 * MIB  # rows and characters of their prompts that may wait to be written
+TOGETHER = 256  # rows in one transaction
+LARGEST_TRANSACTION = MIB  # characters of prompts in one transaction
+MOST_WAITING, MOST_WAITING_CHARS = 20_000, 64 * MIB  # rows in the queue; characters of their prompts
 LONGEST_COMMENT = 10_000  # characters
 
 
 class DecisionLog:
-    """`start`, then `decided` and `outcome` from any thread: they return at once, also while the disk does not."""
+    """A log that takes rows from any thread without waiting for the disk. Call `start` first and `close` last."""
 
     def __init__(
         self,
@@ -52,11 +51,11 @@ class DecisionLog:
         store_prompts: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Touches no file yet. `max_bytes` bounds the file with its write-ahead log, `max_age_s` the age of decisions.
+        """Opens no file yet. `max_bytes` bounds the file with its write-ahead log, `max_age_s` the age of decisions.
 
-        At the limit "delete_oldest" deletes the oldest decisions, "drop" leaves new rows out and counts them, "refuse"
-        sets `full` a little earlier, so that what has been decided can still be written. While the disk fails, all but
-        "refuse" do as "drop". Raises UsageError for a value not allowed.
+        At the limit "delete_oldest" deletes the oldest decisions, "drop" drops and counts new rows, "refuse" sets
+        `full` a little earlier, so that the requests in progress can still be logged. While the disk fails,
+        "delete_oldest" works like "drop". Raises UsageError for a value that is not allowed.
         """
         if max_bytes < LEAST_MAX_BYTES:
             raise UsageError(f"max_bytes: got {max_bytes:,}, allowed are {LEAST_MAX_BYTES:,} and more")
@@ -66,18 +65,18 @@ class DecisionLog:
             raise UsageError(f"when_full: got {when_full!r}, allowed are delete_oldest, drop and refuse")
         self.path, self.max_bytes, self.max_age_s, self.when_full = Path(path), max_bytes, max_age_s, when_full
         self._store_prompts, self._clock = store_prompts, clock
-        self._lock = threading.Lock()  # of what follows, never held while the disk is used
-        self._rows: deque[Row] = deque()  # the oldest first; they stay until they are committed
+        self._lock = threading.Lock()  # guards the fields below; never held during disk access
+        self._rows: deque[Row] = deque()  # the oldest first; a row stays until it is committed
         self._chars = 0  # of their prompts
         self._dropped = self._deleted = 0
         self._closed = False
         self._used_bytes = 0
-        self._trouble: str | None = None  # why rows cannot be written now
+        self._trouble: str | None = None  # why rows cannot be written at present
         self._stop = threading.Event()
         self._writer = threading.Thread(target=self._write_until_closed, name="decision-log", daemon=True)
 
     def start(self) -> None:
-        """Open the file and begin to write. Raises UsageError where that cannot work."""
+        """Open the file and begin to write. Raises UsageError if the file cannot be used."""
         if not self.path.parent.is_dir():
             raise UsageError(f"the decision log {self.path}: there is no folder {self.path.parent}; make it first")
         secret = local_secret(self.path.with_name(self.path.name + ".key"))
@@ -90,13 +89,13 @@ class DecisionLog:
         self._put(row)
 
     def outcome(self, row: OutcomeRow) -> None:
-        """Log what became of an attempt."""
+        """Log the outcome of an attempt."""
         self._put(row)
 
     def feedback(self, decision_id: str, score: float, comment: str | None = None) -> bool:
-        """Attach a score in [0, 1] in place of an earlier one; False where no such decision is known. Reads the disk.
+        """Attach a score in [0, 1], replacing an earlier one; False for an unknown decision. Reads the disk.
 
-        Raises UsageError for a value not allowed, RouterError where the log has no room for it.
+        Raises UsageError for a value that is not allowed, RouterError if the log has no room.
         """
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             raise UsageError(f"score: got {score!r}, allowed is a number from 0 to 1")
@@ -109,8 +108,8 @@ class DecisionLog:
         return True
 
     def get(self, decision_id: str) -> dict[str, Any] | None:
-        """The decision with its outcomes and feedback, written already or not; None: unknown. Reads the disk."""
-        if not decision_id.isascii():  # none of ours, and maybe nothing that SQLite takes
+        """The decision with its outcomes and feedback, None if unknown. Reads the queue and the disk."""
+        if not decision_id.isascii():  # no id of this log, and SQLite may refuse it
             return None
         with self._lock:
             waiting = list(self._rows)
@@ -118,7 +117,7 @@ class DecisionLog:
 
     @property
     def full(self) -> bool:
-        """Whether new requests must be refused: only where that is the policy."""
+        """Whether new requests must be refused, which only the policy "refuse" does."""
         if self.when_full != "refuse":
             return False
         waiting = len(self._rows) >= 0.75 * MOST_WAITING or self._chars >= 0.75 * MOST_WAITING_CHARS
@@ -126,12 +125,12 @@ class DecisionLog:
 
     @property
     def dropped(self) -> int:
-        """Rows that were left out since the start."""
+        """Rows dropped since the start."""
         return self._dropped
 
     @property
     def deleted(self) -> int:
-        """Decisions that were deleted since the start, with all that belonged to them."""
+        """Decisions deleted since the start, with their outcomes and feedback."""
         return self._deleted
 
     @property
@@ -140,14 +139,14 @@ class DecisionLog:
         return len(self._rows)
 
     def close(self) -> None:
-        """Write every row that waits, then close the file. Rows that come later are dropped."""
+        """Write every waiting row, then close the file. Later rows are dropped."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
         self._stop.set()
         if self._writer.ident is None:
-            return  # was never started
+            return  # never started
         self._writer.join()
         self._file.close()
         if self._rows:
@@ -170,7 +169,7 @@ class DecisionLog:
         return True
 
     def _write_until_closed(self) -> None:
-        """The writer thread. It looks by the clock: to be woken by each row would cost the requests more."""
+        """The writer thread. It polls: a wake-up for each row would cost the requests more."""
         stopping = False
         while not stopping:
             stopping = self._stop.wait(COMMIT_EVERY_S)
@@ -178,7 +177,7 @@ class DecisionLog:
                 pass
 
     def _write_some(self) -> bool:
-        """Delete some decisions that are due, write the oldest rows that wait; whether more may be done at once."""
+        """Delete some decisions that are due, write the oldest waiting rows; whether there may be more to do now."""
         rows = self._oldest()
         try:
             more = self._delete_some()
@@ -188,7 +187,7 @@ class DecisionLog:
                     self._recovered()
                 return more and not self._stop.is_set()
             if more and not room:
-                return True  # rows wait for the next step
+                return True  # the rows wait for the next call
             bad = self._file.write(rows) if room else 0
         except (sqlite3.Error, OSError) as error:
             self._failed(f"{error}; rows wait, up to {MOST_WAITING:,} of them")
@@ -198,8 +197,8 @@ class DecisionLog:
         else:
             self._failed(f"{self._used_bytes:,} bytes are used of max_bytes {self.max_bytes:,}; rows are dropped")
         if room:
-            with suppress(sqlite3.Error, OSError):  # rows are written; the next round tells of it
-                self._used_bytes = self._file.used_bytes()  # now: `full` may not lag behind rows that wait no more
+            with suppress(sqlite3.Error, OSError):  # the rows are written; the next round reports the error
+                self._used_bytes = self._file.used_bytes()  # now, so that `full` counts these rows
         if bad:
             logger.error("decision log %s: %d rows hold what cannot be written; they are dropped", self.path, bad)
         with self._lock:
@@ -210,7 +209,7 @@ class DecisionLog:
         return True
 
     def _delete_some(self) -> bool:
-        """Delete the oldest decisions, a bounded number, where age or size demands it; whether more may be due."""
+        """Delete a bounded number of the oldest decisions if age or size demands it; whether more may be due."""
         before_s = -math.inf if self.max_age_s is None else self._clock() - self.max_age_s
         most_bytes = self._room - WAL_BYTES if self.when_full == "delete_oldest" else math.inf
         deleted = self._file.delete_oldest(MOST_DELETED, before_s, most_bytes)
@@ -238,7 +237,7 @@ class DecisionLog:
         return rows
 
     def _failed(self, why: str) -> None:
-        """Say it once, until it is over."""
+        """Log a trouble once, until it is over."""
         if self._trouble is None:
             logger.error("decision log %s: %s", self.path, why)
         self._trouble = why

@@ -1,4 +1,4 @@
-"""Log records as one JSON object a line: time, level, message, and the fields that the record's writer gave it."""
+"""Log formatters: one JSON object a line, or plain text for people; both print the `fields` of a record."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ _PLAIN = re.compile(r"[!#-~]+")
 
 
 class PlainFormatter(logging.Formatter):
-    """The same for people: `router: request status=200`.
+    """Plain text for people: `router: request status=200`.
 
-    A value that is not of plain signs is quoted, and further lines are indented: no words of a client make a line.
+    Values with other than plain characters are quoted and further lines are indented, so that no client can forge a
+    line.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The record as one line."""
         fields = (f"{name}={_quoted(str(value))}" for name, value in getattr(record, "fields", {}).items())
         text = " ".join(["router:", record.getMessage(), *fields])
         if record.exc_info:
@@ -34,10 +35,10 @@ def _shown(sign: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record with `extra={"fields": {"status": 200}}` becomes `{..., "message": "request", "status": 200}`."""
+    """JSON lines: `extra={"fields": {"status": 200}}` gives `{..., "message": "request", "status": 200}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The record as one line."""
         raw = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -1,6 +1,7 @@
-"""What the decision log keeps: its rows, and the tables that hold them.
+"""Rows and SQL tables of the decision log.
 
-Knows neither files nor threads. A decision has any number of outcomes, one an attempt, and at most one feedback.
+A decision has any number of outcomes, one for each attempt, and at most one feedback. This module knows neither files
+nor threads.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 FORMAT_VERSION = 1
-LONGEST_ERROR = 2000  # characters; upstreams answer errors with whole pages
+LONGEST_ERROR = 2000  # characters; upstreams may send whole pages
 
 TABLES = """
 CREATE TABLE decisions (
@@ -36,7 +37,7 @@ class DecisionRow:
 
     id: str
     time_s: float  # since the epoch
-    route: Mapping[str, Any]  # the whole decision, as JSON can say it
+    route: Mapping[str, Any]  # the whole decision as JSON values
     model: str
     quality: float  # probability in [0, 1] of a good answer
     cost_usd: float  # expected
@@ -46,18 +47,18 @@ class DecisionRow:
 
     @property
     def decision_id(self) -> str:
-        """The decision that the row is about: itself."""
+        """The id, under the name that the other rows use."""
         return self.id
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """What became of one attempt to have a request answered."""
+    """The outcome of one attempt at an upstream."""
 
     decision_id: str
     attempt: int  # from 1
     upstream: str
-    status: int | None = None  # HTTP status; None where no answer came
+    status: int | None = None  # HTTP status; None without a response
     error: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -68,7 +69,7 @@ class OutcomeRow:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRow:
-    """What somebody said of the answer afterwards; the last word counts."""
+    """A score of an answer, given afterwards; a later one replaces it."""
 
     decision_id: str
     time_s: float
@@ -84,12 +85,12 @@ FEEDBACK = tuple(each.name for each in fields(FeedbackRow))
 
 
 def _insert(table: str, columns: Sequence[str], only: str = "") -> str:
-    # REPLACE: a transaction is repeated where it is not known whether it was committed
+    # REPLACE: a transaction is repeated if it may have been committed or not
     values = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
     return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {values} {only}"
 
 
-# What belongs to a decision that was dropped, or deleted meanwhile, would stay for ever.
+# Rows of a decision that was dropped, or deleted meanwhile, would stay for ever.
 _OF_A_DECISION = "WHERE EXISTS (SELECT 1 FROM decisions WHERE id = ?1)"
 
 
@@ -101,9 +102,9 @@ INSERT = {
 
 
 def columns_of(row: Row, secret: bytes, store_prompts: bool) -> tuple[Any, ...]:
-    """The values that the row's table holds, in the order of its columns; of a prompt either its text or its HMAC.
+    """The values of a row in the order of its table's columns; a prompt is stored as text or as HMAC.
 
-    Raises ValueError or TypeError for a route that JSON cannot say.
+    Raises ValueError or TypeError for a route that is not JSON.
     """
     if isinstance(row, DecisionRow):
         text = _writable(row.prompt) if store_prompts else None
@@ -118,7 +119,7 @@ def columns_of(row: Row, secret: bytes, store_prompts: bool) -> tuple[Any, ...]:
 
 
 def prompt_hmac(prompt: str, secret: bytes) -> str:
-    """HMAC-SHA256 of the prompt, hexadecimal: equal prompts can be counted, but not read or guessed without the key.
+    """HMAC-SHA256 of the prompt, in hexadecimal: equal prompts can be counted, not read or guessed without the key.
 
     >>> prompt_hmac("2+2?", b"key")[:16]
     '715e13d4982220fd'
@@ -127,7 +128,7 @@ def prompt_hmac(prompt: str, secret: bytes) -> str:
 
 
 def _writable(text: str | None) -> str | None:
-    """`text` without the halves of surrogate pairs that JSON can bring and SQLite refuses."""
+    """`text` without halves of surrogate pairs, which JSON allows and SQLite refuses."""
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,7 +1,7 @@
-"""Counts what the gateway does, for Prometheus. One registry of its own, so that two servers in a process do not clash.
+"""Prometheus metrics of the gateway, in a registry of their own, so that two servers in a process do not clash.
 
-Knows no request: the caller says what happened. Labels take few values by construction (models and upstreams of the
-pool, the endpoints below), so that no client can make the series grow. Money is in US dollars.
+Labels have few values by construction (models and upstreams of the pool, the endpoints below), so that no client can
+make the series grow. Money is in US dollars.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ENDPOINTS = (
     "/health",
     "/metrics",
 )
-OTHER = "other"  # what is passed through, and what is not known
+OTHER = "other"  # paths that are passed on, and unknown ones
 
 
 class Metrics:
-    """The counters of one server. Its methods may be called from any thread."""
+    """The metrics of one server. Thread-safe."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class Metrics:
         dropped: Callable[[], int],
         deleted: Callable[[], int],
     ) -> None:
-        """What others count is asked for when somebody looks.
+        """The arguments are called at each scrape.
 
-        `queue`: requests that wait for their decision; `breakers`: the state of each upstream's, one of BREAKER_STATES;
-        `dropped`: rows that the decision log left out; `deleted`: decisions that it deleted for their age or its size.
+        `queue`: requests that wait for their decision; `breakers`: state of the breaker by upstream, in BREAKER_STATES;
+        `dropped`: rows that the decision log dropped; `deleted`: decisions that it deleted for age or size.
         """
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -71,36 +71,36 @@ class Metrics:
             "router_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry
         )
         Gauge("router_queue", "Requests that wait for their decision", registry=registry).set_function(queue)
-        registry.register(_Asked(breakers, dropped, deleted))
+        registry.register(_OnScrape(breakers, dropped, deleted))
 
     def decided(self, model: str, cost_usd: float, always_best_cost_usd: float) -> None:
-        """A decision for `model`, at these expected costs."""
+        """Count a decision for `model` with its expected cost, and the cost of the model of the greatest quality."""
         self._decisions.labels(model).inc()
         self._predicted.labels(model).inc(cost_usd)
         self._best.inc(always_best_cost_usd)
         self._saving.inc(always_best_cost_usd - cost_usd)
 
     def billed(self, model: str, cost_usd: float) -> None:
-        """An answer of `model` whose reported tokens cost this much."""
+        """Count the cost of a response of `model` by its reported tokens."""
         self._cost.labels(model).inc(cost_usd)
 
     def overhead(self, seconds: float) -> None:
-        """The time from a request's arrival to its first attempt, or to its decision where nothing is sent."""
+        """Count the time from the arrival of a request to its first attempt, or to its decision without one."""
         self._overhead.observe(seconds)
 
     def answered(self, endpoint: str, status: int) -> None:
-        """A request that got its answer; an endpoint that is none of ENDPOINTS counts as `other`."""
+        """Count a request that got its response; an endpoint that is not in ENDPOINTS counts as `other`."""
         self._requests.labels(endpoint if endpoint in ENDPOINTS else OTHER, str(status)).inc()
 
     def render(self) -> tuple[bytes, str]:
-        """The figures as text, and its content type."""
+        """The metrics as text, and the content type of the text."""
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
 
-class _Asked:
-    """Figures that others hold; Prometheus' client asks for them at each scrape."""
+class _OnScrape:
+    """A collector of values that are read at each scrape."""
 
     def __init__(
         self, breakers: Callable[[], Mapping[str, str]], dropped: Callable[[], int], deleted: Callable[[], int]

@@ -1,8 +1,7 @@
-"""The decision log's SQLite file: made or checked when opened, then written in transactions and read by decision.
+"""SQLite file of the decision log: created or checked when opened, written in transactions, read by decision.
 
-Knows the format, not when to write nor what to do when there is no room. One thread writes, any may read. What
-is committed is in the operating system's hands: a kill of the process loses none of it, a power cut may lose the last
-commits and breaks nothing.
+One thread writes, any thread may read. A kill of the process loses nothing that is committed; a power cut may lose the
+last commits and breaks nothing. This module knows neither when to write nor what to do without room.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from router.serving.telemetry.log_rows import (
     whole_decision,
 )
 
-APPLICATION_ID = 0x49445231  # marks the file as ours among SQLite's; `file` shows it
-BUSY_S = 1.0  # how long to wait for another process that writes
-OPEN_S = 5.0  # and for those that open or close the file, which SQLite itself does not always wait for
-# What one row can be wrong about; everything else that SQLite raises is about the file.
+APPLICATION_ID = 0x49445231  # marks an SQLite file as a decision log; the command `file` shows it
+BUSY_S = 1.0  # wait for another process that writes
+OPEN_S = 5.0  # wait for processes that open or close the file, for which SQLite does not always wait
+# Errors of one row; all other errors of SQLite are about the file.
 BAD_ROW = (
     TypeError,
     ValueError,
@@ -47,17 +46,17 @@ Columns = Callable[[Row], tuple[Any, ...]]
 
 
 class LogFile:
-    """An open log."""
+    """An open log file."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
-        """Opens, and makes where there is none, the file; `columns` turns a row into what its table holds.
+        """Opens or creates the file; `columns` turns a row into the values of its table.
 
-        Raises UsageError where it cannot be opened, is broken, is no decision log, or is of a newer version.
+        Raises UsageError if the file cannot be opened, is broken, is no decision log, or has another version.
         """
         self.path, self._columns = path, columns
         self._reading = threading.Lock()
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files this mode as well
             self._inode = os.stat(path).st_ino
             self._open(time.monotonic() + OPEN_S)
         except (OSError, sqlite3.Error) as error:
@@ -67,7 +66,7 @@ class LogFile:
             ) from error
 
     def _open(self, until_s: float) -> None:
-        """Connect and prepare; again while another process, that starts or ends, holds the whole file."""
+        """Connect and prepare; try again while another process locks the whole file as it starts or ends."""
         while True:
             self._db, self._reader = self._connect(), self._connect()
             try:
@@ -84,8 +83,8 @@ class LogFile:
         return sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
     def _prepare(self) -> None:
-        """Check the version, or make the tables of a new file. Two processes may do this at once."""
-        if self._value("SELECT count(*) FROM sqlite_master"):  # before anything is changed in somebody else's file
+        """Check the version, or create the tables of a new file. Two processes may do this at once."""
+        if self._value("SELECT count(*) FROM sqlite_master"):  # before any change to a foreign file
             self._check_ours()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -114,9 +113,9 @@ class LogFile:
         return self._db.execute(statement).fetchone()[0]
 
     def used_bytes(self) -> int:
-        """Of the disk: pages that hold something, and the write-ahead log. Deleting rows makes it less.
+        """Used bytes on the disk: pages with content and the write-ahead log. Deleting rows makes them less.
 
-        Raises OSError where the file is no longer the one that was opened: what is written then would be lost with it.
+        Raises OSError if another file has taken the place of the opened one, whose rows would be lost.
         """
         self._check_place()
         with suppress(FileNotFoundError):
@@ -132,14 +131,14 @@ class LogFile:
         return pages * int(self._value("PRAGMA page_size"))
 
     def empty_wal(self) -> None:
-        """Merge the write-ahead log into the file and cut it off, where nobody reads what only the log still holds."""
+        """Merge the write-ahead log into the file and truncate it, unless a reader still needs it."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def delete_oldest(self, most: int, before_s: float, most_bytes: float) -> int:
-        """Delete decisions with all that belongs to them in one transaction, the oldest first; how many.
+        """Delete the oldest decisions, with their outcomes and feedback, in one transaction; the number deleted.
 
-        At most `most`, and only while the oldest is from before `before_s`, or all rows take `most_bytes` or more:
-        their pages take new rows. Raises sqlite3.Error where nothing was deleted, OSError as `used_bytes`.
+        It deletes at most `most`, and only while the oldest is from before `before_s` or all rows take `most_bytes` or
+        more. New rows reuse the pages. Raises sqlite3.Error if nothing was deleted, OSError like `used_bytes`.
         """
 
         def is_due(time_s: float) -> bool:
@@ -147,7 +146,7 @@ class LogFile:
 
         self._check_place()
         oldest_s = self._value("SELECT min(time_s) FROM decisions")
-        if oldest_s is None or not is_due(oldest_s):  # without a transaction, which others would wait for
+        if oldest_s is None or not is_due(oldest_s):  # without a transaction, for which others would wait
             return 0
         deleted = 0
         with self._transaction():
@@ -161,9 +160,9 @@ class LogFile:
         return deleted
 
     def write(self, rows: Iterable[Row]) -> int:
-        """Write all rows in one transaction; the number of those that cannot be written, whatever the disk does.
+        """Write all rows in one transaction; the number of faulty rows, which are left out.
 
-        Raises sqlite3.Error where nothing was written.
+        Raises sqlite3.Error if nothing was written.
         """
         bad = 0
         with self._transaction():
@@ -181,14 +180,14 @@ class LogFile:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            with suppress(sqlite3.Error):  # SQLite may have rolled back already
                 self._db.execute("ROLLBACK")
             raise
 
     def read(self, decision_id: str, waiting: Iterable[Row] = ()) -> dict[str, Any] | None:
-        """The whole decision, or None; `waiting` are rows about it that may not be in the file yet, and win.
+        """The whole decision, or None; `waiting` are rows of it that may not be in the file yet, and override it.
 
-        Raises sqlite3.Error where the file cannot be read.
+        Raises sqlite3.Error if the file cannot be read.
         """
         decision: tuple[Any, ...] | None = None
         outcomes: dict[int, tuple[Any, ...]] = {}
@@ -215,7 +214,7 @@ class LogFile:
         return self._reader.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {key} = ?", (value,))
 
     def close(self) -> None:
-        """Merges the write-ahead log into the file where this process is its last user."""
+        """Close the file; the last process to do so merges the write-ahead log into it."""
         with self._reading:
             self._reader.close()
         self._db.close()

@@ -1,0 +1,1 @@
+"""Upstreams: HTTP clients of the models' providers, circuit breakers, load and failover."""

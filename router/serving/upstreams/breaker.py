@@ -1,13 +1,12 @@
-"""A circuit breaker for one upstream: closed, open after failures, half open for one probe. Pure but for a clock.
+"""Circuit breaker for one upstream: closed, open after failures, half open for one probe. Pure except for a clock.
 
-    closed     everything passes; opens after `failures` in a row, or where half of the last 20 failed
-    open       nothing passes for `open_s`, doubled after each probe that fails, at most `MAX_OPEN_S`; or for as long as
-               an upstream asked with Retry-After
-    half_open  the time is over: one request passes as a probe. Its success closes, its failure opens again
+    closed     all requests pass; it opens after `failures` in a row, or if half of the last 20 failed
+    open       no request passes for `open_s`, doubled after each failed probe up to `MAX_OPEN_S`, or for the time of
+               an upstream's Retry-After
+    half_open  the time is over: one request passes as a probe; its success closes the breaker, its failure opens it
 
-Requests that a client had passed on are counted apart, so that they neither make up for failures of routed ones nor
-hide among them; none is a probe. A stream counts when it has ended. Knows no upstream. A breaker is one process' own:
-replicas learn each for itself.
+Requests for a model that the client named are counted apart and are never probes: their successes must not offset
+failures of routed requests, nor the reverse. A stream counts at its end. Replicas do not share breakers.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MAX_OPEN_S = 60.0
-WINDOW = 20  # the latest answers that are looked at
+WINDOW = 20  # latest requests that count
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
 
 
 @dataclass
 class _Tally:
-    """How the latest requests of one kind ended."""
+    """The results of the latest requests of one kind."""
 
     in_row: int = 0  # failures
     window: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOW))
@@ -39,18 +38,18 @@ class _Tally:
 
 
 class Breaker:
-    """Whether an upstream may be asked now.
+    """A circuit breaker: whether a request may be sent to an upstream now.
 
     Args:
-        failures: failures in a row that open it.
+        failures: failures in a row that open the breaker.
         open_s: seconds until the first probe.
         clock: monotonic seconds.
     """
 
     def __init__(self, failures: int = 5, open_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures, self.open_s, self.clock = failures, open_s, clock
-        self._tallies = (_Tally(), _Tally())  # of routed requests, of those passed on
-        self._growth = 1.0  # of the wait: doubled each time it opens, until a probe succeeds
+        self._tallies = (_Tally(), _Tally())  # of routed requests; of requests passed on
+        self._growth = 1.0  # factor of the wait, doubled at each opening until a probe succeeds
         self._until: float | None = None  # open until then; None: closed
         self._probing = False
 
@@ -63,31 +62,31 @@ class Breaker:
 
     @property
     def wait_s(self) -> float:
-        """Seconds until a request may pass; 0 where one may now."""
+        """Seconds until a request may pass; 0 if one may pass now."""
         if self._until is None:
             return 0.0
         left = max(self._until - self.clock(), 0.0)
         return left or (self.open_s if self._probing else 0.0)
 
     def admits(self) -> bool:
-        """Whether a request may be sent now; of a half open breaker only until somebody has `entered`."""
+        """Whether a request may be sent now; a half-open breaker admits requests until one is its probe."""
         return not self.wait_s
 
     def enter(self) -> bool:
-        """To be called as a request is sent, and followed by one of the three below; whether it is a probe."""
+        """Whether the request that is now sent is a probe; call `succeeded`, `failed` or `left` afterwards."""
         probe = self.state == HALF_OPEN and not self._probing
         self._probing = self._probing or probe
         return probe
 
     def succeeded(self, probe: bool = False, *, passed_on: bool = False) -> None:
-        """It answered, if only with an error that is the client's."""
+        """Count a request that was answered, possibly with an error of the client."""
         self._tallies[passed_on].add(True)
         if probe:
             self._until, self._growth, self._probing = None, 1.0, False
             self._tallies = (_Tally(), _Tally())
 
     def failed(self, probe: bool = False, retry_after_s: float | None = None, *, passed_on: bool = False) -> None:
-        """It did not answer as it should; `retry_after_s` where it said when to come again."""
+        """Count a failed request; `retry_after_s` is the upstream's Retry-After, if any."""
         self._tallies[passed_on].add(False)
         if retry_after_s is not None:
             self._open(retry_after_s)
@@ -97,7 +96,7 @@ class Breaker:
             self._probing = False
 
     def left(self, probe: bool = False) -> None:
-        """Nothing is learnt: whoever asked went away, or what was passed on may be at fault."""
+        """End a request that says nothing: the client went away, or its request may be at fault."""
         if probe:
             self._probing = False
 

@@ -1,7 +1,7 @@
-"""Many kept connections by httpx: each is a pool of its own, and the one used last is taken first.
+"""Connection pool for httpx: one httpx pool for each connection, the one used last is taken first.
 
-httpcore looks at every connection of a pool, and asks the system about each idle one, whenever a request begins or
-ends: with 16 in one pool that was a third of the gateway's work. Knows no upstream.
+httpcore examines every connection of a pool, with a system call for each idle one, whenever a request begins or ends.
+With 16 connections in one pool that was a third of the gateway's work.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-SWEEP_S = 1.0  # between looks for connections that were idle for too long
+SWEEP_S = 1.0  # between searches for connections that were idle for too long
 
 Origin = tuple[bytes, bytes, int | None]
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """As `httpx.AsyncHTTPTransport`, for hundreds of requests under way."""
+    """An `httpx.AsyncHTTPTransport` for hundreds of concurrent requests."""
 
     def __init__(self, keepalive_s: float = 30.0) -> None:
         self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=1, keepalive_expiry=keepalive_s)
-        self._trust = httpx.create_ssl_context(trust_env=False)  # 150 ms of reading certificates: once, not per pool
+        self._trust = httpx.create_ssl_context(trust_env=False)  # reads certificates for 150 ms: once, not per pool
         self._keepalive_s = keepalive_s
         self._idle: defaultdict[Origin, deque[_Connection]] = defaultdict(deque)  # the longest idle first
         self._all: set[_Connection] = set()
         self._swept_s = time.monotonic()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer, by the connection to its origin that was used last, or by a new one."""
+        """The response, over the connection to its origin that was used last, or over a new one."""
         await self._sweep()
         idle = self._idle[request.url.raw_scheme, request.url.raw_host, request.url.port]
         if idle:
@@ -52,7 +52,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             await each.transport.aclose()
 
     async def _sweep(self) -> None:
-        """Close connections that were idle for too long."""
+        """Close connections that were idle for longer than `keepalive_s`."""
         now = time.monotonic()
         if now - self._swept_s < SWEEP_S:
             return
@@ -65,7 +65,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
 
 class _Connection:
-    """A pool of one connection."""
+    """An httpx pool of one connection."""
 
     def __init__(self, limits: httpx.Limits, trust: ssl.SSLContext, idle: deque[_Connection]) -> None:
         self.transport = httpx.AsyncHTTPTransport(verify=trust, limits=limits, trust_env=False)
@@ -73,13 +73,13 @@ class _Connection:
         self._idle = idle
 
     def release(self) -> None:
-        """Let another request have it."""
+        """Make the connection available to another request."""
         self.idle_since_s = time.monotonic()
         self._idle.append(self)
 
 
 class _Body(httpx.AsyncByteStream):
-    """An answer's body, whose end releases its connection."""
+    """A response body that releases its connection when closed."""
 
     def __init__(self, stream: httpx.AsyncByteStream, connection: _Connection) -> None:
         self._stream = stream
@@ -89,7 +89,7 @@ class _Body(httpx.AsyncByteStream):
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
-        """Let the connection go; may be called again."""
+        """Close the body and release the connection; may be called again."""
         connection, self._connection = self._connection, None
         try:
             await self._stream.aclose()

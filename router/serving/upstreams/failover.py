@@ -1,7 +1,7 @@
-"""One answer for one request: upstreams asked in the order of a plan until one answers, within deadline and budget.
+"""Failover: upstreams are tried in the order of a plan until one answers, within a deadline and a retry budget.
 
-A request whose answer has begun is never sent again. Knows outcomes, not HTTP; what each attempt came to goes to the
-caller's `note`, whether the request succeeds or not.
+A request whose response has begun is never sent again. This module knows outcomes, not HTTP. It reports each attempt
+to the caller's `note`, whether the request succeeds or not.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from router.serving.dispatch.plan import Plan
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.settings import ServeSettings
 from router.serving.upstreams.breaker import CLOSED, OPEN
-from router.serving.upstreams.client import Answer, Target, Upstreams
-from router.serving.upstreams.outcomes import LEFT, REFUSED, Outcome
+from router.serving.upstreams.client import Target, UpstreamResponse, Upstreams
+from router.serving.upstreams.outcomes import ANSWERED, LEFT, REFUSED, Outcome
 
-LOOK_AGAIN_S = 0.25
-LEAST_ATTEMPT_S = 0.05  # of the deadline that an attempt is worth beginning for
+LOOK_AGAIN_S = 0.25  # while another request probes an upstream
+LEAST_ATTEMPT_S = 0.05  # with less time before the deadline no attempt begins
 
 
 class RetryBudget:
-    """Attempts after failures that all requests together may make: a share of them, and `burst` at once.
+    """Retries that all requests together may make: a share of the requests, and `burst` at once.
 
-    Keeps a pool that fails as a whole from being asked several times as often. A model that is well but cannot take a
-    request (too long for it, filtered) costs none.
+    Without it a pool that fails as a whole would get several times as many requests. A retry because a healthy model
+    cannot take the request (too long, filtered) is free.
     """
 
     def __init__(self, share: float, burst: int) -> None:
         self.share, self.burst, self._left = share, burst, float(burst)
 
     def request(self) -> None:
-        """A request came in."""
+        """Count a request, which earns a share of a retry."""
         self._left = min(self._left + self.share, float(self.burst))
 
     def take(self) -> bool:
-        """Whether one more attempt may be made; if so it is counted."""
+        """Whether one more retry is allowed; if so it is counted."""
         if self._left < 1:
             return False
         self._left -= 1
@@ -47,7 +47,7 @@ class RetryBudget:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of one attempt."""
+    """One attempt and its outcome."""
 
     number: int  # from 1
     model: str
@@ -56,16 +56,16 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The answer that the client gets, and whose it is."""
+class ForwardedResponse:
+    """The response for the client, and the model that gave it."""
 
     chosen: Alternative
     target: Target
-    answer: Answer
+    response: UpstreamResponse
     attempts: int
 
 
-Send = Callable[[Target, float], Awaitable[Answer]]  # to a target, within so many seconds
+Send = Callable[[Target, float], Awaitable[UpstreamResponse]]  # arguments: target, seconds
 
 
 async def forward(
@@ -76,11 +76,11 @@ async def forward(
     send: Send,
     note: Callable[[Attempt], None],
     deadline: float,
-) -> Answered:
-    """The first answer that is one, or the client's own error. RequestError where no upstream gives any.
+) -> ForwardedResponse:
+    """The first response that answers or that blames the request. RequestError if there is none.
 
-    `deadline` is a time of `time.monotonic`. What a client should see of a request that no model takes (too long for
-    all, filtered by all) is the last upstream's own words.
+    `deadline` is a time of `time.monotonic`. If every model finds the request too long, or filters it, the client gets
+    the response of the last upstream.
     """
     budget.request()
     order, last = list(plan.order), None
@@ -93,12 +93,12 @@ async def forward(
         if chosen is None:
             break
         target = upstreams.targets[chosen.model]
-        attempt, answer = await _attempt(target, len(failed) + 1, deadline, send, note)
-        if attempt.outcome.kind in ("answered", REFUSED):
-            return Answered(chosen, target, answer, attempt.number)
+        attempt, response = await _attempt(target, len(failed) + 1, deadline, send, note)
+        if attempt.outcome.kind in (ANSWERED, REFUSED):
+            return ForwardedResponse(chosen, target, response, attempt.number)
         failed.append(attempt)
         tried.append(chosen.model)
-        last = Answered(chosen, target, answer, attempt.number)
+        last = ForwardedResponse(chosen, target, response, attempt.number)
         if not attempt.outcome.falls_back(target.upstream.retry_after_send):
             break
         if attempt.outcome.kind == "context_length":
@@ -111,13 +111,13 @@ async def forward(
 
 async def _attempt(
     target: Target, number: int, deadline: float, send: Send, note: Callable[[Attempt], None]
-) -> tuple[Attempt, Answer]:
+) -> tuple[Attempt, UpstreamResponse]:
     attempt = Attempt(number, target.id, Outcome(LEFT), 0.0)
     started = time.monotonic()
     try:
-        answer = await send(target, max(deadline - started, LEAST_ATTEMPT_S))
-        attempt = Attempt(number, target.id, answer.outcome, answer.latency_s)
-        return attempt, answer
+        response = await send(target, max(deadline - started, LEAST_ATTEMPT_S))
+        attempt = Attempt(number, target.id, response.outcome, response.latency_s)
+        return attempt, response
     finally:
         note(attempt)
 
@@ -125,10 +125,10 @@ async def _attempt(
 async def _next(
     order: list[Alternative], tried: list[str], upstreams: Upstreams, deadline: float
 ) -> Alternative | None:
-    """Whom to ask now, perhaps after a wait for a breaker; None where nobody can be asked before the deadline.
+    """The model to try now, perhaps after a wait for a breaker; None if no model can be tried before the deadline.
 
-    Those not asked yet come first; one that was may be asked again only once its breaker lets it. While another request
-    probes an upstream, this one looks again every `LOOK_AGAIN_S`.
+    Untried models come first. A model whose breaker had opened may be tried again once its breaker admits it. While
+    another request probes an upstream, this one looks again every `LOOK_AGAIN_S`.
     """
     breakers = {name: target.breaker for name, target in upstreams.targets.items()}
     while True:
@@ -147,13 +147,13 @@ async def _next(
 
 
 def _failure(failed: list[Attempt], upstreams: Upstreams) -> RequestError:
-    """What the client is told when nobody answered: who was asked and what came of it, not in whose words."""
+    """The error for the client if no model answered: models and kinds of outcome, no words of an upstream."""
     waits = [target.breaker.wait_s for target in upstreams.targets.values()]
     again = retry_after(min(waits)) if waits and min(waits) > 0 else {}
     if not failed:
         return RequestError("upstream_failed", "no model of the pool can be asked at present: try again later", again)
-    told = ", ".join(f"{each.model} {each.outcome.kind.replace('_', ' ')}" for each in failed)
-    message = f"no model answered: {told}"
+    outcomes = ", ".join(f"{each.model} {each.outcome.kind.replace('_', ' ')}" for each in failed)
+    message = f"no model answered: {outcomes}"
     kinds = {each.outcome.kind for each in failed}
     if kinds == {"rate_limited"}:
         return RequestError("upstream_rate_limited", message, again or retry_after(1))

@@ -1,13 +1,13 @@
-"""What an attempt at an upstream came to, and what follows from it: the breaker, a fallback, a possible bill. Pure.
+"""Outcomes of an attempt at an upstream, with their effect on the breaker, on a fallback and on the bill. Pure.
 
 kind            counts against the breaker   another model may answer   may have been billed
 answered        no                           no                         yes
-refused         no                           no                         no      the request is at fault, by its 4xx
+refused         no                           no                         no      other 4xx: the request is at fault
 context_length  no                           yes                        no
 content_filter  no                           yes                        no
 rate_limited    yes                          yes                        no
-not_found       no                           yes                        no      404 of anything but the model
-misconfigured   yes                          yes                        no      401, 403, 404: our key, our model
+not_found       no                           yes                        no      404, except for the model
+misconfigured   yes                          yes                        no      401, 403, 404 for the model
 unreachable     yes                          yes                        no      nothing was sent
 overloaded      yes                          yes                        no      503
 server_error    yes                          yes                        yes     other 5xx
@@ -15,8 +15,8 @@ timeout         yes                          yes                        yes
 broken          yes                          yes                        yes     reset, cut off, no JSON, redirect
 left            no                           no                         yes     the client went away
 
-Of a request for a model that its client named only `unreachable`, `overloaded`, `server_error` and `timeout` count
-against the breaker: all else the client may have brought about.
+If the client named the model, only `unreachable`, `overloaded`, `server_error` and `timeout` count against the
+breaker: the client may have caused the others.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ _CONTEXT = re.compile(
     r"maximum context length|context[ _]length|context[ _]window|prompt is too long|too many (input )?tokens", re.I
 )
 _FILTER = re.compile(r"content[ _-](management|filter|policy)|responsible ai policy|safety system", re.I)
-# At the beginning of a message, where no words of a client stand.
+# Matched at the beginning of a message, where no words of a client can stand.
 _MODEL = re.compile(
     r"(litellm\.\w+: (\w+ - )?)?(the |this )?(requested |specified |publisher )?(api )?(models?|deployment)\b"
     r"(: \S+$|.*(not found|not exist|not available|unknown))",
     re.I,
 )
-_GENERAL = re.compile(r"\d*|not_?found(_?error)?", re.I)  # codes that say no more than the status does
+_GENERAL = re.compile(r"\d*|not_?found(_?error)?", re.I)  # codes that say no more than the status
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one attempt."""
+    """The outcome of one attempt."""
 
     kind: str
-    status: int | None = None  # of the upstream; None where it did not answer
+    status: int | None = None  # of the upstream; None without a response
     detail: str = ""  # for the log; never sent to clients
     retry_after_s: float | None = None
 
@@ -69,21 +69,21 @@ class Outcome:
 
     @property
     def against_breaker_passed_on(self) -> bool:
-        """Whether the upstream is at fault, and no client can have brought that about by what it had passed on."""
+        """Whether the upstream is at fault, and the client that named the model cannot have caused it."""
         return self.kind in PASSED_ON_AGAINST_BREAKER
 
     @property
     def possibly_billed(self) -> bool:
-        """Whether it may have run upstream, although nothing came of it."""
+        """Whether the upstream may have run and billed the request without a usable response."""
         return self.kind in POSSIBLY_BILLED
 
     def falls_back(self, retry_after_send: bool) -> bool:
-        """Whether another model may answer; `retry_after_send` false: not where it may have run already."""
+        """Whether another model may answer; without `retry_after_send` not if the request may have run already."""
         return self.kind not in FINAL and (retry_after_send or not self.possibly_billed)
 
 
 def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """The outcome of an HTTP answer by its status, and of an error by its body; lower-case header names."""
+    """The outcome of an HTTP response, by its status and an error's body; header names are in lower case."""
     if 200 <= status < 300:
         return Outcome(ANSWERED, status)
     code, message = _error(body)
@@ -94,7 +94,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     if status in (400, 413, 422) and (code in TOO_LONG or _CONTEXT.search(message)):
         return Outcome("context_length", status, detail)
     if status in (400, 403, 422) and (code in FILTERED or _FILTER.search(message)):
-        return Outcome("content_filter", status, code[:100])  # the message may quote the prompt, which is not logged
+        return Outcome("content_filter", status, code[:100])  # the message may quote the prompt, so it is not logged
     if status == 404 and not model_unknown(code, message):
         return Outcome("not_found", status, code[:100])  # likewise
     if status in (401, 403, 404):
@@ -104,12 +104,12 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
     if status >= 500:
         return Outcome("server_error", status, detail)
     if status >= 400:
-        return Outcome(REFUSED, status, code[:100])  # likewise; the client has read it
+        return Outcome(REFUSED, status, code[:100])  # likewise; the client gets the message
     return Outcome("broken", status, f"redirects are not followed, status {status}")
 
 
 def check_answer(content_type: str, body: bytes | None, streamed: bool) -> str:
-    """Why a successful answer cannot be one, empty where it can; `body` None: a stream that has only begun."""
+    """Why a response of status 2xx is invalid, empty if it is valid; `body` None: a stream that has only begun."""
     kind = content_type.partition(";")[0].strip().lower()
     allowed = ("text/event-stream", "application/json") if streamed else ("application/json",)
     if kind not in allowed:
@@ -124,7 +124,7 @@ def check_answer(content_type: str, body: bytes | None, streamed: bool) -> str:
 
 
 def model_unknown(code: str, message: str) -> bool:
-    """Whether the error of a 404 says that there is no such model; its code decides where it says more.
+    """Whether the error of a 404 is about the model; the code decides if it says more than the status.
 
     >>> model_unknown("model_not_found", ""), model_unknown("404", "The model `m` does not exist.")
     (True, True)
@@ -135,7 +135,7 @@ def model_unknown(code: str, message: str) -> bool:
 
 
 def _error(body: bytes) -> tuple[str, str]:
-    """Code and message of an OpenAI-shaped error; empty where there are none."""
+    """Code and message of an error in OpenAI's shape; empty if there are none."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError):
@@ -149,7 +149,7 @@ def _error(body: bytes) -> tuple[str, str]:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds that Retry-After asks for, as a number or a date; None where it says nothing that can be read."""
+    """Seconds in a Retry-After header, given as a number or a date; None if it cannot be read."""
     if value is None:
         return None
     try:

@@ -21,7 +21,7 @@ from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.errors import CheckpointError, PoolError
 from router.pools.pool import Candidate, Pool, Upstream
 from router.routing.router import Router
-from router.serving.service import Source
+from router.serving.service import ConfigLoader
 from train.export import checkpoint as export
 
 ENTRY = {"id": "small", "profile": "small@chat", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.5}
@@ -75,8 +75,8 @@ def test_the_server_serves_the_file_it_was_given(
     monkeypatch.chdir(tmp_path)
     for name in ("pool.yaml", "pool"):
         write(tmp_path / name)
-        _, setup = Source(Path(name), lambda name=name: named(tiny_checkpoint, name), {}).load()  # type: ignore[misc]
-        assert setup.pool.ids == ("small",)
+        _, snapshot = ConfigLoader(Path(name), lambda name=name: named(tiny_checkpoint, name), {}).load()  # type: ignore[misc]
+        assert snapshot.pool.ids == ("small",)
 
 
 # Upstreams

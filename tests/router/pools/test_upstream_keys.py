@@ -16,7 +16,7 @@ from router.pools import upstream_keys
 from router.pools.pool import Upstream
 from router.pools.upstream_keys import read_key_file, upstream_key
 from router.routing.router import Router
-from router.serving.service import Source
+from router.serving.service import ConfigLoader
 
 
 def write(path: Path, content: bytes | str, mode: int = 0o600) -> Path:
@@ -153,7 +153,7 @@ def test_a_reload_takes_new_keys_over_and_one_bad_file_keeps_all_the_old_ones(
     ) as served:
 
         def reload() -> bool:
-            return asyncio.run(served.service.reload())
+            return asyncio.run(served.state.reload())
 
         assert [sent(served, name) for name in "ab"] == ["Bearer sk-hush-a-1", "Bearer sk-hush-b-1"]
         write(keys[0], "sk-hush-a-2\n")
@@ -172,7 +172,7 @@ def test_a_reload_takes_new_keys_over_and_one_bad_file_keeps_all_the_old_ones(
         served.fail("echo")
         told = "".join(served.chat(model=model).text for model in ("a", "b", "auto"))
         told += served.client.get("/metrics").text + served.client.get("/openapi.json").text + caplog.text
-        told += repr(served.service.setup) + repr(list(served.service.setup.upstreams.targets.values()))
+        told += repr(served.state.snapshot) + repr(list(served.state.snapshot.upstreams.targets.values()))
         assert "hush" not in told
     assert b"hush" not in log.read_bytes()
 
@@ -181,14 +181,14 @@ def test_a_new_key_closes_a_breaker_that_the_old_one_opened(tiny_checkpoint: Che
     (tmp_path / "keys").mkdir()
     key = write(tmp_path / "keys" / "a", "one")
     with serving(tiny_checkpoint, tmp_path, names=("a",), **keyed("a")) as served:
-        path = served.service.source.pool_file
-        source = Source(path, lambda: Router(tiny_checkpoint), {})
-        old = served.service.setup
+        path = served.state.loader.pool_file
+        loader = ConfigLoader(path, lambda: Router(tiny_checkpoint), {})
+        old = served.state.snapshot
         old.upstreams.targets["a"].breaker.failed(retry_after_s=60)
         write(key, "one")
-        _, same = source.load(old)
+        _, same = loader.load(old)
         assert same.upstreams.breaker_states() == {"a": "open"}
         write(key, "two")
-        _, new = source.load(old)
+        _, new = loader.load(old)
         assert new.upstreams.breaker_states() == {"a": "closed"}
         assert new.upstreams.targets["a"].load is old.upstreams.targets["a"].load

@@ -1,4 +1,4 @@
-"""What an attacker tries: a client without good will, a page in a browser, an upstream that lies.
+"""Attacks on the gateway: by a hostile client, by a page in a browser, by an upstream that lies.
 
 Raw bytes over sockets, since well-kept clients refuse to send most of this. What is asked of every request: no 5xx of
 ours, nothing reaches another place than an upstream's own address, no secret comes back, nobody else has to wait.
@@ -21,10 +21,9 @@ import pytest
 from fixtures.served import Served, serving
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.serving import client_keys as keys
+from router.serving import client_keys
 from router.serving.client_keys import KeyRing
-from router.serving.http import guarded_protocol
-from router.serving.http import response as relayed
+from router.serving.http import response, server
 from router.serving.telemetry.json_log import JsonFormatter
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "prove it"}]}
@@ -45,12 +44,12 @@ def _forget(served: Served) -> None:
 
 
 def asked(served: Served) -> list[str]:
-    """The paths that upstreams were asked for."""
+    """The paths of the requests that upstreams got."""
     return [seen.path for each in served.upstreams.values() for seen in each.requests]
 
 
 def exchange(port: int, raw: bytes, seconds: float = 60.0) -> bytes:
-    """What a server answers to these bytes until it hangs up or says nothing more for a while."""
+    """The server's response to these bytes, until it hangs up or sends nothing for a while."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         connection.sendall(raw)
@@ -68,7 +67,7 @@ def http(
     more: bytes = b"",
     kind: bytes = b"application/json",
 ) -> bytes:
-    """A POST, byte by byte as it is told."""
+    """The bytes of a POST request with exactly these headers."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = b"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n%s\r\n"
     return head % (target, host, kind, len(raw), more) + raw
@@ -259,7 +258,7 @@ def unfinished(stack: contextlib.ExitStack, port: int, half: bytes) -> socket.so
 def test_connections_that_never_finish_their_request_keep_nobody_waiting(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guarded_protocol, "HEAD_S", 3600.0)
+    monkeypatch.setattr(server, "HEAD_S", 3600.0)
     halves = [http()[:-5], http()[:40]] * 100  # of a body, of a header
     with serving(tiny_checkpoint, tmp_path, serve={"body_timeout_s": 3600}) as served, contextlib.ExitStack() as stack:
         waiting = [unfinished(stack, served.port, half) for half in halves]
@@ -289,7 +288,7 @@ def test_a_body_that_comes_byte_by_byte_is_given_up_while_it_still_comes(served:
 
 
 class LyingUpstream:
-    """Answers every request with the same bytes, and keeps what it was sent."""
+    """A server that answers every request with the same bytes and records the requests."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer, self.heads = answer, list[bytes]()
@@ -324,7 +323,7 @@ def lie(status_line: str, body: bytes, headers: bytes = b"") -> bytes:
 def lied_to(
     checkpoint: Checkpoint, folder: Path, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Served, LyingUpstream]]:
-    """A gateway with a key for a model whose upstream gives this answer."""
+    """A gateway with a key for a model whose upstream sends this response."""
     upstream = LyingUpstream(answer)
     monkeypatch.setenv("UP_KEY", "sk-operators-own")
     entry: dict[str, Any] = {"a": {"upstream": {"api_base": upstream.address, "key_env": "UP_KEY"}}}
@@ -337,7 +336,7 @@ def lied_to(
 
 
 class EndlessUpstream(LyingUpstream):
-    """Answers with events until nobody takes them; `ended` is set then."""
+    """A server that sends events until the connection ends, and then sets `ended`."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -354,7 +353,7 @@ class EndlessUpstream(LyingUpstream):
 def test_a_client_that_stops_reading_does_not_hold_the_upstream_for_ever(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relayed, "UNREAD_S", 0.3)
+    monkeypatch.setattr(response, "UNREAD_S", 0.3)
     upstream = EndlessUpstream()
     entry: dict[str, Any] = {"a": {"upstream": {"api_base": upstream.address}}}
     with serving(tiny_checkpoint, tmp_path, ("a",), **entry) as served, socket.socket() as client:
@@ -452,13 +451,13 @@ def test_a_wrong_secret_costs_the_same_work_whatever_is_wrong_with_it(
     revoked = ring.create("two")
     ring.revoke(revoked.split("-")[1])
     compared: list[tuple[int, int]] = []
-    compare = keys.hmac.compare_digest
+    compare = client_keys.hmac.compare_digest
 
     def counted(one: str, other: str) -> bool:
         compared.append((len(one), len(other)))
         return compare(one, other)
 
-    monkeypatch.setattr(keys.hmac, "compare_digest", counted)
+    monkeypatch.setattr(client_keys.hmac, "compare_digest", counted)
     wrong = [secret[:-1] + "?", "rk-00000000-" + "a" * 43, revoked, "", "x" * 10_000, secret[:12]]
     assert [ring.check(each) for each in wrong] == [None] * len(wrong)
     assert compared == [(64, 64)] * len(wrong)  # always one comparison of two digests, each in constant time

@@ -1,4 +1,4 @@
-"""The engine: many callers, workers, batches, a bounded queue, cancellation, a new checkpoint under way."""
+"""Engine: many callers, workers, batches, a bounded queue, cancellation, a swap of the router while queries wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from router.serving.lanes import QUIET_AFTER_S
 
 
 class Gated:
-    """A router whose batches wait for `gate`, with a record of what was routed together."""
+    """A router whose batches wait for `gate`, and which records each batch."""
 
     def __init__(self, router: Router, *, open_: bool = True) -> None:
         self.router, self.gate = router, threading.Event()
@@ -44,7 +44,7 @@ def gated(tiny_checkpoint: Checkpoint) -> Iterator[Gated]:
 
 
 async def entered(gated: Gated) -> None:
-    """Once the worker sits in a batch."""
+    """Wait until the worker computes a batch."""
     assert await asyncio.to_thread(gated.entered.wait, 10)
 
 
@@ -101,7 +101,7 @@ def test_two_workers_compute_at_the_same_time_and_share_what_waits(gated: Gated)
 
 
 def test_workers_decide_as_one_does(tiny_checkpoint: Checkpoint) -> None:
-    """Also where they gather the pool at the same time, and in batches of any size."""
+    """Also if two threads gather the pool at the same time, and in batches of any size."""
     queries = [f"{text} {n}" for n in range(20) for text in ("prove that two is prime", "write code")]
 
     async def ask(workers: int) -> list[Any]:

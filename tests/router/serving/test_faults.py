@@ -1,4 +1,4 @@
-"""Upstreams that fail, in every way and under load: who answers then, how often each is asked, what the client sees."""
+"""Failing upstreams, in every way and under load: fallbacks, numbers of attempts, and what the client sees."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from router.serving.upstreams.failover import LEAST_ATTEMPT_S, forward
 pytestmark = pytest.mark.end_to_end
 
 BEFORE = ("429:1", "500", "503", "401", "reset", "reset_in_body", "truncated", "html", "redirect", "hang",
-          "context_length", "content_filter")  # fmt: skip  # ways to fail of which a client need see nothing
+          "context_length", "content_filter")  # fmt: skip  # faults that a fallback hides from the client
 
 
 def favourite(served: Served) -> str:
-    """The model that most requests of these tests go to."""
+    """The model that gets most requests of these tests."""
     return served.chat("0 prove").headers["x-router-model"]
 
 
 async def ask_all(served: Served, count: int, *, stream: bool, at_once: int = 16) -> list[tuple[int, str, str]]:
-    """Status, text and end of each of `count` answers; so many are asked at a time."""
+    """Status, text and end of each of `count` responses, with a bounded number of concurrent requests."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(client: httpx.AsyncClient, number: int) -> tuple[int, str, str]:
@@ -55,7 +55,7 @@ async def ask_all(served: Served, count: int, *, stream: bool, at_once: int = 16
 
 
 def right(answers: list[tuple[int, str, str]]) -> int:
-    """How many are answers to their own question, whole."""
+    """The number of complete responses to their own question."""
     return sum(
         status == 200 and text[1:] == f": {number} prove" and end == "[DONE]"
         for number, (status, text, end) in enumerate(answers)
@@ -63,7 +63,7 @@ def right(answers: list[tuple[int, str, str]]) -> int:
 
 
 def check_under_load(checkpoint: Checkpoint, folder: Path, fault: str, stream: bool, count: int) -> float:
-    """The share answered right while the favourite fails; nobody is answered twice."""
+    """The share of right responses while the favourite fails; no request gets two."""
     entry = {name: {"upstream": {"timeout_s": 1 if fault == "hang" else 10}} for name in "abc"}
     with serving(checkpoint, folder, serve={"breaker_open_s": 0.5}, **entry) as served:
         failing = favourite(served)
@@ -76,7 +76,7 @@ def check_under_load(checkpoint: Checkpoint, folder: Path, fault: str, stream: b
         assert served.upstreams[failing].count > 1
         if fault not in ("context_length", "content_filter"):
             assert served.upstreams[failing].count < count, "the breaker keeps requests away"
-            assert served.service.setup.upstreams.breaker_states()[failing] != "closed"
+            assert served.state.snapshot.upstreams.breaker_states()[failing] != "closed"
         return found / count
 
 
@@ -124,7 +124,7 @@ def test_streams_that_break_open_the_breaker_though_each_begins_well(
         served.fail("reset_in_stream", first)
         for _ in range(3):
             assert served.chat("0 prove", stream=True).text.count("broke off") == 1
-        states = served.service.setup.upstreams.breaker_states
+        states = served.state.snapshot.upstreams.breaker_states
         assert states()[first] == "open"
         assert "[DONE]" in served.chat("0 prove", stream=True).text
         time.sleep(0.35)
@@ -252,7 +252,7 @@ def test_a_breaker_opens_after_failures_and_closes_with_a_probe(tiny_checkpoint:
     settings = {"breaker_failures": 3, "breaker_open_s": 0.4}
     with serving(tiny_checkpoint, tmp_path, serve=settings) as served:
         first = favourite(served)
-        states = served.service.setup.upstreams.breaker_states
+        states = served.state.snapshot.upstreams.breaker_states
         served.fail("500", first)
         for _ in range(10):
             assert served.chat("0 prove").status_code == 200
@@ -355,7 +355,7 @@ class Stuck:
 
 def test_the_deadline_counts_the_wait_for_a_decision(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     with serving(tiny_checkpoint, tmp_path, serve={"deadline_s": 0.2}) as served:
-        engine = served.service.engine
+        engine = served.state.engine
         stuck = Stuck(engine.router)
         engine.swap(stuck)  # type: ignore[arg-type]
         for path, body in (

@@ -1,4 +1,4 @@
-"""Turns of clients and sizes of pieces, on a clock that the test moves."""
+"""Lanes and pace: turns of clients and sizes of pieces, on a clock that the test moves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that nobody meant: drawn from the OpenAPI document, and thousands that are valid ones mutated.
+"""Fuzzing: requests drawn from the OpenAPI document, and thousands of mutated valid requests.
 
 None may end in a 5xx of ours, hang, be answered in another shape than documented, or leave something behind.
 """
@@ -123,7 +123,7 @@ BYTES: list[Callable[[bytes, random.Random], bytes]] = [cut, flip, flip, double]
 
 
 def mutated(draw: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
-    """Method, path, body and headers of a request that is nearly one."""
+    """Method, path, body and headers of a mutated request."""
     path, seed = draw.choice(SEEDS)
     body = json.loads(json.dumps(seed))
     for _ in range(draw.choice([0, 1, 1, 2, 5])):
@@ -179,11 +179,11 @@ def resident_mib() -> float:
 
 def left_behind(served: Served) -> tuple[int, int, int]:
     """Queries that wait, requests under way, sessions above their limit."""
-    upstreams = served.service.setup.upstreams.targets.values()
+    upstreams = served.state.snapshot.upstreams.targets.values()
     return (
-        served.service.engine.waiting,
+        served.state.engine.waiting,
         sum(each.load.in_flight for each in upstreams),
-        max(len(served.service.sessions) - 500, 0),
+        max(len(served.state.sessions) - 500, 0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Requests for a model that the client names: what they may do to everybody else's, and where they lead."""
+"""Requests passed on to the model that the client names: their effect on other requests, and their paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embed(served: Served, model: str = "a") -> httpx.Response:
 
 
 def states(served: Served) -> set[str]:
-    return set(served.service.setup.upstreams.breaker_states().values())
+    return set(served.state.snapshot.upstreams.breaker_states().values())
 
 
 @pytest.mark.parametrize("fault", ["404", "401", "429:60", "redirect", "reset", "context_length"])
@@ -53,21 +53,21 @@ def test_an_upstream_that_fails_at_requests_passed_on_is_not_asked_for_others(
         served.fail(fault, "a")
         for _ in range(3):
             assert served.chat(model="a").status_code >= 500
-        assert served.service.setup.upstreams.breaker_states() == {"a": "open", "b": "closed", "c": "closed"}
+        assert served.state.snapshot.upstreams.breaker_states() == {"a": "open", "b": "closed", "c": "closed"}
 
 
 def test_an_upstream_that_is_gone_is_not_asked_for_others(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     nobody = {"a": {"upstream": {"api_base": "http://127.0.0.1:9/v1"}}}
     with serving(tiny_checkpoint, tmp_path, serve=BREAKER | {"breaker_open_s": 60}, **nobody) as served:
         assert [embed(served).status_code for _ in range(3)] == [502] * 3
-        assert served.service.setup.upstreams.breaker_states()["a"] == "open"
+        assert served.state.snapshot.upstreams.breaker_states()["a"] == "open"
 
 
 def test_a_request_passed_on_is_no_probe(served: Served) -> None:
     served.fail("503")
     for _ in range(3):
         served.chat()
-    for target in served.service.setup.upstreams.targets.values():
+    for target in served.state.snapshot.upstreams.targets.values():
         target.breaker.clock = lambda: float("inf")  # whatever was open is half open
     assert states(served) == {"half_open"}
     for fault in ("500", ""):
@@ -104,7 +104,7 @@ def test_a_routed_404_counts_only_where_the_model_is_unknown(served: Served) -> 
 
 
 def asked(served: Served) -> list[str]:
-    """The paths that upstreams were asked for."""
+    """The paths of the requests that upstreams got."""
     return [seen.path for each in served.upstreams.values() for seen in each.requests]
 
 
@@ -167,7 +167,7 @@ def test_further_paths_are_passed_on_by_setting(tiny_checkpoint: Checkpoint, tmp
 
 
 def lines(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
-    """The fields of the first `count` requests' lines, which are written when their answers have been sent."""
+    """The log fields of the first `count` requests, which are written after their responses."""
     until = time.monotonic() + 10
     while True:
         found = [each.fields for each in list(caplog.records) if each.getMessage() == "request"]

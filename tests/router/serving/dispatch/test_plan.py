@@ -1,4 +1,4 @@
-"""From decisions to the order in which models are asked; what requests demand of the facts that the server knows."""
+"""Dispatch plans: the order in which models are tried, and what requests demand of the pool's facts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from router.errors import NoCandidateError
 from router.policy.decision import Alternative, Decision
 from router.pools.models import ModelFacts
 from router.pools.pool import Candidate, Pool, Upstream
-from router.serving.dispatch.plan import always_best, demands, make_plan
+from router.serving.dispatch.plan import always_best, demands, loaded_utility, make_plan
 from router.serving.dispatch.sessions import Sessions
 from router.serving.protocol.conversation import Conversation, Turn
 
@@ -122,3 +122,9 @@ def test_what_only_the_server_knows_denies_models() -> None:
 
 def test_a_pool_without_upstreams_is_not_asked_for_a_schema() -> None:
     assert demands(asking(1, json_schema=True), Pool("p", (Candidate(ModelFacts("m", 1.0, 1.0)),))).deny == ()
+
+
+def test_load_takes_at_most_its_weight_and_at_dial_10_makes_dearer() -> None:
+    assert loaded_utility(0.5, 0.01, 1.0, 0.2, 3) == pytest.approx(0.3)
+    assert loaded_utility(0.5, 0.01, 0.0, 0.2, 3) == 0.5
+    assert loaded_utility(-0.01, 0.01, 1.0, 0.2, 10) == pytest.approx(-0.012)

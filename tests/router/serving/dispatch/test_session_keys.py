@@ -1,4 +1,4 @@
-"""By what a request names its conversation."""
+"""Session keys: names and beginnings that identify a conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations stay with their model while that costs little, and hard ones with who began them."""
+"""Sticky sessions: a conversation keeps its model while that costs little, a hard one the model that began it."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def test_after_a_fallback_the_session_is_with_the_model_that_answered(sessions: 
 
 
 def test_another_dial_begins_anew(sessions: Sessions) -> None:
-    choose(sessions, "s", HARD, wish=0)
-    assert choose(sessions, "s", EASY, wish=8).model == "small"
-    assert choose(sessions, "s", EASY, wish=8).kept
+    choose(sessions, "s", HARD, dial=0)
+    assert choose(sessions, "s", EASY, dial=8).model == "small"
+    assert choose(sessions, "s", EASY, dial=8).kept
 
 
 def test_models_may_come_and_go_between_turns(sessions: Sessions) -> None:
@@ -213,7 +213,7 @@ def test_a_response_kept_upstream_can_only_go_on_where_it_lies(sessions: Session
     assert first is not None
     assert after is not None
     assert after.partition(".")[0] == first.partition(".")[0]
-    bound = choose(sessions, after, {"large": 0.0, "small": 1.0}, kept_upstream=True, wish="another")
+    bound = choose(sessions, after, {"large": 0.0, "small": 1.0}, kept_upstream=True, dial="another")
     assert bound == Choice("large", "kept: the conversation lies with this model's provider", True)
     unknown = sessions.key({}, {**body, "previous_response_id": "resp_2"}, "k")
     assert choose(sessions, unknown, EASY, kept_upstream=True).model == "small"

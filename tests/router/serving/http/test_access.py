@@ -1,4 +1,4 @@
-"""Who may ask: hosts, origins, client keys, rate limits, bodies; and settings, with every problem told at once."""
+"""Access control: hosts, origins, client keys, rate limits, bodies; and settings, with all problems in one error."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from fixtures.fault_upstream import FaultUpstream
 from fixtures.served import Served, pool_file, serving
 
 from router.checkpoint.checkpoint import Checkpoint
-from router.errors import PoolError
+from router.errors import NoCandidateError, PoolError, QueueFullError
 from router.routing.router import Router
-from router.serving.client_keys import KeyRing
-from router.serving.rate_limits import RateLimits
-from router.serving.service import Source
+from router.serving.client_keys import KeyRing, RateLimits
+from router.serving.http.access import request_error
+from router.serving.protocol.errors import FAILURES, RequestError
+from router.serving.service import ConfigLoader
 from router.serving.settings import ServeSettings, check_bind, read_settings
 
 SMALL = {"max_body_bytes": 2000, "max_depth": 8, "body_timeout_s": 0.3, "origins": ["https://chat.example.com"]}
@@ -146,7 +147,7 @@ def test_a_batch_counts_its_queries_in_the_rate_limit(tiny_checkpoint: Checkpoin
     ring = KeyRing(tmp_path / "keys.json")
     secret = ring.create("lab", 20)
     with serving(tiny_checkpoint, tmp_path, serve={"keys": str(ring.file)}) as served:
-        served.service.limits = RateLimits(lambda: 1000.0)
+        served.state.limits = RateLimits(lambda: 1000.0)
 
         def batch(queries: int) -> httpx.Response:
             headers = {"authorization": f"Bearer {secret}"}
@@ -179,7 +180,7 @@ def test_the_upstreams_key_goes_there_and_nowhere_else(
                 answer = served.chat(model=model)
                 told += answer.text + str(answer.headers)
         told += served.client.get("/metrics").text + served.client.get("/openapi.json").text + caplog.text
-        told += repr(served.service.setup) + repr(list(served.service.setup.upstreams.targets.values()))
+        told += repr(served.state.snapshot) + repr(list(served.state.snapshot.upstreams.targets.values()))
         seen = [each.headers["authorization"] for up in served.upstreams.values() for each in up.requests]
         assert set(seen) == {"Bearer sk-hush"}
         assert "hush" not in told
@@ -213,9 +214,9 @@ def test_every_problem_of_the_configuration_is_told_at_once(
     serve = {"decision_log": str(tmp_path / "no" / "log"), "keys": str(tmp_path / "none.json")}
     path = tmp_path / "pool.json"
     path.write_text(json.dumps({"name": "p", "models": [entry, other, third], "serve": serve}))
-    source = Source(path, lambda: Router(tiny_checkpoint), {})
+    loader = ConfigLoader(path, lambda: Router(tiny_checkpoint), {})
     with pytest.raises(PoolError) as raised:
-        source.load()
+        loader.load()
     told = str(raised.value).split("\n  ")
     assert told[0] == f"{path}: 7 problems"
     for part in (
@@ -236,7 +237,7 @@ def test_wrong_settings_are_told_with_those_of_the_pool(tiny_checkpoint: Checkpo
              "load_weight": 2, "passed_paths": ["files"]}  # fmt: skip
     path.write_text(json.dumps({"name": "p", "models": [], "serve": serve}))
     with pytest.raises(PoolError) as raised:
-        Source(path, lambda: Router(tiny_checkpoint), {}).load()
+        ConfigLoader(path, lambda: Router(tiny_checkpoint), {}).load()
     told = str(raised.value)
     for part in (
         "8 problems", "models: got []", "serve.'prot': unknown key; did you mean port?", "serve.port: got 70000",
@@ -263,15 +264,18 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_pool_without_upstreams_only_decides(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    from fixtures.served import run_service
+    from fixtures.served import run_gateway
 
-    from router.serving.service import Service
+    from router.serving.service import GatewayState
 
     path = tmp_path / "pool.json"
     entry = {"id": "m", "profile": "large@chat", "input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
     path.write_text(json.dumps({"name": "p", "models": [entry]}))
-    source = Source(path, lambda: Router(tiny_checkpoint), {"port": 0})
-    with run_service(Service(source, *source.load())) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as ask:
+    loader = ConfigLoader(path, lambda: Router(tiny_checkpoint), {"port": 0})
+    with (
+        run_gateway(GatewayState(loader, *loader.load())) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as ask,
+    ):
         assert ask.post("/v1/route", json={"query": "x"}).json()["model"] == "m"
         assert [each["id"] for each in ask.get("/v1/models").json()["data"]] == ["m"]
         chat = {"model": "auto", "messages": [{"role": "user", "content": "x"}]}
@@ -299,12 +303,25 @@ def test_a_reload_neither_moves_the_socket_nor_opens_it_to_all(
     ring.create("one")
     entry: dict[str, Any] = {"a": {"upstream": {"api_base": "http://127.0.0.1:9/v1"}}}
     path = pool_file(tmp_path, [FaultUpstream("a")], {"host": "0.0.0.0", "keys": str(ring.file)}, **entry)
-    source = Source(path, lambda: Router(tiny_checkpoint), {})
-    _, before = source.load()
+    loader = ConfigLoader(path, lambda: Router(tiny_checkpoint), {})
+    _, before = loader.load()
     pool_file(tmp_path, [FaultUpstream("a")], {"attempts": 5, "keys": str(ring.file)}, **entry)
-    _, after = source.load(before)
+    _, after = loader.load(before)
     assert (after.settings.host, after.settings.attempts) == ("0.0.0.0", 5)
     assert "serve.host changes with a restart only" in caplog.text
     ring.revoke(ring.list()[0].id)
     with pytest.raises(PoolError, match=r"0\.0\.0\.0 can be reached from other machines"):
-        source.load(before)
+        loader.load(before)
+
+
+def test_errors_of_the_project_become_those_of_the_protocol() -> None:
+    assert request_error(QueueFullError("full")).status == 503
+    assert request_error(QueueFullError("full")).headers == {"retry-after": "1"}
+    assert request_error(NoCandidateError("none")).code == "no_candidate"
+    assert request_error(PoolError("x")).code == "invalid_request"
+    kept = RequestError("not_found", "gone")
+    assert request_error(kept) is kept
+    assert json.loads(kept.body)["error"] == {
+        "message": "gone", "type": "invalid_request_error", "param": None, "code": "not_found"
+    }  # fmt: skip
+    assert all(400 <= status < 600 for status, _ in FAILURES.values())

@@ -1,4 +1,4 @@
-"""The gateway before real upstreams on loopback, asked by the official client."""
+"""The gateway with upstreams on loopback, used by the official OpenAI client."""
 
 from __future__ import annotations
 
@@ -298,8 +298,8 @@ def test_a_client_that_leaves_frees_the_upstream_and_is_logged(served: Served) -
             trust_env=False,
         )
     until = time.monotonic() + 2
-    targets = served.service.setup.upstreams.targets.values()
+    targets = served.state.snapshot.upstreams.targets.values()
     while any(each.load.in_flight for each in targets) and time.monotonic() < until:
         time.sleep(0.01)
     assert not any(each.load.in_flight for each in targets)
-    assert served.service.setup.upstreams.breaker_states() == {"a": "closed", "b": "closed", "c": "closed"}
+    assert served.state.snapshot.upstreams.breaker_states() == {"a": "closed", "b": "closed", "c": "closed"}

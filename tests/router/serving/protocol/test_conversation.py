@@ -1,4 +1,4 @@
-"""Requests as conversations: every legal shape gives a text to route on and its demands, every illegal one a reason."""
+"""Conversations: every legal shape of a request gives a query and demands, every illegal shape gives a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request bodies: strict JSON, limits, and a change at one key that leaves every other byte alone."""
+"""Request bodies: strict JSON, limits, and an edit at one key that keeps all other bytes."""
 
 from __future__ import annotations
 

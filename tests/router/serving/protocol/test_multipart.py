@@ -1,4 +1,4 @@
-"""The model of a multipart form: one reading only."""
+"""The model of a multipart form: ambiguous forms are refused."""
 
 from __future__ import annotations
 

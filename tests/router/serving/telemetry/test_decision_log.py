@@ -1,4 +1,4 @@
-"""The decision log: nothing lost that is older than a second, nobody kept waiting, one clear error for a bad file."""
+"""Decision log: no loss of rows older than a second, no waiting requests, one clear error for a bad file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ import pytest
 from fixtures.decision_logs import ROUTE, decision, disk_used, rows, running, until
 
 from router.errors import RouterError, UsageError
-from router.serving.telemetry import decision_log
-from router.serving.telemetry import sqlite_log as log_file
+from router.serving.telemetry import decision_log, sqlite_log
 from router.serving.telemetry.decision_log import LEAST_MAX_BYTES, DecisionLog
 from router.serving.telemetry.log_rows import OutcomeRow
 
@@ -144,7 +143,7 @@ def test_long_error_texts_are_shortened(path: Path) -> None:
 
 
 def fill(log: DecisionLog, bytes_: int, name: str = "fill") -> None:
-    """Decisions that take about this much of the disk."""
+    """Decisions that take about so many bytes on the disk."""
     route = {"padding": "x" * 10_000}
     for number in range(bytes_ // 10_000):
         log.decided(decision(f"{name}{number}", route=route, prompt=None))
@@ -455,8 +454,8 @@ def test_two_processes_of_one_machine_may_share_a_log(path: Path) -> None:
 def test_a_log_that_another_process_is_just_opening_or_closing_is_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_file, "BUSY_S", 0.01)
-    monkeypatch.setattr(log_file, "OPEN_S", 0.5)
+    monkeypatch.setattr(sqlite_log, "BUSY_S", 0.01)
+    monkeypatch.setattr(sqlite_log, "OPEN_S", 0.5)
     with running(path):
         pass
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -1,4 +1,4 @@
-"""The server's log: one line a record, whatever a client wrote into it."""
+"""Log formats: one line a record, whatever text of a client it contains."""
 
 from __future__ import annotations
 

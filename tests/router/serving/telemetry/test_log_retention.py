@@ -1,4 +1,4 @@
-"""What the decision log forgets: the oldest decisions, by size and by age, in small steps, and nothing more."""
+"""Retention of the decision log: only the oldest decisions are deleted, by size and by age, in small steps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 from fixtures.decision_logs import decision, disk_used, rows, running, until
 
-from router.serving.telemetry import decision_log
-from router.serving.telemetry import sqlite_log as log_file
+from router.serving.telemetry import decision_log, sqlite_log
 from router.serving.telemetry.decision_log import LEAST_MAX_BYTES, DecisionLog
 from router.serving.telemetry.log_rows import OutcomeRow, Row
 from router.serving.telemetry.sqlite_log import LogFile
 
 PADDING = {"padding": "x" * 10_000}
-# As the first version of the program made it; it is not to follow what the program makes now.
+# The tables of the first version of the program; do not adapt them to the present version.
 VERSION_1 = """
 CREATE TABLE decisions (
     id TEXT PRIMARY KEY, time_s REAL NOT NULL, model TEXT NOT NULL, quality REAL, cost_usd REAL,
@@ -48,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def fill(log: DecisionLog, numbers: Iterable[int]) -> None:
-    """A decision of 10 kB for each number, named and timed by it, with an outcome; written when this returns."""
+    """Write a decision of 10 kB with an outcome for each number, which is its id and its time."""
     for number in numbers:
         log.decided(decision(str(number), time_s=float(number), route=PADDING, prompt=None))
         log.outcome(OutcomeRow(str(number), 1, "eu", 200))
@@ -93,7 +92,7 @@ def test_no_more_is_deleted_than_makes_room_however_long_the_prompts_are(path: P
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test moves."""
 
     now_s = 1000.0
 
@@ -216,7 +215,7 @@ def test_a_log_above_a_smaller_limit_is_brought_within_it_and_no_new_row_is_lost
 def test_a_long_read_by_an_operator_costs_no_logged_decision_and_its_end_makes_room_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_file, "BUSY_S", 0.01)
+    monkeypatch.setattr(sqlite_log, "BUSY_S", 0.01)
     with running(path, max_bytes=LEAST_MAX_BYTES) as log:
         fill(log, range(100))
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as operator:

@@ -1,4 +1,4 @@
-"""What Prometheus reads of a server."""
+"""The metrics that Prometheus reads from a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def metrics() -> Metrics:
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
-    """Name with labels -> value."""
+    """Values by name with labels."""
     text, content_type = metrics.render()
     assert content_type.startswith("text/plain")
     lines = [line for line in text.decode().splitlines() if not line.startswith("#")]

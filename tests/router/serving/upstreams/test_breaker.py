@@ -1,4 +1,4 @@
-"""Breakers, load and what both make of a plan, by a clock that the test turns."""
+"""Circuit breakers and load, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from router.serving.upstreams.breaker import Breaker
-from router.serving.upstreams.load import Load, loaded_utility
+from router.serving.upstreams.load import Load
 
 
 class Clock:
@@ -263,9 +263,3 @@ def test_tokens_press_and_pass_where_they_are_limited(clock: Clock) -> None:
     assert unlimited.pressure() == 0
     clock.now += 120
     assert load.pressure() < 0.05
-
-
-def test_load_takes_at_most_its_weight_and_at_dial_10_makes_dearer() -> None:
-    assert loaded_utility(0.5, 0.01, 1.0, 0.2, 3) == pytest.approx(0.3)
-    assert loaded_utility(0.5, 0.01, 0.0, 0.2, 3) == 0.5
-    assert loaded_utility(-0.01, 0.01, 1.0, 0.2, 10) == pytest.approx(-0.012)

@@ -1,4 +1,4 @@
-"""What upstreams share and keep: connections, breakers over a reload, and no key that comes back."""
+"""HTTP client of the upstreams: shared connections, breakers that survive a reload, keys that never come back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from router.checkpoint.checkpoint import Checkpoint
 from router.pools.models import ModelFacts
 from router.pools.pool import Candidate, Pool, Upstream
 from router.serving.settings import ServeSettings
-from router.serving.upstreams.client import LARGEST_ANSWER, LARGEST_ERROR, Answer, Ask, Upstreams
+from router.serving.upstreams.client import LARGEST_ANSWER, LARGEST_ERROR, UpstreamRequest, UpstreamResponse, Upstreams
 from router.serving.upstreams.connections import PooledTransport
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
@@ -136,12 +136,12 @@ def test_an_answer_is_read_to_the_size_allowed_and_no_further(
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers={"content-type": "application/json"}, content=parts())
 
-    async def ask() -> Answer:
+    async def ask() -> UpstreamResponse:
         upstreams = Upstreams(pool(a="http://h/1"), ServeSettings(), {})
         upstreams.client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-        request = Ask("POST", "/chat/completions", "", {}, checked=True, streams=False, passed_on=False)
+        request = UpstreamRequest("POST", "/chat/completions", "", {}, checked=True, streams=False, passed_on=False)
         try:
-            return await upstreams.ask(upstreams.targets["a"], request, b"{}", 10.0)
+            return await upstreams.send(upstreams.targets["a"], request, b"{}", 10.0)
         finally:
             await upstreams.close()
 

@@ -1,4 +1,4 @@
-"""Providers of other protocols, asked through LiteLLM's SDK; here by a stand-in for it, and by the SDK where it is."""
+"""LiteLLM transport end to end, with a stand-in for the SDK, and with the SDK itself if it is installed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NotFoundError(Exception):
 
 
 class StandIn:
-    """What of the SDK is used."""
+    """The part of the SDK that the transport uses."""
 
     exceptions = SimpleNamespace(APIConnectionError=APIConnectionError, Timeout=Timeout)
 
@@ -125,7 +125,7 @@ def test_its_404_counts_only_where_the_model_is_unknown(
     sdk.error = NotFoundError(f"litellm.NotFoundError: AnthropicException - {told}")
     with serving(tiny_checkpoint, tmp_path, names=("a",), serve={"breaker_failures": 1}, **other("a")) as served:
         assert served.chat().status_code == 502
-        assert served.service.setup.upstreams.breaker_states() == {"a": state}
+        assert served.state.snapshot.upstreams.breaker_states() == {"a": state}
 
 
 def test_it_is_not_imported_for_upstreams_that_speak_openais_protocol(

@@ -1,4 +1,4 @@
-"""What LiteLLM's SDK is given: nothing that steers where it connects."""
+"""Arguments of LiteLLM's SDK: nothing that steers where it connects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 
 from router.errors import BodyError
 from router.pools.pool import Upstream
-from router.serving.upstreams.litellm import KEY, UPSTREAM, LiteLLMTransport
-from router.serving.upstreams.litellm_request import sdk_parameters
+from router.serving.upstreams.litellm import KEY, UPSTREAM, LiteLLMTransport, sdk_parameters
 
 CHAT, RESPONSES = "/chat/completions", "/responses"
 STEERING = {

@@ -1,4 +1,4 @@
-"""What upstreams answer, read: outcomes and what follows, tokens, whole events, headers that pass, errors' shape."""
+"""Outcomes of attempts: statuses and error bodies of upstreams, and what follows from them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from email.utils import format_datetime
 
 import pytest
 
-from router.errors import NoCandidateError, PoolError, QueueFullError
-from router.serving.protocol.errors import FAILURES, RequestError, request_error
-from router.serving.protocol.stream import LARGEST_EVENT, Events, Tail, error_event, passed_headers, usage_of
 from router.serving.upstreams.outcomes import Outcome, check_answer, of_status
 
 
@@ -124,81 +121,3 @@ def test_a_success_that_is_none(kind: str, raw: bytes | None, streamed: bool, wr
     found = check_answer(kind, raw, streamed)
     assert found.startswith(wrong) if wrong.startswith("content") else wrong in found
     assert bool(found) == bool(wrong)
-
-
-@pytest.mark.parametrize(
-    ("raw", "tokens"),
-    [
-        (b'{"usage": {"prompt_tokens": 7, "completion_tokens": 2}}', (7, 2)),
-        (b'{"usage":{"input_tokens":7,"output_tokens":2,"d":{"x":[1]}},"z":1}', (7, 2)),
-        (b'data: {"usage": null}\n\ndata: {"usage": {"prompt_tokens": 3}}\n\ndata: [DONE]\n\n', (3, None)),
-        (b'{"usage": {"prompt_tokens": 1}} {"usage": {"prompt_tokens": 2}}', (2, None)),
-        (b'{"text": "\\"usage\\": {\\"prompt_tokens\\": 9}"}', (None, None)),
-        (b'{"usage": {"prompt_tokens": -1, "completion_tokens": true}}', (None, None)),
-        (b'{"usage": {"prompt_tok', (None, None)),
-        (b'{"usage": 3}', (None, None)),
-        (b"", (None, None)),
-    ],
-)
-def test_tokens_are_read_from_answers_and_streams(raw: bytes, tokens: tuple[int | None, int | None]) -> None:
-    assert usage_of(raw) == tokens
-
-
-def test_a_tail_stays_small_and_keeps_the_id() -> None:
-    tail = Tail()
-    tail.add(b'{"id": "resp_1", "x": "')
-    for _ in range(100):
-        tail.add(b"y" * 10_000)
-    tail.add(b'", "usage": {"input_tokens": 5, "output_tokens": 6}}')
-    assert len(tail.end) < 150_000
-    assert len(tail.head) == 4096
-    assert (tail.usage(), tail.response_id()) == ((5, 6), "resp_1")
-    assert Tail(b'{"id": "chatcmpl-1"}').response_id() is None
-
-
-def test_events_pass_whole_and_nothing_is_lost() -> None:
-    raw = b"data: 1\n\ndata: 2\r\n\r\ndata: 3\n\ndata: half"
-    events, passed = Events(), b""
-    for at in range(0, len(raw), 5):
-        part = events.whole(raw[at : at + 5])
-        assert part == b"" or part.endswith((b"\n\n", b"\r\n\r\n"))
-        passed += part
-    assert passed == raw[: -len(b"data: half")]
-    assert events.rest() == b"data: half"
-    huge = b"x" * (LARGEST_EVENT + 1)
-    assert events.whole(huge) == huge
-
-
-def test_four_mebibytes_of_an_event_are_held_back_and_no_byte_more() -> None:
-    events = Events()
-    assert events.whole(b"x" * 4_194_303) == b""
-    assert events.whole(b"x") == b""
-    assert events.whole(b"y") == b"x" * 4_194_304 + b"y"
-    assert events.rest() == b""
-
-
-def test_an_error_event_is_what_official_clients_raise_on() -> None:
-    chat = json.loads(error_event("/v1/chat/completions", "upstream_failed", "broke").removeprefix(b"data: "))
-    assert chat["error"]["code"] == "upstream_failed"
-    event, data, *_ = error_event("/v1/responses", "upstream_failed", "broke").split(b"\n")
-    assert event == b"event: error"
-    assert json.loads(data.removeprefix(b"data: "))["type"] == "error"
-
-
-def test_headers_that_are_ours_hop_by_hop_or_secret_do_not_pass() -> None:
-    raw = [(b"Content-Type", b"a"), (b"Set-Cookie", b"s"), (b"Connection", b"close"), (b"X-Router-Model", b"x"),
-           (b"X-RateLimit-Remaining", b"3"), (b"Location", b"http://10.0.0.1"), (b"Content-Length", b"3")]  # fmt: skip
-    assert passed_headers(raw) == [(b"content-type", b"a"), (b"x-ratelimit-remaining", b"3")]
-
-
-def test_errors_of_the_project_become_those_of_the_protocol() -> None:
-    assert request_error(QueueFullError("full")).status == 503
-    assert request_error(QueueFullError("full")).headers == {"retry-after": "1"}
-    assert request_error(NoCandidateError("none")).code == "no_candidate"
-    assert request_error(PoolError("x")).code == "invalid_request"
-    kept = RequestError("not_found", "gone")
-    assert request_error(kept) is kept
-    assert json.loads(kept.body)["error"] == {
-        "message": "gone", "type": "invalid_request_error", "param": None, "code": "not_found"
-    }  # fmt: skip
-    assert all(400 <= status < 600 for status, _ in FAILURES.values())
