@@ -15,7 +15,7 @@ from router.cli.text import usd
 from router.errors import CheckpointError, UsageError
 from router.files import whole_file, write_whole
 from router.llm.client import Client
-from router.llm.options import add_asking_options, cache_path, check_cap, check_keys, check_output
+from router.llm.options import add_llm_options, cache_path, check_cap, check_keys, check_output
 from router.llm.session import closing_line, exit_code, progress, run_session
 from router.network.taxonomy import OTHER, Taxonomy
 from train.annotate.annotators import annotators_of
@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--taxonomy", type=Path, metavar="FILE", help="allowed domains: taxonomy.json, or a name per line"
     )
     parser.add_argument("--max-chars", type=int, default=8000, metavar="N", help="of a query (default: %(default)s)")
-    add_asking_options(parser)
+    add_llm_options(parser)
     return parser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from router.llm.form import TICKET, Form
+from router.llm.form import NONCE, Form
 from router.network.taxonomy import CAPABILITIES
 from train.annotate.labels import MOST_LABELS, Labels, read_labels
 
@@ -60,10 +60,10 @@ def annotation_form(domains: Sequence[str] | None = None) -> Form[Labels]:
     )
 
 
-def _put(block: str, ticket: str) -> str:
+def _put(block: str, nonce: str) -> str:
     return (
         f"Label the query between the markers.\n\n{block}\n\nThat was the query. Give its labels as "
-        f'{{"{TICKET}": "{ticket}", "capabilities": ["...", ...], "knowledge": ["...", ...]}} and nothing else.'
+        f'{{"{NONCE}": "{nonce}", "capabilities": ["...", ...], "knowledge": ["...", ...]}} and nothing else.'
     )
 
 
@@ -72,10 +72,10 @@ def _schema(domains: Sequence[str] | None) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            TICKET: {"type": "string"},
+            NONCE: {"type": "string"},
             "capabilities": {"type": "array", "items": {"type": "string", "enum": list(CAPABILITIES)}},
             "knowledge": {"type": "array", "items": name},
         },
-        "required": [TICKET, "capabilities", "knowledge"],
+        "required": [NONCE, "capabilities", "knowledge"],
         "additionalProperties": False,
     }

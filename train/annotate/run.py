@@ -17,9 +17,8 @@ from tqdm import tqdm
 
 from router.llm.client import Client, UnansweredError
 from router.llm.form import Filled, Form, fill
-from router.llm.session import show
-from router.llm.stream import in_order
-from router.llm.untrusted_text import clipped, seal
+from router.llm.session import in_order, show
+from router.llm.untrusted_text import clipped, with_nonce
 from train.annotate.annotators import Annotator
 from train.annotate.labels import Labels
 from train.annotate.prompt import PROMPT_VERSION, USUAL_TOKENS
@@ -42,8 +41,10 @@ class Task:
         """USD of the first answers at their usual length."""
         total = 0.0
         for row in read_queries(self.queries):
-            asked = self.form.question(seal(self.parts(row), b"")).usual_input_tokens
-            total += sum(each.endpoint.cost_usd(asked, USUAL_TOKENS) for each in self.annotators if each.reads(row))
+            input_tokens = self.form.question(with_nonce(self.parts(row), b"")).usual_input_tokens
+            total += sum(
+                each.endpoint.cost_usd(input_tokens, USUAL_TOKENS) for each in self.annotators if each.reads(row)
+            )
         return total
 
     def parts(self, row: QueryRow) -> dict[str, str]:

@@ -21,9 +21,8 @@ from router.evaluation.dataset import DEFAULT_PROTOCOL
 from router.grading.grading import KINDS
 from router.grading.judge import Judge
 from router.llm.client import Client
-from router.llm.options import add_asking_options, cache_path, check_cap, check_keys
-from router.llm.session import closing_line, exit_code, progress, run_session, show
-from router.llm.stream import in_order
+from router.llm.options import add_llm_options, cache_path, check_cap, check_keys
+from router.llm.session import closing_line, exit_code, in_order, progress, run_session, show
 from router.pools.strict_yaml import read_json, read_yaml
 from train.collect.folder import CollectedFolder, check_folder, collected_folder
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
@@ -86,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--protocol", metavar="NAME", help="how it was prompted and graded (default: the pool's, else `default`)")
     add("--benchmark", default="own", metavar="NAME", help="of queries that do not say (default: %(default)s)")
     add("--annotations", type=Path, metavar="FILE", help="of `annotate`, to copy into the folder")
-    add_asking_options(parser)
+    add_llm_options(parser)
     return parser
 
 
