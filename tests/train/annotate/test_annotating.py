@@ -27,14 +27,14 @@ from train.annotate.coverage import Coverage
 from train.annotate.labels import Labels, read_labels
 from train.annotate.prompt import annotation_form
 from train.data_folders.synthetic.command import write_planted
-from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.generate import PlantedData, plant
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PRICES = ("--price-in", "0.1", "--price-out", "0.4")
 
 
 @pytest.fixture(scope="module")
-def world() -> PlantedWorld:
+def world() -> PlantedData:
     return plant(60, seed=3)
 
 
@@ -61,12 +61,12 @@ def labels_by_row(queries: Path) -> dict[int, Labels]:
     }
 
 
-def truth(world: PlantedWorld) -> dict[int, Labels]:
+def truth(world: PlantedData) -> dict[int, Labels]:
     return {row: Labels(*both) for row, both in enumerate(zip(world.capabilities, world.domains, strict=True))}
 
 
 def test_labels_are_written_in_the_files_order_and_read_as_a_data_folders_annotations(
-    world: PlantedWorld, tmp_path: Path
+    world: PlantedData, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
     write_planted(data, 60, seed=3)
@@ -84,7 +84,7 @@ def test_labels_are_written_in_the_files_order_and_read_as_a_data_folders_annota
 
 
 def test_the_request_holds_our_prompt_the_schema_and_the_query_between_secret_markers(
-    world: PlantedWorld, tmp_path: Path
+    world: PlantedData, tmp_path: Path
 ) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text[:1])
     with serving(LoopbackLLM(PlantedLLM(world))) as llm:
@@ -99,7 +99,7 @@ def test_the_request_holds_our_prompt_the_schema_and_the_query_between_secret_ma
     assert world.text[0] not in system
 
 
-def test_an_endpoint_without_structured_output_is_asked_without_it(world: PlantedWorld, tmp_path: Path) -> None:
+def test_an_endpoint_without_structured_output_is_asked_without_it(world: PlantedData, tmp_path: Path) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text)
     with serving(LoopbackLLM(PlantedLLM(world), Faults(unsupported=("response_format",)))) as llm:
         assert annotate(llm, queries, "--parallel", 1) == 0
@@ -107,7 +107,7 @@ def test_an_endpoint_without_structured_output_is_asked_without_it(world: Plante
     assert labels_by_row(queries) == truth(world)
 
 
-def test_malformed_answers_are_repaired_or_asked_for_anew(world: PlantedWorld, tmp_path: Path) -> None:
+def test_malformed_answers_are_repaired_or_asked_for_anew(world: PlantedData, tmp_path: Path) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text)
     with serving(LoopbackLLM(PlantedLLM(world), Faults(malformed=0.2))) as llm:
         assert annotate(llm, queries, "--parallel", 1) == 0  # one at a time, so that the draws are the same each time
@@ -118,7 +118,7 @@ def test_malformed_answers_are_repaired_or_asked_for_anew(world: PlantedWorld, t
 
 
 def test_a_reading_that_cannot_be_accepted_is_reported_and_the_others_are_kept(
-    world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truthful, bad = PlantedLLM(world), " ".join(world.text[5].split())
 
@@ -159,7 +159,7 @@ def hostile(kind: str, text: str) -> str:
 @pytest.mark.parametrize("gullible", [False, True], ids=["obeys what is outside the markers", "obeys every order"])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_query_changes_neither_format_nor_labels(
-    kind: str, gullible: bool, world: PlantedWorld, tmp_path: Path
+    kind: str, gullible: bool, world: PlantedData, tmp_path: Path
 ) -> None:
     queries = write_queries(tmp_path / "q.jsonl", [hostile(kind, text) for text in world.text[:8]])
     planted = PlantedLLM(world, gullible)
@@ -205,7 +205,7 @@ def test_labels_of_another_spelling_are_put_right_and_many_are_cut() -> None:
     assert labels.knowledge == ("Élan vital", "C++ (Programming)", "R&D")
 
 
-def test_a_given_taxonomy_is_the_list_of_allowed_domains(world: PlantedWorld, tmp_path: Path) -> None:
+def test_a_given_taxonomy_is_the_list_of_allowed_domains(world: PlantedData, tmp_path: Path) -> None:
     names = sorted({name for names in world.domains for name in names})
     taxonomy = tmp_path / "domains.txt"
     taxonomy.write_text("\n".join(name.upper() for name in names))
@@ -217,7 +217,7 @@ def test_a_given_taxonomy_is_the_list_of_allowed_domains(world: PlantedWorld, tm
     assert schema["properties"]["knowledge"]["items"]["enum"] == [*(name.upper() for name in names), "other"]
 
 
-def test_a_long_query_is_sent_as_its_head_and_tail(world: PlantedWorld, tmp_path: Path) -> None:
+def test_a_long_query_is_sent_as_its_head_and_tail(world: PlantedData, tmp_path: Path) -> None:
     short = next(text for text in world.text if len(text) < 500)
     text = f"{short} {'x' * 5000} the end"
     queries = write_queries(tmp_path / "q.jsonl", [text])
@@ -230,7 +230,7 @@ def test_a_long_query_is_sent_as_its_head_and_tail(world: PlantedWorld, tmp_path
 
 
 def test_several_annotators_are_named_and_compared(
-    world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truthful = PlantedLLM(world)
 
@@ -259,7 +259,7 @@ def test_several_annotators_are_named_and_compared(
     assert "rare capabilities, under 50 queries: " in printed
 
 
-def test_annotators_may_come_from_a_pool_file(world: PlantedWorld, tmp_path: Path) -> None:
+def test_annotators_may_come_from_a_pool_file(world: PlantedData, tmp_path: Path) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text[:10])
     price = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
     with serving(LoopbackLLM(PlantedLLM(world))) as llm, serving(LoopbackLLM(PlantedLLM(world))) as other:
@@ -330,7 +330,7 @@ def test_coverage_names_rare_axes_the_rarest_first() -> None:
     ],
 )
 def test_a_bad_option_is_one_line_and_nothing_is_sent(
-    options: tuple[str, str], message: str, world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, str], message: str, world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text[:2])
     with serving(LoopbackLLM(PlantedLLM(world))) as llm:
@@ -353,7 +353,7 @@ def test_a_bad_option_is_one_line_and_nothing_is_sent(
     ],
 )
 def test_a_bad_file_of_queries_is_refused_before_anything_is_sent(
-    name: str, content: str, message: str, world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, content: str, message: str, world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queries = tmp_path / name
     queries.write_text(content)
@@ -388,7 +388,7 @@ def test_queries_are_read_alike_from_every_format_and_a_text_given_twice_comes_o
 
 
 def test_a_file_that_another_program_made_is_not_replaced(
-    world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text[:2])
     (tmp_path / "notes.jsonl").write_text("precious")
@@ -402,7 +402,7 @@ def test_a_file_that_another_program_made_is_not_replaced(
 
 
 def test_the_cost_is_told_first_and_no_money_is_spent_without_a_cap(
-    world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text)
     with serving(LoopbackLLM(PlantedLLM(world))) as llm:
@@ -419,7 +419,7 @@ def test_the_cost_is_told_first_and_no_money_is_spent_without_a_cap(
 
 
 def test_at_the_cap_the_run_stops_and_a_greater_one_goes_on_without_paying_twice(
-    world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text)
     with serving(LoopbackLLM(PlantedLLM(world))) as llm:
@@ -447,7 +447,7 @@ def wait_for(llm: LoopbackLLM, requests: int, process: subprocess.Popen[str]) ->
         time.sleep(0.01)
 
 
-def test_an_interrupt_waits_for_the_answers_under_way_and_keeps_them(world: PlantedWorld, tmp_path: Path) -> None:
+def test_an_interrupt_waits_for_the_answers_under_way_and_keeps_them(world: PlantedData, tmp_path: Path) -> None:
     queries = write_queries(tmp_path / "q.jsonl", world.text)
     with serving(LoopbackLLM(PlantedLLM(world), Faults(latency_s=0.1))) as llm:
         process = start(queries, llm, "--parallel", "4")
@@ -463,7 +463,7 @@ def test_an_interrupt_waits_for_the_answers_under_way_and_keeps_them(world: Plan
     assert labels_by_row(queries) == truth(world)
 
 
-def killed_in_the_middle(world: PlantedWorld, folder: Path, idempotent: bool, parallel: int) -> LoopbackLLM:
+def killed_in_the_middle(world: PlantedData, folder: Path, idempotent: bool, parallel: int) -> LoopbackLLM:
     """Annotate with faults and a SIGKILL half way, then again to the end; the endpoint with its bill."""
     queries = write_queries(folder / "q.jsonl", world.text)
     faults = Faults(malformed=0.02, overloaded=0.01, latency_s=0.01)
@@ -480,7 +480,7 @@ def killed_in_the_middle(world: PlantedWorld, folder: Path, idempotent: bool, pa
     return llm
 
 
-def assert_each_labelled_once(world: PlantedWorld, folder: Path) -> None:
+def assert_each_labelled_once(world: PlantedData, folder: Path) -> None:
     assert [note["query_id"] for note in notes_of(folder / "q.jsonl")] == [
         f"planted/{n}" for n in range(len(world.text))
     ]

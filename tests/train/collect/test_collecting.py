@@ -22,7 +22,7 @@ from router.evaluation.pool_report import pool_outcomes
 from router.grading.grading import GradingError, Task, grade, read_task
 from router.pools.pool import read_pool
 from train.__main__ import main
-from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.generate import PlantedData, plant
 from train.data_folders.synthetic.models import MODELS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -30,18 +30,18 @@ IDS = [model.name for model in MODELS[:3]]
 
 
 @pytest.fixture(scope="module")
-def world() -> PlantedWorld:
+def world() -> PlantedData:
     return plant(40, seed=6)
 
 
-def planted_rows(world: PlantedWorld) -> list[dict[str, Any]]:
+def planted_rows(world: PlantedData) -> list[dict[str, Any]]:
     return [
         {"query_id": f"planted/{row}", "query": text, "answer": reference(row)} for row, text in enumerate(world.text)
     ]
 
 
 def test_the_folder_holds_the_grades_tokens_costs_and_prices_and_reads_as_any_other(
-    world: PlantedWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: PlantedData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     notes = tmp_path / "notes.jsonl"
     notes.write_text('{"query_id": "planted/0", "capabilities": ["coding"], "knowledge": ["Law"]}\n')
@@ -68,7 +68,7 @@ def test_the_folder_holds_the_grades_tokens_costs_and_prices_and_reads_as_any_ot
     assert (dataset.queries.groupby("split")["fold"].agg(set)["train"]) <= set(range(7))
 
 
-def test_what_the_file_says_of_a_query_is_kept(world: PlantedWorld, tmp_path: Path) -> None:
+def test_what_the_file_says_of_a_query_is_kept(world: PlantedData, tmp_path: Path) -> None:
     rows = planted_rows(world)[:2]
     rows[0] |= {"benchmark": "support", "category": "billing", "split": "ood", "fold": 9, "group": "g"}
     with serving(LoopbackLLM(PlantedLLM(world))) as llm:
@@ -290,7 +290,7 @@ def test_pairwise_compares_with_a_reference_where_no_model_is_named(tmp_path: Pa
     assert scores(tmp_path) == {("a", "m"): 0.0, ("a", "n"): 0.0}
 
 
-def test_a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice(world: PlantedWorld, tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice(world: PlantedData, tmp_path: Path) -> None:
     queries = write_rows(tmp_path / "q.jsonl", planted_rows(world))
     faults = Faults(overloaded=0.02, broken=0.02, latency_s=0.02)
     with serving(LoopbackLLM(PlantedLLM(world), faults, idempotent=True)) as llm:
@@ -313,7 +313,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice(world: Plante
 
 
 def test_at_the_cap_no_folder_is_written_and_a_greater_one_goes_on(
-    world: PlantedWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: PlantedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(LoopbackLLM(PlantedLLM(world))) as llm:
         assert collect(tmp_path, planted_rows(world), llm, IDS, "--max-usd", 0.02, "--max-tokens", 500) == 1

@@ -19,7 +19,7 @@ import yaml
 
 from router.errors import RouterError, UsageError
 from train.data_folders.data_folder import whole_data_folder
-from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.generate import PlantedData, plant
 from train.data_folders.synthetic.models import MODELS
 
 PROTOCOL = POOL = "planted"
@@ -27,7 +27,7 @@ MARKER = "planted.json"  # tells a planted folder from one that must not be repl
 PRICE_DATE = "2026-11"  # of invented prices: when they were invented
 
 
-def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int = 0) -> PlantedWorld:
+def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int = 0) -> PlantedData:
     """Write a planted data folder and return the truth behind it.
 
     The folder appears whole or not at all: it is written beside its place, then renamed. It holds the four files of
@@ -45,7 +45,7 @@ def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int
     return world
 
 
-def _write_files(folder: Path, world: PlantedWorld, seed: int) -> None:
+def _write_files(folder: Path, world: PlantedData, seed: int) -> None:
     _queries(world).to_parquet(folder / "queries.parquet", index=False)
     _outcomes(world).to_parquet(folder / "outcomes.parquet", index=False)
     notes = "".join(json.dumps(note) + "\n" for note in world.annotations)
@@ -58,7 +58,7 @@ def _write_files(folder: Path, world: PlantedWorld, seed: int) -> None:
     (folder / MARKER).write_text(json.dumps({"queries": len(world.text), "seed": seed}) + "\n", encoding="utf-8")
 
 
-def _queries(world: PlantedWorld) -> pd.DataFrame:
+def _queries(world: PlantedData) -> pd.DataFrame:
     """Rows of queries.parquet; folds from the hash of the text, splits from folds as in RouteMix-open."""
     groups = [hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:12] for text in world.text]
     folds = [int(group, 16) % 10 for group in groups]
@@ -76,7 +76,7 @@ def _queries(world: PlantedWorld) -> pd.DataFrame:
     )
 
 
-def _outcomes(world: PlantedWorld) -> pd.DataFrame:
+def _outcomes(world: PlantedData) -> pd.DataFrame:
     """Rows of outcomes.parquet, N times M, every answer length measured."""
     return pd.DataFrame(
         {

@@ -31,7 +31,7 @@ SWAPPED_SHARE, SYNONYM_SHARE, RARE_SHARE = 0.03, 0.06, 0.01  # of annotations: h
 
 
 @dataclass(frozen=True)
-class PlantedWorld:
+class PlantedData:
     """The truth behind a planted folder; row i is row i of queries.parquet, column m is `MODELS[m]` (by name)."""
 
     text: tuple[str, ...]
@@ -49,7 +49,7 @@ class PlantedWorld:
         return [f"planted/{row}" for row in range(len(self.text))]
 
 
-def plant(queries: int = 3000, seed: int = 0) -> PlantedWorld:
+def plant(queries: int = 3000, seed: int = 0) -> PlantedData:
     """A world of `queries` queries; the same arguments give the same world."""
     if queries < 1:
         raise UsageError(f"queries is {queries}, allowed is 1 or more")
@@ -71,7 +71,7 @@ def plant(queries: int = 3000, seed: int = 0) -> PlantedWorld:
         + np.log([LENGTH_FACTORS[needed[0]] for needed in capabilities])[:, None]
         + LONGER_WHEN_HARD * difficulty[:, None]
     )
-    return PlantedWorld(
+    return PlantedData(
         text,
         capabilities,
         domains,
