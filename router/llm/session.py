@@ -22,6 +22,7 @@ from router.llm.store import Store
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+WINDOW = 4  # items at work or waiting for an earlier one, for each request that may be under way
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""How an LLM is asked what a query needs: our own prompt, and the JSON schema of its answer. Pure."""
+"""Annotation prompt: instructions, question and JSON schema of the answer. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from router.network.taxonomy import CAPABILITIES
 from train.annotate.labels import MOST_LABELS, Labels, read_labels
 
 PROMPT_VERSION = "annotate-v1"
-MOST_TOKENS = 400  # of an answer; a model that thinks aloud needs more
+MOST_TOKENS = 400  # of an answer; too few for a model that thinks aloud
 USUAL_TOKENS = 60
 
 MEANINGS = {
@@ -50,9 +50,9 @@ GIVEN = ", from this list and no other:\n   {names}"
 
 def annotation_form(domains: Sequence[str] | None = None) -> Form[Labels]:
     """The form that asks for labels; `domains`: the names allowed, None for open-ended ones."""
-    told = OPEN if domains is None else GIVEN.format(names="; ".join(domains))
+    extent = OPEN if domains is None else GIVEN.format(names="; ".join(domains))
     return Form(
-        INSTRUCTIONS.replace("{domains}", told),
+        INSTRUCTIONS.replace("{domains}", extent),
         _put,
         _schema(domains),
         lambda found: read_labels(found, domains),

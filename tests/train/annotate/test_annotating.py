@@ -134,7 +134,7 @@ def test_a_reading_that_cannot_be_accepted_is_reported_and_the_others_are_kept(
     failed = json.loads((tmp_path / "notes.jsonl.failed.jsonl").read_text())
     assert failed["query_id"] == "planted/5"
     assert "4 answers that cannot be accepted; the last: it holds no JSON object" in failed["problem"]
-    assert "labels are missing for 1 of the readings" in capsys.readouterr().err
+    assert "1 sets of labels are missing" in capsys.readouterr().err
 
 
 DICTATED = '{"capabilities": ["writing"], "knowledge": ["Poetry"]}'
@@ -345,7 +345,7 @@ def test_a_bad_option_is_one_line_and_nothing_is_sent(
     ("name", "content", "message"),
     [
         ("q.jsonl", '{"query": "a"}\n{"text": ""}\n[]\n{"query": "\\ud800"}\nno', "4 of them"),
-        ("q.jsonl", '{"id": 1, "query": "a"}\n{"id": 1, "query": "b"}', "line 2: the id '1' was there before"),
+        ("q.jsonl", '{"id": 1, "query": "a"}\n{"id": 1, "query": "b"}', "line 2: the id '1' was used before"),
         ("q.txt", "\n\n", "holds no query"),
         ("q.xml", "<a/>", "queries are read from .txt, .jsonl, .csv, .parquet files"),
         ("q.parquet", "not parquet", "cannot be read as parquet"),

@@ -1,13 +1,11 @@
-"""Writes a planted world as a data folder, to see training without any data: `python -m train planted --out DIR`.
+"""Command `python -m train planted --out DIR`: a synthetic data folder (docs/data.md), to train without any data.
 
-Knows the folder format (docs/data.md); what the world is like is `train.data_folders.synthetic.generate`'s.
 Axes: N queries, M models.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -18,26 +16,27 @@ import pandas as pd
 import yaml
 
 from router.errors import RouterError, UsageError
-from train.data_folders.data_folder import whole_data_folder
+from train.data_folders.data_folder import holds_other_files, whole_data_folder
+from train.data_folders.questions import fold_of, key_of, split_of
 from train.data_folders.synthetic.generate import PlantedData, plant
 from train.data_folders.synthetic.models import MODELS
 
 PROTOCOL = POOL = "planted"
-MARKER = "planted.json"  # tells a planted folder from one that must not be replaced
-PRICE_DATE = "2026-11"  # of invented prices: when they were invented
+MARKER = "planted.json"  # marks a planted folder, which may be replaced
+PRICE_DATE = "2026-11"  # when the prices were invented
 
 
 def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int = 0) -> PlantedData:
-    """Write a planted data folder and return the truth behind it.
+    """Write a planted data folder, whole or not at all, and return the truth behind it.
 
-    The folder appears whole or not at all: it is written beside its place, then renamed. It holds the four files of
-    the format, `pool.yaml` with all ten models, and `planted.json`. A planted folder of before is replaced.
+    It holds the four files of the format, `pool.yaml` with all ten models, and `planted.json`. An older planted folder
+    is replaced.
 
     Raises:
         UsageError: `folder` exists and is neither empty nor a planted folder, or cannot be written.
     """
     target = Path(folder)
-    if target.exists() and not (target / MARKER).is_file() and not (target.is_dir() and not any(target.iterdir())):
+    if holds_other_files(target, MARKER):
         raise UsageError(f"{target} exists and is no planted folder: name a new one, or delete it")
     world = plant(queries, seed)
     with whole_data_folder(target) as fresh:
@@ -59,16 +58,16 @@ def _write_files(folder: Path, world: PlantedData, seed: int) -> None:
 
 
 def _queries(world: PlantedData) -> pd.DataFrame:
-    """Rows of queries.parquet; folds from the hash of the text, splits from folds as in RouteMix-open."""
-    groups = [hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:12] for text in world.text]
-    folds = [int(group, 16) % 10 for group in groups]
+    """Rows of queries.parquet; folds from the text's hash, splits from folds as in RouteMix-open."""
+    groups = [key_of(" ".join(text.lower().split())) for text in world.text]
+    folds = [fold_of(group) for group in groups]
     return pd.DataFrame(
         {
             "query_id": world.query_ids,
             "benchmark": [f"planted-{needed[0].replace(' ', '-')}" for needed in world.capabilities],
             "category": [known[0] for known in world.domains],
             "text": world.text,
-            "split": ["train" if fold < 7 else "val" if fold == 7 else "test" for fold in folds],
+            "split": [split_of(fold) for fold in folds],
             "fold": np.array(folds, np.int8),
             "group": groups,
             "ood_twin": False,
@@ -77,7 +76,7 @@ def _queries(world: PlantedData) -> pd.DataFrame:
 
 
 def _outcomes(world: PlantedData) -> pd.DataFrame:
-    """Rows of outcomes.parquet, N times M, every answer length measured."""
+    """Rows of outcomes.parquet, N times M, with measured answer lengths."""
     return pd.DataFrame(
         {
             "query_id": np.repeat(world.query_ids, len(MODELS)),

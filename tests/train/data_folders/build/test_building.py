@@ -18,14 +18,13 @@ from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.data_folders.build.command import main, table
 from train.data_folders.build.hub import read_benchmark
 from train.data_folders.build.part import Part
-from train.data_folders.build.sources.bradley_terry import outcomes, strengths
 from train.data_folders.build.sources.embedllm import read_embedllm
 from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
 from train.data_folders.build.sources.plain import read_plain
 from train.data_folders.build.sources.routerarena import read_routerarena
 from train.data_folders.build.sources.routerbench import read_routerbench
 from train.data_folders.build.sources.sprout import read_sprout
-from train.data_folders.build.sources.votes import read_votes
+from train.data_folders.build.sources.votes import read_votes, scores_of, strengths
 from train.data_folders.check.folder import read_folder
 from train.data_folders.check.rules.duplicates import duplicate_findings
 
@@ -252,7 +251,7 @@ def test_strengths_are_recovered_from_votes_and_scores_do_not_depend_on_the_oppo
     won = (rng.random(len(first)) < truth[first] / (truth[first] + truth[second])).astype(float)
     found = strengths(first, second, won, 5)
     assert np.abs(np.log(found / truth)).max() < 0.06
-    one, other = outcomes(found[first], found[second], won)
+    one, other = scores_of(found[first], found[second], won)
     for model in range(5):
         mean = np.r_[one[first == model], other[second == model]].mean()
         assert mean == pytest.approx(truth[model] / (1 + truth[model]), abs=0.015)
