@@ -43,7 +43,7 @@ def collected_folder(
 
     `pool`: the plain values of a pool file; its entries' ids are the names of the models.
     """
-    with whole_folder(out) as fresh:  # an OSError of whoever fills it stays what it is
+    with whole_folder(out) as fresh:  # an OSError of the block is not converted
         folder = CollectedFolder(fresh, pool, protocol, annotations)
         with closing(folder):
             yield folder

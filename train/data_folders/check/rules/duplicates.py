@@ -80,7 +80,7 @@ def _near(folder: CheckedFolder, pairs: list[tuple[int, int]]) -> Finding | None
         "near duplicates across folds",
         _counted(kinds),
         f"{len(apart):,} pairs of queries in different folds differ in a few words at most",
-        "look at some (each stands beside what it is like); where they are one question, give them one group and fold",
+        "compare some (near duplicates are listed side by side); give those that are one question one group and fold",
         len(rows),
         folder.ids(rows),
     )
@@ -116,8 +116,8 @@ def _out_of_distribution(folder: CheckedFolder, group: pd.Series, near: list[tup
                 NOTE,
                 "marked twins",
                 _benchmarks(queries["benchmark"][rows]),
-                f"{len(rows):,} queries are marked as asked by {names} too",
-                "none, training leaves them out together with it; your own scripts must do so as well",
+                f"{len(rows):,} queries are marked as questions of {names} too",
+                "nothing: training leaves them out together with it; your own scripts must do the same",
                 len(rows),
                 folder.ids(rows),
             )

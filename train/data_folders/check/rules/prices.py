@@ -77,7 +77,7 @@ def _out_of_date(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
                 "prices out of date",
                 "models.csv" if set(old) - set(folder.pool_dates) else ", ".join(old),
                 f"{len(old):,} prices are older than {OLD_DAYS} days, the newest of them of {newest:%Y-%m}",
-                "look the prices up again and write when into price_date",
+                "look the prices up again and write the date into price_date",
                 len(old),
                 old,
             )
