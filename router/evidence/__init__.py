@@ -1,0 +1,1 @@
+"""Statistical evidence about a router: which setting provably loses little."""

@@ -1,8 +1,8 @@
-"""Risk control: the cheapest dial that provably loses little against a reference, on outcomes (Learn then Test).
+"""Risk control: the cheapest setting whose mean loss against a reference is provably small (Learn then Test).
 
-Learn then Test (Angelopoulos et al., 2110.01052): test "dial p loses more than the limit on average" for each dial, and
-keep those for which a valid p-value rejects it. Pure numpy; knows neither dials nor routers. Axes: P settings from the
-safest to the cheapest, B queries.
+Learn then Test (Angelopoulos et al., 2110.01052) tests "setting p loses more than the limit on average" for each
+setting, and keeps those for which a valid p-value rejects it. Pure numpy; it does not know dials or routers. Axes: P
+settings from the safest to the cheapest, B queries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from router.errors import UsageError
 from router.evaluation.metrics import Array
 
-MOST_STAKED = 0.75  # of the capital on one query, so that no single loss ruins a bet
+MOST_STAKED = 0.75  # largest share of the capital on one query, so that no single loss ruins a bet
 
 
 def p_value(loss: Array, limit: float, level: float) -> float:
@@ -24,8 +24,8 @@ def p_value(loss: Array, limit: float, level: float) -> float:
     of `1 + bet * (limit - loss)`, where each bet depends on the queries before it alone. If the mean loss is above the
     limit no bet is favourable, so the capital exceeds 1/p with probability at most p, whatever the number of queries
     and the distribution (Ville's inequality; Waudby-Smith & Ramdas, 2010.09686, whose bets for a test at `level` these
-    are). Hoeffding-Bentkus, the usual choice, knows of the losses only that they are bounded: two routes that differ on
-    few queries have a small variance, which the bets use. A paired t-test would need normality of the mean.
+    are). Hoeffding-Bentkus, the usual choice, uses only that the losses are bounded. The bets also use their variance,
+    which is small for two routes that differ on few queries. A paired t-test would need normality of the mean.
 
     >>> p_value(np.zeros(1000), 0.01, 0.1) < 0.01, p_value(np.full(1000, 0.02), 0.01, 0.1)
     (True, 1.0)
@@ -40,13 +40,15 @@ def p_value(loss: Array, limit: float, level: float) -> float:
 
 
 def cheapest_safe(loss: Array, limit: float, level: float, seed: int = 0) -> int | None:
-    """The last setting p of losses (P, B) such that p and all before it lose at most `limit`; None where not even the
-    first does. Wrong about its own mean loss with probability at most `level`.
+    """The last setting p of losses (P, B) such that p and all before it pass the test; None if the first one fails.
 
-    Settings are tested one after the other, each at the full level, until one fails: in such a fixed sequence the first
-    false rejection is the only one that counts, so that nothing is to be corrected for their number. The first one has
-    to pass as well: a router need not lose nothing at its safest. Queries are shuffled by `seed` first, for folders
-    list them by benchmark. UsageError for losses outside [-1, 1], a limit outside [0, 1) or a level outside (0, 1).
+    The mean loss of p is above `limit` with probability at most `level`. Settings are tested one after the other, each
+    at the full level, until one fails. In such a fixed sequence only the first false rejection counts, so that no
+    correction for their number is needed. The first setting is tested too, since even the safest one may lose against
+    the reference. Queries are shuffled by `seed` first, because folders list them by benchmark.
+
+    Raises:
+        UsageError: losses outside [-1, 1], a limit outside [0, 1) or a level outside (0, 1).
 
     >>> cheapest_safe(np.repeat([[0.0], [0.001], [0.5], [0.0]], 1000, axis=1), 0.01, 0.1)
     1

@@ -1,14 +1,16 @@
-"""Finds what a model finally answered in what it wrote: the answer, a letter, a number. Pure; judges nothing.
+"""Extraction of the final answer from a model's text: the answer, an option's letter, or a number. Pure.
 
-An answer is stated: boxed, behind `####`, after `answer is` or `answer:` (also of other languages), under a heading
-`Answer`, or in a second thought ("actually, it is ..."). The last statement counts. Without one:
+A statement of the answer is boxed, behind `####`, after `answer is` or `answer:` (also in other languages), under a
+heading `Answer`, or a second thought ("actually, it is ..."). The last statement counts. Without a statement:
 
 - answer: the last line that is no courtesy ("I hope this helps!") and no refusal.
-- letter: a text that is only a letter, begins or ends with a labelled option ("B) ..."), or names one in parentheses. A
-  bare letter before a word is no option ("a covalent bond", "I believe", "T cells"). Two options, or a text that
-  discusses several and settles on none: no answer.
-- number: the last number of the last line, or of the text. In a statement the first one, behind the last `=`; a remark
-  in parentheses does not count beside another number; of two numbers ("5 or 6") none does.
+- letter: the option in a text that is only a letter, that begins or ends with a labelled option ("B) ..."), or that
+  names one option in parentheses. A bare letter before a word is no option ("a covalent bond", "I believe", "T cells").
+  A text that names two options, or discusses several and settles on none, has no answer.
+- number: the last number of the last line, or of the text.
+
+In a statement the first number counts, behind the last `=`; a remark in parentheses does not count beside another
+number; of two numbers ("5 or 6") neither counts.
 """
 
 from __future__ import annotations
@@ -85,12 +87,12 @@ RANGE = re.compile(r"\s*\W?(?:or|to|and|–|-)\s*[$€£]?\d", re.IGNORECASE)
 
 
 def without_thoughts(text: str) -> str:
-    """`text` without what a model wrote to itself between <think> and </think>."""
+    """`text` without the thoughts between <think> and </think>."""
     return THOUGHT.sub("", text).strip()
 
 
 def final_answer(text: str) -> str:
-    """What is stated last, up to the end of its sentence, else the last line that is no courtesy; "" for a refusal.
+    """The last statement up to the end of its sentence, otherwise the last line that is no courtesy; "" for a refusal.
 
     >>> final_answer("Let x = 3. **Answer:** 42."), final_answer("so we get \\\\boxed{\\\\frac{1}{2}}")
     ('42', '\\\\frac{1}{2}')
@@ -106,7 +108,7 @@ def final_answer(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """`text` without what does not matter to an exact match: case, width of letters, white space, signs around it.
+    """`text` for an exact match: without differences of case, width of letters, white space and signs around it.
 
     >>> normalised("  The  “Nile”. ") == normalised("the “nile”")
     True
@@ -115,7 +117,7 @@ def normalised(text: str) -> str:
 
 
 def chosen_letter(text: str) -> str | None:
-    """The option that an answer settles on, as a capital letter.
+    """The option that an answer settles on, as a capital letter; None without one.
 
     >>> [chosen_letter(text) for text in ("B", "(c) because A is wrong", "I first took A. The answer is (D).", "none")]
     ['B', 'C', 'D', None]
@@ -126,8 +128,8 @@ def chosen_letter(text: str) -> str | None:
     found = [(at, _option(stated)) for at, stated in _stated(text)]
     for match in CHOSEN.finditer(plain):
         if not SUPPOSED.search(_before(plain, match.start())):
-            said = next(group for group in match.groups() if group is not None)
-            found.append((match.start(), _option(f"{said}.")))
+            chosen = next(group for group in match.groups() if group is not None)
+            found.append((match.start(), _option(f"{chosen}.")))
     settled = [letter for _, letter in sorted(found, key=lambda each: each[0]) if letter is not None]
     if settled:
         return settled[-1] or None
@@ -156,7 +158,7 @@ def _option(stated: str) -> str | None:
 
 
 def final_number(text: str) -> float | None:
-    """The number that an answer states, else the last one of its last line or of the text; 1/2 and 3e8 are numbers.
+    """The number that an answer states, otherwise the last one of its last line or of the text; also 1/2 and 3e8.
 
     >>> [final_number(text) for text in ("about $1,234.50 in all", "Answer: 1/2", "x = -3", "1,000", "a 3-4", "none")]
     [1234.5, 0.5, -3.0, 1000.0, 4.0, None]
@@ -178,7 +180,7 @@ def final_number(text: str) -> float | None:
 
 
 def _stated(text: str) -> list[tuple[int, str]]:
-    """Where an answer is stated and the rest of that line, in order; no suppositions."""
+    """Statements of the answer: position and rest of the line, in order; without suppositions."""
     plain = _plain(text)
     found = _boxed(plain)
     for match in ANSWER.finditer(plain):
@@ -188,7 +190,7 @@ def _stated(text: str) -> list[tuple[int, str]]:
 
 
 def _before(text: str, end: int) -> str:
-    """What stands before `end` in its clause."""
+    """The part of a clause before `end`."""
     return re.split(r"[.!?;\n](?:\s|$)|\b(?:but|however)\b", text[:end])[-1]
 
 
@@ -205,13 +207,13 @@ def _boxed(text: str) -> list[tuple[int, str]]:
 
 
 def _plain(text: str) -> str:
-    """Without thoughts, without the signs of Markdown and without the fonts of LaTeX."""
+    """`text` without thoughts, signs of Markdown and fonts of LaTeX."""
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}", r"\1", without_thoughts(text))
     return re.sub(r"\*\*|__|`|(?<!\w)\*(?=\S)|(?<=\S)\*(?!\w)|^[ \t]*>[ \t]?", "", text, flags=re.MULTILINE)
 
 
 def _lines(text: str) -> list[str]:
-    """Lines that say something, without the courtesies at the end."""
+    """Lines with a word, without the courtesies at the end."""
     lines = [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
     while len(lines) > 1 and COURTESY.match(lines[-1]):
         lines.pop()

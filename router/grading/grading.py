@@ -1,6 +1,7 @@
-"""How an answer is graded against what a query's row says is right. Pure but for the clock of a pattern.
+"""Grading of answers by comparison with the reference in a query's row: exact, choice, number, regex.
 
-The kinds that run code or ask a judge are told apart here and graded in `code_tests` and `judge`.
+It reads the tasks of all kinds; code is graded in `train.collect.code_tests`, judged kinds in `judge`. Pure, except for
+the time limit of a pattern.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ KINDS = {
     "judge": "an LLM gives points, by `rubric` and `answer` where there are any; needs --judge",
     "pairwise": "an LLM prefers it to `answer`, or to --against MODEL's answer; needs --judge",
 }
-PATTERN_S = 1.0  # a pattern that takes longer has run away
+PATTERN_S = 1.0  # time limit of a pattern
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Task:
-    """How the answers to one query are graded."""
+    """Grading task of one query: the kind, and what its answers are compared with."""
 
     kind: str
     right: tuple[str, ...] = ()  # answers, a letter, a pattern, or a reference for the judge
@@ -42,7 +43,7 @@ class Task:
 
 
 def read_task(fields: Mapping[str, Any], default_kind: str, against: str | None = None) -> Task:
-    """The task in the fields of a query's row; ValueError says what is missing or wrong."""
+    """The task in the fields of a query's row; ValueError names what is missing or wrong."""
     kind = fields.get("grade", default_kind)
     if kind not in KINDS:
         raise ValueError(f"grade must be one of {', '.join(KINDS)}, got {kind!r}")
@@ -112,7 +113,7 @@ def _text(name: str, value: object) -> str:
 
 
 def grade(task: Task, answer: str) -> float:
-    """1 for a right answer, 0 for a wrong one, by comparison. Raises GradingError for a pattern that runs away."""
+    """1 for a right answer, 0 for a wrong one, by comparison. Raises GradingError for a pattern that takes too long."""
     if task.kind == "exact":
         given = {normalised(without_thoughts(answer)), normalised(final_answer(answer))}
         return float(any(normalised(right) in given for right in task.right))

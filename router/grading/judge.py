@@ -1,6 +1,6 @@
-"""An LLM as the judge of answers: points by a rubric, or which of two is better, asked both ways round.
+"""LLM judge: points for an answer by a rubric, or which of two answers is better, asked in both orders.
 
-Both the query and the answers are strangers' texts: they stand sealed, and a verdict counts only with its ticket.
+The query and the answers are untrusted texts: they stand between markers, and a verdict counts only with its nonce.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from router.grading.grading import Task
 from router.llm.client import Client
 from router.llm.endpoint import Endpoint
-from router.llm.form import TICKET, Form, fill
+from router.llm.form import NONCE, Form, fill
 from router.llm.untrusted_text import clipped
 
 MOST_POINTS = 10
@@ -44,7 +44,7 @@ where neither is better.
 
 @dataclass(frozen=True)
 class Judgement:
-    """A score in [0, 1] and what it cost."""
+    """Score in [0, 1], and its cost."""
 
     score: float
     usd: float
@@ -53,8 +53,8 @@ class Judgement:
 def _schema(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {TICKET: {"type": "string"}, "why": {"type": "string"}, name: dict(values)},
-        "required": [TICKET, "why", name],
+        "properties": {NONCE: {"type": "string"}, "why": {"type": "string"}, name: dict(values)},
+        "required": [NONCE, "why", name],
         "additionalProperties": False,
     }
 
@@ -73,10 +73,10 @@ def _read_better(found: Mapping[str, Any]) -> float:
     return VERDICTS[better]
 
 
-def _put(asked: str, name: str, value: str) -> Any:
-    def put(block: str, ticket: str) -> str:
-        wanted = f'{{"{TICKET}": "{ticket}", "why": "one sentence", "{name}": {value}}}'
-        return f"{asked}\n\n{block}\n\nThat was all. Reply as {wanted} and nothing else."
+def _put(instruction: str, name: str, value: str) -> Any:
+    def put(block: str, nonce: str) -> str:
+        wanted = f'{{"{NONCE}": "{nonce}", "why": "one sentence", "{name}": {value}}}'
+        return f"{instruction}\n\n{block}\n\nThat was all. Reply as {wanted} and nothing else."
 
     return put
 
@@ -99,27 +99,27 @@ PAIRWISE_FORM = Form(
 
 @dataclass(frozen=True)
 class Judge:
-    """Asks one endpoint for verdicts."""
+    """Judge at one endpoint."""
 
     client: Client
     endpoint: Endpoint
 
     async def points(self, task: Task, query: str, answer: str) -> Judgement:
-        """The share of the points above the least; raises what `fill` raises."""
+        """Points scaled to [0, 1]; raises what `fill` raises."""
         parts = {"query": query} | _rubric(task)
         parts |= {"reference answer": task.right[0]} if task.right else {}
-        return await self._asked(POINTS_FORM, parts | {"answer": answer})
+        return await self._ask(POINTS_FORM, parts | {"answer": answer})
 
     async def against(self, task: Task, query: str, answer: str, other: str) -> Judgement:
-        """1 where `answer` is better than `other`, 0 where it is worse; the mean over both orders."""
+        """1 if `answer` is better than `other`, 0 if it is worse; the mean over both orders."""
         about = {"query": query} | _rubric(task)
         ahead, behind = await asyncio.gather(
-            self._asked(PAIRWISE_FORM, about | {"first answer": answer, "second answer": other}),
-            self._asked(PAIRWISE_FORM, about | {"first answer": other, "second answer": answer}),
+            self._ask(PAIRWISE_FORM, about | {"first answer": answer, "second answer": other}),
+            self._ask(PAIRWISE_FORM, about | {"first answer": other, "second answer": answer}),
         )
         return Judgement((ahead.score + 1 - behind.score) / 2, ahead.usd + behind.usd)
 
-    async def _asked(self, form: Form[float], parts: Mapping[str, str]) -> Judgement:
+    async def _ask(self, form: Form[float], parts: Mapping[str, str]) -> Judgement:
         shown = {name: clipped(text, MOST_CHARS) for name, text in parts.items()}
         filled = await fill(self.client, self.endpoint, form, shown)
         return Judgement(filled.value, filled.usd)

@@ -1,1 +1,1 @@
-"""Asks OpenAI-compatible endpoints many questions: paced, capped in cost, and never the same one twice."""
+"""Client for OpenAI-compatible endpoints: rate-limited, capped in cost, with a cache of every paid answer."""

@@ -1,8 +1,7 @@
-"""The client: a question in, its answer out, from the store where it was asked before, else from the endpoint.
+"""LLM client: answers from the cache or from an endpoint, with retries, rate limits and a spending cap.
 
-Waits, retries, sets money aside and writes down every try. By httpx rather than the `openai` package: every try is paid
-from the purse, so retries have to be ours, and what many endpoints call compatible does not pass that package's types.
-Knows nothing of what is asked.
+It uses httpx instead of the `openai` package for two reasons: every attempt counts against the spending cap, so retries
+have to be ours; and many compatible endpoints send JSON that the package's types refuse.
 """
 
 from __future__ import annotations
@@ -16,25 +15,23 @@ import httpx
 
 from router.errors import StoppedError, UnansweredError, UsageError
 from router.llm.endpoint import Endpoint
-from router.llm.limits import Pace
-from router.llm.purse import Purse
+from router.llm.limits import Pace, SpendingCap
 from router.llm.question import Answer, Question
-from router.llm.refusals import adapted
 from router.llm.store import Store
-from router.llm.transport import Reply, send
+from router.llm.transport import Reply, send, without_parameters
 
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
-ALL_FAIL = 20  # questions in a row that an endpoint refused, none before: something is wrong with all of them
-PATIENCE_S = 60.0  # with an endpoint that has not answered anything yet
+ALL_FAIL = 20  # questions in a row that an endpoint refused, and none that it answered: something is wrong with all
+PATIENCE_S = 60.0  # with an endpoint that has not answered any question yet
 
 
 @dataclass
 class Tally:
-    """What a run did."""
+    """Counts and cost of a run."""
 
-    sent: int = 0  # requests, retries among them
+    sent: int = 0  # requests, including retries
     answered: int = 0
     cached: int = 0
     unanswered: int = 0
@@ -42,26 +39,26 @@ class Tally:
 
 
 @dataclass
-class _Line:
-    """What the client keeps of one endpoint."""
+class _EndpointState:
+    """Connections, limits and history of one endpoint."""
 
-    http: httpx.AsyncClient  # of its own: httpx looks through all its connections for each request
+    http: httpx.AsyncClient  # one for each endpoint: httpx looks through all its connections for each request
     free: asyncio.Semaphore
     pace: Pace
     key: str | None
-    refused: set[str] = field(default_factory=set)  # parameters that it does not take
-    dearer: float = 1.0  # how much more than the most a question should cost one did cost
+    unsupported: set[str] = field(default_factory=set)  # parameters that it does not take
+    excess: float = 1.0  # largest ratio of a question's cost to the most that it should have cost
     failed_in_a_row: int = 0
     alive: bool = False  # it answered, or asked to wait
 
 
 class Client:
-    """Asks endpoints; an async context manager. A question asked twice at a time is sent once."""
+    """LLM client as an async context manager. Equal questions that are asked at the same time are sent once."""
 
     def __init__(self, store: Store, cap_usd: float | None = None) -> None:
-        self.store, self.purse, self.tally = store, Purse(cap_usd, store.spent_usd), Tally()
+        self.store, self.cap, self.tally = store, SpendingCap(cap_usd, store.spent_usd), Tally()
         self.fatal: BaseException | None = None
-        self._lines: dict[Endpoint, _Line] = {}
+        self._states: dict[Endpoint, _EndpointState] = {}
         self._under_way: dict[str, asyncio.Task[Answer]] = {}
         self._certificates = httpx.create_ssl_context()
 
@@ -69,11 +66,11 @@ class Client:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for line in self._lines.values():
-            await line.http.aclose()
+        for state in self._states.values():
+            await state.http.aclose()
 
     def stop(self, reason: BaseException) -> None:
-        """Send nothing any more; what is under way is still received and kept. The first reason counts."""
+        """Send no further request; answers under way are still received and kept. The first reason counts."""
         self.fatal = self.fatal or reason
 
     async def ask(self, endpoint: Endpoint, question: Question) -> Answer:
@@ -81,7 +78,7 @@ class Client:
 
         Raises:
             UnansweredError: this question was refused, or its deadline passed.
-            StoppedError: nothing is sent any more, see `fatal` (a wrong key, the spending cap, an interrupt).
+            StoppedError: no further question is sent, see `fatal` (a wrong key, the spending cap, an interrupt).
         """
         key = question.key(endpoint)
         answer = self.store.answer(key)
@@ -96,115 +93,117 @@ class Client:
 
     async def _ask(self, key: str, endpoint: Endpoint, question: Question) -> Answer:
         try:
-            line = self._line(endpoint)
-            async with line.free:
-                answer = await self._until_answered(key, endpoint, question, line)
+            state = self._state(endpoint)
+            async with state.free:
+                answer = await self._until_answered(key, endpoint, question, state)
         except UnansweredError as error:
             self.tally.unanswered += 1
-            line.failed_in_a_row += 1
-            if line.failed_in_a_row >= ALL_FAIL and not line.alive:
+            state.failed_in_a_row += 1
+            if state.failed_in_a_row >= ALL_FAIL and not state.alive:
                 self.stop(UsageError(f"{ALL_FAIL} questions in a row failed and none succeeded; the last: {error}"))
             raise
-        except UsageError as error:  # of the key, the endpoint or the cap: it holds for every other question too
+        except UsageError as error:  # about the key, the endpoint or the cap: it holds for every other question too
             self.stop(error)
             raise StoppedError(str(error)) from error
-        line.failed_in_a_row, line.alive = 0, True
+        state.failed_in_a_row, state.alive = 0, True
         self.tally.answered += 1
         return answer
 
-    def _line(self, endpoint: Endpoint) -> _Line:
-        if endpoint not in self._lines:
+    def _state(self, endpoint: Endpoint) -> _EndpointState:
+        if endpoint not in self._states:
             key, most = endpoint.key(), endpoint.parallel
             http = httpx.AsyncClient(
                 verify=self._certificates,
                 limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
                 timeout=httpx.Timeout(None, connect=CONNECT_S),
             )
-            self._lines[endpoint] = _Line(http, asyncio.Semaphore(most), Pace(endpoint.limits), key)
-        return self._lines[endpoint]
+            self._states[endpoint] = _EndpointState(http, asyncio.Semaphore(most), Pace(endpoint.limits), key)
+        return self._states[endpoint]
 
-    async def _until_answered(self, key: str, endpoint: Endpoint, question: Question, line: _Line) -> Answer:
-        """Tries until there is an answer or the deadline has passed."""
+    async def _until_answered(self, key: str, endpoint: Endpoint, question: Question, state: _EndpointState) -> Answer:
+        """Attempts until there is an answer or the deadline has passed."""
         clock = asyncio.get_running_loop().time
-        start, tries, problem = clock(), 0, "none"
-        while (left_s := self._patience_s(endpoint, line) - (clock() - start)) > 0:
-            reply = await self._paid_try(key, endpoint, question, line, tries)
+        start, attempts, problem = clock(), 0, "none"
+        while (left_s := self._patience_s(endpoint, state) - (clock() - start)) > 0:
+            reply = await self._paid_attempt(key, endpoint, question, state, attempts)
             if reply.answer is not None:
                 return reply.answer
-            tries, problem = tries + 1, reply.problem
-            await asyncio.sleep(min(left_s, self._wait_s(reply, endpoint, line)))
-        told = f"gave no answer within {clock() - start:.1f} s ({tries} tries; last problem: {problem})"
-        if not line.alive:
-            raise UsageError(f"{endpoint.url} {told}, nor to any other question: is it there, is the address right?")
-        raise UnansweredError(f"{endpoint.model} {told}")
+            attempts, problem = attempts + 1, reply.problem
+            await asyncio.sleep(min(left_s, self._wait_s(reply, endpoint, state)))
+        failure = f"gave no answer within {clock() - start:.1f} s ({attempts} attempts; last problem: {problem})"
+        if not state.alive:
+            raise UsageError(f"{endpoint.url} {failure}, nor to any other question: is it there, is the address right?")
+        raise UnansweredError(f"{endpoint.model} {failure}")
 
-    def _wait_s(self, reply: Reply, endpoint: Endpoint, line: _Line) -> float:
-        """Seconds until the question may be asked again after a reply that is no answer; raises where it may not."""
-        if reply.outcome == "hopeless":
+    def _wait_s(self, reply: Reply, endpoint: Endpoint, state: _EndpointState) -> float:
+        """Seconds to wait before the next attempt, after a reply that is no answer; raises where there is none."""
+        if reply.outcome == "fatal":
             raise UsageError(
                 f"{endpoint.url} does not answer for model {endpoint.model}: {reply.problem}. Check the address, the "
-                "model's name and the key; what was answered is kept, run the same command again"
+                "model's name and the key, then run the same command again; answers are kept"
             )
-        if reply.outcome == "never":
+        if reply.outcome == "refused":
             raise UnansweredError(f"{endpoint.model} refused: {reply.problem}")
-        if reply.outcome == "otherwise":
-            if not line.refused.issuperset(reply.refused):
-                logger.warning("%s takes no %s: asked without", endpoint.model, ", ".join(reply.refused))
-            line.refused.update(reply.refused)
+        if reply.outcome == "adapt":
+            if not state.unsupported.issuperset(reply.unsupported):
+                logger.warning("%s does not take %s: sent without", endpoint.model, ", ".join(reply.unsupported))
+            state.unsupported.update(reply.unsupported)
             return 0.0
         if not reply.overloaded:
             return reply.wait_s
         if reply.wait_s > endpoint.deadline_s:
             raise UsageError(
-                f"{endpoint.url} asks to wait {reply.wait_s:.0f} s ({reply.problem}): what was answered is kept, run "
-                "the same command again later"
+                f"{endpoint.url} asks to wait {reply.wait_s:.0f} s ({reply.problem}): run the same command again "
+                "later; answers are kept"
             )
-        line.alive = True
-        line.pace.pause(reply.wait_s)  # for all of the endpoint's questions
+        state.alive = True
+        state.pace.pause(reply.wait_s)
         return 0.0
 
-    def _patience_s(self, endpoint: Endpoint, line: _Line) -> float:
-        """How long a question may take with all its tries."""
-        return endpoint.deadline_s if line.alive else min(endpoint.deadline_s, PATIENCE_S)
+    def _patience_s(self, endpoint: Endpoint, state: _EndpointState) -> float:
+        """Longest time for a question with all its attempts."""
+        return endpoint.deadline_s if state.alive else min(endpoint.deadline_s, PATIENCE_S)
 
-    async def _paid_try(self, key: str, endpoint: Endpoint, question: Question, line: _Line, tries: int) -> Reply:
-        """One try, its cost reserved before and settled after."""
-        most_usd = question.most_usd(endpoint) * line.dearer
-        await self.purse.reserve(most_usd)
+    async def _paid_attempt(
+        self, key: str, endpoint: Endpoint, question: Question, state: _EndpointState, attempts: int
+    ) -> Reply:
+        """One attempt, its cost reserved before and settled after."""
+        most_usd = question.most_usd(endpoint) * state.excess
+        await self.cap.reserve(most_usd)
         usd = 0.0
         try:
-            await line.pace.turn(question.usual_input_tokens + question.most_tokens)
+            await state.pace.turn(question.usual_input_tokens + question.most_tokens)
             if self.fatal is not None:
                 raise StoppedError(str(self.fatal))
             usd = most_usd
-            reply = await self._recorded_try(key, endpoint, question, line, most_usd, tries)
+            reply = await self._recorded_attempt(key, endpoint, question, state, most_usd, attempts)
             usd = reply.usd
         finally:
             self.tally.spent_usd += usd
-            await self.purse.settle(most_usd, usd)
+            await self.cap.settle(most_usd, usd)
         if usd > most_usd > 0:
-            self._count_dearer(endpoint, line, usd / question.most_usd(endpoint))
+            self._reserve_more(endpoint, state, usd / question.most_usd(endpoint))
         return reply
 
-    def _count_dearer(self, endpoint: Endpoint, line: _Line, ratio: float) -> None:
-        """Set more aside from now on for an endpoint that counted more tokens than a question allows."""
-        if line.dearer == 1.0:
+    def _reserve_more(self, endpoint: Endpoint, state: _EndpointState, ratio: float) -> None:
+        """Reserve more from now on for an endpoint that counted more tokens than a question allows."""
+        if state.excess == 1.0:
             logger.warning(
-                "%s counted %.2f times the most that its question allows: more is set aside from now on, and what was "
+                "%s counted %.2f times the most that its question allows: more is reserved from now on, and requests "
                 "under way may exceed the cap", endpoint.model, ratio,
             )  # fmt: skip
-        line.dearer = max(line.dearer, ratio)
+        state.excess = max(state.excess, ratio)
 
-    async def _recorded_try(
-        self, key: str, endpoint: Endpoint, question: Question, line: _Line, most_usd: float, tries: int
+    async def _recorded_attempt(
+        self, key: str, endpoint: Endpoint, question: Question, state: _EndpointState, most_usd: float, attempts: int
     ) -> Reply:
-        """One try, written down before it is sent and after."""
+        """One attempt, recorded in the store before it is sent and after."""
         number = self.store.begin(key, most_usd)
         self.tally.sent += 1
         usd, answer = most_usd, None
         try:
-            body = adapted(question.body(endpoint), line.refused)
-            reply = await send(line.http, endpoint, line.key, body, question, most_usd, tries)
+            body = without_parameters(question.body(endpoint), state.unsupported)
+            reply = await send(state.http, endpoint, state.key, body, question, most_usd, attempts)
             usd, answer = reply.usd, reply.answer
         finally:
             self.store.settle(number, key, usd, answer)

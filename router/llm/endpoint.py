@@ -1,7 +1,6 @@
-"""Where a model answers, what it costs and how fast it may be asked. Holds the name of a key's variable or file only.
+"""LLM endpoint: address, model name, prices, rate limits, and where its key is (a variable or a file, never the key).
 
-Knows nothing of questions. Limits have the names of `upstream.limits` in a pool file; other names there are the
-server's and are passed over.
+Limits have the names of `upstream.limits` in a pool file; other names there are for the gateway and are skipped.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ USUAL_PARALLEL = 16
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One model at one address."""
+    """One model at one base URL."""
 
     base_url: str  # `/chat/completions` is added to it
     model: str  # what the endpoint calls it
     input_usd_per_mtok: float
     output_usd_per_mtok: float
     key_env: str | None = None  # environment variable that holds the key; None: no key is sent
-    timeout_s: float = 60.0  # of one request
-    deadline_s: float = 900.0  # of one question with all its retries
+    timeout_s: float = 60.0  # for one request
+    deadline_s: float = 900.0  # for one question with all its retries
     limits: Mapping[str, float] = field(default_factory=dict, hash=False)
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)  # added to every request's body
     key_file: str | None = None  # instead of key_env
 
     @property
     def url(self) -> str:
-        """Where a chat completion is asked for."""
+        """URL of chat completions."""
         return self.base_url.rstrip("/") + "/chat/completions"
 
     @property
     def parallel(self) -> int:
-        """Requests that may be under way at once."""
+        """Largest number of requests under way at once."""
         return max(1, int(self.limits.get("concurrency", USUAL_PARALLEL)))
 
     def cost_usd(self, input_tokens: float, output_tokens: float) -> float:
@@ -61,22 +60,22 @@ class Endpoint:
         key = os.environ.get(self.key_env, "").strip()
         if not key:
             raise UsageError(
-                f"the key of {self.model} is looked for in the environment variable {self.key_env}, which is not set "
-                f"or empty: export {self.key_env}=... in this shell, or name another variable"
+                f"the key of {self.model} is read from the environment variable {self.key_env}, which is not set or "
+                f"empty: export {self.key_env}=... in this shell, or name another variable"
             )
         if not (key.isascii() and key.isprintable()):
-            raise UsageError(f"the variable {self.key_env} holds what cannot be a key (a character no header may have)")
+            raise UsageError(f"the variable {self.key_env} holds no key: it has a character that no header may have")
         return key
 
 
 def make_endpoint(base_url: str, model: str, prices: tuple[float, float], **settings: Any) -> Endpoint:
-    """A checked endpoint from what a user gave; UsageError names the setting. `settings` are Endpoint's fields."""
-    judges = {"base_url": web_address, "key_env": variable, "timeout_s": positive, "deadline_s": positive}
+    """A checked endpoint from a user's settings, which are fields of Endpoint; UsageError names a wrong one."""
+    checks = {"base_url": web_address, "key_env": variable, "timeout_s": positive, "deadline_s": positive}
     given = {"base_url": base_url} | {name: value for name, value in settings.items() if value is not None}
-    for name, judge in judges.items():
+    for name, check in checks.items():
         if name in given:
             try:
-                judge(given[name])
+                check(given[name])
             except ValueError as error:
                 raise UsageError(f"{name} of {model}: {error}") from error
     for name, price in zip(("input", "output"), prices, strict=True):
@@ -92,7 +91,7 @@ def make_endpoint(base_url: str, model: str, prices: tuple[float, float], **sett
 
 
 def endpoint_of(candidate: Candidate, default_key_env: str | None = None) -> Endpoint:
-    """The endpoint of a pool's entry, from its `upstream:` and prices; UsageError where it has none."""
+    """The endpoint of a pool's entry, from its `upstream:` and prices; UsageError where it has no upstream."""
     facts, upstream = candidate.facts, candidate.upstream
     if upstream is None:
         raise UsageError(

@@ -1,7 +1,4 @@
-"""The options that `annotate` and `collect` share: how much may be spent, and where the answers are kept.
-
-Knows argparse, paths and amounts; not what is asked.
-"""
+"""Command-line options of commands that ask LLMs: spending cap, cost estimate, cache of answers."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from router.errors import UsageError
 from router.llm.endpoint import Endpoint
 
 
-def add_asking_options(parser: argparse.ArgumentParser) -> None:
-    """The shared options."""
+def add_llm_options(parser: argparse.ArgumentParser) -> None:
+    """Add the shared options to a parser."""
     parser.add_argument(
         "--max-usd", type=float, metavar="USD",
         help="spending cap: no request is sent that could exceed it; earlier runs with the same cache count. "
@@ -29,7 +26,7 @@ def add_asking_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cache_path(options: argparse.Namespace, out: Path) -> Path:
-    """The cache named, else the one beside the output."""
+    """The cache that is named, otherwise the one beside the output."""
     return Path(options.cache) if options.cache else out.with_name(out.name + ".asked.sqlite")
 
 
@@ -46,13 +43,13 @@ def check_cap(options: argparse.Namespace, usual_usd: float) -> None:
     if options.max_usd is None and usual_usd > 0:
         raise UsageError(
             f"this costs about ${usual_usd:.2f}: give the most that may be spent, such as --max-usd "
-            f"{max(0.01, round(2 * usual_usd, 2)):g}; --estimate tells the cost and sends nothing"
+            f"{max(0.01, round(2 * usual_usd, 2)):g}; --estimate prints the cost and sends nothing"
         )
     if options.max_usd is not None and not options.max_usd > 0:
         raise UsageError(f"--max-usd must be above 0, got {options.max_usd:g}")
 
 
 def check_keys(endpoints: Iterable[Endpoint]) -> None:
-    """UsageError where the variable or file that should hold a key holds no usable one."""
+    """UsageError where a variable or file holds no usable key."""
     for endpoint in endpoints:
         endpoint.key()

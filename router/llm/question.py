@@ -1,6 +1,6 @@
-"""One question to one endpoint and its answer: the request's body, what names it, and what it can cost at most.
+"""Chat question and its answer: body of the request, cache key, largest possible cost, and the parsed completion.
 
-Pure: no network, no files, no clock.
+Pure: no network, no files, no clock. The names of Question's fields are part of the cache key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from router.llm.endpoint import Endpoint
 from router.options import CHARS_PER_TOKEN
 
-TOKENS_AROUND = 32  # of a message and of a request: role, separators, what a chat template adds
+TOKENS_AROUND = 32  # around a message and around a request: role, separators, what a chat template adds
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,21 @@ class Message:
 
 @dataclass(frozen=True)
 class Question:
-    """A conversation that waits for its next turn."""
+    """Conversation whose next turn is asked for."""
 
     messages: tuple[Message, ...]
     most_tokens: int  # of the answer
     temperature: float = 0.0
-    schema: Mapping[str, Any] | None = None  # JSON schema that the answer should have, where the endpoint can hold it
-    number: int = 0  # tells apart questions that are asked several times on purpose (trials)
+    schema: Mapping[str, Any] | None = None  # JSON schema of the answer, for endpoints that support it
+    number: int = 0  # distinguishes equal questions that are asked several times on purpose (trials)
 
     def key(self, endpoint: Endpoint) -> str:
-        """The sha256 that names this question to this endpoint; prices, keys and limits do not matter."""
-        asked = {"base_url": endpoint.base_url.rstrip("/"), "model": endpoint.model, **endpoint.parameters}
-        return hashlib.sha256(json.dumps([asked, asdict(self)], sort_keys=True).encode()).hexdigest()
+        """The sha256 of this question to this endpoint; prices, keys and limits do not matter."""
+        target = {"base_url": endpoint.base_url.rstrip("/"), "model": endpoint.model, **endpoint.parameters}
+        return hashlib.sha256(json.dumps([target, asdict(self)], sort_keys=True).encode()).hexdigest()
 
     def body(self, endpoint: Endpoint) -> dict[str, Any]:
-        """The request's JSON."""
+        """JSON of the request."""
         body: dict[str, Any] = {
             "model": endpoint.model,
             "messages": [asdict(message) for message in self.messages],
@@ -57,32 +57,32 @@ class Question:
 
     @property
     def most_input_tokens(self) -> int:
-        """No fewer tokens than any byte-level tokenizer makes of it: a token is at least one byte."""
+        """Upper bound of the input tokens for any byte-level tokenizer: a token is at least one byte."""
         size = sum(len(message.content.encode("utf-8", "replace")) + TOKENS_AROUND for message in self.messages)
         schema = len(json.dumps(self.schema)) if self.schema else 0
         return size + schema + TOKENS_AROUND
 
     @property
     def usual_input_tokens(self) -> float:
-        """Characters / 4, as everywhere in this project."""
+        """Estimate of the input tokens: characters / 4, as everywhere in this project."""
         return sum(len(message.content) for message in self.messages) / CHARS_PER_TOKEN
 
     def most_usd(self, endpoint: Endpoint) -> float:
-        """What the answer costs at most, if the endpoint keeps to `most_tokens`."""
+        """Largest possible cost of the answer, if the endpoint keeps to `most_tokens`."""
         return endpoint.cost_usd(self.most_input_tokens, self.most_tokens)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """Answer of an endpoint, with its tokens, cost and latency."""
 
     text: str
     input_tokens: float
     output_tokens: float
-    counted: bool  # by the endpoint; False: estimated as characters / 4
+    counted: bool  # whether the endpoint counted the tokens; otherwise they are characters / 4
     usd: float
-    latency_s: float  # of the request that was answered, without waits and retries
-    finish: str  # the endpoint's reason to stop: stop, length, ...
+    latency_s: float  # of the request that brought it, without waits and retries
+    finish: str  # finish reason: stop, length, ...
 
 
 def read_completion(raw: object, question: Question, endpoint: Endpoint, latency_s: float) -> Answer:

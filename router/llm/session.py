@@ -1,6 +1,6 @@
-"""Runs a job that asks: opens the store, shows progress, and ends in order when it is interrupted.
+"""Session with the LLM client: opens the cache, shows progress, works through items in order, handles interrupts.
 
-The first Ctrl-C (or SIGTERM) sends nothing more and keeps what is under way, the second one breaks off.
+After the first Ctrl-C (or SIGTERM) no further request is sent and answers under way are kept; the second breaks off.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,17 +20,19 @@ from router.errors import RouterError, StoppedError
 from router.llm.client import Client
 from router.llm.store import Store
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+WINDOW = 4  # items at work or waiting for an earlier one, for each request that may be under way
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_session(cache: Path, cap_usd: float | None, job: Callable[[Client], Awaitable[Result]]) -> Result:
-    """What `job` returns. Raises what stopped it: UsageError, or KeyboardInterrupt for a signal."""
+    """The result of `job`. Raises what stopped it: UsageError, or KeyboardInterrupt for a signal."""
     with Store(cache) as store:
         if store.lost:
             print(
-                f"{store.lost} requests were under way when an earlier run ended: their answers are asked for again, "
-                "and they count at the most they can have cost",
+                f"{store.lost} requests were under way when an earlier run ended: they are sent again, and count at "
+                "the most they can have cost",
                 file=sys.stderr,
             )
         return asyncio.run(_run(store, cap_usd, job))
@@ -42,7 +45,7 @@ async def _run(store: Store, cap_usd: float | None, job: Callable[[Client], Awai
         def interrupt() -> None:
             for each in SIGNALS:
                 loop.remove_signal_handler(each)
-            print("\nstopping: waiting for the answers under way (again to break off)", file=sys.stderr)
+            print("\nstopping: waiting for the answers under way (press again to break off)", file=sys.stderr)
             client.stop(KeyboardInterrupt())
 
         for each in SIGNALS:
@@ -56,33 +59,60 @@ async def _run(store: Store, cap_usd: float | None, job: Callable[[Client], Awai
                 loop.remove_signal_handler(each)
 
 
+async def in_order(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[Result]], window: int
+) -> AsyncGenerator[tuple[Item, Result], None]:
+    """Each item with the result of `work` on it, in order; at most `window` items are at work or wait to be yielded.
+
+    When `work` raises, no further item is begun; the error is raised after those at work have ended.
+    """
+    source = iter(items)
+    at_work: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+    try:
+        while True:
+            while len(at_work) < window:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                at_work.append((item, asyncio.ensure_future(work(item))))
+            if not at_work:
+                return
+            item, task = at_work[0]
+            result = await task
+            at_work.popleft()
+            yield item, result
+    finally:
+        await asyncio.gather(*(task for _, task in at_work), return_exceptions=True)
+
+
 def progress(total: int, unit: str, quiet: bool) -> tqdm:
-    """A bar on stderr, where that is a terminal."""
+    """Progress bar on stderr; none where stderr is no terminal."""
     return tqdm(total=total, unit=unit, disable=quiet or not sys.stderr.isatty(), smoothing=0.05, dynamic_ncols=True)
 
 
 def show(bar: tqdm, client: Client) -> None:
-    """Move the bar by one and say what was spent."""
-    bar.set_postfix_str(f"${client.purse.spent_usd:.4f}, {client.tally.cached:,} from cache", refresh=False)
+    """Move the bar by one and show what was spent."""
+    bar.set_postfix_str(f"${client.cap.spent_usd:.4f}, {client.tally.cached:,} from cache", refresh=False)
     bar.update()
 
 
 def closing_line(client: Client, cache: Path) -> str:
-    """What the run did, for the end."""
+    """Summary of the run in one line."""
     tally = client.tally
     return (
         f"{tally.sent:,} requests, {tally.answered:,} answers and {tally.cached:,} from the cache; "
-        f"${tally.spent_usd:.4f} spent, ${client.purse.spent_usd:.4f} with earlier runs ({cache})"
+        f"${tally.spent_usd:.4f} spent, ${client.cap.spent_usd:.4f} with earlier runs ({cache})"
     )
 
 
 def exit_code(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """What `run` returns; 1 after an error of ours and 130 after an interrupt, each told in one line."""
+    """Exit code of `run`; 1 after an error of ours and 130 after an interrupt, each printed as one line."""
     try:
         return run(options)
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("train: interrupted; what was answered is kept, run the same command again", file=sys.stderr)
+        print("train: interrupted; answers are kept, run the same command again", file=sys.stderr)
         return 130

@@ -1,8 +1,8 @@
-"""Everything that was asked and paid for, in one SQLite file: answers by the hash of their question, and a ledger.
+"""SQLite cache of answers and ledger of costs: answers by the hash of their question, and every attempt with its cost.
 
-A try is written down before it is sent, its answer and cost in one transaction as soon as it is there: a killed run
-loses only answers that were still under way, and these count at the most they can cost. A power cut may take the last
-SYNC_S seconds too. No question is stored, no key.
+An attempt is recorded before it is sent; its answer and cost are recorded in one transaction as soon as they arrive. So
+a killed run loses only answers that were under way, and these count at the most they can cost. A power cut may take the
+last SYNC_S seconds too. Neither questions nor keys are stored.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ TABLES = """
         key TEXT PRIMARY KEY, text TEXT NOT NULL, input_tokens REAL NOT NULL, output_tokens REAL NOT NULL,
         counted INTEGER NOT NULL, usd REAL NOT NULL, latency_s REAL NOT NULL, finish TEXT NOT NULL
     ) WITHOUT ROWID;
-    -- usd is NULL while the try is under way
+    -- usd is NULL while the attempt is under way
     CREATE TABLE IF NOT EXISTS tries (id INTEGER PRIMARY KEY, key TEXT NOT NULL, most_usd REAL NOT NULL, usd REAL);
 """
 
 
 class Store:
-    """Context manager over the file; one process at a time."""
+    """The cache and ledger as a context manager; one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """UsageError where the file is another run's at the moment, or none of ours."""
+        """UsageError where another run uses the file, or where it is not a cache of ours."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.database = sqlite3.connect(path, isolation_level=None, timeout=0.2)
-            # Exclusive: a lock that the system takes back from a killed process. Normal: safe from a kill.
+            # EXCLUSIVE: a lock that the system takes back from a killed process. NORMAL: safe from a kill.
             for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self.database.execute(f"PRAGMA {setting}")
             self.database.executescript(TABLES)
@@ -49,7 +49,7 @@ class Store:
         if version != VERSION:
             raise UsageError(f"{path} is a cache of version {version}, this program reads {VERSION}: name another file")
         changed = self.database.execute("UPDATE tries SET usd = most_usd WHERE usd IS NULL")
-        self.lost = changed.rowcount  # tries under way when an earlier run was killed
+        self.lost = changed.rowcount  # attempts under way when an earlier run was killed
         self.spent_usd = float(self.database.execute("SELECT TOTAL(usd) FROM tries").fetchone()[0])
         self.synced_at = -SYNC_S
 
@@ -58,7 +58,7 @@ class Store:
         return str(self.database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
 
     def answer(self, key: str) -> Answer | None:
-        """The answer to a question of before."""
+        """The answer to a question that was asked before, None for a new one."""
         row = self.database.execute("SELECT * FROM answers WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
@@ -66,14 +66,14 @@ class Store:
         return Answer(text, tokens_in, tokens_out, bool(counted), usd, latency_s, finish)
 
     def begin(self, key: str, most_usd: float) -> int:
-        """Write down a try that is about to be sent; its number."""
+        """Record an attempt that is about to be sent; returns its number."""
         done = self.database.execute("INSERT INTO tries (key, most_usd) VALUES (?, ?)", (key, most_usd))
         return int(done.lastrowid or 0)
 
     def settle(self, number: int, key: str, usd: float, answer: Answer | None) -> None:
-        """What the try cost, and its answer, where it brought one."""
+        """Record what an attempt cost, and its answer if it brought one."""
         sync = time.monotonic() > self.synced_at + SYNC_S
-        if sync:  # waiting for the disk each time would take longer than many an answer
+        if sync:  # waiting for the disk each time would take longer than many answers do
             self.database.execute("PRAGMA synchronous=FULL")
         self.database.execute("BEGIN")
         try:

@@ -1,7 +1,7 @@
-"""Text by strangers inside a prompt: between markers that they cannot know, and a ticket that the answer must repeat.
+"""Untrusted text in a prompt: markers around it that hold a secret nonce, which the answer must repeat.
 
-Whoever wrote the text cannot close the markers, since these hold a secret number; an answer that the text dictates word
-for word lacks the number and is not accepted. Pure.
+The author of the text does not know the nonce, and so cannot close the markers. An answer that the text dictates word
+for word lacks the nonce and is not accepted. Pure.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-DIGITS = 10  # of the secret number, hexadecimal
-MARK = "\u02c6"  # stands for white space in marked text; rare in any text
+DIGITS = 10  # of the nonce, hexadecimal
+MARK = "\u02c6"  # stands for white space in datamarked text; rare in any text
 CUT = "\n[... {n:,} characters left out ...]\n"
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """Named texts that are ready to stand in a prompt."""
+class UntrustedText:
+    """Named untrusted texts with the nonce of their markers."""
 
     parts: Mapping[str, str]
-    ticket: str
+    nonce: str
 
-    def block(self, marked: bool = False) -> str:
-        """The texts between their markers; `marked`: white space replaced by MARK.
+    def block(self, datamarked: bool = False) -> str:
+        """The texts between their markers; `datamarked`: with white space replaced by MARK.
 
-        A model follows orders in marked text far less often, and still reads it (Spotlighting, arXiv 2403.14720).
+        A model follows orders in datamarked text far less often, and still reads it (Spotlighting, arXiv 2403.14720).
         """
-        texts = {name: re.sub(r"\s+", MARK, text.strip()) if marked else text for name, text in self.parts.items()}
-        return "\n\n".join(f"<<<{self.ticket} {name}\n{text}\n{self.ticket}>>>" for name, text in texts.items())
+        texts = {name: re.sub(r"\s+", MARK, text.strip()) if datamarked else text for name, text in self.parts.items()}
+        return "\n\n".join(f"<<<{self.nonce} {name}\n{text}\n{self.nonce}>>>" for name, text in texts.items())
 
 
-def seal(parts: Mapping[str, str], salt: bytes, number: int = 0) -> Sealed:
-    """`parts` with a ticket that only who knows `salt` can foretell; another `number` gives another ticket."""
+def with_nonce(parts: Mapping[str, str], salt: bytes, number: int = 0) -> UntrustedText:
+    """`parts` with a nonce that cannot be foretold without `salt`; another `number` gives another nonce."""
     while True:
-        asked = json.dumps([number, dict(parts)]).encode()
-        ticket = hmac.new(salt, asked, hashlib.sha256).hexdigest()[:DIGITS]
-        if not any(ticket in text for text in parts.values()):
-            return Sealed(parts, ticket)
-        number += 1_000_003  # one text in a million million holds its own ticket
+        message = json.dumps([number, dict(parts)]).encode()
+        nonce = hmac.new(salt, message, hashlib.sha256).hexdigest()[:DIGITS]
+        if not any(nonce in text for text in parts.values()):
+            return UntrustedText(parts, nonce)
+        number += 1_000_003  # one text in a million million holds its own nonce
 
 
 def clipped(text: str, most_chars: int, head_share: float = 0.7) -> str:
-    """`text`, or its head and tail with a note between them where it is longer than `most_chars`.
+    """`text`; if it is longer than `most_chars`, its head and tail with a note between them.
 
     >>> clipped("a" * 70 + "-" * 900 + "z" * 30, 100).replace(chr(10), " ")[66:110]
     'aaaa [... 900 characters left out ...] zzzzz'

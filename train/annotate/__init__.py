@@ -1,1 +1,1 @@
-"""An LLM names the capabilities and knowledge domains that queries need: `python -m train annotate`."""
+"""Annotation of queries by LLMs with capabilities and knowledge domains: `python -m train annotate`."""

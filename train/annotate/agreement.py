@@ -1,7 +1,7 @@
-"""How far annotators agree: Krippendorff's alpha per axis, Jaccard, first labels. Summed up query by query; pure.
+"""Inter-annotator agreement: Krippendorff's alpha per axis, Jaccard index, equal first labels. Pure sums over queries.
 
-Our own few lines of alpha, as the package `krippendorff` is under GPL-3 and wants all labels in memory. Nominal data,
-after Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 is agreement, 0 what chance would give.
+Alpha for nominal data after Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 is full agreement, 0 is
+agreement by chance. The package `krippendorff` is under GPL-3 and needs all labels in memory, hence these few lines.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def _alpha(n: float, agreeing: float, counts: Collection[float]) -> float | None
 
 @dataclass
 class NominalAlpha:
-    """Alpha of one value per annotator and query."""
+    """Krippendorff's alpha of one value per annotator and query."""
 
     n: int = 0
     agreeing: float = 0.0
     counts: Counter[Hashable] = field(default_factory=Counter)
 
     def add(self, values: Sequence[Hashable]) -> None:
-        """The values of one query's annotators; a single one cannot be paired and does not count."""
+        """Count the values of one query's annotators; a single value has no pair and does not count."""
         m = len(values)
         if m < 2:
             return
@@ -37,7 +37,7 @@ class NominalAlpha:
             self.counts[value] += k
 
     def value(self) -> float | None:
-        """None where all values are one, or there are none.
+        """Alpha; None where all values are equal, or there are none.
 
         >>> alpha = NominalAlpha()
         >>> for pair in zip("0100000000", "1110010100"):  # Krippendorff (2011), A
@@ -50,15 +50,15 @@ class NominalAlpha:
 
 @dataclass
 class AxisAlpha:
-    """Alpha of each axis: whether an annotator named it. Costs memory for axes, not for queries."""
+    """Krippendorff's alpha of each axis: whether an annotator named it. Memory grows with axes, not with queries."""
 
     n: int = 0
     named: Counter[str] = field(default_factory=Counter)
-    # Beyond what a query adds on which nobody names the axis.
+    # Without what each query would add if no annotator named the axis.
     agreeing: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, sets: Sequence[Collection[str]]) -> None:
-        """What each annotator of one query named."""
+        """Count the names of one query's annotators."""
         m = len(sets)
         if m < 2:
             return
@@ -68,7 +68,7 @@ class AxisAlpha:
             self.agreeing[name] += (k * (k - 1) + (m - k) * (m - k - 1)) / (m - 1) - m
 
     def value(self, name: str) -> float | None:
-        """None where nobody named the axis, or everybody always did."""
+        """Alpha; None where no annotator named the axis, or every annotator named it for every query."""
         k = self.named[name]
         return _alpha(self.n, self.n + self.agreeing[name], (k, self.n - k))
 
@@ -85,7 +85,7 @@ class Agreement:
     queries: int = 0
 
     def add(self, ranked: Sequence[Sequence[str]]) -> None:
-        """The ranked labels of one query's annotators."""
+        """Count the ranked labels of one query's annotators."""
         self.queries += len(ranked) > 1
         self.axes.add(ranked)
         self.first.add([names[0] for names in ranked])

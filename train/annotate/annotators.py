@@ -1,7 +1,4 @@
-"""Who annotates: one or several models, each with its endpoint, its name in the output and its share of the queries.
-
-Reads them from options or from a pool file; asks nobody.
-"""
+"""Annotators: LLMs with an endpoint, a name in the output and a share of the queries, from options or a pool file."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ from train.data_folders.query_file import QueryRow
 
 @dataclass(frozen=True)
 class Annotator:
-    """One of them. Training reads `llm-a`; the others are for measuring agreement."""
+    """LLM that annotates. Training reads the labels of `llm-a`; the other annotators measure agreement."""
 
     name: str
     endpoint: Endpoint
     share: float  # of the queries
 
     def reads(self, row: QueryRow) -> bool:
-        """Whether the query is among its share; the same ones in every run."""
+        """Whether the query is in its share, which is the same in every run."""
         return int(hashlib.sha256(row.query_id.encode()).hexdigest()[:8], 16) < self.share * 16**8
 
 

@@ -1,4 +1,4 @@
-"""`python -m train annotate QUERIES --model ID --base-url URL`: what queries need, in the words of an LLM.
+"""Command `python -m train annotate QUERIES --model ID --base-url URL`: labels of queries by LLMs.
 
 Asks for ranked capabilities and knowledge domains of each query and writes them as annotations of a data folder
 (docs/data.md). Run it again after a kill, an error or the cap: what was answered is not asked again.
@@ -15,13 +15,13 @@ from router.cli.text import usd
 from router.errors import CheckpointError, UsageError
 from router.files import atomic_text, atomic_write
 from router.llm.client import Client
-from router.llm.options import add_asking_options, cache_path, check_cap, check_keys, check_output
+from router.llm.options import add_llm_options, cache_path, check_cap, check_keys, check_output
 from router.llm.session import closing_line, exit_code, progress, run_session
 from router.network.taxonomy import OTHER, Taxonomy
 from train.annotate.annotators import annotators_of
 from train.annotate.prompt import annotation_form
 from train.annotate.report import Report
-from train.annotate.run import Task, annotate
+from train.annotate.run import Plan, annotate
 from train.data_folders.query_file import survey
 
 
@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--taxonomy", type=Path, metavar="FILE", help="allowed domains: taxonomy.json, or a name per line"
     )
     parser.add_argument("--max-chars", type=int, default=8000, metavar="N", help="of a query (default: %(default)s)")
-    add_asking_options(parser)
+    add_llm_options(parser)
     return parser
 
 
@@ -71,24 +71,24 @@ def run(options: argparse.Namespace) -> int:
     """The command; RouterError where it cannot be done."""
     if options.max_chars < 100:
         raise UsageError(f"--max-chars must be at least 100, got {options.max_chars}")
-    task = Task(
+    plan = Plan(
         options.queries, annotators_of(options), annotation_form(given_domains(options.taxonomy)), options.max_chars
     )
     held = survey(options.queries)
-    usual_usd = task.estimate_usd()
+    usual_usd = plan.estimate_usd()
     twice = f" ({held.repeated:,} texts given twice are asked once)" if held.repeated else ""
-    who = ", ".join(f"{each.name} {each.endpoint.model}" for each in task.annotators)
+    who = ", ".join(f"{each.name} {each.endpoint.model}" for each in plan.annotators)
     print(f"{held.queries:,} queries{twice} for {who}: about {usd(usual_usd)}", file=sys.stderr)
     if options.estimate:
         return 0
     check_cap(options, usual_usd)
     check_output(options, options.out)
-    check_keys(each.endpoint for each in task.annotators)
+    check_keys(each.endpoint for each in plan.annotators)
     cache, failed = cache_path(options, options.out), options.out.with_name(options.out.name + ".failed.jsonl")
 
     async def job(client: Client) -> Report:
         with progress(held.queries, "query", options.quiet) as bar:
-            report = await annotate(client, task, notes, failures, bar)
+            report = await annotate(client, plan, notes, failures, bar)
         print(closing_line(client, cache), file=sys.stderr)
         return report
 
@@ -96,18 +96,18 @@ def run(options: argparse.Namespace) -> int:
         report = run_session(cache, options.max_usd, job)
     about = options.out.with_name(options.out.name + ".report.json")
     atomic_write(about, json.dumps(report.to_json(), indent=1, ensure_ascii=False).encode())
-    return _tell(report, failed, options.quiet)
+    return _print_report(report, failed, options.quiet)
 
 
-def _tell(report: Report, failed: Path, quiet: bool) -> int:
-    """Print what was found; the exit code."""
+def _print_report(report: Report, failed: Path, quiet: bool) -> int:
+    """Print the report and return the exit code."""
     if not quiet:
         print("\n".join(report.lines()))
     if not report.failed:
         return 0
     print(
-        f"train: labels are missing for {report.failed:,} of the readings, see {failed}; run the same command again to "
-        "ask those that got no answer",
+        f"train: {report.failed:,} sets of labels are missing, see {failed}; run the same command again to ask for "
+        "those that got no answer",
         file=sys.stderr,
     )
     return 3

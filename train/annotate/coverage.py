@@ -1,4 +1,4 @@
-"""How often each axis was named, and which are too rare to learn a profile on. Counted query by query; pure."""
+"""Label coverage: how often each axis was named, and which axes are too rare to learn a profile. Pure counts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from router.cli.text import table
 from router.network.taxonomy import CAPABILITIES
 from train.annotate.labels import Labels
 
-RARE_CAPABILITY = 50  # answers on an axis below which a profile's entry is mostly noise
+RARE_CAPABILITY = 50  # with fewer answers on an axis, a profile's entry is mostly noise
 RARE_DOMAIN = 10  # as in the consolidation of a training run (`data.minimum_count`)
 SHOWN = 12
 
 
 @dataclass
 class Coverage:
-    """Counts of the labels of one annotator."""
+    """Counts of one annotator's labels."""
 
     queries: int = 0
     capabilities: Counter[str] = field(default_factory=Counter)
@@ -38,7 +38,7 @@ class Coverage:
 
     @property
     def rare_domains(self) -> list[str]:
-        """Domains named fewer than RARE_DOMAIN times, as written, the rarest first."""
+        """Domains named fewer than RARE_DOMAIN times, the rarest first."""
         rare = [name for name, n in self.knowledge.items() if n < RARE_DOMAIN]
         return sorted(rare, key=lambda name: (self.knowledge[name], name))
 
@@ -54,19 +54,19 @@ class Coverage:
         }
 
     def lines(self) -> list[str]:
-        """The counts for a person, with what to do about rare axes."""
+        """Counts as a table, with advice on rare axes."""
         rows = [[name, f"{self.capabilities[name]:,}", f"{self.first[name]:,}"] for name in CAPABILITIES]
         lines = table(["capability", "queries", "first"], rows, right=(1, 2))
         top = ", ".join(f"{name} {n:,}" for name, n in self.knowledge.most_common(SHOWN))
         lines += ["", f"knowledge domains: {len(self.knowledge):,} names; most often {top}"]
         if rare := self.rare_capabilities:
-            told = ", ".join(f"{name} ({self.capabilities[name]})" for name in rare)
-            lines.append(f"rare capabilities, under {RARE_CAPABILITY} queries: {told}. Add queries that need them")
+            names = ", ".join(f"{name} ({self.capabilities[name]})" for name in rare)
+            lines.append(f"rare capabilities, under {RARE_CAPABILITY} queries: {names}. Add queries that need them")
         if rare := self.rare_domains:
             more = f", and {len(rare) - SHOWN:,} more" if len(rare) > SHOWN else ""
-            told = f"{', '.join(rare[:SHOWN])}{more}"
+            names = f"{', '.join(rare[:SHOWN])}{more}"
             lines.append(
-                f"rare domains, under {RARE_DOMAIN} queries: {told}. Unless training merges them with one that is "
-                "like them they become `other`"
+                f"rare domains, under {RARE_DOMAIN} queries: {names}. Training merges each with a similar domain, or "
+                "with `other`"
             )
         return lines

@@ -1,6 +1,6 @@
-"""What an annotator said a query needs, read from its JSON strictly enough to be trusted.
+"""Labels of a query, read strictly from an annotator's JSON: capabilities from a closed list, knowledge domains.
 
-A closed list of capabilities, domains open-ended or from a given list; nothing else gets through. Pure.
+Domains are open-ended or from a given list. Pure. Its error messages are shown to the annotator, which repairs them.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from router.network.taxonomy import CAPABILITIES
 
 MOST_LABELS = 3
 MOST_CHARS = 60  # of a domain's name
-# Letters of any script, digits, and what names of subjects are joined with; no line end, no bracket of a prompt.
+# Letters of any script, digits, and the signs that join names of subjects; no line end, no bracket of a prompt.
 NAME = re.compile(r"[^\W_][\w &/,.'()+#:\u2019-]*", re.UNICODE)
 SPELLINGS = {re.sub(r"[^a-z]", "", name): name for name in CAPABILITIES}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Ranked, the most important first, 1 to MOST_LABELS of each."""
+    """Ranked labels, the most important first, 1 to MOST_LABELS of each kind."""
 
     capabilities: tuple[str, ...]
     knowledge: tuple[str, ...]
 
 
 def read_labels(found: Mapping[str, Any], domains: Sequence[str] | None = None) -> Labels:
-    """The labels in a JSON object; ValueError says what to mend. `domains`: the names allowed, None for any.
+    """The labels in a JSON object; ValueError says what to repair. `domains`: the names allowed, None for any.
 
-    Spelling of case, spaces and hyphens does not matter; more than MOST_LABELS are cut.
+    Case, spaces and hyphens do not matter; labels beyond MOST_LABELS are cut.
 
     >>> read_labels({"capabilities": ["Coding", "in context learning"], "knowledge": ["Sorting"]}).capabilities
     ('coding', 'in-context learning')

@@ -1,16 +1,16 @@
-"""How an LLM is asked what a query needs: our own prompt, and the JSON schema of its answer. Pure."""
+"""Annotation prompt: instructions, question and JSON schema of the answer. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from router.llm.form import TICKET, Form
+from router.llm.form import NONCE, Form
 from router.network.taxonomy import CAPABILITIES
 from train.annotate.labels import MOST_LABELS, Labels, read_labels
 
 PROMPT_VERSION = "annotate-v1"
-MOST_TOKENS = 400  # of an answer; a model that thinks aloud needs more
+MOST_TOKENS = 400  # of an answer; too few for a model that thinks aloud
 USUAL_TOKENS = 60
 
 MEANINGS = {
@@ -50,9 +50,9 @@ GIVEN = ", from this list and no other:\n   {names}"
 
 def annotation_form(domains: Sequence[str] | None = None) -> Form[Labels]:
     """The form that asks for labels; `domains`: the names allowed, None for open-ended ones."""
-    told = OPEN if domains is None else GIVEN.format(names="; ".join(domains))
+    extent = OPEN if domains is None else GIVEN.format(names="; ".join(domains))
     return Form(
-        INSTRUCTIONS.replace("{domains}", told),
+        INSTRUCTIONS.replace("{domains}", extent),
         _put,
         _schema(domains),
         lambda found: read_labels(found, domains),
@@ -60,10 +60,10 @@ def annotation_form(domains: Sequence[str] | None = None) -> Form[Labels]:
     )
 
 
-def _put(block: str, ticket: str) -> str:
+def _put(block: str, nonce: str) -> str:
     return (
         f"Label the query between the markers.\n\n{block}\n\nThat was the query. Give its labels as "
-        f'{{"{TICKET}": "{ticket}", "capabilities": ["...", ...], "knowledge": ["...", ...]}} and nothing else.'
+        f'{{"{NONCE}": "{nonce}", "capabilities": ["...", ...], "knowledge": ["...", ...]}} and nothing else.'
     )
 
 
@@ -72,10 +72,10 @@ def _schema(domains: Sequence[str] | None) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            TICKET: {"type": "string"},
+            NONCE: {"type": "string"},
             "capabilities": {"type": "array", "items": {"type": "string", "enum": list(CAPABILITIES)}},
             "knowledge": {"type": "array", "items": name},
         },
-        "required": [TICKET, "capabilities", "knowledge"],
+        "required": [NONCE, "capabilities", "knowledge"],
         "additionalProperties": False,
     }

@@ -1,4 +1,4 @@
-"""What a run of annotators found, summed up: coverage, agreement, failures. Counted query by query; pure."""
+"""Report of an annotation run: coverage, agreement, failures. Pure counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.annotate.coverage import RARE_DOMAIN, Coverage
 from train.annotate.labels import Labels
 from train.annotate.prompt import PROMPT_VERSION
 
-Found = Mapping[str, "Filled[Labels] | str"]  # annotator -> its labels, or why there are none
+Readings = Mapping[str, "Filled[Labels] | str"]  # annotator -> its labels, or why there are none
 
 
 @dataclass
@@ -28,10 +28,10 @@ class Report:
     def __post_init__(self) -> None:
         self.coverage = {name: Coverage() for name in self.annotators}
 
-    def add(self, found: Found) -> None:
+    def add(self, readings: Readings) -> None:
         """Count one query."""
-        filled = {name: each for name, each in found.items() if isinstance(each, Filled)}
-        self.failed += len(found) - len(filled)
+        filled = {name: each for name, each in readings.items() if isinstance(each, Filled)}
+        self.failed += len(readings) - len(filled)
         self.repaired += sum(each.answers > 1 for each in filled.values())
         for name, each in filled.items():
             self.coverage[name].add(each.value)
@@ -53,7 +53,7 @@ class Report:
         }
 
     def lines(self) -> list[str]:
-        """For a person: coverage by the annotator that training reads, and agreement where there are several."""
+        """Coverage of the first annotator, which training reads, and agreement where there are several annotators."""
         lines = next(iter(self.coverage.values())).lines()
         for kind, agreement, least in (
             ("capabilities", self.capabilities, 1),

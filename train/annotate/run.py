@@ -1,7 +1,4 @@
-"""Every query of a file read by its annotators, at once and in order, each answer written down as a line.
-
-Knows queries and forms; not where the lines go, nor options.
-"""
+"""Annotation run: every query of a file is read by its annotators, concurrently; lines are written in file order."""
 
 from __future__ import annotations
 
@@ -18,41 +15,40 @@ from tqdm import tqdm
 from router.errors import UnansweredError
 from router.llm.client import Client
 from router.llm.form import Filled, Form, fill
-from router.llm.session import show
-from router.llm.stream import in_order
-from router.llm.untrusted_text import clipped, seal
+from router.llm.session import WINDOW, in_order, show
+from router.llm.untrusted_text import clipped, with_nonce
 from train.annotate.annotators import Annotator
 from train.annotate.labels import Labels
 from train.annotate.prompt import PROMPT_VERSION, USUAL_TOKENS
-from train.annotate.report import Found, Report
+from train.annotate.report import Readings, Report
 from train.data_folders.query_file import QueryRow, read_queries
-
-WINDOW = 4  # queries at work or waiting for an earlier one, for each request that may be under way
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is asked of whom."""
+class Plan:
+    """Queries, annotators and form of a run."""
 
     queries: Path
     annotators: Sequence[Annotator]
     form: Form[Labels]
-    most_chars: int  # of a query; head and tail are kept of a longer one
+    most_chars: int  # of a query; a longer one is sent as its head and tail
 
     def estimate_usd(self) -> float:
-        """USD of the first answers at their usual length."""
+        """Estimated USD, if every first answer is accepted and has its usual length."""
         total = 0.0
         for row in read_queries(self.queries):
-            asked = self.form.question(seal(self.parts(row), b"")).usual_input_tokens
-            total += sum(each.endpoint.cost_usd(asked, USUAL_TOKENS) for each in self.annotators if each.reads(row))
+            input_tokens = self.form.question(with_nonce(self.parts(row), b"")).usual_input_tokens
+            total += sum(
+                each.endpoint.cost_usd(input_tokens, USUAL_TOKENS) for each in self.annotators if each.reads(row)
+            )
         return total
 
     def parts(self, row: QueryRow) -> dict[str, str]:
-        """What annotators read of a query."""
+        """The text that annotators read."""
         return {"query": clipped(row.text, self.most_chars)}
 
-    async def found(self, client: Client, row: QueryRow) -> Found:
-        """What each annotator of the query says, or why it says nothing."""
+    async def readings(self, client: Client, row: QueryRow) -> Readings:
+        """The labels by each annotator of the query, or why there are none."""
 
         async def one(annotator: Annotator) -> Filled[Labels] | str:
             try:
@@ -60,21 +56,21 @@ class Task:
             except UnansweredError as error:
                 return str(error)
 
-        reading = [each for each in self.annotators if each.reads(row)]
-        results = await asyncio.gather(*map(one, reading))
-        return {each.name: result for each, result in zip(reading, results, strict=True)}
+        readers = [each for each in self.annotators if each.reads(row)]
+        results = await asyncio.gather(*map(one, readers))
+        return {each.name: result for each, result in zip(readers, results, strict=True)}
 
 
-async def annotate(client: Client, task: Task, notes: TextIO, failures: TextIO, bar: tqdm) -> Report:
+async def annotate(client: Client, plan: Plan, notes: TextIO, failures: TextIO, bar: tqdm) -> Report:
     """Write a line for each annotator's labels of each query to `notes`, in order, or one to `failures`."""
-    report = Report([each.name for each in task.annotators])
-    models = {each.name: each.endpoint.model for each in task.annotators}
-    window = WINDOW * sum(each.endpoint.parallel for each in task.annotators)
-    rows = in_order(read_queries(task.queries), lambda row: task.found(client, row), window)
+    report = Report([each.name for each in plan.annotators])
+    models = {each.name: each.endpoint.model for each in plan.annotators}
+    window = WINDOW * sum(each.endpoint.parallel for each in plan.annotators)
+    rows = in_order(read_queries(plan.queries), lambda row: plan.readings(client, row), window)
     async with contextlib.aclosing(rows):
-        async for row, found in rows:
-            report.add(found)
-            for name, each in found.items():
+        async for row, readings in rows:
+            report.add(readings)
+            for name, each in readings.items():
                 about = {"annotator": name, "model": models[name], "prompt_version": PROMPT_VERSION}
                 if isinstance(each, Filled):
                     labels = {"capabilities": each.value.capabilities, "knowledge": each.value.knowledge}

@@ -1,1 +1,1 @@
-"""Runs a pool of models over queries and grades what they answer: `python -m train collect`."""
+"""Collection of graded answers: a pool of models runs over queries (`python -m train collect`)."""

@@ -1,9 +1,9 @@
-"""Grades a program that a model wrote, by tests that run in another process.
+"""Grading of code: a program that a model wrote is judged by tests that run in another process.
 
 Threat model: the program is written to score 1, knows this code, and may do anything in its own process. The verdict is
 the exit code of the tests' process, which asks the program for values (`program_link`). The program sees no test, no
-expected value and no stream that a verdict travels on: it can only return what the tests accept. Tests bring their own
-helpers, since a name that they take from the program is the program's word.
+expected value and no stream that carries a verdict: it can only return what the tests accept. Tests bring their own
+helpers, since a name that they take from the program means whatever the program says.
 
 Isolated (`sandbox`): both processes see no network, no socket, no file but the interpreter's, no other process, and a
 program cannot start one. Plain: they run as the user who collects, so a program may do what this user may, and could
@@ -36,7 +36,7 @@ LINK = Path(program_link.__file__)
 
 
 def program_in(answer: str) -> str:
-    """The last fenced block of an answer, else all of it.
+    """The last fenced block of an answer, or all of it where there is none.
 
     >>> program_in("Sure:\\n```python\\nx = 1\\n```\\nDone.")
     'x = 1\\n'
@@ -46,19 +46,19 @@ def program_in(answer: str) -> str:
 
 
 class CodeRunner:
-    """Grades programs, a few at a time."""
+    """Grader of programs, which runs a few at a time."""
 
     def __init__(self, isolated: bool, timeout_s: float = TIMEOUT_S, memory_mib: int = MEMORY_MIB) -> None:
-        """Raises UsageError where programs should be isolated and this machine cannot do that."""
+        """Raises UsageError where programs should be isolated and this machine cannot isolate them."""
         if isolated:
             check_isolation()
         self.isolated, self.timeout_s, self.memory_mib = isolated, timeout_s, memory_mib
         self.free = asyncio.Semaphore(AT_ONCE)
 
     async def grade(self, answer: str, tests: str) -> float:
-        """1 where the program in `answer` runs to its end and then passes `tests`, else 0.
+        """1 if the program in `answer` runs to its end and then passes `tests`, otherwise 0.
 
-        Raises GradingError where the tests hand over what a program in another process cannot get.
+        Raises GradingError where the tests pass an object that cannot reach a program in another process.
         """
         job = json.dumps([program_in(answer), tests]).encode()
         async with self.free:
@@ -69,7 +69,7 @@ class CodeRunner:
         return float(code == PASSED)
 
     async def _exit_code(self, job: bytes, folder: str) -> int | None:
-        """Of the process of the tests; None where it ran out of time."""
+        """Exit code of the tests' process; None where it ran out of time."""
         calls, answers = os.pipe(), os.pipe()
         started: list[asyncio.subprocess.Process] = []
         try:

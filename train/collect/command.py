@@ -1,4 +1,4 @@
-"""`python -m train collect QUERIES --pool POOL.yaml --out DIR`: what each model of a pool makes of your queries.
+"""Command `python -m train collect QUERIES --pool POOL.yaml --out DIR`: graded answers of a pool's models.
 
 Asks every model every query, grades the answers and writes a data folder (docs/data.md) to train, onboard and evaluate
 on. Run it again after a kill, an error or the cap: what was answered is not asked again.
@@ -21,9 +21,8 @@ from router.evaluation.dataset import DEFAULT_PROTOCOL
 from router.grading.grading import KINDS
 from router.grading.judge import Judge
 from router.llm.client import Client
-from router.llm.options import add_asking_options, cache_path, check_cap, check_keys
-from router.llm.session import closing_line, exit_code, progress, run_session, show
-from router.llm.stream import in_order
+from router.llm.options import add_llm_options, cache_path, check_cap, check_keys
+from router.llm.session import WINDOW, closing_line, exit_code, in_order, progress, run_session, show
 from router.pools.strict_yaml import read_json, read_yaml
 from train.collect.folder import CollectedFolder, check_folder, collected_folder
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
@@ -32,11 +31,9 @@ from train.collect.summary import Summary
 from train.collect.trials import Graders, Missing, Trial, run_query
 from train.data_folders.query_file import QueryRow, read_queries, survey
 
-WINDOW = 4  # questions at work or waiting for an earlier query's, for each request that may be under way
-
 
 async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm) -> Summary:
-    """Run every query and write it to the folder, in the file's order."""
+    """Run every query and write it to the folder, in file order."""
     graders = Graders(None if plan.judge is None else Judge(client, plan.judge), plan.code)
     endpoints, summary = plan.settings.endpoints.values(), Summary()
     at_once = WINDOW * sum(endpoint.parallel for endpoint in endpoints)
@@ -86,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--protocol", metavar="NAME", help="how it was prompted and graded (default: the pool's, else `default`)")
     add("--benchmark", default="own", metavar="NAME", help="of queries that do not say (default: %(default)s)")
     add("--annotations", type=Path, metavar="FILE", help="of `annotate`, to copy into the folder")
-    add_asking_options(parser)
+    add_llm_options(parser)
     return parser
 
 

@@ -1,6 +1,6 @@
-"""Writes what was collected as a data folder (docs/data.md), row by row, and puts it in its place when it is whole.
+"""Collected data folder (docs/data.md), written row by row and moved into its place when it is complete.
 
-Knows the format; neither models nor grades come from here. Memory does not grow with the number of rows.
+Memory does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from router.errors import UsageError
 from router.files import atomic_folder
 from train.collect.records import OUTCOMES, QUERIES, TRIALS, outcome_records, own_pool, trial_record
 from train.collect.trials import Missing, Trial
+from train.data_folders.data_folder import holds_other_files
 
-MARKER = "collected.json"  # tells a collected folder from one that must not be replaced
+MARKER = "collected.json"  # marks a collected folder, which may be replaced
 ROWS = 2_000  # written at a time
 
 
 def check_folder(out: Path, force: bool) -> None:
     """UsageError where `out` exists and this command did not make it."""
-    if out.exists() and not force and not (out / MARKER).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    if not force and holds_other_files(out, MARKER):
         raise UsageError(f"--out {out} exists and was not made by collect; give --force to replace it, or name another")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.absolute().parent}")
@@ -38,11 +39,11 @@ def check_folder(out: Path, force: bool) -> None:
 def collected_folder(
     out: Path, pool: Mapping[str, Any], protocol: str, annotations: Path | None
 ) -> Iterator[CollectedFolder]:
-    """What takes queries one after the other; leaving without an exception makes the folder `out`.
+    """A folder that takes queries one after the other; leaving without an exception gives it the name `out`.
 
-    `pool`: the plain values of a pool file, whose entries' ids are the models' names here.
+    `pool`: the plain values of a pool file; its entries' ids are the names of the models.
     """
-    with atomic_folder(out) as fresh:  # an OSError of whoever fills it stays what it is
+    with atomic_folder(out) as fresh:  # an OSError of the block is not converted
         folder = CollectedFolder(fresh, pool, protocol, annotations)
         with closing(folder):
             yield folder
@@ -63,7 +64,7 @@ class CollectedFolder:
         self.failures = (fresh / "missing.jsonl").open("w", encoding="utf-8")
 
     def write(self, query: Mapping[str, Any], results: Sequence[Trial | Missing]) -> None:
-        """One query with all that was got on it."""
+        """Write one query with its trials."""
         query_id, trials = query["query_id"], [each for each in results if isinstance(each, Trial)]
         self.tables["queries"].add([query])
         self.tables["outcomes"].add(outcome_records(query_id, self.protocol, trials))
@@ -75,13 +76,13 @@ class CollectedFolder:
                 self.failures.write(json.dumps(about, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """End the files that grew with the queries."""
+        """Close the files that grew with the queries."""
         for table in self.tables.values():
             table.close()
         self.failures.close()
 
     def write_rest(self) -> None:
-        """The other files, when all queries are written."""
+        """Write the other files, after all queries."""
         prices = ("input_usd_per_mtok", "output_usd_per_mtok")
         models = [{"model": entry["id"]} | {name: entry[name] for name in prices} for entry in self.pool["models"]]
         pd.DataFrame(models).to_csv(self.fresh / "models.csv", index=False)
@@ -95,7 +96,7 @@ class CollectedFolder:
 
 
 class _Table:
-    """A Parquet file, a few thousand rows in memory."""
+    """Parquet writer that buffers a few thousand rows."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.writer, self.schema = pq.ParquetWriter(path, schema), schema

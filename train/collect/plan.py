@@ -1,4 +1,4 @@
-"""What a collection asks, of whom, and how it is graded, checked as a whole before anything is sent."""
+"""Collection plan: queries, models and grading, checked as a whole before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from train.collect.records import query_record
 from train.collect.trials import Settings
 from train.data_folders.query_file import QueryRow, problem_list, read_queries
 
-USUAL_TOKENS = 300  # of an answer, before any is known
+USUAL_TOKENS = 300  # of an answer, as an estimate before the first one
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked, of whom, and how it is graded."""
+    """Queries, models and grading of a collection."""
 
     queries: Path
     settings: Settings
@@ -32,7 +32,7 @@ class Plan:
     code: CodeRunner | None
 
     def task(self, row: QueryRow) -> Task:
-        """How the answers to a query are graded; ValueError for what its row lacks or the options do not allow."""
+        """The grading task of a query; ValueError for what its row lacks or the options do not allow."""
         task = read_task(row.fields, self.default_kind, self.settings.against)
         if task.kind == "code" and self.code is None:
             raise ValueError("it is graded by running code: give --run-code isolated")
@@ -41,7 +41,7 @@ class Plan:
         return task
 
     def check(self) -> float:
-        """USD that first answers cost at their usual length; DataError that lists rows which cannot be graded."""
+        """Estimated USD at the usual length of answers; DataError that lists rows which cannot be graded."""
         problems: list[str] = []
         total, models = 0.0, [*self.settings.endpoints.values()]
         usual = min(USUAL_TOKENS, self.settings.most_tokens)
@@ -52,11 +52,11 @@ class Plan:
             except ValueError as error:
                 problems.append(f"query {number} ({row.query_id}): {error}")
                 continue
-            asked = len(row.text) / CHARS_PER_TOKEN
-            each = sum(model.cost_usd(asked, usual) for model in models)
+            input_tokens = len(row.text) / CHARS_PER_TOKEN
+            each = sum(model.cost_usd(input_tokens, usual) for model in models)
             if self.judge is not None and task.kind in ("judge", "pairwise"):
                 verdicts = len(models) * (2 if task.kind == "pairwise" else 1)
-                each += verdicts * self.judge.cost_usd(asked + 2 * usual, judge.USUAL_TOKENS)
+                each += verdicts * self.judge.cost_usd(input_tokens + 2 * usual, judge.USUAL_TOKENS)
             total += self.settings.trials * each
         if problems:
             raise DataError(
@@ -66,7 +66,7 @@ class Plan:
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
-    """The checked options; RouterError where something is wrong."""
+    """The plan in the options; RouterError where something is wrong."""
     if options.trials < 1 or options.max_tokens < 1:
         raise UsageError(f"--trials and --max-tokens are at least 1, got {options.trials} and {options.max_tokens}")
     temperature = options.temperature if options.temperature is not None else (0.7 if options.trials > 1 else 0.0)

@@ -1,9 +1,9 @@
-"""The link between the process of the tests and the process of the program that they judge; runs in both, by `-c`.
+"""RPC between the tests' process and the process of the program that they judge; runs in both, by `-c`.
 
 The sides exchange JSON lines. Plain data is copied. Any other object stays where it is, and the other side holds a
-`StandIn`, which asks for calls, attributes and operators. All that the program can send is what it returns, raises and
-prints: no message says that a test passed, so there is nothing to forge. The program never compares, subtracts or
-divides by a value of the tests, which would show what is expected, and reaches only what the tests handed over.
+`StandIn`, a remote proxy that asks for calls, attributes and operators. The program can send only what it returns,
+raises and prints: no message says that a test passed, so that none can be forged. The program never compares, subtracts
+or divides by a value of the tests, which would show what is expected, and reaches only what the tests handed over.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ import types
 from collections.abc import Callable, Iterable, Mapping, MappingView
 from typing import Any, BinaryIO
 
-PASSED, FAILED, UNFIT = 0, 1, 3  # exit codes of the tests; unfit: they hand over what cannot be handed over
+PASSED, FAILED, UNFIT = 0, 1, 3  # exit codes of the tests; unfit: they pass an object that cannot be passed
 LARGEST = 1 << 24  # bytes of a message
 PR_SET_DUMPABLE = 4
 ALIASES = {"np": "numpy", "pd": "pandas"}
 
-# What is copied: by type, its JSON form and back.
+# Types that are copied: to JSON and back.
 COPIED: Mapping[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     int: (hex, lambda text: int(text, 16)),
     complex: (lambda x: [x.real, x.imag], lambda parts: complex(*parts)),
@@ -57,22 +57,22 @@ NAMED = {each.__name__: each for each in (*BASES, bool, complex, bytearray, obje
 ALONE = "iter next len bool str repr int float index abs neg pos invert round reversed enter exit".split()
 ITEMS = "getitem setitem delitem contains".split()
 SHOWN = "add mul matmul pow floordiv mod".split()  # the program sees the other operand
-JUDGING = "eq ne lt le gt ge sub truediv and or xor".split()  # it does not see a value of the tests
+JUDGING = "eq ne lt le gt ge sub truediv and or xor".split()  # the program does not see a value of the tests
 TURNED = {f"r{each}": each for each in (*SHOWN, "sub", "truediv", "and", "or", "xor")}
-# Questions that text and sets answer; from a program's object they would be its own verdict.
+# Predicates of text and sets; a program's object could answer them with its own verdict.
 PREDICATES = {name for each in (str, set) for name in dir(each) if name.startswith("is") or name.endswith("swith")}
 
 
 class LinkError(BaseException):
-    """The other process ended or sent what is no message. No `except Exception` of a test catches it."""
+    """The other process ended or sent no valid message. No `except Exception` of a test catches it."""
 
 
 class UnfitError(BaseException):
-    """The tests hand over an object that can be neither copied nor stood in for."""
+    """The tests pass an object that can be neither copied nor represented by a proxy."""
 
 
 class StandIn:
-    """An object of the other process."""
+    """Remote proxy of an object in the other process."""
 
     __slots__ = ("_link", "_place")
 
@@ -133,15 +133,15 @@ class Link:
 
     def __init__(self, reading: BinaryIO, writing: BinaryIO, judge: bool) -> None:
         self.reading, self.writing, self.judge = reading, writing, judge
-        self.kept: list[Any] = []  # that the other side has stand-ins for
+        self.kept: list[Any] = []  # objects that the other side has proxies of
         self.places: dict[int, int] = {}  # of `kept`, by id
-        self.errors: dict[int, type] = {}  # exception classes that stand in for the other side's, by place
+        self.errors: dict[int, type] = {}  # exception classes that represent the other side's, by place
         self.turn = threading.RLock()
         self.broken = self.unfit = False
         self.printed = io.StringIO()
 
     def ask(self, what: str, *data: Any) -> Any:
-        """What the other side answers; raises what it raises."""
+        """The other side's answer; raises what it raises."""
         with self.turn:
             self._send("ask", what, self._pack(list(data)))
             while True:
@@ -168,7 +168,7 @@ class Link:
                 raise value
 
     def answer(self, what: str, packed: Any) -> None:
-        """Do what the other side asked for, and send what came of it."""
+        """Do what the other side asks for, and send the result."""
         try:
             thing, *data = self._unpack(packed)
             if self.judge:
@@ -287,7 +287,7 @@ class Link:
 
 
 def _refill(given: Iterable[Any], after: Iterable[Any]) -> None:
-    """Give the lists, dicts and sets of a call what the program changed in its copies."""
+    """Copy the program's changes to its copies back into the lists, dicts and sets of a call."""
     for old, new in zip(given, after, strict=True):
         if type(old) in MUTABLE and new != old:
             old.clear()
@@ -300,7 +300,7 @@ def _own_main() -> dict[str, Any]:
 
 
 def run_tests(link: Link, program: str, tests: str) -> int:
-    """The exit code: PASSED where the program runs to its end, and the tests after it."""
+    """Exit code: PASSED where the program runs to its end, and the tests after it."""
     tree, main = ast.parse(tests, "<tests>"), _own_main()
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     owners = {
@@ -325,7 +325,7 @@ def run_tests(link: Link, program: str, tests: str) -> int:
 
 
 def main(cpu_s: int, memory: int, packages: list[str], job: int | None) -> None:
-    """One side's process, with its limits; `job`: the descriptor that holds both sources, for the side of the tests."""
+    """Run one side, with its limits; `job`: the descriptor that holds both sources, for the side of the tests."""
     limits = {"CPU": cpu_s, "AS": memory, "DATA": memory, "FSIZE": 1 << 24, "NOFILE": 64, "NPROC": 32, "CORE": 0}
     for name, most in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))

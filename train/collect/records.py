@@ -1,8 +1,7 @@
-"""The rows of a collected data folder (docs/data.md), made of queries and their trials, and their columns. Pure."""
+"""Rows and columns of a collected data folder (docs/data.md), from queries and their trials. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from router.evaluation.dataset import SPLITS
 from router.options import CHARS_PER_TOKEN
 from train.collect.trials import Trial
 from train.data_folders.query_file import QueryRow
+from train.data_folders.questions import fold_of, key_of, split_of
 
 QUERIES = pa.schema(
     [
@@ -38,17 +38,16 @@ TRIALS = pa.schema(
 
 
 def query_record(row: QueryRow, benchmark: str) -> dict[str, Any]:
-    """A row of queries.parquet: what the file says, else folds from the text's hash. ValueError for a bad value."""
-    question = str(row.fields.get("group") or " ".join(row.text.lower().split()))
-    digest = hashlib.sha256(question.encode()).hexdigest()[:12]
-    fold = row.fields.get("fold", int(digest, 16) % 10)
+    """A row of queries.parquet; its fold is the file's or comes from the text's hash. ValueError for a bad value."""
+    key = key_of(str(row.fields.get("group") or " ".join(row.text.lower().split())))
+    fold = row.fields.get("fold", fold_of(key))
     try:
         number = float(fold)
     except (TypeError, ValueError):
         number = -1.0
     if number not in range(10):
         raise ValueError(f"fold must be a whole number from 0 to 9, got {fold!r:.40}")
-    split = row.fields.get("split", "train" if number < 7 else "val" if number == 7 else "test")
+    split = row.fields.get("split", split_of(int(number)))
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r:.40}")
     name = str(row.fields.get("benchmark", benchmark))
@@ -59,13 +58,13 @@ def query_record(row: QueryRow, benchmark: str) -> dict[str, Any]:
         "text": row.text,
         "split": split,
         "fold": int(number),
-        "group": str(row.fields.get("group") or digest),
+        "group": str(row.fields.get("group") or key),
         "ood_twin": bool(row.fields.get("ood_twin", False)),
     }
 
 
 def outcome_records(query_id: str, protocol: str, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Rows of outcomes.parquet: the mean of each model's trials. Lengths are in characters as everywhere, 4 a token."""
+    """Rows of outcomes.parquet: the mean of each model's trials. Lengths are in characters, 4 a token."""
     by_model: defaultdict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         by_model[trial.model].append(trial)
@@ -108,7 +107,7 @@ def trial_record(query_id: str, trial: Trial) -> dict[str, Any]:
 
 
 def own_pool(pool: Mapping[str, Any], protocol: str) -> dict[str, Any]:
-    """The pool file's values with each entry's profile to come from these outcomes: under its id and `protocol`."""
+    """The pool file's values, with each entry's profile under its own id and `protocol`, as in these outcomes."""
     elsewhere = ("profile", "allow_prior")
     entries = [{key: value for key, value in entry.items() if key not in elsewhere} for entry in pool["models"]]
     return {**pool, "protocol": protocol, "models": entries}

@@ -1,4 +1,4 @@
-"""A command line that runs Python where it can reach nothing: bubblewrap, with only the interpreter in sight."""
+"""Sandbox for untrusted Python: a bubblewrap command line without network or files, and a seccomp filter."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000  # FAIL takes an error nu
 
 
 def python() -> str:
-    """The interpreter itself: a virtual environment's is a link to it."""
+    """Path of the interpreter itself; a virtual environment's is a link to it."""
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
 def packages() -> list[str]:
-    """Folders of installed packages, which the bare interpreter has to be shown."""
+    """Folders of installed packages, which the bare interpreter does not find by itself."""
     paths = sysconfig.get_paths()
     return [each for each in dict.fromkeys((paths["purelib"], paths["platlib"])) if os.path.isdir(each)]
 
 
 def isolated(descriptor: int) -> list[str]:
-    """What stands before a Python command; `descriptor` holds `one_process()`."""
+    """Command that runs a Python command isolated; `descriptor` holds `one_process()`."""
     roots = [sys.base_prefix, sys.base_exec_prefix, os.path.dirname(python()), *packages()]
     seen = [*(each for each in LIBRARIES if os.path.exists(each)), *roots, *map(os.path.realpath, roots)]
     binds = [word for each in dict.fromkeys(seen) for word in ("--ro-bind", os.path.realpath(each), each)]
@@ -53,7 +53,7 @@ def isolated(descriptor: int) -> list[str]:
 
 
 def one_process() -> bytes:
-    """A seccomp filter that lets a program start threads and no processes; a limit by RLIMIT_NPROC spares root."""
+    """A seccomp filter that allows a program threads, but no processes; RLIMIT_NPROC would not hold for root."""
     forks, clone, clone3, machine = CALLS[platform.machine()]
     load, equal, at_least, bits, give = 0x20, 0x15, 0x35, 0x45, 0x06
     rules = [
@@ -81,7 +81,7 @@ def descriptor_of(data: bytes) -> Iterator[int]:
 
 @functools.cache
 def check_isolation() -> None:
-    """Raises UsageError where this machine runs no isolated Python, and says what is missing."""
+    """Raises UsageError, which names what is missing, where this machine cannot run isolated Python."""
     plain = "or give --run-code plain, which leaves programs network and files"
     if platform.machine() not in CALLS:
         raise UsageError(f"programs are isolated on {' and '.join(CALLS)}, this is {platform.machine()}: {plain[3:]}")

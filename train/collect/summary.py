@@ -1,4 +1,4 @@
-"""What came of a collection, summed up per model. Counted query by query; pure."""
+"""Summary of a collection per model: score, cost, latency, missing grades. Pure sums."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Summary:
             self.cut[each.model] += each.answer.finish == "length"
 
     def lines(self, models: Sequence[str]) -> list[str]:
-        """A table for a person."""
+        """The summary as a table."""
         rows = []
         for model in models:
             n = self.trials[model]

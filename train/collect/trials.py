@@ -1,7 +1,4 @@
-"""One query run through a pool: every model's answers asked for and graded, trial by trial.
-
-Knows questions and grades; neither files nor how a folder is laid out.
-"""
+"""Trials of one query: every model of a pool answers it, and each answer is graded. It does not know files."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from router.llm.question import Answer, Message, Question
 from train.collect.code_tests import CodeRunner
 from train.data_folders.query_file import QueryRow
 
-EVEN = 0.5  # what a model scores against its own answer
+EVEN = 0.5  # score of a model against its own answer
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Settings:
-    """What every query is run with."""
+    """Settings of every query's trials."""
 
     endpoints: Mapping[str, Endpoint]  # of the pool's entries, by id
     trials: int
@@ -54,7 +51,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Graders:
-    """What grades beyond comparison; None: no query needs it."""
+    """Graders for tasks that a comparison cannot grade; None: no query needs it."""
 
     judge: Judge | None
     code: CodeRunner | None

@@ -1,4 +1,4 @@
-"""A data folder (docs/data.md) that appears whole or not at all, for what writes one in one go."""
+"""Atomic data folders (docs/data.md): one that appears whole or not at all, and what it must not replace."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from router.files import atomic_folder
 
 @contextmanager
 def whole_data_folder(target: Path) -> Iterator[Path]:
-    """See `atomic_folder`; an OSError, also of the block, becomes a UsageError that names `target`."""
+    """A new folder to fill, see `atomic_folder`; an OSError, also of the block, becomes a UsageError with `target`."""
     try:
         with atomic_folder(target) as fresh:
             yield fresh
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error}; name a folder that can be written") from error
+
+
+def holds_other_files(target: Path, marker: str) -> bool:
+    """Whether `target` exists, is no empty folder, and lacks the file `marker` of the folders that may be replaced."""
+    return target.exists() and not (target / marker).is_file() and not (target.is_dir() and not any(target.iterdir()))

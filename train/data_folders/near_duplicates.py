@@ -1,7 +1,7 @@
-"""Pairs of texts that are nearly the same, found exactly: a sparse product of the word triples that few texts share.
+"""Near-duplicate texts, found exactly: a sparse product over the word triples that few texts share.
 
-Triples that many texts share belong to a template and find nothing, so generated puzzles do not all look alike, and
-the product stays sparse: 33,000 queries take a second, which is why there is no MinHash. Axes: N texts, T triples.
+Triples that many texts share belong to a template and are not used, so that generated puzzles do not all look alike and
+the product stays sparse. 33,000 queries take a second, so that MinHash is not needed. Axes: N texts, T triples.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from scipy import sparse
 from train.data_folders.questions import question_of, words_of
 
 ALIKE = 0.8  # Jaccard index of the sets of word triples
-MOST_APART = (
-    16  # triples that only one of two texts has: three changed words, or a sentence added; not another question
-)
-MAYBE = 0.6  # the same of the rare triples alone, for two texts to be compared in full
-RARE = 20  # texts that share a triple, at most, for it to tell one question from another
-FEWEST = 5  # rare triples of a text that can be told apart by them
+# Triples that only one of two texts has, at most: three changed words, or an added sentence; not another question.
+MOST_APART = 16
+MAYBE = 0.6  # Jaccard index of the rare triples alone from which two texts are compared in full
+RARE = 20  # a rare triple is in at most so many texts
+FEWEST = 5  # rare triples that a text needs to be compared
 ROWS = 2000  # of the product at a time
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -30,7 +29,7 @@ NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 def near_duplicates(texts: Sequence[str], groups: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs (i, j), i < j, of texts whose triples are at least ALIKE, at most MOST_APART, with the same numbers.
 
-    Texts of one group are not compared: the first of each stands for it. Answer options do not count.
+    The first text of each group represents the group. Answer options do not count.
 
     >>> a = "the old clock in the tower of the town hall struck noon when nobody listened"
     >>> near_duplicates([a, a + " today", "something else"], ["x", "y", "z"])

@@ -1,6 +1,6 @@
-"""Reads queries from a file, one at a time: text lines, JSON lines, CSV, Parquet, or a data folder's queries.
+"""Query files, read one query at a time: text lines, JSON lines, CSV, Parquet, or a data folder's queries.
 
-Knows formats and ids; nothing of what is asked about the queries. Memory does not grow with the file.
+Memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from router.errors import DataError
 
 ID_KEYS = ("query_id", "id")
 FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
-SHOWN = 10  # problems of a file in one message
+SHOWN = 10  # problems of a file in a message
 
 
 @dataclass(frozen=True)
 class QueryRow:
     """One query of a file."""
 
-    query_id: str  # the file's, else from the text's hash
+    query_id: str  # from the file, or from the text's hash
     text: str
-    fields: Mapping[str, Any]  # what else the file says of it, without empty values
-    named: bool  # whether the id is the file's
+    fields: Mapping[str, Any]  # its other columns, without empty values
+    named: bool  # whether the id is from the file
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds."""
+    """Counts of a file's queries."""
 
     queries: int
-    repeated: int  # texts without an id that were there before, and are left out
+    repeated: int  # repeated texts without an id, which are left out
 
 
 def read_queries(path: Path) -> Iterator[QueryRow]:
-    """The queries in the file's order; a text given twice without an id comes once. See `survey` for problems."""
-    with _Seen() as seen:
+    """The queries in file order; a repeated text without an id comes once, a query with a problem not at all."""
+    with _SeenIds() as seen:
         for _, row in _rows(path):
-            if isinstance(row, QueryRow) and seen.first(row.query_id):
+            if isinstance(row, QueryRow) and seen.add(row.query_id):
                 yield row
 
 
 def survey(path: Path) -> Survey:
-    """Read the file once; DataError that lists its problems, the first ten."""
+    """Read the whole file once; DataError lists its first ten problems."""
     problems, queries, repeated = [], 0, 0
-    with _Seen() as seen:
+    with _SeenIds() as seen:
         for number, row in _rows(path):
             if isinstance(row, str):
                 problems.append(f"{number}: {row}")
-            elif seen.first(row.query_id):
+            elif seen.add(row.query_id):
                 queries += 1
             elif row.named:
-                problems.append(f"{number}: the id {row.query_id!r} was there before; every query needs its own")
+                problems.append(f"{number}: the id {row.query_id!r} was used before; every query needs its own")
             else:
                 repeated += 1
     if problems:
@@ -70,15 +70,15 @@ def survey(path: Path) -> Survey:
 
 
 def problem_list(problems: Sequence[str]) -> str:
-    """The first SHOWN of them, a line each, for the end of a message."""
+    """The first SHOWN problems, a line each, for the end of a message."""
     rest = [f"and {len(problems) - SHOWN:,} more"] if len(problems) > SHOWN else []
     return "".join(f"\n  {line}" for line in [*problems[:SHOWN], *rest])
 
 
-class _Seen:
-    """Ids that were there before, on disk once they are many."""
+class _SeenIds:
+    """Set of query ids, which SQLite moves to disk when they are many."""
 
-    def __enter__(self) -> _Seen:
+    def __enter__(self) -> _SeenIds:
         self.database = sqlite3.connect("", isolation_level=None)
         self.database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
         self.database.execute("BEGIN")
@@ -87,13 +87,13 @@ class _Seen:
     def __exit__(self, *error: object) -> None:
         self.database.close()
 
-    def first(self, query_id: str) -> bool:
-        """Whether the id was not asked about before."""
+    def add(self, query_id: str) -> bool:
+        """Add the id; False where it was added before."""
         return self.database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (query_id,)).rowcount == 1
 
 
 def _rows(path: Path) -> Iterator[tuple[str, QueryRow | str]]:
-    """Where each query stands (line 3, row 2), and the query or what is wrong with it."""
+    """The place of each query (line 3, row 2), and the query or what is wrong with it."""
     if path.is_dir():
         path = path / "queries.parquet"
     readers = {".txt": _text_lines, ".jsonl": _json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}
@@ -150,11 +150,11 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
 
 
 class _Problem(str):
-    """What is wrong with a line, to tell it from a line."""
+    """What is wrong with a line; a type of its own, since lines are text too."""
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank."""
+    """The place of each line that is not blank, and its text or its problem."""
     with path.open("rb") as stream:
         for line in read_lines(stream):
             where = f"line {line.number}"

@@ -1,6 +1,6 @@
-"""Which queries ask the same question: the text without its answer options, and a key for each group of such texts.
+"""Question groups: the text without its answer options, a key for texts with the same question, its fold and split.
 
-Folds are drawn by group, so that twins never straddle them. Knows texts only: no benchmarks, no folders.
+Folds are drawn by group, so that all twins of a question are in one fold. It knows texts only.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-FEWEST_WORDS = (
-    6  # of a question that stands for itself; what is shorter ("Inflation:") means nothing without its options
-)
+FEWEST_WORDS = 6  # of a question that has a meaning without its options; "Inflation:" has none
 TEMPLATE = 10  # a question with more wordings of its options than this is a template ("Which sentence is correct?")
 
-# Letters of writings without spaces count as words of their own.
+# In scripts without spaces each letter counts as a word.
 WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")
 FIRST_OPTION = re.compile(
-    r"(?:\n[ \t]*(?:answer )?(?:options|choices)[ \t]*:?[ \t]*)?"  # a heading of their own, if there is one
+    r"(?:\n[ \t]*(?:answer )?(?:options|choices)[ \t]*:?[ \t]*)?"  # a heading, if there is one
     r"(?:\n[ \t]*[(\[]?A[)\].:][ \t]|[ \t]\(A\)[ \t])"  # at the start of a line, or in brackets within one
     r"(?=.*?(?:\n[ \t]*[(\[]?B[)\].:]|[ \t]\(B\)[ \t]))",
     re.IGNORECASE | re.DOTALL,
@@ -26,7 +24,7 @@ FIRST_OPTION = re.compile(
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text whatever their case, without punctuation.
+    """The words of a text in lower case, without punctuation.
 
     >>> words_of("What's  2+2?")
     ['what', 's', '2', '2']
@@ -35,7 +33,7 @@ def words_of(text: str) -> list[str]:
 
 
 def question_of(text: str) -> str:
-    """The text up to its answer options; all of it where it has none, or where too little stands before them.
+    """The text up to its answer options; all of it where it has none, or where too few words precede them.
 
     >>> question_of("Which of these planets is the largest one?\\n(A) Mars\\n(B) Jupiter")
     'Which of these planets is the largest one?'
@@ -48,10 +46,10 @@ def question_of(text: str) -> str:
 
 
 def group_keys(texts: Sequence[str]) -> list[str]:
-    """A key of 12 hexadecimal digits per text, equal where two texts ask the same question, with whatever options.
+    """A key for each text, equal where two texts ask the same question with any options.
 
     Case, spaces and punctuation do not matter. A question that more than TEMPLATE texts ask with different options is
-    a template: those texts count whole.
+    a template; such texts are compared with their options.
 
     >>> a, b, c = group_keys(["Is two a prime?", "is  two a Prime", "Is four a prime?"])
     >>> a == b, a == c
@@ -62,12 +60,16 @@ def group_keys(texts: Sequence[str]) -> list[str]:
     wordings: defaultdict[str, set[str]] = defaultdict(set)
     for whole, question in zip(wholes, questions, strict=True):
         wordings[question].add(whole)
-    asked = (q if len(wordings[q]) <= TEMPLATE else w for q, w in zip(questions, wholes, strict=True))
-    return [hashlib.sha256(each.encode()).hexdigest()[:12] for each in asked]
+    return [key_of(q if len(wordings[q]) <= TEMPLATE else w) for q, w in zip(questions, wholes, strict=True)]
+
+
+def key_of(text: str) -> str:
+    """The first 12 hexadecimal digits of the text's sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def fold_of(group: str) -> int:
-    """The fold, 0 to 9, of a group of questions.
+    """The fold, 0 to 9, of a group's key.
 
     >>> fold_of("00000000000b")
     1

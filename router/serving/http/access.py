@@ -16,9 +16,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.errors import NoCandidateError, QueueFullError, RouterError
+from router.errors import EngineClosedError, NoCandidateError, QueueFullError, RouterError
 from router.serving.client_keys import Key
-from router.serving.engine import EngineClosedError
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.service import GatewayState, Snapshot
 from router.serving.settings import is_loopback

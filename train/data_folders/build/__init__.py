@@ -1,1 +1,1 @@
-"""`python -m train build --out DIR`: RouteMix from public benchmarks and published outcomes, as one data folder."""
+"""Builder of RouteMix from public benchmarks and published outcomes: `python -m train build`."""

@@ -1,6 +1,6 @@
-"""The table of benchmarks that RouteMix is made of: InferenceDynamics' (2505.16303) 24 for the index and four tests.
+"""Table of RouteMix's benchmarks: the 24 index benchmarks of InferenceDynamics (2505.16303), and four tests.
 
-A row is data: where it is on the Hub, how a query and its gold answer are made of a record, how an answer is graded.
+A row says where a benchmark is on the Hub, how a record becomes a query and a gold answer, and how answers are graded.
 No row is `verified`: none has run on the real data, since no hub was reachable; ids and fields are as published.
 """
 
@@ -14,7 +14,7 @@ from train.data_folders.build.raven import with_panels
 
 Row = dict[str, Any]
 
-# How an answer is graded, as `python -m train collect` calls it.
+# Kinds of grading, as in `python -m train collect`.
 EXACT, CHOICE, NUMBER, CODE, JUDGE = "exact", "choice", "number", "code", "judge"
 FOLLOWS = "Does the answer follow every instruction of the query to the letter?"
 SAME = "Does the answer say what the reference says?"
@@ -22,31 +22,31 @@ SAME = "Does the answer say what the reference says?"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One row of the table. Paths are dotted (`choices.text`), templates have them in braces."""
+    """One row of the table. Paths are dotted (`choices.text`); templates hold paths in braces."""
 
     name: str
-    hub_id: str  # "json" for a file elsewhere, named by data_files
+    hub_id: str  # "json" for a file outside the Hub, which data_files names
     split: str
     prompt: str  # template; `{options}` are the options, lettered
     answer: str | None  # template of the gold answer; with options the path of its index, letter, label or text
     grade: str
     configs: tuple[str | None, ...] = (None,)  # subsets, all read
-    category: str | None = None  # path; else the subset, else the name
+    category: str | None = None  # path; without one the subset, or the name
     options: str | tuple[str, ...] | None = None  # path of a list or a dict, or the paths of each option
     labels: str | None = None  # path of the options' own labels
-    shuffled: bool = False  # options come with the right one first: order them by the query's hash
+    shuffled: bool = False  # records have the right option first: order the options by the query's hash
     tests: str | None = None  # template of the program that CODE is graded by
-    rubric: str | None = None  # template of what JUDGE is told besides the answer
-    prepare: Callable[[Row], Row] | None = None  # what paths alone cannot do
-    wanted: Callable[[Row], bool] | None = None  # rows to read
-    revision: str | None = None  # where a repository holds a script, its converted branch
+    rubric: str | None = None  # template of the rubric for JUDGE
+    prepare: Callable[[Row], Row] | None = None  # for what paths cannot express
+    wanted: Callable[[Row], bool] | None = None  # which rows to read
+    revision: str | None = None  # the converted branch of a repository that holds a script
     data_files: str | None = None
     field: str | None = None  # of a JSON file, where its records are
     held_out: bool = False  # of split `ood`: kept out of training unless a configuration names it
     verified: bool = False
 
 
-PARQUET = "refs/convert/parquet"  # scripts are no longer run by `datasets`
+PARQUET = "refs/convert/parquet"  # `datasets` no longer runs scripts
 RAW = "https://raw.githubusercontent.com/"
 ASK = "Answer the following multiple-choice question.\n\n{question}\n\n{options}"
 LANGUAGES = (
@@ -63,7 +63,7 @@ LEGAL = {
     "personal_jurisdiction": "Is there personal jurisdiction? Answer Yes or No.\n\n{text}",
     "proa": "Does the clause contain a private right of action? Answer Yes or No.\n\n{text}",
     "learned_hands_housing": "Does the post discuss issues with housing? Answer Yes or No.\n\n{text}",
-}  # LegalBench has 162 tasks with prompts of their own outside the data: these five stand for them
+}  # five of LegalBench's 162 tasks, whose prompts are not in the data
 BIG_BENCH = ("causal_judgment", "date_understanding", "disambiguation_qa", "formal_fallacies_syllogisms_negation",
              "logical_deduction", "navigate", "snarks", "sports_understanding", "strategyqa",
              "tracking_shuffled_objects")  # fmt: skip
@@ -153,5 +153,5 @@ BENCHMARKS = (*INDEX, *TESTS)
 
 
 def named(name: str) -> tuple[Benchmark, ...]:
-    """The rows of a benchmark; some have several, one per subset with a prompt of its own."""
+    """The rows of a benchmark; several where its subsets differ in their prompts."""
     return tuple(row for row in BENCHMARKS if row.name == name)

@@ -71,15 +71,15 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     prices = _prices(options.models)
     parts = []
     for kind, path in outcomes:
-        form, _, protocol = kind.partition("@")
-        if form not in READERS:
-            raise UsageError(f"--outcomes {kind}: unknown format {form!r}; {known_names(form, READERS)}")
-        parts.append(_said(READERS[form](_existing(path), protocol or form, options.trust_pickle)))
+        source, _, protocol = kind.partition("@")
+        if source not in READERS:
+            raise UsageError(f"--outcomes {kind}: unknown format {source!r}; {known_names(source, READERS)}")
+        parts.append(_reported(READERS[source](_existing(path), protocol or source, options.trust_pickle)))
     for name in benchmarks:
         if not named(name):
             raise UsageError(f"unknown benchmark {name!r}; {known_names(name, {row.name for row in BENCHMARKS})}")
         folder = _existing(sources[name]) if name in sources else None
-        parts.append(_said(read_benchmark(named(name), folder, options.limit)))
+        parts.append(_reported(read_benchmark(named(name), folder, options.limit)))
     return write_folder(options.out, parts, prices, options.force)
 
 
@@ -110,8 +110,8 @@ def _prices(path: Path | None) -> pd.DataFrame | None:
         raise UsageError(f"--models {path} cannot be read as CSV: {error}") from error
 
 
-def _said(part: Part) -> Part:
-    """The part, after telling what was read."""
+def _reported(part: Part) -> Part:
+    """The part, after printing what was read."""
     left = "".join(f"; left out: {n:,} {reason}" for reason, n in part.left_out.items())
     mark = "" if part.verified else " (unverified)"
     print(f"{part.name}{mark}: {len(part.queries):,} queries, {len(part.outcomes):,} outcomes{left}", file=sys.stderr)
@@ -119,7 +119,7 @@ def _said(part: Part) -> Part:
 
 
 def table() -> str:
-    """The benchmarks as lines: name, set, how it is graded, whether verified, hub id, subsets and split."""
+    """The table of benchmarks as text: name, set, grade, verified, hub id, subsets and split."""
     lines = [f"{'benchmark':<14}{'set':<7}{'grade':<8}{'verified':<10}from"]
     for row in BENCHMARKS:
         subsets = "/".join(str(each) for each in row.configs if each)
@@ -130,7 +130,7 @@ def table() -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the folder and say what is in it; 0 when done, 1 where a source cannot be read, 2 on bad usage."""
+    """Write the folder and print its counts; 0 when done, 1 where a source cannot be read, 2 on bad usage."""
     options = parser().parse_args(args)
     if options.list:
         print(table())

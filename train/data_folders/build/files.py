@@ -1,7 +1,4 @@
-"""Tables from files: CSV, JSON, JSON lines, Parquet, and pickles only where they are trusted.
-
-Knows formats, no schema.
-"""
+"""Table files: CSV, JSON, JSON lines, Parquet, and pickles if the user trusts them. It does not know schemas."""
 
 from __future__ import annotations
 
@@ -16,19 +13,19 @@ from router.errors import DataError, UsageError
 
 PICKLES = (".pkl", ".pickle")
 TABLES = (".csv", ".json", ".jsonl", ".parquet", *PICKLES)
-CHUNK = 200_000  # rows of a large CSV in memory at a time
+CHUNK = 200_000  # rows of a CSV in memory at a time
 
 
 def tables(
     path: Path, columns: tuple[str, ...] = (), optional: tuple[str, ...] | None = None, trust_pickle: bool = False
 ) -> Iterator[pd.DataFrame]:
-    """The tables of a file, or of all files of a folder; large CSVs in pieces of CHUNK rows.
+    """The tables of a file, or of all files of a folder; CSVs in pieces of CHUNK rows.
 
-    Those without the needed `columns` are refused. With `optional`, others than both are not read.
+    A table must have all `columns`. With `optional`, only `columns` and `optional` are read.
 
     Raises:
-        UsageError: a pickle that is not trusted: reading one runs whatever code its maker put in.
-        DataError: no table is there, or one cannot be read or lacks a column.
+        UsageError: a pickle that is not trusted, since reading a pickle runs its maker's code.
+        DataError: there is no table, or one cannot be read or lacks a column.
     """
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.suffix in TABLES)
     if not files:
@@ -45,7 +42,7 @@ def tables(
                 yield table
         except DataError:
             raise
-        except Exception as error:  # pandas, pyarrow and pickle raise families of their own
+        except Exception as error:  # pandas, pyarrow and pickle raise errors of many types
             raise DataError(f"{file} cannot be read: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Parts into one data folder in RouteMix-open's format, whole or not at all, with a manifest of what is from where."""
+"""Writer of a built data folder in RouteMix-open's format: joins the parts of all sources and writes a manifest."""
 
 from __future__ import annotations
 
@@ -14,28 +14,26 @@ from router.errors import DataError, UsageError
 from router.evaluation.dataset import read_dataset
 from train.data_folders.build.groups import with_folds
 from train.data_folders.build.part import OUTCOME_COLUMNS, Part
-from train.data_folders.data_folder import whole_data_folder
+from train.data_folders.data_folder import holds_other_files, whole_data_folder
 
-MANIFEST = "manifest.json"  # tells a folder that was built from one that must not be replaced
+MANIFEST = "manifest.json"  # marks a built folder, which may be replaced
 PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 
 
 def check_target(target: Path, force: bool) -> None:
-    """UsageError where writing to `target` would lose something."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (target / MANIFEST).is_file():
+    """UsageError where writing to `target` would replace other files, or a built folder without `force`."""
+    if holds_other_files(target, MANIFEST):
         raise UsageError(f"{target} exists and was not built by this command: name another folder, or delete it")
-    if not force:
+    if (target / MANIFEST).is_file() and not force:
         raise UsageError(f"{target} was built before: give --force to replace it, or name another folder")
 
 
 def write_folder(target: Path, parts: list[Part], prices: pd.DataFrame | None, force: bool = False) -> dict[str, Any]:
-    """Write the folder and return its manifest; it is read and checked before it gets its name.
+    """Write the folder and return its manifest; the folder is read as a data folder before it gets its name.
 
     Raises:
-        UsageError: `target` holds something else, or cannot be written.
-        DataError: two parts have one name, or the folder would break the format.
+        UsageError: `target` holds other files or cannot be written, or two parts have one name.
+        DataError: the folder would break the format.
     """
     check_target(target, force)
     names = [part.name for part in parts]
@@ -70,7 +68,7 @@ def _write_files(folder: Path, parts: list[Part], prices: pd.DataFrame | None) -
 
 
 def _outcomes(parts: list[Part]) -> tuple[pd.DataFrame, list[str]]:
-    """Rows of outcomes.parquet; costs only where every outcome has one, as the format wants it."""
+    """Rows of outcomes.parquet, and notes. Costs are kept only if every outcome has one, as the format demands."""
     tables = [part.outcomes.assign(protocol=part.name) for part in parts if len(part.outcomes)]
     columns = [*OUTCOME_COLUMNS, "protocol"]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
@@ -90,7 +88,7 @@ def _outcomes(parts: list[Part]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _models(outcomes: pd.DataFrame, prices: pd.DataFrame | None) -> pd.DataFrame:
-    """A row a model, with the prices that a table of them has."""
+    """A row for each model, with its prices if the table has them."""
     models = pd.DataFrame({"model": sorted(set(outcomes["model"]))}, dtype=object)
     if prices is None:
         return models.assign(**dict.fromkeys(PRICES, np.nan))

@@ -1,7 +1,7 @@
-"""Which queries of a folder belong together, and the fold and split that all of a group get.
+"""Folds and splits of a built folder's queries, drawn by group.
 
-Twins (the same question with whatever options, or nearly the same text) share a group, hence a fold. One in a benchmark
-that is held out marks the others as its twins.
+Twins (the same question with any options, or nearly the same text) share a group and hence a fold. A twin of a query
+from a held-out benchmark is marked as `ood_twin`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from train.data_folders.questions import fold_of, group_keys, split_of
 
 
 def with_folds(queries: pd.DataFrame) -> pd.DataFrame:
-    """The queries with `group`, `fold`, `split` and `ood_twin`; needs text and held_out, and drops held_out."""
+    """The queries with `group`, `fold`, `split` and `ood_twin` in place of `held_out`."""
     texts = queries["text"].tolist()
     keys = group_keys(texts)
     joined = _joined(keys, near_duplicates(texts, keys))
@@ -26,7 +26,7 @@ def with_folds(queries: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(keys: list[str], pairs: list[tuple[int, int]]) -> list[str]:
-    """The keys, the least of each set that pairs connect in place of all of them.
+    """The keys; keys that pairs connect are replaced by the least of them.
 
     >>> _joined(["b", "c", "a", "d"], [(0, 1), (1, 2)])
     ['a', 'a', 'a', 'd']

@@ -1,7 +1,6 @@
-"""Reads benchmarks through `datasets`: from the Hub, or a local folder with files of the published schema.
+"""Reader of benchmarks through `datasets`: from the Hub, or from a local folder with the published files.
 
-Effects only; what a record means is `train.data_folders.build.benchmarks`'. `datasets` (extra `[build]`) is imported
-here, late.
+The meaning of a record is in `train.data_folders.build.benchmarks`. `datasets` (extra `[build]`) is imported late.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "cs
 
 
 def read_benchmark(rows: tuple[Benchmark, ...], folder: Path | None, limit: int | None = None) -> Part:
-    """The queries of a benchmark, all its rows of the table; at most `limit` of each subset.
+    """The queries of a benchmark, from all its rows of the table; at most `limit` of each subset.
 
-    A record that lacks a field is an error, not left out: then the published schema is not what the row says.
+    A record that lacks a field is an error, since the published schema is then not the row's.
 
     Raises:
         DataError: the Hub or the folder cannot be read, or a record does not fit the row.
@@ -91,7 +90,7 @@ def _options(benchmark: Benchmark, row: Row) -> tuple[list[str], str]:
 def _wanted(
     benchmark: Benchmark, folder: Path | None, several: bool, limit: int | None, left_out: Counter[str]
 ) -> Iterator[tuple[str | None, int, Row]]:
-    """Subset, number and record of what a row of the table names; what it does not want is counted in `left_out`."""
+    """Subset, number and record of each wanted record of a row; the others are counted in `left_out`."""
     for subset in benchmark.configs:
         taken = 0
         for number, record in enumerate(_records(benchmark, folder, subset, several or len(benchmark.configs) > 1)):
@@ -120,15 +119,15 @@ def _records(benchmark: Benchmark, folder: Path | None, subset: str | None, seve
             yield from _without_images(datasets, loaded)
     except DataError:
         raise
-    except Exception as error:  # datasets, the Hub's client and pyarrow raise families of their own
-        advice = "" if folder else f"; download it and give --source {benchmark.name}=FOLDER where there is no hub"
+    except Exception as error:  # datasets, the Hub's client and pyarrow raise errors of many types
+        advice = "" if folder else f"; without a hub, download it and give --source {benchmark.name}=FOLDER"
         raise DataError(
             f"{benchmark.name} cannot be read from {folder or benchmark.hub_id}: {error}{advice}"
         ) from error
 
 
 def _without_images(datasets: Any, loaded: Any) -> Any:
-    """The records with single images as they are stored, and without lists of them: nothing is decoded."""
+    """The records without lists of images; single images stay undecoded."""
     for name, feature in dict(loaded.features or {}).items():
         if isinstance(feature, datasets.Image):
             loaded = loaded.cast_column(name, datasets.Image(decode=False))
@@ -145,9 +144,9 @@ def _remote(datasets: Any, benchmark: Benchmark, subset: str | None) -> Any:
 
 
 def _local(datasets: Any, benchmark: Benchmark, folder: Path, subset: str | None, several: bool) -> Any:
-    """Files of the folder, or of its subfolder or files named after the subset where a benchmark has several.
+    """The folder's files; if a benchmark has several subsets, those whose path names the subset.
 
-    Subsets without files are left out, so that a part of a benchmark will do.
+    Subsets without files are left out, so that a part of a benchmark is enough.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.suffix in FORMATS]
     if not files:

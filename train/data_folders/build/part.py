@@ -1,10 +1,11 @@
-"""What one source gives to a folder that is built: queries, outcomes, and what was left out of it and why.
+"""Part of a built folder from one source: tables of queries and outcomes, and counts of what was left out.
 
-Plain tables. A source's ids are made unique by its name in front.
+Ids of queries begin with the source's name, so that they are unique.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from router.errors import DataError
+from router.options import CHARS_PER_TOKEN
 
 QUERY_COLUMNS = ("query_id", "benchmark", "category", "text", "answer", "grade", "tests", "rubric", "held_out")
 OUTCOME_COLUMNS = ("query_id", "model", "score", "output_chars", "cost_usd")
@@ -20,11 +22,11 @@ OUTCOME_COLUMNS = ("query_id", "model", "score", "output_chars", "cost_usd")
 
 @dataclass
 class Part:
-    """One source's contribution."""
+    """Queries and outcomes of one source."""
 
-    name: str  # of the benchmark, or the protocol that its outcomes are of
+    name: str  # of the benchmark, or of the outcomes' protocol
     origin: str  # hub id, file or folder
-    queries: pd.DataFrame  # QUERY_COLUMNS; how an answer is graded may be None
+    queries: pd.DataFrame  # QUERY_COLUMNS; those about grading may be None
     outcomes: pd.DataFrame  # OUTCOME_COLUMNS; output_chars and cost_usd may be NaN
     left_out: Counter[str] = field(default_factory=Counter)  # reason -> rows
     verified: bool = False  # whether the reader or row has run on the real data
@@ -37,9 +39,9 @@ def make_part(
     outcomes: Iterable[Mapping[str, Any]] | pd.DataFrame = (),
     left_out: Counter[str] | None = None,
 ) -> Part:
-    """A part of records, or of a table where they are many; absent fields are None.
+    """A part from records, or from a table where outcomes are many; absent fields are None.
 
-    Queries without text and scores outside 0 to 1 are left out and counted; an answer given twice counts with its mean.
+    Queries without text and scores outside 0 to 1 are left out and counted; of repeated outcomes the mean is kept.
     DataError where nothing is left.
     """
     left_out = Counter(left_out or {})
@@ -67,3 +69,19 @@ def make_part(
     prefix = f"{name}/"
     q["query_id"], o["query_id"] = prefix + q["query_id"].astype(str), prefix + o["query_id"].astype(str)
     return Part(name, str(origin), q.reset_index(drop=True), o.reset_index(drop=True), +left_out)
+
+
+def text_id(text: str) -> str:
+    """An id for a query without one: the first 16 hexadecimal digits of the text's sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def answer_chars(text: object, tokens: float | None) -> float | None:
+    """Length of an answer in characters: of its text, otherwise estimated from its tokens; None without both.
+
+    >>> answer_chars("Nile.", 2), answer_chars(None, 2), answer_chars(None, None)
+    (5, 8.0, None)
+    """
+    if isinstance(text, str):
+        return len(text)
+    return None if tokens is None else float(tokens) * CHARS_PER_TOKEN

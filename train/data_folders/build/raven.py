@@ -1,6 +1,6 @@
-"""RAVEN's matrices as text: the panels of the metadata's XML as lists of shapes, eight given and eight to choose from.
+"""RAVEN matrices as text: each panel of the metadata's XML as a list of shapes, eight given and eight to choose from.
 
-RAVEN (1903.02741) draws them; its metadata names what was drawn. Unverified: written from the published schema.
+RAVEN (1903.02741) draws the matrices; its metadata names the shapes. Unverified: written from the published schema.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GIVEN = 8  # panels of the 3 x 3 matrix; the ninth is asked for
 
 
 def panels_of(metadata: str) -> list[str]:
-    """One line of text per panel of RAVEN's XML, the given ones first; DataError for anything else.
+    """One line of text per panel of RAVEN's XML, the given ones first; DataError for text that is not XML.
 
     >>> entity = '<Entity Type="5" Size="2" Color="7" Angle="3"/>'
     >>> panel = f'<Panel><Struct><Component><Layout>{entity}</Layout></Component></Struct></Panel>'

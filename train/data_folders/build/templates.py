@@ -1,6 +1,6 @@
-"""Prompts and answers from a benchmark's rows: dotted paths into a row, `{path}` in templates, lettered options.
+"""Templates for prompts and answers: dotted paths into a benchmark's row, `{path}` in templates, lettered options.
 
-Knows no benchmark. A row is what `datasets` gives: a dict of values, lists and dicts.
+A row is what `datasets` gives: a dict of values, lists and dicts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PLACE = re.compile(r"\{([^{}]+)\}")
 
 
 def lookup(row: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; numbers index lists, and text that is JSON is read where the path goes on.
+    """The value at a dotted path; numbers index lists, and text that the path enters is read as JSON.
 
     >>> lookup({"choices": {"text": ["a", "b"]}}, "choices.text.1"), lookup({"q": '["one"]'}, "q.0")
     ('b', 'one')
@@ -36,7 +36,7 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as prompts show it: lists line by line, tables with bars, nothing for None.
+    """A value as text: lists line by line, tables with bars, nothing for None.
 
     >>> as_text([["year", "sum"], [2020, 7]])
     'year | sum\\n2020 | 7'

@@ -1,1 +1,1 @@
-"""`python -m train check DIR`: what is wrong with a data folder, found by statistics, one kind of finding per file."""
+"""Check of a data folder by statistics: `python -m train check DIR`."""

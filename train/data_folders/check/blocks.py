@@ -1,6 +1,6 @@
-"""The outcomes of a folder by protocol and benchmark, and how well each model's agree with the others'.
+"""Blocks of outcomes by protocol and benchmark, with each system's agreement with the others (item-rest correlation).
 
-Pure numpy but for the dataset they come from. Axes: n queries of a block, m systems of its protocol.
+Pure numpy. Axes: n queries of a block, m systems of its protocol.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from router.evaluation.dataset import Dataset
 from train.data_folders.check.significance import Array, Mask, biserial_factor
 
-FEWEST_QUERIES = 30  # fewer tell nothing about a model
-FEWEST_SYSTEMS = 4  # fewer are no crowd to compare with
+FEWEST_QUERIES = 30  # to judge a model by
+FEWEST_SYSTEMS = 4  # to compare a model with
 
 
 @dataclass(frozen=True)
 class Block:
-    """What the systems of one protocol scored on one benchmark."""
+    """Scores of one protocol's systems on one benchmark."""
 
     protocol: str
     benchmark: str
@@ -31,7 +31,7 @@ class Block:
 
     @cached_property
     def answered(self) -> Mask:
-        """(n, m) where there is an outcome."""
+        """(n, m) whether there is an outcome."""
         return ~np.isnan(self.score)
 
     @cached_property
@@ -41,34 +41,34 @@ class Block:
 
     @cached_property
     def mean(self) -> Array:
-        """(m,) mean score of each system; NaN where it has too few outcomes to be judged by."""
+        """(m,) mean score of each system; NaN with fewer than FEWEST_QUERIES outcomes."""
         total = np.where(self.answered, self.score, 0.0).sum(axis=0)
         return np.where(self.count >= FEWEST_QUERIES, total / np.maximum(self.count, 1), np.nan)
 
     @cached_property
     def rest(self) -> Array:
-        """(n, m) mean score of the other systems on the query; NaN where no other answered it."""
+        """(n, m) mean score of the other systems on the query; NaN where no other system answered it."""
         filled, others = np.where(self.answered, self.score, 0.0), self.answered.sum(axis=1)[:, None] - self.answered
         mean = (filled.sum(axis=1)[:, None] - filled) / np.maximum(others, 1)
         return np.where(others > 0, mean, np.nan)
 
     @cached_property
     def agreement(self) -> Array:
-        """(m,) correlation of a system's scores with the others' mean on the same queries (the item-rest correlation).
+        """(m,) correlation of a system's scores with the others' mean on the same queries (item-rest correlation).
 
-        Biserial where scores are 0 or 1. 0 where a system's scores do not vary, NaN where it cannot be judged.
+        Biserial for scores of 0 or 1. 0 where a system's scores do not vary, NaN where its mean is NaN.
         """
         return np.where(np.isnan(self.mean), np.nan, self._raw_agreement * self.factor)
 
     @cached_property
     def factor(self) -> Array:
-        """(m,) what the correlations were multiplied by."""
+        """(m,) factor of the correlations: biserial for scores of 0 or 1, otherwise 1."""
         binary = np.isin(self.score[self.answered], (0.0, 1.0)).all()
         return biserial_factor(np.nan_to_num(self.mean)) if binary else np.ones(len(self.columns))
 
     @property
     def error(self) -> Array:
-        """(m,) standard error of the agreement where there is none."""
+        """(m,) standard error of the agreement of a system without any."""
         return np.asarray(self.factor / np.sqrt(np.maximum(self.count, 1)), np.float64)
 
     @cached_property
@@ -80,7 +80,7 @@ class Block:
 
     @property
     def typical_agreement(self) -> float:
-        """Median agreement of the systems that can be judged; NaN where fewer than FEWEST_SYSTEMS can."""
+        """Median agreement of the systems that have one; NaN where fewer than FEWEST_SYSTEMS have."""
         known = self.agreement[~np.isnan(self.agreement)]
         return float(np.median(known)) if len(known) >= FEWEST_SYSTEMS else float("nan")
 
@@ -92,7 +92,7 @@ def _centred(values: Array, both: Mask) -> Array:
 
 
 def blocks_of(dataset: Dataset) -> Iterator[Block]:
-    """The blocks of a folder that have any outcome, one in memory at a time."""
+    """The blocks of a folder that have an outcome, one in memory at a time."""
     protocols = np.array([system.protocol for system in dataset.systems])
     benchmarks = dataset.queries["benchmark"].to_numpy()
     for protocol in sorted(set(protocols)):

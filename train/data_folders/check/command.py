@@ -42,15 +42,15 @@ CHECKS = (
 
 
 def check(folder: str | Path, today: datetime.date | None = None) -> list[Finding]:
-    """All findings, the most severe first; DataError where the folder cannot be read at all."""
-    read = read_folder(data_folder(folder))
-    found = [finding for each in CHECKS for finding in each(read)]
-    found += price_findings(read, today or datetime.date.today())
+    """All findings, the most severe first; DataError where the folder cannot be read."""
+    checked = read_folder(data_folder(folder))
+    found = [finding for each in CHECKS for finding in each(checked)]
+    found += price_findings(checked, today or datetime.date.today())
     return most_severe_first(found)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """0 where notes are all there is."""
+    """FOUND where a finding is a warning or an error, otherwise 0."""
     return FOUND if any(finding.level != NOTE for finding in findings) else 0
 
 
@@ -58,11 +58,11 @@ def _day(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-25") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-11-25") from error
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print the findings, and write them where `--output` says."""
+    """Print the findings, and write them to `--output`."""
     parser = argparse.ArgumentParser(prog="python -m train check", description=__doc__)
     parser.add_argument("folder", nargs="?", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write FILE.json (every row) or FILE.md")

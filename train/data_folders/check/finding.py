@@ -1,4 +1,4 @@
-"""One thing that is wrong with a data folder, or worth knowing: where, how many rows, and what to do about it."""
+"""Findings of the check: an error, warning or note about a data folder, with its place, its rows and advice."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ERROR, WARNING, NOTE = LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check reports."""
+    """Finding of one rule."""
 
     level: str  # of LEVELS
-    kind: str  # such as "format artefact"; one check reports one or two kinds
-    where: str  # benchmark, protocol, model: what to look at
+    kind: str  # such as "format artefact"; a rule reports one or two kinds
+    where: str  # benchmark, protocol or model
     what: str  # a sentence with the figures
     advice: str  # what to do
     count: int  # rows concerned: queries, answers or models
@@ -28,5 +28,5 @@ class Finding:
 
 
 def most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
-    """By level, then as they came."""
+    """The findings by level; within a level in their order."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))

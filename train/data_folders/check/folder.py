@@ -1,7 +1,4 @@
-"""A data folder as the checks see it: the dataset, and what reading it would refuse or leave out.
-
-Knows files; judges nothing.
-"""
+"""Data folder for the check: the dataset, and the rows that reading it would refuse or leave out."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ from train.data_folders.check.blocks import Block, blocks_of
 
 @dataclass(frozen=True)
 class CheckedFolder:
-    """Everything there is to check."""
+    """Contents of a data folder that is checked."""
 
-    dataset: Dataset  # of outcomes given twice it holds the first
-    repeated: pd.DataFrame  # outcomes given again: query_id, model, protocol, score, and `first`, the score before
-    models: pd.DataFrame  # models.csv as it is written
+    dataset: Dataset  # with the first of repeated outcomes
+    repeated: pd.DataFrame  # repeated outcomes: query_id, model, protocol, score, and `first`, the first score
+    models: pd.DataFrame  # models.csv as it is
     pool_dates: dict[str, str | None]  # price_date of each pool file beside the data
 
     @cached_property
@@ -41,7 +38,7 @@ class CheckedFolder:
 
 
 def read_folder(folder: Path) -> CheckedFolder:
-    """Read what is to be checked; DataError where the folder breaks the format in any other way than repeated rows."""
+    """The contents; DataError where the folder breaks the format in another way than by repeated rows."""
     dataset = read_dataset(folder, repeated="first")
     return CheckedFolder(
         dataset=dataset,
@@ -70,7 +67,7 @@ def _repeated(path: Path) -> pd.DataFrame:
 
 
 def _price_date(path: Path) -> str | None:
-    """When the prices of a pool file were read; None where it does not tell, or is no pool file."""
+    """Date of a pool file's prices; None where it has none, or is no pool file."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

@@ -1,4 +1,4 @@
-"""How findings are written: for a terminal, as Markdown, as JSON. Knows nothing of how they were found."""
+"""Reports of findings: text for a terminal, Markdown, JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH = 110
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """One line of how many findings of each level.
+    """Counts of the findings of each level, in one line.
 
     >>> counted([Finding("error", "gaps", "here", "what", "do", 1)])
     '1 error, 0 warnings, 0 notes'
@@ -23,18 +23,18 @@ def counted(findings: Sequence[Finding]) -> str:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """For a terminal: a paragraph per finding."""
+    """Text for a terminal: a paragraph per finding."""
     parts = []
     for finding in findings:
         lines = [f"{finding.level:<8} {finding.kind}: {finding.where}"]
-        said = [finding.what, f"do: {finding.advice}"] + ([f"rows: {_rows(finding)}"] if finding.rows else [])
-        lines += [textwrap.fill(each, WIDTH, initial_indent=" " * 9, subsequent_indent=" " * 13) for each in said]
+        sentences = [finding.what, f"do: {finding.advice}"] + ([f"rows: {_rows(finding)}"] if finding.rows else [])
+        lines += [textwrap.fill(each, WIDTH, initial_indent=" " * 9, subsequent_indent=" " * 13) for each in sentences]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
 def as_markdown(folder: str, findings: Sequence[Finding]) -> str:
-    """A page with a table of all findings."""
+    """Markdown page with a table of all findings."""
     rows = [
         f"| {f.level} | {f.kind} | {_cell(f.where)} | {_cell(f.what)} | {_cell(f.advice)} | {_cell(_rows(f))} |"
         for f in findings
@@ -44,7 +44,7 @@ def as_markdown(folder: str, findings: Sequence[Finding]) -> str:
 
 
 def as_json(folder: str, findings: Sequence[Finding]) -> str:
-    """Every finding with every row."""
+    """JSON text with every row of every finding."""
     counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
     report = {"folder": folder, **counts, "findings": [finding.to_json() for finding in findings]}
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"

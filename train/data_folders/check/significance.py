@@ -1,6 +1,6 @@
-"""When a figure among many is no chance: control of false discoveries, tails, and correlations that can be compared.
+"""Significance of one figure among many: false discovery rate, tails of the normal distribution, biserial factor.
 
-Pure numpy. Axes: whatever the arrays have.
+Pure numpy, on arrays of any shape.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from scipy import stats
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-NO_AGREEMENT = 0.01  # significance above which a correlation cannot be told from 0: 1 of 100 that are 0 exceeds it
-FALSE_DISCOVERY_RATE = 0.005  # of two hundred things reported one is chance; a folder has hundreds of cells to test
+NO_AGREEMENT = 0.01  # p-value above which a correlation may be 0
+FALSE_DISCOVERY_RATE = 0.005  # one of two hundred reports is chance; a folder has hundreds of cells to test
 
 
 def discoveries(p_values: Array, rate: float = FALSE_DISCOVERY_RATE) -> Mask:
-    """Which of many tests to believe (Benjamini and Hochberg 1995); NaN is no test.
+    """Which of many tests are significant (Benjamini and Hochberg 1995); NaN is no test.
 
     >>> discoveries(np.array([0.0001, 0.5, np.nan, 0.04]), rate=0.05).tolist()
     [True, False, False, False]
@@ -40,10 +40,10 @@ def upper_tail(z: Array) -> Array:
 
 
 def biserial_factor(mean: Array) -> Array:
-    """What turns the correlation with a 0/1 score of that mean into one that does not depend on the mean.
+    """Factor that makes a correlation with a 0/1 score of that mean independent of the mean (biserial correlation).
 
-    The biserial correlation: that of the normal variable whose being above a threshold the score tells. Without it an
-    easy benchmark looks less consistent than a middling one.
+    The result is the correlation with a normal variable that is above a threshold where the score is 1. Without the
+    factor an easy benchmark looks less consistent than a medium one.
 
     >>> biserial_factor(np.array([0.5, 0.95])).round(2).tolist()
     [1.25, 2.11]

@@ -1,0 +1,1 @@
+"""Synthetic data folder with planted truth: invented models, queries from templates, drawn outcomes."""

@@ -1,13 +1,11 @@
-"""Writes a planted world as a data folder, to see training without any data: `python -m train planted --out DIR`.
+"""Command `python -m train planted --out DIR`: a synthetic data folder (docs/data.md), to train without any data.
 
-Knows the folder format (docs/data.md); what the world is like is `train.data_folders.synthetic.generate`'s.
 Axes: N queries, M models.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -18,57 +16,58 @@ import pandas as pd
 import yaml
 
 from router.errors import RouterError, UsageError
-from train.data_folders.data_folder import whole_data_folder
-from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.data_folder import holds_other_files, whole_data_folder
+from train.data_folders.questions import fold_of, key_of, split_of
+from train.data_folders.synthetic.generate import PlantedData, plant
 from train.data_folders.synthetic.models import MODELS
 
 PROTOCOL = POOL = "planted"
-MARKER = "planted.json"  # tells a planted folder from one that must not be replaced
-PRICE_DATE = "2026-11"  # of invented prices: when they were invented
+MARKER = "planted.json"  # marks a planted folder, which may be replaced
+PRICE_DATE = "2026-11"  # when the prices were invented
 
 
-def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int = 0) -> PlantedWorld:
-    """Write a planted data folder and return the truth behind it.
+def write_planted(folder: str | os.PathLike[str], queries: int = 3000, seed: int = 0) -> PlantedData:
+    """Write a planted data folder, whole or not at all, and return the truth behind it.
 
-    The folder appears whole or not at all: it is written beside its place, then renamed. It holds the four files of
-    the format, `pool.yaml` with all ten models, and `planted.json`. A planted folder of before is replaced.
+    It holds the four files of the format, `pool.yaml` with all ten models, and `planted.json`. An older planted folder
+    is replaced.
 
     Raises:
         UsageError: `folder` exists and is neither empty nor a planted folder, or cannot be written.
     """
     target = Path(folder)
-    if target.exists() and not (target / MARKER).is_file() and not (target.is_dir() and not any(target.iterdir())):
+    if holds_other_files(target, MARKER):
         raise UsageError(f"{target} exists and is no planted folder: name a new one, or delete it")
-    world = plant(queries, seed)
+    planted = plant(queries, seed)
     with whole_data_folder(target) as fresh:
-        _write_files(fresh, world, seed)
-    return world
+        _write_files(fresh, planted, seed)
+    return planted
 
 
-def _write_files(folder: Path, world: PlantedWorld, seed: int) -> None:
-    _queries(world).to_parquet(folder / "queries.parquet", index=False)
-    _outcomes(world).to_parquet(folder / "outcomes.parquet", index=False)
-    notes = "".join(json.dumps(note) + "\n" for note in world.annotations)
+def _write_files(folder: Path, planted: PlantedData, seed: int) -> None:
+    _queries(planted).to_parquet(folder / "queries.parquet", index=False)
+    _outcomes(planted).to_parquet(folder / "outcomes.parquet", index=False)
+    notes = "".join(json.dumps(note) + "\n" for note in planted.annotations)
     (folder / "annotations.jsonl").write_text(notes, encoding="utf-8")
     models = _models()
     models.to_csv(folder / "models.csv", index=False)
     entries = models[["model", "input_usd_per_mtok", "output_usd_per_mtok"]].rename(columns={"model": "id"})
     pool = {"name": POOL, "protocol": PROTOCOL, "price_date": PRICE_DATE, "models": entries.to_dict("records")}
     (folder / "pool.yaml").write_text(yaml.safe_dump(pool, sort_keys=False), encoding="utf-8")
-    (folder / MARKER).write_text(json.dumps({"queries": len(world.text), "seed": seed}) + "\n", encoding="utf-8")
+    (folder / MARKER).write_text(json.dumps({"queries": len(planted.text), "seed": seed}) + "\n", encoding="utf-8")
 
 
-def _queries(world: PlantedWorld) -> pd.DataFrame:
-    """Rows of queries.parquet; folds from the hash of the text, splits from folds as in RouteMix-open."""
-    groups = [hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:12] for text in world.text]
-    folds = [int(group, 16) % 10 for group in groups]
+def _queries(planted: PlantedData) -> pd.DataFrame:
+    """Rows of queries.parquet; folds from the text's hash, splits from folds as in RouteMix-open."""
+    groups = [key_of(" ".join(text.lower().split())) for text in planted.text]
+    folds = [fold_of(group) for group in groups]
     return pd.DataFrame(
         {
-            "query_id": world.query_ids,
-            "benchmark": [f"planted-{needed[0].replace(' ', '-')}" for needed in world.capabilities],
-            "category": [known[0] for known in world.domains],
-            "text": world.text,
-            "split": ["train" if fold < 7 else "val" if fold == 7 else "test" for fold in folds],
+            "query_id": planted.query_ids,
+            "benchmark": [f"planted-{needed[0].replace(' ', '-')}" for needed in planted.capabilities],
+            "category": [known[0] for known in planted.domains],
+            "text": planted.text,
+            "split": [split_of(fold) for fold in folds],
             "fold": np.array(folds, np.int8),
             "group": groups,
             "ood_twin": False,
@@ -76,14 +75,14 @@ def _queries(world: PlantedWorld) -> pd.DataFrame:
     )
 
 
-def _outcomes(world: PlantedWorld) -> pd.DataFrame:
-    """Rows of outcomes.parquet, N times M, every answer length measured."""
+def _outcomes(planted: PlantedData) -> pd.DataFrame:
+    """Rows of outcomes.parquet, N times M, with measured answer lengths."""
     return pd.DataFrame(
         {
-            "query_id": np.repeat(world.query_ids, len(MODELS)),
-            "model": [model.name for model in MODELS] * len(world.text),
-            "score": world.score.astype(np.float32).ravel(),
-            "output_chars": world.output_chars.ravel().astype(np.int32),
+            "query_id": np.repeat(planted.query_ids, len(MODELS)),
+            "model": [model.name for model in MODELS] * len(planted.text),
+            "score": planted.score.astype(np.float32).ravel(),
+            "output_chars": planted.output_chars.ravel().astype(np.int32),
             "protocol": PROTOCOL,
             "output_chars_basis": "measured",
         }
@@ -112,12 +111,12 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same folder")
     options = parser.parse_args(args)
     try:
-        world = write_planted(options.out, options.queries, options.seed)
+        planted = write_planted(options.out, options.queries, options.seed)
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1
-    print(f"wrote {options.out}: {len(world.text):,} queries, outcomes of {len(MODELS)} invented models")
-    means, informed = world.quality.mean(axis=0), world.quality.max(axis=1).mean()
+    print(f"wrote {options.out}: {len(planted.text):,} queries, outcomes of {len(MODELS)} invented models")
+    means, informed = planted.quality.mean(axis=0), planted.quality.max(axis=1).mean()
     best = int(means.argmax())
     print(f"best single model: {MODELS[best].name} {means[best]:.3f}; a router that knew the truth: {informed:.3f}")
     return 0

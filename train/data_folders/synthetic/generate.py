@@ -1,8 +1,6 @@
-"""The planted world: queries from templates whose text tells what they need, outcomes drawn from true profiles.
+"""Generator of planted data: queries from templates whose text shows what they need, outcomes from true profiles.
 
-Knows what is true of every query and model; no files (`train.data_folders.synthetic.command` writes them). Wordings
-are `planted_tasks` and
-`planted_topics`, the models `planted_models`. Axes: N queries, M models, C capabilities, K knowledge domains.
+It does not know files. Axes: N queries, M models, C capabilities, K knowledge domains.
 """
 
 from __future__ import annotations
@@ -27,11 +25,11 @@ NUMBERS_OF_DOMAINS = (0.75, 0.25)
 LENGTH_SPREAD = 0.35  # standard deviation of log answer length
 LONGER_WHEN_HARD = 0.15  # log answer length per logit of difficulty
 ANNOTATED_SHARE = 0.7
-SWAPPED_SHARE, SYNONYM_SHARE, RARE_SHARE = 0.03, 0.06, 0.01  # of annotations: how annotators err
+SWAPPED_SHARE, SYNONYM_SHARE, RARE_SHARE = 0.03, 0.06, 0.01  # of annotations: errors of annotators
 
 
 @dataclass(frozen=True)
-class PlantedWorld:
+class PlantedData:
     """The truth behind a planted folder; row i is row i of queries.parquet, column m is `MODELS[m]` (by name)."""
 
     text: tuple[str, ...]
@@ -49,8 +47,8 @@ class PlantedWorld:
         return [f"planted/{row}" for row in range(len(self.text))]
 
 
-def plant(queries: int = 3000, seed: int = 0) -> PlantedWorld:
-    """A world of `queries` queries; the same arguments give the same world."""
+def plant(queries: int = 3000, seed: int = 0) -> PlantedData:
+    """Planted data with `queries` queries; the same arguments give the same data."""
     if queries < 1:
         raise UsageError(f"queries is {queries}, allowed is 1 or more")
     rng = np.random.default_rng(seed)
@@ -71,7 +69,7 @@ def plant(queries: int = 3000, seed: int = 0) -> PlantedWorld:
         + np.log([LENGTH_FACTORS[needed[0]] for needed in capabilities])[:, None]
         + LONGER_WHEN_HARD * difficulty[:, None]
     )
-    return PlantedWorld(
+    return PlantedData(
         text,
         capabilities,
         domains,
@@ -90,7 +88,7 @@ def _ranked(rng: Generator, names: tuple[str, ...], numbers: tuple[float, ...]) 
 
 
 def _weights(ranked: tuple[tuple[str, ...], ...], axes: tuple[str, ...]) -> Array:
-    """Rank weights (N, len(axes)), as the paper's profiles have them."""
+    """Rank weights (N, len(axes)), as in the paper's profiles."""
     weights = np.zeros((len(ranked), len(axes)))
     for row, names in enumerate(ranked):
         weights[row, [axes.index(name) for name in names]] = rank_weights(len(names))
@@ -102,7 +100,7 @@ def _pick(rng: Generator, options: tuple[str, ...]) -> str:
 
 
 def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...], level: int) -> str:
-    """The wording of one query: first need and first domain in front, the rest in any order behind."""
+    """The text of one query: first capability and first domain in front, the others behind in random order."""
     topics = DOMAINS[domains[0]].topics
     topic, second, third, *others = (topics[i] for i in rng.permutation(len(topics)))
     blanks = {
@@ -132,7 +130,7 @@ def _passage(rng: Generator, topics: tuple[str, ...]) -> str:
 def _annotations(
     rng: Generator, capabilities: tuple[tuple[str, ...], ...], domains: tuple[tuple[str, ...], ...]
 ) -> list[dict[str, object]]:
-    """What an annotator wrote of a share of the queries: the truth, but for slips, synonyms and odd names."""
+    """Annotations of a share of the queries: the truth, except for swaps, synonyms and rare names."""
     rows = np.flatnonzero(rng.random(len(capabilities)) < ANNOTATED_SHARE)
     notes: list[dict[str, object]] = []
     for row in rows:

@@ -1,7 +1,7 @@
-"""The ten invented models of the planted world: what they are truly good at, what they cost, how much they write.
+"""Ten invented models of the planted data: true skills, prices, answer lengths.
 
-Numbers of our own; no real model is meant. Skills are logits: `b + c(x)·C + k(x)·K - d(x)` is the log odds of a good
-answer, where the rank weights c(x) and k(x) each sum to 1. Axes: M models, C capabilities, K knowledge domains.
+No real model is meant. Skills are logits: `b + c(x)·C + k(x)·K - d(x)` is the log odds of a good answer, where the rank
+weights c(x) and k(x) each sum to 1. Axes: M models, C capabilities, K knowledge domains.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PlantedModel:
-    """Truth about one invented model."""
+    """True skills, prices and answer length of one invented model."""
 
     name: str
     developer: str
     input_usd_per_mtok: float
     output_usd_per_mtok: float
-    bias: float  # log odds of a good answer where it has no particular skill
+    bias: float  # log odds of a good answer without a particular skill
     skills: Mapping[str, float]  # capability or domain -> logits added where a query needs nothing else of that kind
-    usual_chars: int  # median answer length of a query of ordinary length
+    usual_chars: int  # median length of its answers
 
 
 MODELS = (
@@ -63,7 +63,7 @@ MODELS = (
     ),
 )  # fmt: skip
 
-# Answers to queries that need this above all are longer or shorter by this factor.
+# Factor of answer lengths, by the capability that a query needs first.
 LENGTH_FACTORS = {
     "reasoning": 1.3,
     "comprehension": 0.4,
@@ -78,5 +78,5 @@ LENGTH_FACTORS = {
 
 
 def skills_of(axes: Sequence[str]) -> NDArray[np.float64]:
-    """True skills (M, A) of `MODELS` on `axes`, 0 where a model has no particular one."""
+    """True skills (M, A) of `MODELS` on `axes`; 0 without a particular skill."""
     return np.array([[model.skills.get(axis, 0.0) for axis in axes] for model in MODELS])

@@ -1,7 +1,7 @@
-"""What the queries of the planted world ask for: wordings by capability, and how hard they say they are.
+"""Templates of planted queries: wordings by capability.
 
-Our own sentences, nothing copied from a benchmark. An opening and a task make the first sentence of a query, 48 ways
-per capability; an addition says that a capability is needed besides. Blanks: {topic} and {second} are subjects of one
+The sentences are our own; none is from a benchmark. An opening and a task make the first sentence of a query, 48 ways
+per capability; an addition shows that a further capability is needed. Blanks: {topic} and {second} are subjects of one
 domain, {count} a number, {language} and {program} names.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Wording:
-    """How a query that needs one capability is put."""
+    """Wordings of queries that need one capability."""
 
     openings: tuple[str, ...]
     tasks: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""What the queries of the planted world are about: subjects and other names by knowledge domain, passages, difficulty.
+"""Topics of planted queries: subjects and synonyms by knowledge domain, passages, and remarks on difficulty.
 
-Our own words. Blanks: {topic} and {second} are subjects of one domain.
+The words are our own. Blanks: {topic} and {second} are subjects of one domain.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Domain:
-    """Subjects of a knowledge domain, and the names that annotators give it besides its own."""
+    """Subjects of a knowledge domain, and other names that annotators give it."""
 
     topics: tuple[str, ...]
     synonyms: tuple[str, ...]
@@ -149,7 +149,7 @@ PASSAGE = (
     "In the end the report recommends further work on {topic}.",
 )
 
-# (how hard, what the query says about it): the harder, the fewer models succeed.
+# (difficulty in logits, remarks in the query): the harder, the fewer models succeed.
 DIFFICULTIES = (
     (-0.1, ("Keep it simple, this is for a child.", "This is an easy one.", "A basic answer will do.")),
     (0.8, ("", "The audience is a high school class.", "Assume no special background.")),

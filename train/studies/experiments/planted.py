@@ -15,7 +15,7 @@ import numpy as np
 
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
-from train.data_folders.synthetic.generate import PlantedWorld, plant
+from train.data_folders.synthetic.generate import PlantedData, plant
 from train.studies.experiments.planted_bound import posterior_mean
 from train.studies.experiments.planted_profiles import (
     ENOUGH,
@@ -29,7 +29,7 @@ from train.studies.experiments.planted_profiles import (
 )
 
 BOUND = "bound"
-Read = Callable[[Array, PlantedWorld], Array]
+Read = Callable[[Array, PlantedData], Array]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def _read_rows(queries: int, options: argparse.Namespace) -> list[dict[str, Any]
     return rows
 
 
-def read_requirements(embedding: Array, world: PlantedWorld) -> Array:
+def read_requirements(embedding: Array, world: PlantedData) -> Array:
     """(N, C) requirements of all texts by a softmax regression on those that the planted annotator labelled.
 
     Labelled texts are read like the others, by a regression on the other half of the labelled ones.

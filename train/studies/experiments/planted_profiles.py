@@ -17,7 +17,7 @@ from scipy import stats
 
 from router.network.taxonomy import CAPABILITIES, rank_weights
 from router.onboarding.profile_fit import ProfilePrior, fit_profile
-from train.data_folders.synthetic.generate import NUMBERS_OF_CAPABILITIES, PlantedWorld
+from train.data_folders.synthetic.generate import NUMBERS_OF_CAPABILITIES, PlantedData
 from train.fit.closed_form import ClosedForm
 
 Array = NDArray[np.float64]
@@ -48,7 +48,7 @@ def draw_requirements(queries: int, rng: Generator) -> Array:
     return requirement
 
 
-def requirements_of(world: PlantedWorld) -> Array:
+def requirements_of(world: PlantedData) -> Array:
     """(N, C) true requirements of a planted world's queries."""
     requirement = np.zeros((len(world.text), len(CAPABILITIES)))
     for row, names in zip(requirement, world.capabilities, strict=True):

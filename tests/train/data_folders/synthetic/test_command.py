@@ -1,4 +1,4 @@
-"""The planted world: a folder that reads like any other, whose truth is worth learning and can be learned from text."""
+"""Planted data: a folder that reads like any other, whose truth is worth learning and can be learned from text."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import pool_outcomes
 from router.network.taxonomy import CAPABILITIES, rank_weights
 from router.pools.pool import read_pool
-from train.data_folders.synthetic import command as planted
+from train.data_folders.synthetic import command
 from train.data_folders.synthetic.command import main, write_planted
 from train.data_folders.synthetic.generate import plant
 from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
@@ -36,16 +36,16 @@ def dataset(written):
 
 
 def test_the_folder_reads_without_a_warning_and_row_and_column_are_those_of_the_truth(written, caplog):
-    folder, world = written
+    folder, planted = written
     dataset = read_dataset(folder)
     assert not caplog.records
     assert {path.name for path in folder.iterdir()} == FILES
-    assert dataset.queries["text"].tolist() == list(world.text)
+    assert dataset.queries["text"].tolist() == list(planted.text)
     assert [system.model for system in dataset.systems] == [model.name for model in MODELS]
-    assert np.array_equal(dataset.score, world.score)
-    assert np.array_equal(dataset.output_tokens, (world.output_chars / 4).astype(np.float32))
+    assert np.array_equal(dataset.score, planted.score)
+    assert np.array_equal(dataset.output_tokens, (planted.output_chars / 4).astype(np.float32))
     assert dataset.measured.all()
-    assert set(dataset.queries["query_id"]) == set(world.query_ids)
+    assert set(dataset.queries["query_id"]) == set(planted.query_ids)
 
 
 def test_the_columns_are_those_of_routemix_open(dataset):
@@ -78,30 +78,30 @@ def test_the_pool_beside_the_data_holds_all_ten_models_on_every_query(written, d
 
 
 def test_quality_is_the_sigmoid_of_bias_and_skills_weighed_by_need_less_difficulty():
-    world = plant(40, seed=3)
-    row = next(i for i in range(40) if len(world.capabilities[i]) == 2)
-    first, second = world.capabilities[row]
-    known = world.domains[row]
+    planted = plant(40, seed=3)
+    row = next(i for i in range(40) if len(planted.capabilities[i]) == 2)
+    first, second = planted.capabilities[row]
+    known = planted.domains[row]
     for column, model in enumerate(MODELS):
         logit = model.bias + 2 / 3 * model.skills.get(first, 0) + 1 / 3 * model.skills.get(second, 0)
         logit += sum(w * model.skills.get(k, 0) for w, k in zip(rank_weights(len(known)), known, strict=True))
-        logit -= world.difficulty[row]
-        assert world.quality[row, column] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
+        logit -= planted.difficulty[row]
+        assert planted.quality[row, column] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
 
 
 def test_outcomes_are_drawn_at_the_true_rates(written):
-    world = written[1]
-    assert set(np.unique(world.score)) == {0.0, 1.0}
-    noise = np.sqrt((world.quality * (1 - world.quality)).mean(axis=0) / len(world.score))
-    assert (np.abs(world.score.mean(axis=0) - world.quality.mean(axis=0)) < 4 * noise).all()
+    planted = written[1]
+    assert set(np.unique(planted.score)) == {0.0, 1.0}
+    noise = np.sqrt((planted.quality * (1 - planted.quality)).mean(axis=0) / len(planted.score))
+    assert (np.abs(planted.score.mean(axis=0) - planted.quality.mean(axis=0)) < 4 * noise).all()
 
 
 def test_answer_lengths_are_log_normal_around_what_model_and_query_make_usual(written):
-    world = written[1]
+    planted = written[1]
     usual = np.log([model.usual_chars for model in MODELS])[None] + np.log(
-        [LENGTH_FACTORS[needed[0]] for needed in world.capabilities]
+        [LENGTH_FACTORS[needed[0]] for needed in planted.capabilities]
     ).reshape(-1, 1)
-    spread = np.log(world.output_chars) - usual - 0.15 * world.difficulty[:, None]
+    spread = np.log(planted.output_chars) - usual - 0.15 * planted.difficulty[:, None]
     assert spread.mean() == pytest.approx(0.0, abs=0.01)
     assert spread.std() == pytest.approx(0.35, abs=0.01)
 
@@ -118,40 +118,40 @@ def test_knowing_the_truth_beats_the_best_single_model_clearly_and_for_less_mone
 
 
 def test_a_linear_model_on_bags_of_words_recovers_most_of_the_gap(written, dataset):
-    world = written[1]
-    words = [set(re.findall(r"\w+", text.lower())) for text in world.text]
+    planted = written[1]
+    words = [set(re.findall(r"\w+", text.lower())) for text in planted.text]
     vocabulary = sorted(w for w, n in Counter(w for bag in words for w in bag).items() if n >= 10)
     bags = np.array([[w in bag for w in vocabulary] + [True] for bag in words], np.float64)
     train = (dataset.queries["fold"] < 7).to_numpy()
     gram = bags[train].T @ bags[train] + 20 * np.eye(bags.shape[1])
-    predicted = bags[~train] @ np.linalg.solve(gram, bags[train].T @ world.score[train])
-    truth = world.quality[~train]
-    best = truth[:, world.score[train].mean(axis=0).argmax()].mean()
+    predicted = bags[~train] @ np.linalg.solve(gram, bags[train].T @ planted.score[train])
+    truth = planted.quality[~train]
+    best = truth[:, planted.score[train].mean(axis=0).argmax()].mean()
     routed = truth[np.arange(len(truth)), predicted.argmax(axis=1)].mean()
     assert (routed - best) / (truth.max(axis=1).mean() - best) > 0.5
 
 
 def test_the_closed_form_finds_every_specialist(written):
     """Where a model has the greatest skill, its closed-form entry is the greatest of the specialists'."""
-    world = written[1]
-    weights = np.zeros((len(world.text), len(CAPABILITIES)))
-    for row, needed in enumerate(world.capabilities):
+    planted = written[1]
+    weights = np.zeros((len(planted.text), len(CAPABILITIES)))
+    for row, needed in enumerate(planted.capabilities):
         weights[row, [CAPABILITIES.index(name) for name in needed]] = rank_weights(len(needed))
     specialists = [column for column, model in enumerate(MODELS) if max(model.skills.values()) > 2]
     skills = skills_of(CAPABILITIES)[specialists]
-    profile = ClosedForm().fit(weights, world.score[:, specialists]).profile
+    profile = ClosedForm().fit(weights, planted.score[:, specialists]).profile
     marked = skills.max(axis=0) > 3.5
     assert marked.sum() == 8
     assert (profile.argmax(axis=0) == skills.argmax(axis=0))[marked].all()
 
 
 def test_annotations_are_the_truth_but_for_a_few_slips(written, dataset):
-    world = written[1]
-    assert 0.65 < len(dataset.annotations) / len(world.text) < 0.75
-    rows = {query_id: row for row, query_id in enumerate(world.query_ids)}
+    planted = written[1]
+    assert 0.65 < len(dataset.annotations) / len(planted.text) < 0.75
+    rows = {query_id: row for row, query_id in enumerate(planted.query_ids)}
     firsts = [(note, rows[note.query_id]) for note in dataset.annotations]
-    capability = np.mean([note.capabilities[0] == world.capabilities[row][0] for note, row in firsts])
-    domain = np.mean([note.knowledge[0] == world.domains[row][0] for note, row in firsts])
+    capability = np.mean([note.capabilities[0] == planted.capabilities[row][0] for note, row in firsts])
+    domain = np.mean([note.knowledge[0] == planted.domains[row][0] for note, row in firsts])
     assert 0.95 < capability < 1.0
     assert 0.92 < domain < 1.0
     assert {note.annotator for note in dataset.annotations} == {"llm-a"}
@@ -159,9 +159,9 @@ def test_annotations_are_the_truth_but_for_a_few_slips(written, dataset):
 
 
 def test_texts_are_varied_and_no_blank_stays_open(written):
-    world = written[1]
-    assert len(set(world.text)) > 0.99 * len(world.text)
-    assert not [text for text in world.text if re.search(r"[{}]", text)]
+    planted = written[1]
+    assert len(set(planted.text)) > 0.99 * len(planted.text)
+    assert not [text for text in planted.text if re.search(r"[{}]", text)]
     assert set(WORDINGS) == set(CAPABILITIES) == set(LENGTH_FACTORS)
     assert all(len(w.openings) * len(w.tasks) >= 36 for w in WORDINGS.values())
     assert {skill for model in MODELS for skill in model.skills} <= {*CAPABILITIES, *DOMAINS}
@@ -195,7 +195,7 @@ def test_a_write_that_fails_leaves_the_folder_of_before(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(planted, "_models", full)
+    monkeypatch.setattr(command, "_models", full)
     with pytest.raises(UsageError, match=r"cannot write .*data: .*No space left on device; name a folder"):
         write_planted(tmp_path / "data", queries=11)
     assert len(read_dataset(tmp_path / "data").queries) == 20

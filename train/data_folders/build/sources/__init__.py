@@ -1,0 +1,1 @@
+"""Readers of published outcomes, one per format."""

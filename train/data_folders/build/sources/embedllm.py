@@ -1,4 +1,4 @@
-"""EmbedLLM (2410.02223, hub id RZ412/EmbedLLM): a CSV row a prompt and model, `label` 1 where it was right.
+"""Reader of EmbedLLM (2410.02223, hub id RZ412/EmbedLLM): a CSV row per prompt and model, `label` 1 if it was right.
 
 Columns prompt_id, prompt, model_name, label, category. The training file is large and is read in pieces. Unverified:
 written from the published schema.
@@ -17,7 +17,7 @@ COLUMNS = ("prompt_id", "prompt", "model_name", "label")
 
 
 def read_embedllm(path: Path, name: str, trust_pickle: bool = False) -> Part:
-    """Queries and outcomes; a prompt listed under several task variants counts with the mean of its labels."""
+    """Queries and outcomes; of a prompt under several task variants the mean label is kept."""
     queries: dict[object, dict[str, object]] = {}
     outcomes: list[pd.DataFrame] = []
     for table in tables(path, COLUMNS, optional=("category",), trust_pickle=trust_pickle):

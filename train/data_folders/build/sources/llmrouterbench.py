@@ -1,4 +1,4 @@
-"""LLMRouterBench (hub id NPULH/OpenRouterBench, its first name): a JSON file a dataset, split and model.
+"""Reader of LLMRouterBench (hub id NPULH/OpenRouterBench, its first name): a JSON file per dataset, split and model.
 
 Files lie at bench/DATASET/SPLIT/MODEL/TIMESTAMP.json with a list of `records`; one has index, origin_query, prompt,
 ground_truth, score, completion_tokens, cost and raw_output. Unverified: written from the published schema.
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError
-from router.options import CHARS_PER_TOKEN
-from train.data_folders.build.part import Part, make_part
+from train.data_folders.build.part import Part, answer_chars, make_part
 
 
 def read_llmrouterbench(path: Path, name: str, trust_pickle: bool = False) -> Part:
@@ -30,8 +29,9 @@ def read_llmrouterbench(path: Path, name: str, trust_pickle: bool = False) -> Pa
             text = record.get("origin_query") or record.get("prompt")
             queries.setdefault(key, {"query_id": key, "benchmark": dataset, "text": text,
                                      "answer": _text(record.get("ground_truth"))})  # fmt: skip
-            outcomes.append({"query_id": key, "model": model, "score": record.get("score"),
-                             "output_chars": _chars(record), "cost_usd": record.get("cost")})  # fmt: skip
+            chars = answer_chars(record.get("raw_output"), record.get("completion_tokens"))
+            outcomes.append({"query_id": key, "model": model, "score": record.get("score"), "output_chars": chars,
+                             "cost_usd": record.get("cost")})  # fmt: skip
     if not queries:
         raise DataError(f"{path}: no JSON file with records at DATASET/SPLIT/MODEL/TIMESTAMP.json")
     return make_part(name, path, queries.values(), outcomes)
@@ -45,13 +45,6 @@ def _records(file: Path) -> list[dict[str, Any]]:
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{file} has no list of records: {error!r}") from error
     raise DataError(f"{file}: a record has no index")
-
-
-def _chars(record: dict[str, Any]) -> float | None:
-    if isinstance(record.get("raw_output"), str):
-        return len(record["raw_output"])
-    tokens = record.get("completion_tokens")
-    return None if tokens is None else float(tokens) * CHARS_PER_TOKEN
 
 
 def _text(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""RouterArena's prediction files: a JSON list, an object a query and model with `accuracy` and `cost`.
+"""Reader of RouterArena's prediction files: a JSON list, an object per query and model with `accuracy` and `cost`.
 
 Keys "global index", prompt, prediction (the model), generated_result {generated_answer, success, token_usage},
 accuracy, cost, for_optimality. Unverified: written from the repository's checker and the head of one file.
@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import DataError
-from router.options import CHARS_PER_TOKEN
 from train.data_folders.build.files import records
-from train.data_folders.build.part import Part, make_part
+from train.data_folders.build.part import Part, answer_chars, make_part
 
 
 def read_routerarena(path: Path, name: str, trust_pickle: bool = False) -> Part:
-    """Queries and outcomes of one or many files; answers not graded, or that failed, are left out and counted."""
+    """Queries and outcomes of one or many files; ungraded and failed answers are left out and counted."""
     queries: dict[str, dict[str, Any]] = {}
     outcomes: list[dict[str, Any]] = []
     left_out = Counter[str]()
@@ -34,13 +33,8 @@ def read_routerarena(path: Path, name: str, trust_pickle: bool = False) -> Part:
             elif answer.get("success") is False:
                 left_out["answers that failed"] += 1
             else:
+                tokens = (answer.get("token_usage") or {}).get("output_tokens")
+                chars = answer_chars(answer.get("generated_answer"), tokens)
                 outcomes.append({"query_id": key, "model": model, "score": entry["accuracy"],
-                                 "output_chars": _chars(answer), "cost_usd": entry.get("cost")})  # fmt: skip
+                                 "output_chars": chars, "cost_usd": entry.get("cost")})  # fmt: skip
     return make_part(name, path, queries.values(), outcomes, left_out)
-
-
-def _chars(answer: dict[str, Any]) -> float | None:
-    if isinstance(answer.get("generated_answer"), str):
-        return len(answer["generated_answer"])
-    tokens = (answer.get("token_usage") or {}).get("output_tokens")
-    return None if tokens is None else float(tokens) * CHARS_PER_TOKEN

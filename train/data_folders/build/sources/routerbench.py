@@ -1,7 +1,7 @@
-"""RouterBench (2403.12031, hub id withmartian/routerbench): one row a prompt, three columns a model.
+"""Reader of RouterBench (2403.12031, hub id withmartian/routerbench): a row per prompt, three columns per model.
 
 `MODEL` is the score, `MODEL|model_response` the answer, `MODEL|total_cost` its cost in USD; `eval_name` the benchmark.
-Published as pickles; the same table as CSV or Parquet is read too. Unverified: written from the published schema.
+It is published as pickles; the same table as CSV or Parquet is read too. Unverified: written from the published schema.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Votes between two models: RouteLLM's battles and arena-style files, as outcomes of both models.
+"""Reader of votes between two models (RouteLLM's battles, arena files), as outcomes by the model of Bradley and Terry.
 
 Columns model_a, model_b, and winner (model_a, model_b, tie, tie (bothbad)) or winner_model_a/_b/_tie; the prompt is
 `prompt`, or the first user turn of `conversation_a`. Unverified: written from the published schemas
-(routellm/gpt4_judge_battles, lmarena-ai/arena-human-preference-*).
+(routellm/gpt4_judge_battles, lmarena-ai/arena-human-preference-*). Axes: V votes, M models.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,19 +14,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from router.errors import DataError
 from train.data_folders.build.files import tables
-from train.data_folders.build.part import Part, make_part
-from train.data_folders.build.sources.bradley_terry import outcomes, strengths
+from train.data_folders.build.part import Part, make_part, text_id
+
+Array = NDArray[np.float64]
 
 WON = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "both_bad": 0.5}
 FLAGS = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": 0.5}
 ANSWERS = ("response_a", "response_b")
 
+ROUNDS = 1000
+SETTLED = 1e-8  # largest change of a log strength at which the iteration ends
+PRIOR_VOTES = 1.0  # against an average model, half of them won: so that every strength is finite
+
 
 def read_votes(path: Path, name: str, trust_pickle: bool = False) -> Part:
-    """Queries and outcomes: the chance that the answer beats an average model's, see `bradley_terry.outcomes`."""
+    """Queries and outcomes: scores are the probability that an answer beats an average model's, see `scores_of`."""
     left_out = Counter[str]()
     votes: list[dict[str, Any]] = []
     for table in tables(path, ("model_a", "model_b"), trust_pickle=trust_pickle):
@@ -45,7 +50,7 @@ def read_votes(path: Path, name: str, trust_pickle: bool = False) -> Part:
 
 
 def _queries(votes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [{"query_id": _key(vote["text"]), "benchmark": name, "text": vote["text"]} for vote in votes]
+    return [{"query_id": text_id(vote["text"]), "benchmark": name, "text": vote["text"]} for vote in votes]
 
 
 def _outcomes(votes: pd.DataFrame) -> list[dict[str, Any]]:
@@ -54,8 +59,8 @@ def _outcomes(votes: pd.DataFrame) -> list[dict[str, Any]]:
     first, second = (votes[side].map(place).to_numpy(np.intp) for side in ("model_a", "model_b"))
     won = votes["won"].to_numpy(np.float64)
     strength = strengths(first, second, won, len(models))
-    keys, found = [_key(text) for text in votes["text"]], []
-    scores = outcomes(strength[first], strength[second], won)
+    keys, found = [text_id(text) for text in votes["text"]], []
+    scores = scores_of(strength[first], strength[second], won)
     for side, answer, score in zip(("model_a", "model_b"), ANSWERS, scores, strict=True):
         for key, model, text, value in zip(keys, votes[side], votes[answer], score.tolist(), strict=True):
             chars = len(_turns(text)) if isinstance(text, str) else None
@@ -63,8 +68,53 @@ def _outcomes(votes: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def strengths(first: NDArray[np.intp], second: NDArray[np.intp], won: Array, models: int) -> Array:
+    """Strengths (M,), whose ratios are the odds of winning, by the MM algorithm (Hunter 2004, Annals of Statistics).
+
+    Vote v is between models `first[v]` and `second[v]`, and `won[v]` is 1 where the first won, 0.5 for a tie. The
+    geometric mean of the strengths is 1.
+
+    >>> one, other = np.zeros(4, int), np.ones(4, int)
+    >>> strengths(one, other, np.array([1.0, 1.0, 1.0, 0.0]), 2).round(2).tolist()
+    [1.61, 0.62]
+    """
+    wins = np.full(models, PRIOR_VOTES / 2)
+    np.add.at(wins, first, won)
+    np.add.at(wins, second, 1 - won)
+    met: Array = np.zeros((models, models))
+    np.add.at(met, (first, second), 1.0)
+    met += met.T
+    strength = np.ones(models)
+    for _ in range(ROUNDS):
+        expected = (met / (strength[:, None] + strength[None, :])).sum(axis=1) + PRIOR_VOTES / (strength + 1)
+        new = wins / expected
+        new /= np.exp(np.log(new).mean())
+        moved = float(np.abs(np.log(new / strength)).max())
+        strength = new
+        if moved < SETTLED:
+            break
+    return strength
+
+
+def scores_of(one: Array, other: Array, won: Array) -> tuple[Array, Array]:
+    """Scores (V,) of the two models of each vote: the probability to beat an average model (strength 1) as well.
+
+    Luce's model generalises that of Bradley and Terry to three models: the winner of a pair also beats a third one with
+    probability (a + b) / (a + b + 1), and the loser i with i (a + b) / ((a + b + 1) (i + 1)). So a win against a strong
+    model counts more than one against a weak model, and the mean of a model's scores is its own probability against the
+    average model, whatever its opponents were. A tie is the mean of a win and a loss.
+
+    >>> better, worse = scores_of(np.array([1.0]), np.array([1.0]), np.array([1.0]))
+    >>> round(float(better[0]), 3), round(float(worse[0]), 3)
+    (0.667, 0.333)
+    """
+    both = one + other
+    winner = both / (both + 1)
+
+    def loser(strength: Array) -> Array:
+        return strength * winner / (strength + 1)
+
+    return won * winner + (1 - won) * loser(one), (1 - won) * winner + won * loser(other)
 
 
 def _won(row: dict[str, Any]) -> float | None:
@@ -85,8 +135,8 @@ def _prompt(row: dict[str, Any]) -> str | None:
         except json.JSONDecodeError:
             return None
     if isinstance(conversation, list | np.ndarray):
-        said = (turn.get("content") for turn in conversation if isinstance(turn, dict) and turn.get("role") == "user")
-        return next((text for text in said if isinstance(text, str) and text.strip()), None)
+        texts = (turn.get("content") for turn in conversation if isinstance(turn, dict) and turn.get("role") == "user")
+        return next((text for text in texts if isinstance(text, str) and text.strip()), None)
     return None
 
 

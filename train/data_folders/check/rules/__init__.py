@@ -1,0 +1,1 @@
+"""Rules of the check, one kind of finding per file."""

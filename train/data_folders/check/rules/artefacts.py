@@ -1,8 +1,8 @@
-"""Format artefacts: a model that is at chance on a benchmark though it does well enough on the others.
+"""Rule for format artefacts: a model that is at chance on one benchmark and good enough on the others.
 
-Its answers could not be read, most likely. Two things must come together: the mean is far below what the model's
-standing elsewhere and the benchmark's difficulty make expect, and which queries it gets right has nothing to do with
-which the others get right. Axes: m systems and b benchmarks of a protocol.
+Most likely the grader could not read its answers. Both must hold: its mean is far below the one expected from its other
+benchmarks and this benchmark's difficulty, and its right answers do not correlate with those of the other models. Axes:
+m systems and b benchmarks of a protocol.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from train.data_folders.check.folder import CheckedFolder
 from train.data_folders.check.significance import NO_AGREEMENT, Array, Mask, discoveries, lower_tail, upper_tail
 
 FEWEST_BENCHMARKS = 3
-FAR = np.log(4.0)  # logits below what is expected: a quarter of the odds
-LEAST_SPREAD = 0.25  # of logits about the additive fit: with three benchmarks a third of them is 0 by construction
+FAR = np.log(4.0)  # logits below the expected mean: a quarter of the odds
+LEAST_SPREAD = 0.25  # of logits around the additive fit: with three benchmarks a third of them is 0 by construction
 ROUNDS = 20  # of the median polish; it settles within a few
 
 
@@ -32,13 +32,13 @@ def artefact_findings(folder: CheckedFolder) -> list[Finding]:
     low = discoveries(np.concatenate([lower_tail(table.z).ravel() for table in tables.values()]))
     found: list[Finding] = []
     for table in tables.values():
-        mine, low = low[: table.z.size].reshape(table.z.shape), low[table.z.size :]
-        found += table.findings(folder, mine)
+        own, low = low[: table.z.size].reshape(table.z.shape), low[table.z.size :]
+        found += table.findings(folder, own)
     return found
 
 
 class _MeanScores:
-    """One protocol's mean scores, and what an additive fit of their logits leaves unexplained."""
+    """Mean scores of one protocol, and the residuals of an additive fit of their logits."""
 
     def __init__(self, blocks: list[Block]) -> None:
         self.blocks = blocks
@@ -53,7 +53,7 @@ class _MeanScores:
 
     @property
     def at_chance(self) -> Mask:
-        """(m, b) whether a system agrees with the others less than half as much as is usual, or not to speak of."""
+        """(m, b) whether a system's agreement is below half the usual one, or not above 0."""
         return np.stack(
             [
                 (block.agreement < block.typical_agreement / 2)
@@ -64,7 +64,7 @@ class _MeanScores:
         )
 
     def findings(self, folder: CheckedFolder, low: Mask) -> list[Finding]:
-        """One per system with a cell that is low, far from what is expected, and at chance."""
+        """A finding per system with a cell that is low, far below its expectation, and at chance."""
         cells, found = low & (self.residual < -FAR) & self.at_chance, []
         for place in np.flatnonzero(cells.any(axis=1)):
             bad = [self.blocks[j] for j in np.flatnonzero(cells[place])]
@@ -88,7 +88,7 @@ class _MeanScores:
 
 
 def _polished(logit: Array) -> Array:
-    """Residuals of a fit by medians of rows and columns (Tukey's median polish): a few odd cells do not move it.
+    """Residuals of an additive fit by medians (Tukey's median polish), which a few outliers do not move.
 
     >>> _polished(np.array([[0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, -9.0]])).round(6).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, -13.0]]
@@ -101,6 +101,6 @@ def _polished(logit: Array) -> Array:
 
 
 def _median(values: Array, axis: int) -> Array:
-    """Medians along an axis, kept; NaN where there is nothing."""
+    """Medians along an axis, which is kept; 0 where all values are NaN."""
     known = (~np.isnan(values)).any(axis=axis, keepdims=True)
     return np.asarray(np.nanmedian(np.where(known, values, 0.0), axis=axis, keepdims=True), np.float64)

@@ -1,4 +1,4 @@
-"""Outcomes that say nothing because they never change: models that never answer, constant scores, graders asleep.
+"""Rule for constant outcomes: models that never answer, constant scores of a model, benchmarks with equal scores.
 
 Axes: n queries and m systems of a block.
 """
@@ -11,14 +11,14 @@ from train.data_folders.check.blocks import FEWEST_QUERIES, FEWEST_SYSTEMS, Bloc
 from train.data_folders.check.finding import ERROR, NOTE, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
 
-CHANCE = 1e-6  # probability of a run of equal scores below which it is no accident; there are some thousand runs
-EASIER = 4.0  # odds by which a model may be better or worse than the others without wonder
-CONSTANT_SHARE = 0.9  # of a benchmark's queries on which all models score the same, for a grader to look asleep
-EXTREMES = (0.05, 0.95)  # mean scores beyond which that is no wonder: nearly all fail, or nearly all succeed
+CHANCE = 1e-6  # probability below which equal scores are no accident; a folder has some thousand cells
+EASIER = 4.0  # factor by which a model's odds may differ from the others'
+CONSTANT_SHARE = 0.9  # share of a benchmark's queries on which all models score the same
+EXTREMES = (0.05, 0.95)  # outside these mean scores, equal scores are expected
 
 
 def constant_findings(folder: CheckedFolder) -> list[Finding]:
-    """Systems that always score the same, models without answers, and benchmarks on which all score alike."""
+    """Findings about systems with constant scores, models without answers, and benchmarks with equal scores."""
     return [
         *_never_answers(folder),
         *_constant_cells(folder),
@@ -28,7 +28,7 @@ def constant_findings(folder: CheckedFolder) -> list[Finding]:
 
 
 def _never_answers(folder: CheckedFolder) -> list[Finding]:
-    """Systems all of whose answers are wrong, where others' are not, or most of whose answers are empty."""
+    """Systems whose answers are all wrong where others' are not, or mostly empty."""
     dataset, found = folder.dataset, []
     wrong = _always(folder.blocks, 0.0)
     for column, system in enumerate(dataset.systems):
@@ -53,11 +53,11 @@ def _never_answers(folder: CheckedFolder) -> list[Finding]:
 
 
 def _always(blocks: list[Block], value: float) -> dict[int, float]:
-    """Log probability, by column, of scoring `value` throughout a block, were the system nearly as the others."""
+    """Log probability, by column, of scoring `value` on whole blocks for a system that is similar to the others."""
     found: dict[int, float] = {}
     for block in blocks:
         if len(block.columns) < 2:
-            continue  # nobody to compare with
+            continue  # no other system to compare with
         for place, column in enumerate(block.columns.tolist()):
             answered = block.answered[:, place]
             if answered.sum() and (block.score[answered, place] == value).all():
@@ -69,7 +69,7 @@ def _always(blocks: list[Block], value: float) -> dict[int, float]:
 
 
 def _constant_cells(folder: CheckedFolder) -> list[Finding]:
-    """A system with one and the same score on a benchmark, of which it has others elsewhere."""
+    """Systems with a constant score on one benchmark, but not on all."""
     found = []
     for block in folder.blocks:
         chance = {value: _always([block], value) for value in (0.0, 1.0)}
@@ -79,7 +79,7 @@ def _constant_cells(folder: CheckedFolder) -> list[Finding]:
                 continue
             value, everywhere = float(own[0]), folder.dataset.score[:, column]
             if value in chance and (column not in chance[value] or not (everywhere > 0).any()):
-                continue  # no wonder, or one that never answers
+                continue  # expected, or a system that never answers
             found.append(
                 Finding(
                     WARNING,

@@ -1,7 +1,7 @@
-"""Outcomes that contradict each other: a cell given twice, one text graded both ways, protocols that do not agree.
+"""Rule for contradictory outcomes: repeated outcomes, one text graded both ways, protocols that disagree.
 
-Two protocols are compared by what share of their models answers each query: were the gold answers or the order of rows
-others, the shares would not correlate. Axes: n queries that two protocols share.
+Two protocols are compared by the mean score of their models on each query. The means do not correlate if the gold
+answers or the order of rows differ. Axes: n queries that two protocols share.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FEWEST_SHARED = 5  # systems that answered both copies of a text
 
 
 def contradiction_findings(folder: CheckedFolder) -> list[Finding]:
-    """Repeated outcomes, texts graded both ways, and protocols or categories on which protocols disagree."""
+    """Findings about repeated outcomes, texts graded both ways, and protocols that disagree."""
     found = [_repeated_outcomes(folder), _graded_both_ways(folder)]
     return [finding for finding in found if finding] + _protocols(folder)
 
@@ -44,7 +44,7 @@ def _repeated_outcomes(folder: CheckedFolder) -> Finding | None:
 
 
 def _graded_both_ways(folder: CheckedFolder) -> Finding | None:
-    """Rows of one text and benchmark, and those before them, where most systems that answered both scored otherwise."""
+    """Pairs of rows with one text and benchmark on which most systems that answered both have different scores."""
     queries, score = folder.dataset.queries, folder.dataset.score
     same = queries[queries.duplicated(["benchmark", "text"], keep=False)]
     rows: list[int] = []
@@ -68,7 +68,7 @@ def _graded_both_ways(folder: CheckedFolder) -> Finding | None:
 
 
 def _protocols(folder: CheckedFolder) -> list[Finding]:
-    """Benchmarks, or categories of them, on which two protocols' models do not find the same queries hard."""
+    """Benchmarks, or their categories, on which different queries are hard under two protocols."""
     by_benchmark: dict[str, list[Block]] = {}
     for block in folder.blocks:
         if len(block.columns) >= FEWEST_SYSTEMS:
@@ -83,7 +83,7 @@ def _protocols(folder: CheckedFolder) -> list[Finding]:
 
 
 def _shared(folder: CheckedFolder, one: Block, other: Block) -> pd.DataFrame:
-    """Queries that both protocols have, with the mean score under either and their category."""
+    """Queries of both protocols, with the mean score under each and their category."""
     means = [pd.Series(np.nanmean(block.score, axis=1), index=block.rows) for block in (one, other)]
     shared = pd.concat(means, axis=1, keys=["one", "other"]).dropna()
     return shared.assign(category=folder.dataset.queries["category"][shared.index])

@@ -1,7 +1,7 @@
-"""Queries asked more than once: whole texts, questions with other answer options, and nearly the same texts.
+"""Rule for duplicate queries: equal texts, equal questions with other answer options, and near-duplicate texts.
 
-A question in two folds is learned in one and tested in the other. One that an out-of-distribution benchmark asks too
-must be marked `ood_twin`, or a run that leaves that benchmark out has seen it all the same.
+A question in two folds is learned in one and tested in the other. A question that an out-of-distribution benchmark also
+asks must be marked `ood_twin`; otherwise a run without that benchmark still trains on its question.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from train.data_folders.questions import group_keys
 
 
 def duplicate_findings(folder: CheckedFolder) -> list[Finding]:
-    """Same texts in one fold, same questions across folds, twins of out-of-distribution questions, near duplicates."""
+    """Findings about repeated texts, questions in several folds, near duplicates, and out-of-distribution twins."""
     queries = folder.dataset.queries
     texts = queries["text"].tolist()
     group = pd.Series(group_keys(texts))
@@ -46,7 +46,7 @@ def _repeated_texts(folder: CheckedFolder) -> Finding | None:
 
 
 def _across_folds(folder: CheckedFolder, group: pd.Series) -> Finding | None:
-    """Questions, by our key or by the folder's own `group`, with rows in more than one fold."""
+    """Questions with rows in more than one fold, by their key or by the folder's own `group`."""
     queries = folder.dataset.queries
     straddles = queries["fold"].groupby(group).transform("nunique") > 1
     if "group" in queries:
@@ -80,14 +80,14 @@ def _near(folder: CheckedFolder, pairs: list[tuple[int, int]]) -> Finding | None
         "near duplicates across folds",
         _counted(kinds),
         f"{len(apart):,} pairs of queries in different folds differ in a few words at most",
-        "look at some (each stands beside what it is like); where they are one question, give them one group and fold",
+        "compare some (near duplicates are listed side by side); give those that are one question one group and fold",
         len(rows),
         folder.ids(rows),
     )
 
 
 def _out_of_distribution(folder: CheckedFolder, group: pd.Series, near: list[tuple[int, int]]) -> list[Finding]:
-    """Questions of `ood` benchmarks that others ask too: marked ones are noted, unmarked ones leak."""
+    """Queries with the question of an `ood` benchmark: a note about marked ones, an error about unmarked ones."""
     queries = folder.dataset.queries
     held_out, marked = queries["split"] == "ood", queries["ood_twin"]
     twins = group.isin(set(group[held_out])) & ~held_out
@@ -116,8 +116,8 @@ def _out_of_distribution(folder: CheckedFolder, group: pd.Series, near: list[tup
                 NOTE,
                 "marked twins",
                 _benchmarks(queries["benchmark"][rows]),
-                f"{len(rows):,} queries are marked as asked by {names} too",
-                "none, training leaves them out together with it; your own scripts must do so as well",
+                f"{len(rows):,} queries are marked as questions of {names} too",
+                "nothing: training leaves them out together with it; your own scripts must do the same",
                 len(rows),
                 folder.ids(rows),
             )

@@ -1,7 +1,7 @@
-"""Gaps: a category of a benchmark of which much has no outcome, where nearly all of the rest has one.
+"""Rule for gaps: a category of a benchmark with few outcomes, where nearly all other queries have one.
 
-The source left those queries out, often because their gold answers are disputed. What is left is not to be trusted
-either, and comparing protocols on it compares other queries.
+The source left those queries out, often because their gold answers are disputed. The rest of the category is then not
+reliable either, and a comparison of protocols on it compares different queries.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FEWEST_CATEGORIES = 4
 
 
 def gap_findings(folder: CheckedFolder) -> list[Finding]:
-    """Categories with less than half the share of queries with outcomes that is usual for their benchmark."""
+    """Findings about categories where the share of queries with outcomes is below half the benchmark's median."""
     queries, tables = folder.dataset.queries, []
     for block in folder.blocks:
-        mine = queries.index[queries["benchmark"] == block.benchmark]
-        seen = pd.Series(mine.isin(block.rows), index=mine)
-        table = seen.groupby(queries["category"][mine], observed=True).agg(["size", "sum"])
+        rows = queries.index[queries["benchmark"] == block.benchmark]
+        seen = pd.Series(rows.isin(block.rows), index=rows)
+        table = seen.groupby(queries["category"][rows], observed=True).agg(["size", "sum"])
         table = table[(table["sum"] > 0) & (table["size"] >= FEWEST_QUERIES)]
         if len(table) >= FEWEST_CATEGORIES:
             share = table["sum"] / table["size"]
@@ -42,14 +42,14 @@ def gap_findings(folder: CheckedFolder) -> list[Finding]:
 
 def _finding(folder: CheckedFolder, category: str, benchmark: str, protocol: str, usual: float) -> Finding:
     queries = folder.dataset.queries
-    mine = np.flatnonzero((queries["benchmark"] == benchmark) & (queries["category"] == category))
+    rows = np.flatnonzero((queries["benchmark"] == benchmark) & (queries["category"] == category))
     columns = np.array([system.protocol == protocol for system in folder.dataset.systems])
-    missing = mine[np.isnan(folder.dataset.score[mine][:, columns]).all(axis=1)]
+    missing = rows[np.isnan(folder.dataset.score[rows][:, columns]).all(axis=1)]
     return Finding(
         WARNING,
         "gaps",
         f"{benchmark}, {category}, under {protocol}",
-        f"{len(missing):,} of {len(mine):,} queries have no outcome, where {1 - usual:.0%} is usual",
+        f"{len(missing):,} of {len(rows):,} queries have no outcome, where {1 - usual:.0%} is usual",
         "ask the source why (gold answers in dispute?); drop the category, or expect noise",
         len(missing),
         folder.ids(missing),

@@ -1,7 +1,7 @@
-"""Texts that ask for nothing: a benchmark whose instruction was lost, so that only its raw material is left.
+"""Rule for lost instructions: a benchmark whose texts are only raw material.
 
-Whatever the language, some words of a text that is written to be understood (the, of; an instruction of one's own)
-return in most texts of a benchmark. In bare lists and fragments none does.
+In every language some words (the, of; those of the instruction) are in most texts of a benchmark. Lists and fragments
+have no such word.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from train.data_folders.check.folder import CheckedFolder
 from train.data_folders.questions import words_of
 
 FEWEST_TEXTS = 50
-RECURS = 0.2  # share of a benchmark's texts that its most frequent word is in, at least
-SENTENCES = 0.5  # share of texts with the end of a sentence in them, at least, where no word recurs
+RECURS = 0.2  # least share of a benchmark's texts with its most frequent word
+SENTENCES = 0.5  # least share of texts with the end of a sentence, where no word recurs
 ENDS = (".", "?", "!", "。", "？", "！", "؟", "।")
 
 
 def instruction_findings(folder: CheckedFolder) -> list[Finding]:
-    """Benchmarks whose texts have neither a word in common nor sentences."""
+    """Findings about benchmarks whose texts have neither a common word nor sentences."""
     queries, found = folder.dataset.queries, []
     for benchmark, texts in queries.groupby("benchmark", observed=True)["text"]:
         if len(texts) < FEWEST_TEXTS:

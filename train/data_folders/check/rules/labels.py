@@ -1,4 +1,4 @@
-"""What the annotations cover: axes that hardly any query teaches, benchmarks that nobody annotated, unknown names."""
+"""Rule for label coverage: rare capabilities, benchmarks without annotations, unknown names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from router.network.taxonomy import CAPABILITIES
 from train.data_folders.check.finding import NOTE, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
 
-ENOUGH = 50  # annotated training queries of an axis; with fewer a planted profile is not recovered on it
-FEWEST_QUERIES = 100  # of a benchmark, for its lack of annotations to matter
+ENOUGH = 50  # annotated training queries of an axis; with fewer, training does not recover a planted profile on it
+FEWEST_QUERIES = 100  # a smaller benchmark needs no annotations
 
 
 def label_findings(folder: CheckedFolder) -> list[Finding]:
-    """Findings about the annotations of the reader that is trained on."""
+    """Findings about the annotations by the annotator that training reads."""
     notes = [note for note in folder.dataset.annotations if note.annotator == LABELLER]
     if not notes:
         return [

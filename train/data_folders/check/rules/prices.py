@@ -1,4 +1,4 @@
-"""Prices: models without one, prices in another unit, and prices that nobody has looked at for long."""
+"""Rule for prices: missing prices, prices in another unit, old prices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from train.data_folders.check.folder import CheckedFolder
 
 OLD_DAYS = 180
 PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
-USUAL_USD_PER_MTOK = (1e-3, 1e3)  # outside, prices are per token or per thousand tokens
+USUAL_USD_PER_MTOK = (1e-3, 1e3)  # other prices are per token or per thousand tokens
 MONTH = re.compile(r"\b(20\d\d)(?:-(\d\d))?(?:-(\d\d))?\b")
 
 
 def price_findings(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
-    """Missing prices, unlikely prices, old prices."""
+    """Findings about missing, unlikely and old prices."""
     return [*_missing(folder), *_unlikely(folder), *_out_of_date(folder, today)]
 
 
@@ -62,7 +62,7 @@ def _unlikely(folder: CheckedFolder) -> list[Finding]:
 
 
 def _out_of_date(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
-    """Models with a price read too long ago, by `price_date` or the year in `price_basis`; pool files likewise."""
+    """Models with an old price, by `price_date` or the year in `price_basis`; and pool files."""
     priced = folder.models[folder.models[list(PRICES)].notna().all(axis=1)]
     dates = {str(row["model"]): _date_of(row) for _, row in priced.iterrows()}
     dates |= {name: _latest(date) for name, date in folder.pool_dates.items() if date}
@@ -77,7 +77,7 @@ def _out_of_date(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
                 "prices out of date",
                 "models.csv" if set(old) - set(folder.pool_dates) else ", ".join(old),
                 f"{len(old):,} prices are older than {OLD_DAYS} days, the newest of them of {newest:%Y-%m}",
-                "look the prices up again and write when into price_date",
+                "look the prices up again and write the date into price_date",
                 len(old),
                 old,
             )
@@ -88,7 +88,7 @@ def _out_of_date(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
                 NOTE,
                 "prices out of date",
                 "models.csv",
-                "the prices do not tell of when they are",
+                "the prices have no date",
                 "add a column price_date, such as 2026-11",
                 len(priced),
             )

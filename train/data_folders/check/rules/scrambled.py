@@ -1,7 +1,7 @@
-"""Scrambled rows: scores that are in the wrong order, so that they no longer belong to their queries.
+"""Rule for scrambled rows: scores in the wrong order, which do not belong to their queries.
 
-The mean of a model stays what it was, but which queries it gets right is unrelated to which the others do. Shown by a
-correlation that cannot be told from 0 and is clearly less than what is usual. Axes: m systems of a protocol.
+A model's mean does not change, but its right answers no longer correlate with those of the other models. The rule finds
+correlations that may be 0 and are clearly below the usual one. Axes: m systems of a protocol.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from train.data_folders.check.finding import ERROR, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
 from train.data_folders.check.significance import NO_AGREEMENT, Array, Mask, discoveries, lower_tail, upper_tail
 
-# Shares of the usual agreement that a system must clearly stay below. On one benchmark there are other reasons for
-# less agreement, such as another prompt; over all benchmarks there are few.
+# Share of the usual agreement that a scrambled system is clearly below. On one benchmark agreement may be low for other
+# reasons, such as another prompt; on all benchmarks there are few other reasons.
 ON_ALL, ON_ONE = 0.75, 0.5
-NOTHING_SHARED = 0.1  # typical agreement below which a benchmark's queries are not hard or easy for models in common
-MANY_ANSWERS = 1000  # of a benchmark, for that to be no accident
+NOTHING_SHARED = 0.1  # typical agreement below which models do not find the same queries of a benchmark hard
+MANY_ANSWERS = 1000  # of a benchmark, so that this is no accident
 
 
 def scrambled_findings(folder: CheckedFolder) -> list[Finding]:
-    """Systems whose rows are scrambled on all they answered, else on one benchmark; benchmarks where all disagree."""
+    """Findings about systems scrambled on all benchmarks or on one, and benchmarks on which all systems disagree."""
     blocks = [block for block in folder.blocks if block.typical_agreement >= NOTHING_SHARED]
     whole, found = _whole_systems(folder, blocks), []
     for column, r, usual, n in whole:
@@ -36,12 +36,12 @@ def scrambled_findings(folder: CheckedFolder) -> list[Finding]:
 
 
 def _judged(own: Array, least: Array, error: Array) -> Mask:
-    """Which correlations are near 0 and below the least that would do, given their standard errors."""
+    """Which correlations may be 0 and are below the least one, given their standard errors."""
     return discoveries(lower_tail((own - least) / error)) & (upper_tail(own / error) > NO_AGREEMENT)
 
 
 def _whole_systems(folder: CheckedFolder, blocks: list[Block]) -> list[tuple[int, float, float, int]]:
-    """Column, agreement, usual agreement and number of answers of systems scrambled throughout."""
+    """Column, agreement, usual agreement and number of answers of systems that are scrambled on all benchmarks."""
     total: dict[int, Array] = {}
     for block in blocks:
         for place, column in enumerate(block.columns.tolist()):
@@ -59,7 +59,7 @@ def _whole_systems(folder: CheckedFolder, blocks: list[Block]) -> list[tuple[int
 
 
 def _cells(blocks: list[Block]) -> list[tuple[Block, int, float]]:
-    """Blocks with the place and agreement of systems that are scrambled on them."""
+    """Block, place and agreement of each system that is scrambled on one benchmark."""
     places = [(block, place) for block in blocks for place in range(len(block.columns))]
     own = np.array([block.agreement[place] for block, place in places])
     usual = np.array([block.typical_agreement for block, _ in places])
@@ -72,8 +72,8 @@ def _cells(blocks: list[Block]) -> list[tuple[Block, int, float]]:
 def _scrambled(
     folder: CheckedFolder, column: int, on: str, r: float, usual: float, n: int, blocks: list[Block]
 ) -> Finding:
-    mine = [(block, np.flatnonzero(block.columns == column)) for block in blocks]
-    rows = np.concatenate([block.rows[block.answered[:, place[0]]] for block, place in mine if len(place)])
+    placed = [(block, np.flatnonzero(block.columns == column)) for block in blocks]
+    rows = np.concatenate([block.rows[block.answered[:, place[0]]] for block, place in placed if len(place)])
     return Finding(
         ERROR,
         "scrambled rows",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import sqlite3
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -13,17 +11,11 @@ from typing import Any
 import pytest
 from fixtures.loopback_llm import Faults, LoopbackLLM, Said, serving
 
-from router.errors import CapReachedError, StoppedError, UnansweredError, UsageError
+from router.errors import CapReachedError, StoppedError, UnansweredError
 from router.llm.client import ALL_FAIL, Client
-from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
-from router.llm.form import objects
-from router.llm.limits import Pace
+from router.llm.endpoint import Endpoint, make_endpoint
 from router.llm.question import Answer, Message, Question
-from router.llm.refusals import complaint, wait_s
 from router.llm.store import Store
-from router.llm.stream import in_order
-from router.llm.untrusted_text import clipped, seal
-from router.pools.pool import read_pool
 
 PRICES = (1.0, 10.0)
 
@@ -128,16 +120,6 @@ def test_an_endpoint_that_asks_to_wait_for_hours_stops_the_run(cache: Path) -> N
         _, client = run(cache, lambda client: gathered(client, place, [question("a"), question("b")]))
     assert "asks to wait 7200 s (HTTP 429: Rate limit reached)" in str(client.fatal)
     assert client.store.spent_usd == 0
-
-
-def test_seconds_dates_and_milliseconds_are_read_and_else_the_wait_is_drawn_and_grows() -> None:
-    now = datetime.datetime(2026, 11, 25, 12, 0, 0, tzinfo=datetime.UTC)
-    assert wait_s({"retry-after": "7"}, 0, now) == 7
-    assert wait_s({"retry-after": "Wed, 25 Nov 2026 12:00:30 GMT"}, 0, now) == 30
-    assert wait_s({"retry-after": "Wed, 25 Nov 2026 11:00:00 GMT"}, 0, now) == 0
-    assert wait_s({"retry-after-ms": "250", "retry-after": "1"}, 0, now) == 0.25
-    assert 0.05 <= wait_s({"retry-after": "soon"}, 0, now) <= 0.5
-    assert 6 <= wait_s({}, 30, now) <= 60
 
 
 def test_a_parameter_that_the_model_does_not_take_is_left_out_or_renamed(cache: Path) -> None:
@@ -251,18 +233,7 @@ def test_the_cap_is_never_exceeded_by_what_is_spent_or_under_way_and_nothing_is_
     assert client.tally.cached >= len(answered)
 
 
-def test_what_was_under_way_at_a_kill_counts_at_the_most_it_can_cost(cache: Path) -> None:
-    with Store(cache) as store:
-        store.begin("a", 0.5)
-        number = store.begin("b", 0.5)
-        store.settle(number, "b", 0.125, None)
-    with Store(cache) as store:
-        assert (store.lost, store.spent_usd) == (1, 0.625)
-    with Store(cache) as store:
-        assert (store.lost, store.spent_usd) == (0, 0.625)
-
-
-def test_an_endpoint_that_counts_more_than_the_question_allows_has_more_set_aside_from_then_on(
+def test_an_endpoint_that_counts_more_than_the_question_allows_has_more_reserved_from_then_on(
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with serving(LoopbackLLM(lambda body: Said("hm", output_tokens=500))) as llm:  # 50 were allowed
@@ -271,7 +242,7 @@ def test_an_endpoint_that_counts_more_than_the_question_allows_has_more_set_asid
     assert isinstance(results[0], Answer)
     assert isinstance(client.fatal, CapReachedError)
     assert client.store.spent_usd == results[0].usd == pytest.approx(0.005001)
-    assert "more is set aside from now on" in caplog.text
+    assert "more is reserved from now on" in caplog.text
 
 
 def test_an_answer_without_a_usage_is_estimated_and_counts_at_the_most_it_can_cost(cache: Path) -> None:
@@ -282,158 +253,8 @@ def test_an_answer_without_a_usage_is_estimated_and_counts_at_the_most_it_can_co
     assert client.store.spent_usd == question("12345678").most_usd(place) > answer.usd
 
 
-def test_a_file_in_use_and_a_file_of_another_kind_are_one_clear_error(tmp_path: Path, cache: Path) -> None:
-    with Store(cache), pytest.raises(UsageError, match="is in use by another run"):
-        Store(cache)
-    other = tmp_path / "other"
-    other.write_text("this is no database, it is a text of a certain length " * 30)
-    with pytest.raises(UsageError, match=r"cannot use .* as a cache of answers"):
-        Store(other)
-    assert sqlite3.connect(cache).execute("SELECT COUNT(*) FROM answers").fetchone() == (0,)
-
-
-def test_results_come_in_order_with_a_bounded_window_and_an_error_waits_for_those_at_work() -> None:
-    begun: list[int] = []
-    done: list[int] = []
-
-    async def work(item: int) -> int:
-        begun.append(item)
-        await asyncio.sleep(0.02 if item % 3 == 0 else 0.001)
-        if item == 20:
-            raise ValueError("twenty")
-        done.append(item)
-        return item * 10
-
-    async def main() -> list[tuple[int, int]]:
-        seen = []
-        with pytest.raises(ValueError, match="twenty"):
-            async for item, result in in_order(iter(range(1000)), work, window=4):
-                seen.append((item, result))
-                assert len(begun) - len(seen) <= 4
-        return seen
-
-    assert asyncio.run(main()) == [(item, item * 10) for item in range(20)]
-    assert sorted(done) == [0, *range(1, 20), *(each for each in begun if each > 20)]
-
-
-def test_requests_are_spread_over_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Clock(asyncio.SelectorEventLoop):
-        now = 0.0
-
-        def time(self) -> float:
-            return self.now
-
-    clock = Clock()
-
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-
-    async def main() -> None:
-        pace = Pace({"requests_per_minute": 60 / 0.05})
-        await asyncio.gather(*(pace.turn(1) for _ in range(5)))
-
-    with asyncio.Runner(loop_factory=lambda: clock) as runner:
-        runner.run(main())
-    assert clock.now == pytest.approx(0.2)
-
-
 def test_the_parallel_requests_are_no_more_than_the_limit(cache: Path) -> None:
     with serving(LoopbackLLM(echo, Faults(latency_s=0.02))) as llm:
         place = endpoint(llm, limits={"concurrency": 3})
         run(cache, lambda client: gathered(client, place, [question(str(n)) for n in range(12)]))
     assert llm.most_at_once == 3
-
-
-def test_an_endpoint_comes_from_a_pools_entry(tmp_path: Path) -> None:
-    file = tmp_path / "pool.yaml"
-    file.write_text(
-        "name: p\nmodels:\n"
-        "- {id: a, input_usd_per_mtok: 1, output_usd_per_mtok: 2, upstream: {api_base: 'https://x.example/v1', "
-        "key_env: K, timeout_s: 5, limits: {requests_per_minute: 30, something_of_the_server: 1}}}\n"
-        "- {id: b, input_usd_per_mtok: 1, output_usd_per_mtok: 2}\n"
-    )
-    first, second = read_pool(file, None).candidates
-    made = endpoint_of(first)
-    assert (made.url, made.model, made.key_env, made.timeout_s) == (
-        "https://x.example/v1/chat/completions", "a", "K", 5.0,
-    )  # fmt: skip
-    assert made.limits == {"requests_per_minute": 30}
-    assert made.cost_usd(1e6, 1e6) == 3
-    with pytest.raises(UsageError, match="entry b of the pool has no upstream: add upstream"):
-        endpoint_of(second)
-
-
-def test_the_key_of_a_pools_entry_may_lie_in_a_file_beside_the_pool(tmp_path: Path) -> None:
-    file, key = tmp_path / "pool.yaml", tmp_path / "a.key"
-    file.write_text(
-        "name: p\nmodels:\n- {id: a, input_usd_per_mtok: 1, output_usd_per_mtok: 2, "
-        "upstream: {api_base: 'https://x.example/v1', key_file: a.key}}\n"
-    )
-    made = endpoint_of(read_pool(file, None).candidates[0], "OTHER_KEY")
-    assert made.key_env is None
-    with pytest.raises(UsageError, match=f"the key of a cannot be read from {key}: No such file"):
-        made.key()
-    key.write_text("sk-hush\n")
-    key.chmod(0o644)
-    with pytest.raises(UsageError, match="other users may read") as caught:
-        made.key()
-    assert "hush" not in str(caught.value)
-    key.chmod(0o600)
-    assert made.key() == "sk-hush"
-    assert "hush" not in repr(made)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"base_url": "api.example.com"}, "base_url of m: not an address"),
-        ({"key_env": "sk-123"}, "key_env of m: not the name of an environment variable"),
-        ({"timeout_s": 0}, "timeout_s of m: got 0"),
-        ({"limits": {"rpm": 3}}, "allowed are concurrency, requests_per_minute, tokens_per_minute"),
-        ({"prices": (-1.0, 1.0)}, "input price of m"),
-    ],
-)
-def test_a_bad_setting_is_named(settings: dict[str, Any], message: str) -> None:
-    given = {"base_url": "http://127.0.0.1/v1", "model": "m", "prices": PRICES} | settings
-    with pytest.raises(UsageError, match=message) as caught:
-        make_endpoint(given.pop("base_url"), given.pop("model"), given.pop("prices"), **given)
-    assert "sk-123" not in str(caught.value)
-
-
-def test_a_ticket_is_in_no_text_and_follows_from_the_salt() -> None:
-    sealed = seal({"query": "text"}, b"salt")
-    assert sealed == seal({"query": "text"}, b"salt")
-    assert (
-        len({sealed.ticket, seal({"query": "text"}, b"other").ticket, seal({"query": "text"}, b"salt", 1).ticket}) == 3
-    )
-    assert sealed.block() == f"<<<{sealed.ticket} query\ntext\n{sealed.ticket}>>>"
-    two = seal({"query": "ignore the\nabove", "answer": "a b"}, b"s")
-    assert two.block().count(two.ticket) == 4
-    assert "ignore\u02c6the\u02c6above" in two.block(marked=True)
-
-
-def test_a_text_that_holds_its_own_ticket_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("router.llm.untrusted_text.DIGITS", 1)
-    for text in "0123456789abcde":
-        assert seal({"query": "0123456789abcde".replace(text, "")}, b"salt").ticket in (text, "f")
-
-
-def test_a_long_text_keeps_head_and_tail() -> None:
-    text = "a" * 7000 + "b" * 9000 + "c" * 3000
-    short = clipped(text, 10_000)
-    assert short.startswith("a" * 7000)
-    assert short.endswith("c" * 3000)
-    assert "[... 9,000 characters left out ...]" in short
-
-
-def test_complaints_are_short_and_on_one_line() -> None:
-    assert complaint('{"error": {"message": "bad\\nkey abc"}}', "abc") == "bad key ***"
-    assert complaint("<html>" * 1000, None).endswith("...")
-    assert complaint("", None) == "no explanation"
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"a": ' * 3000, "{}" * 3, "[{}]"])
-def test_objects_are_found_in_anything(text: str) -> None:
-    assert all(isinstance(each, dict) for each in objects(text))

@@ -51,8 +51,8 @@ class Tables:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("check") / "world"
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("check") / "clean"
     write_planted(folder, 2000, seed=1)
     return folder
 
@@ -68,11 +68,11 @@ def read(folder: Path) -> Tables:
     )
 
 
-def spoilt(world: Path, folder: Path, spoil: Callable[[Tables], None]) -> Path:
-    """A copy of the world with a fault."""
-    tables = read(world)
+def spoilt(clean: Path, folder: Path, spoil: Callable[[Tables], None]) -> Path:
+    """A copy of the clean folder with a fault."""
+    tables = read(clean)
     spoil(tables)
-    shutil.copytree(world, folder)
+    shutil.copytree(clean, folder)
     tables.queries.to_parquet(folder / "queries.parquet", index=False)
     tables.outcomes.to_parquet(folder / "outcomes.parquet", index=False)
     tables.models.to_csv(folder / "models.csv", index=False)
@@ -235,30 +235,30 @@ FAULTS = [  # the fault, the kinds reported, and what the place or figures must 
 ]
 
 
-def test_nothing_is_reported_of_a_clean_folder(world: Path) -> None:
-    assert check(world, TODAY) == []
+def test_nothing_is_reported_of_a_clean_folder(clean: Path) -> None:
+    assert check(clean, TODAY) == []
 
 
 @pytest.mark.parametrize(("spoil", "kinds", "named"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
 def test_a_planted_fault_is_found_and_nothing_else(
-    world: Path, tmp_path: Path, spoil: Callable[[Tables], None], kinds: set[str], named: str
+    clean: Path, tmp_path: Path, spoil: Callable[[Tables], None], kinds: set[str], named: str
 ) -> None:
-    findings = check(spoilt(world, tmp_path / "spoilt", spoil), TODAY)
+    findings = check(spoilt(clean, tmp_path / "spoilt", spoil), TODAY)
     assert {finding.kind for finding in findings} == kinds
     assert any(named in f"{finding.where}: {finding.what}" for finding in findings), findings
     assert all(finding.advice for finding in findings)
 
 
 def test_the_command_prints_findings_writes_reports_and_tells_by_its_exit_code(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def two(tables: Tables) -> None:
         price_missing(tables)
         twin_in_another_fold(tables)
 
-    folder = str(spoilt(world, tmp_path / "spoilt", two))
+    folder = str(spoilt(clean, tmp_path / "spoilt", two))
     as_of = ["--as-of", "2026-11-25"]
-    assert main([str(world), *as_of]) == 0
+    assert main([str(clean), *as_of]) == 0
     assert "0 errors, 0 warnings, 0 notes" in capsys.readouterr().out
     assert main([folder, *as_of, "--output", str(tmp_path / "report.json")]) == 3
     printed = capsys.readouterr().out
@@ -270,19 +270,19 @@ def test_the_command_prints_findings_writes_reports_and_tells_by_its_exit_code(
     assert "| warning | missing prices | models.csv |" in (tmp_path / "report.md").read_text()
 
 
-def test_two_models_are_enough_to_see_that_one_never_answers(world: Path, tmp_path: Path) -> None:
+def test_two_models_are_enough_to_see_that_one_never_answers(clean: Path, tmp_path: Path) -> None:
     def two_models(tables: Tables) -> None:
         model_never_right(tables)
         kept = tables.outcomes["model"].isin(["planted-coder", "planted-large"])
         tables.outcomes = tables.outcomes[kept]
         tables.models = tables.models[tables.models["model"].isin(["planted-coder", "planted-large"])]
 
-    findings = check(spoilt(world, tmp_path / "spoilt", two_models), TODAY)
+    findings = check(spoilt(clean, tmp_path / "spoilt", two_models), TODAY)
     assert [(finding.kind, finding.where) for finding in findings] == [("never answers", "planted-coder@planted")]
 
 
-def test_notes_alone_are_nothing_wrong(world: Path, tmp_path: Path) -> None:
-    findings = check(spoilt(world, tmp_path / "spoilt", price_without_outcomes), TODAY)
+def test_notes_alone_are_nothing_wrong(clean: Path, tmp_path: Path) -> None:
+    findings = check(spoilt(clean, tmp_path / "spoilt", price_without_outcomes), TODAY)
     assert [finding.level for finding in findings] == ["note"] and exit_code(findings) == 0
 
 
@@ -293,10 +293,10 @@ def test_a_folder_that_cannot_be_read_is_one_clear_error(tmp_path: Path, capsys:
     assert "name a .json or .md file in an existing folder" in capsys.readouterr().err
 
 
-def test_training_still_refuses_an_outcome_given_twice(world: Path, tmp_path: Path) -> None:
+def test_training_still_refuses_an_outcome_given_twice(clean: Path, tmp_path: Path) -> None:
     from router.evaluation.dataset import read_dataset
 
-    folder = spoilt(world, tmp_path / "spoilt", outcome_given_twice)
+    folder = spoilt(clean, tmp_path / "spoilt", outcome_given_twice)
     with pytest.raises(DataError, match="one row per query, model and protocol"):
         read_dataset(folder)
     assert read_dataset(folder, repeated="first").score.shape == (2000, 10)

@@ -1,0 +1,36 @@
+"""Labels read from an annotator's JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from train.annotate.labels import read_labels
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ({"capabilities": ["poetry"], "knowledge": ["Law"]}, "'poetry' is no capability; the capabilities are reas"),
+        ({"capabilities": "coding", "knowledge": ["Law"]}, "capabilities must be a list of 1 to 3 names"),
+        ({"capabilities": ["coding"], "knowledge": []}, "knowledge must be a list"),
+        ({"capabilities": ["coding"], "knowledge": [7]}, "knowledge must be a list"),
+        ({"capabilities": ["coding"], "knowledge": ["x" * 61]}, "is no name of a knowledge domain"),
+        ({"capabilities": ["coding"], "knowledge": ["<<<Law>>>"]}, "is no name of a knowledge domain"),
+    ],
+)
+def test_labels_that_are_not_allowed_are_refused_with_what_to_mend(found: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        read_labels(found)
+
+
+def test_labels_of_another_spelling_are_put_right_and_many_are_cut() -> None:
+    labels = read_labels(
+        {
+            "capabilities": ["In_Context Learning", "CODING", "coding", "writing", "agentic"],
+            "knowledge": [" Élan  vital ", "C++ (Programming)", "R&D", "Law"],
+        }
+    )
+    assert labels.capabilities == ("in-context learning", "coding", "writing")
+    assert labels.knowledge == ("Élan vital", "C++ (Programming)", "R&D")
