@@ -1,16 +1,16 @@
-"""What one method predicted, one .npz per cell of the comparison: written whole, and trusted only under its key.
+"""Stored predictions of a comparison, one .npz file per cell: written atomically, reused only under the same key.
 
-Knows names and arrays; not how a prediction is made. Axes: B queries, M candidates.
+Does not know how a prediction is made. Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.evaluation.metrics import Array
+from router.files import write_whole
 
 Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A method under a part of a regime on a pool, with a seed."""
+    """One entry of the comparison: a method, with a seed, on a pool under a part of a regime."""
 
     regime: str
     part: str
@@ -33,7 +34,7 @@ class Cell:
     seed: int
 
     def file(self, out: Path) -> Path:
-        """Where its predictions lie."""
+        """The file of its predictions."""
         return out / "predictions" / self.regime / self.part / self.pool / f"{self.method}-{self.seed}.npz"
 
 
@@ -50,7 +51,7 @@ class CellPredictions:
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """A digest of all that decides a prediction; masks and arrays count by their content.
+    """A digest of everything that decides a prediction; arrays count by their content.
 
     >>> key_of({"seed": 0}) == key_of({"seed": 0}) != key_of({"seed": 1})
     True
@@ -62,7 +63,7 @@ def key_of(settings: Mapping[str, Any]) -> str:
 
 
 def digest_of(*files: Path) -> str:
-    """A digest of the files' names and bytes; of those below it for a folder, nothing for what is not there."""
+    """A digest of names and bytes of the files, and of all files below a folder; missing files count for nothing."""
     digest = hashlib.sha256()
     for file in files:
         for each in sorted(file.rglob("*")) if file.is_dir() else [file]:
@@ -72,14 +73,11 @@ def digest_of(*files: Path) -> str:
 
 
 def write_cell(file: Path, key: str, predictions: CellPredictions) -> None:
-    """Save under a temporary name, then rename: a killed run leaves no half-written cell."""
+    """Write a cell atomically: a killed run leaves no half-written one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{os.getpid()}-{file.name}")
-    try:
-        np.savez(beside, key=np.array(key), **asdict(predictions))
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    content = BytesIO()
+    np.savez(content, key=np.array(key), **asdict(predictions))
+    write_whole(file, content.getvalue())
 
 
 def is_finished(file: Path, key: str) -> bool:
