@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from router.evaluation.dataset import data_folder, read_dataset
 from router.evaluation.pool_report import LABELLER, predict
 from router.routing.router import Router
-from train.studies.held_out import folds
+from train.studies.arguments import folds
 from train.studies.robustness.sample import draw_sample
 
 Array = NDArray[np.float64]
