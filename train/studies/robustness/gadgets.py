@@ -131,7 +131,7 @@ class GadgetSearch:
         return float(self.aim(utility, cost).mean())
 
     def proposals(self, texts: Sequence[str], ids: list[int], place: int) -> list[list[int]]:
-        """Variants of `ids` with another token at `place`, best first-order gain first, that stay equal through text."""
+        """Variants of `ids` with another token at `place`, best first; each survives a trip through text."""
         gain = self.table.weight.detach() @ self.slope(texts, ids, place)  # (V,)
         found: list[list[int]] = []
         for token in gain.topk(min(len(gain), CONSIDERED * self.search.proposals)).indices.tolist():
