@@ -2,7 +2,7 @@
 
 Starts from the first method of a finished comparison, whose rotations predict every query once. Half of a pool's
 models are known, the other half is routed among, so that no model's own outcome counts for it. The gain says how much
-of what sets models apart on a query can be known at all, and how much of that the text tells.
+of what sets models apart on a query can be known at all, and how much of that the text holds.
 Axes: N queries of a pool, M models routed among, O others, T numbers known of a query.
 """
 
