@@ -1,7 +1,7 @@
 """A FastAPI service that decides in process: `uvicorn examples.fastapi_service:app`.
 
-The engine routes what arrives together in one batch, in a thread of its own, so that the event loop stays free.
-POST /reload takes a new checkpoint over without dropping a request.
+The engine routes concurrent requests in one batch, in a thread of its own, so that the event loop stays free.
+POST /reload loads the checkpoint again without dropping a request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHECKPOINT = os.environ.get("ROUTER_CHECKPOINT", "checkpoints/routemix")
 
 
 class Question(BaseModel):
-    """What is asked."""
+    """Body of a request."""
 
     text: str
     dial: float = 3.0
@@ -30,7 +30,7 @@ class Question(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One engine for as long as the service runs."""
+    """One engine for the lifetime of the service."""
     async with Engine(await asyncio.to_thread(Router.from_pretrained, CHECKPOINT)) as engine:
         app.state.engine = engine
         yield
@@ -41,7 +41,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/choose")
 async def choose(question: Question) -> dict[str, Any]:
-    """The model for a question, and why."""
+    """The chosen model for a question, with the reasons."""
     try:
         decision = await app.state.engine.route(question.text, dial=question.dial)
     except RouterError as error:
@@ -51,6 +51,6 @@ async def choose(question: Question) -> dict[str, Any]:
 
 @app.post("/reload")
 async def reload() -> dict[str, str]:
-    """Load the checkpoint again; requests go on meanwhile."""
+    """Load the checkpoint again while requests go on."""
     app.state.engine.swap(await asyncio.to_thread(Router.from_pretrained, CHECKPOINT))
     return {"status": "reloaded"}

@@ -1,7 +1,7 @@
-"""A callback for the LiteLLM proxy that fills in the model where a request says `model: auto`.
+"""A callback for the LiteLLM proxy that chooses the model of requests with `model: auto`.
 
-In the proxy's configuration: `litellm_settings: {callbacks: examples.litellm_callback.handler}`, and in its model_list
-an entry for each model of the pool, and one named `auto` with any of them.
+The proxy's configuration needs `litellm_settings: {callbacks: examples.litellm_callback.handler}`, and in its
+model_list an entry for each model of the pool and one named `auto` with any of them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from router.serving.engine import Engine
 from router.serving.protocol.conversation import read_chat
 
 CHECKPOINT = os.environ.get("ROUTER_CHECKPOINT", "checkpoints/routemix")
-HEAD_CHARS = 384  # about what the encoder reads of a text's beginning
+HEAD_CHARS = 384  # about as much as the encoder reads of a text's beginning
 
 
 class RouterCallback(CustomLogger):
-    """Decides before the proxy sends a request on."""
+    """Hook that decides before the proxy forwards a request."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class RouterCallback(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> dict[str, Any]:
-        """The request, with the model that was chosen in place of `auto`."""
+        """The request, with the chosen model in place of `auto`."""
         if data.get("model") == "auto" and "messages" in data:
             decision = await self.engine.route(read_chat(data).query(HEAD_CHARS))
             data["model"] = decision.model

@@ -1,6 +1,6 @@
-"""A script that asks whichever model a question is best sent to: `python examples/plain_script.py "What is 2 + 2?"`.
+"""A script that routes a question and asks the chosen model: `python examples/plain_script.py "What is 2 + 2?"`.
 
-Decides in process and asks by the official client. UPSTREAM is where all models of the pool answer.
+Decides in process and asks through the official OpenAI client. All models of the pool answer at UPSTREAM.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:8000/v1")
 
 
 def main() -> None:
-    """Route the question, ask the model, print both."""
+    """Route the question, ask the model, print decision and answer."""
     question = " ".join(sys.argv[1:])
     router = Router.from_pretrained(CHECKPOINT)
     decision = router.route(question, dial=3)

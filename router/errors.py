@@ -65,6 +65,10 @@ class UsageError(RouterError, ValueError):
     """An argument, flag or setting has a value that is not allowed."""
 
 
+class CapReachedError(UsageError):
+    """The next request could exceed the spending cap, and no request under way can give money back."""
+
+
 class QueueFullError(RouterError):
     """More queries wait than the engine may hold: try again soon, or run more replicas."""
 

@@ -1,6 +1,6 @@
-"""Checks an environment into which the built wheel was installed: `python scripts/check_wheel.py ENVIRONMENT`.
+"""Check of an environment with the built wheel installed: `python scripts/check_wheel.py ENVIRONMENT`.
 
-Runs away from the clone, so that what works there works for users.
+Runs outside the clone, as users do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ for path in packages:
 
 
 def run(*command: str | Path) -> str:
-    """What the command prints, run in an empty folder; SystemExit with its output if it fails."""
+    """Output of a command in an empty folder; SystemExit with it where the command fails."""
     with tempfile.TemporaryDirectory() as elsewhere:
         done = subprocess.run([str(part) for part in command], cwd=elsewhere, capture_output=True, text=True)
     if done.returncode:
@@ -33,7 +33,7 @@ def run(*command: str | Path) -> str:
 
 
 def main() -> None:
-    """Every module is in the wheel, nothing else is, and the commands start."""
+    """Check that the wheel holds every module and nothing more, and that the commands start."""
     binaries = Path(sys.argv[1]) / "bin"
     source = {
         str(path.relative_to(REPOSITORY))

@@ -1,11 +1,11 @@
-"""How many small changes of the code its tests notice: cosmic-ray's mutants, a seeded sample of each group of files.
+"""Mutation testing: the share of small code changes that the tests notice, on a seeded sample of each group of files.
 
     pip install cosmic-ray==8.7.0  # beside the packages of the `dev` extra, in an environment of its own
     python scripts/mutants.py --sample 45 --seed 19 --jobs 2 [--only risk guard] [--out FILE] [--minutes 5]
 
-Works in copies of the tree, never in the tree itself. A mutant counts as killed where a covering test fails, or where
-they take over 10 s + three times as long as without it. What has run is kept in FILE and not run again: start the
-command again to go on, and delete FILE after a change of code or tests. docs/mutants.md has the last report.
+cosmic-ray makes the changes, in copies of the tree. A mutant counts as killed where a covering test fails, or where
+the tests take over 10 s + three times as long as without it. FILE keeps the results: start the command again to go on,
+and delete FILE after a change of code or tests. docs/mutants.md has the last report.
 """
 
 from __future__ import annotations
@@ -38,19 +38,22 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).resolve().parents[1]
 # Group: the files that are changed, and the tests that should notice, quick ones first; doctests are run as well.
 GROUPS = {
-    "policy": ("router/policy/constraints.py", "test_policy"),
-    "scoring": ("router/network/scoring.py", "test_scoring"),
-    "budget": ("router/policy/budget.py", "test_budget"),
-    "risk": ("router/evidence/risk.py", "test_risk"),
-    "calibration": ("train/export/calibration.py", "test_calibration"),
-    "guard": ("router/encoding/suffix_guard.py", "test_guard"),
-    "breaker": ("router/serving/upstreams/breaker.py", "test_serving_breaker"),
-    "sessions": ("router/serving/dispatch/sessions.py", "test_serving_sessions"),
+    "policy": ("router/policy/constraints.py", "router/policy/test_constraints"),
+    "scoring": ("router/network/scoring.py", "router/network/test_scoring"),
+    "budget": ("router/policy/budget.py", "router/policy/test_budget"),
+    "risk": ("router/evidence/risk.py", "router/evidence/test_risk"),
+    "calibration": ("train/export/calibration.py", "train/export/test_calibration"),
+    "guard": ("router/encoding/suffix_guard.py", "router/encoding/test_suffix_guard"),
+    "breaker": ("router/serving/upstreams/breaker.py", "router/serving/upstreams/test_breaker"),
+    "sessions": ("router/serving/dispatch/sessions.py", "router/serving/dispatch/test_sessions"),
     "checkpoint": (
         "router/checkpoint/layout.py router/checkpoint/profiles_file.py",
-        "test_checkpoint_seal test_profiles_file test_checkpoint_folder",
+        "router/checkpoint/test_seal router/checkpoint/test_profiles_file router/checkpoint/test_layout",
     ),
-    "grading": ("router/grading/final_answer.py router/grading/grading.py", "test_final_answer test_grading"),
+    "grading": (
+        "router/grading/final_answer.py router/grading/grading.py",
+        "router/grading/test_final_answer router/grading/test_grading",
+    ),
 }
 SURVIVED, KILLED, TIMED_OUT = "survived", "killed", "timed out"
 
@@ -78,7 +81,7 @@ def source(file: str) -> str:
 
 
 def sample(group: str, size: int, seed: int) -> list[Mutant]:
-    """At most `size` mutants: of each place in the code one by each kind of operator before a second of any."""
+    """At most `size` mutants: for each place in the code one by each kind of operator before a second by any."""
     spots: list[tuple[str, str, int, tuple[object, ...]]] = []
     for file in GROUPS[group][0].split():
         nodes = list(ast_nodes(get_ast(source(file))))
@@ -106,7 +109,7 @@ def sample(group: str, size: int, seed: int) -> list[Mutant]:
 
 @cache
 def meaning(code: str) -> str | None:
-    """The syntax without annotations, which no module here evaluates; None for what does not compile."""
+    """The syntax without annotations, which no module here evaluates; None for code that does not compile."""
     try:
         tree = ast.parse(code)
     except SyntaxError:
@@ -119,7 +122,7 @@ def meaning(code: str) -> str | None:
 
 
 def start(copy: Path, group: str) -> int:
-    """Run the group's tests in a fork of this process, in the copy; its process id."""
+    """Process id of a fork of this process that runs the group's tests in the copy."""
     child = os.fork()
     if child:
         return child
@@ -140,12 +143,12 @@ def start(copy: Path, group: str) -> int:
 
 
 def ended(child: int, deadline: float) -> str | None:
-    """How the process ended; None while it runs."""
+    """Outcome of the process that has ended or passed its deadline; None while it runs."""
     pid, status = os.waitpid(child, os.WNOHANG)
     if not pid and time.monotonic() < deadline:
         return None
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # and what it started
+        os.killpg(child, signal.SIGKILL)  # with its children
     if pid:
         return KILLED if status else SURVIVED
     os.waitpid(child, 0)
@@ -153,7 +156,7 @@ def ended(child: int, deadline: float) -> str | None:
 
 
 def outcomes(mutants: list[Mutant], jobs: int, until: float) -> Iterator[tuple[Mutant, str]]:
-    """Each mutant and how its tests ended; none is begun after `until`."""
+    """Each mutant with the outcome of its tests; none is started after `until`."""
     with tempfile.TemporaryDirectory() as folder:
         free = [copied(Path(folder) / str(number)) for number in range(jobs)]
         for group in GROUPS:
@@ -183,7 +186,7 @@ def outcomes(mutants: list[Mutant], jobs: int, until: float) -> Iterator[tuple[M
 
 
 def copied(target: Path) -> Path:
-    """A copy of the files that git knows or would take, at `target`."""
+    """A copy, at `target`, of the files that git tracks or would add."""
     target.mkdir()
     files = "git ls-files -co --exclude-standard --deduplicate | grep -vxFf <(git ls-files --deleted)"
     subprocess.run(["bash", "-c", f"{files} | xargs -d '\\n' cp -p --parents -t {target}"], cwd=ROOT, check=True)

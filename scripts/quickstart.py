@@ -1,7 +1,6 @@
-"""Routes the queries of quickstart_queries.txt with the shipped checkpoint and prints why and what it saves.
+"""Quickstart: routes the queries of quickstart_queries.txt with the shipped checkpoint, prints reasons and saving.
 
-Presentation only: every number comes from `Router`. The saving is predicted, as quality and cost are; no model is
-asked.
+Every number comes from `Router`. Quality, cost and saving are predicted; no model is called.
 """
 
 from __future__ import annotations
@@ -17,26 +16,27 @@ from router import Decision, Router, RouterError
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKPOINT = REPOSITORY / "checkpoints" / "routemix"
 QUERIES = Path(__file__).with_name("quickstart_queries.txt")
-DIAL = 4  # at the default of 3 general questions all go to the best model
+DIAL = 4  # at the default of 3 all general questions go to the best model
 
 
 def read_queries(path: Path) -> list[str]:
-    """The lines of the file that are not blank."""
+    """Lines of the file that are not blank."""
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def best_single(router: Router, queries: Sequence[str]) -> tuple[str, float, float]:
     """The model of the default pool with the highest mean predicted quality over the queries; that mean, and its cost.
 
-    The cost is the predicted one of sending it all queries, in US dollars.
+    The cost is the predicted one, in US dollars, of all queries on this model.
     """
-    seen = router.predict(queries)
-    best = int(seen.quality.mean(axis=0).argmax())
-    return router.pool().ids[best], float(seen.quality[:, best].mean()), float(seen.cost_usd[:, best].sum())
+    prediction = router.predict(queries)
+    best = int(prediction.quality.mean(axis=0).argmax())
+    quality, cost_usd = (each[:, best] for each in (prediction.quality, prediction.cost_usd))
+    return router.pool().ids[best], float(quality.mean()), float(cost_usd.sum())
 
 
 def describe(number: int, decision: Decision) -> str:
-    """One decision for a person, over several lines."""
+    """One decision as text, over several lines."""
     needs = ", ".join(f"{name} {weight:.2f}" for name, weight in list(decision.capabilities.items())[:3])
     about = ", ".join(f"{name} {weight:.2f}" for name, weight in list(decision.domains.items())[:3])
     lines = [
@@ -50,7 +50,7 @@ def describe(number: int, decision: Decision) -> str:
 
 
 def summarise(decisions: Sequence[Decision], best: tuple[str, float, float]) -> str:
-    """Who got how many queries, and the predicted saving against always using the best single model."""
+    """Queries of each model, and the predicted saving against always using the best single model."""
     name, best_quality, best_cost = best
     cost = sum(decision.cost_usd for decision in decisions)
     quality = sum(decision.quality for decision in decisions) / len(decisions)
@@ -70,7 +70,7 @@ def summarise(decisions: Sequence[Decision], best: tuple[str, float, float]) -> 
 
 
 def main() -> int:
-    """0, or 1 with one line on stderr when the checkpoint or a query is not usable."""
+    """Exit code: 0, or 1 with one line on stderr where the checkpoint or a query is not usable."""
     try:
         start = time.perf_counter()
         router = Router.from_pretrained(CHECKPOINT)

@@ -1,4 +1,4 @@
-"""Writes the measured section of the README from what two commands printed.
+"""Measured section of the README, written from the output of two commands.
 
 python -m train measure checkpoints/routemix --folds 8,9 > measure.json
 python scripts/seeds.py configs/routemix.yaml > seeds.json
@@ -24,7 +24,7 @@ HEAD = "| pool | n | best single · oracle | AIQ | quality | half cost | ECE | A
 
 
 def row(pool: str, figures: dict[str, Any], seeds: dict[str, Any]) -> str:
-    """One pool's line: the shipped checkpoint's margins, then mean ± standard deviation over seeds."""
+    """One pool's row: the shipped checkpoint's margins, then mean ± standard deviation over seeds."""
     best = figures["best_single"]
     margins = (figures["aiq"] - figures["aiq_zero"], figures["quality"] - best, figures["quality_at_half_cost"] - best)
     spread = (f"{seeds[key]['mean']:+.4f} ±{seeds[key]['sd']:.4f}" for key in ("aiq_margin", "quality_margin"))
@@ -59,8 +59,8 @@ First capability as the annotator's in {first:.1%} of {measured["annotated"]:,} 
 def main() -> int:
     """Replace the section; 0 when done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("measured", type=Path, help="what `python -m train measure` printed")
-    parser.add_argument("seeds", type=Path, help="what scripts/seeds.py printed")
+    parser.add_argument("measured", type=Path, help="output of `python -m train measure`")
+    parser.add_argument("seeds", type=Path, help="output of scripts/seeds.py")
     parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
     options = parser.parse_args()
     measured, seeds = (json.loads(file.read_text(encoding="utf-8")) for file in (options.measured, options.seeds))

@@ -1,9 +1,9 @@
-"""Trains a frozen-encoder configuration with several seeds and judges each exported router on the test folds.
+"""Spread over seeds: a frozen-encoder configuration trained with several seeds, each router judged on the test folds.
 
     python scripts/seeds.py configs/routemix-frozen.yaml --seeds 0 1 2 3 4 --folds 8,9 [--pools chat27 ...]
 
-Prints one JSON object: per pool the mean, standard deviation and values over seeds of each margin. Queries are embedded
-once, since all seeds share the encoder.
+Prints one JSON object: per pool the mean, standard deviation and values over seeds of each margin. All seeds share
+the encoder, so queries are embedded once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from train.studies.measure import agreement
 
 
 def margins(report: dict[str, float]) -> dict[str, float]:
-    """The figures compared between seeds."""
+    """Figures compared between seeds."""
     return {
         "aiq_margin": report["aiq"] - report["aiq_zero"],
         "quality_margin": report["quality"] - report["best_single"],
@@ -39,18 +39,18 @@ def margins(report: dict[str, float]) -> dict[str, float]:
 
 
 def calls_elsewhere(router: Router, dataset: Dataset, name: str, split: str | None, folds: list[int] | None) -> float:
-    """Share of the judged queries that the default dial does not send to the best single model of the training rows."""
+    """Share of the judged queries that the default dial sends to another model than the best single one of training."""
     pool = router.pool(name)
     outcomes = pool_outcomes(dataset, pool)
     judged, training = (outcomes.take(mask) for mask in row_masks(dataset, split, folds))
     best, _ = reference_models(training, pool)
-    seen = predict(router, dataset.queries["text"].to_numpy()[judged.rows].tolist(), pool)
+    prediction = predict(router, dataset.queries["text"].to_numpy()[judged.rows].tolist(), pool)
     _, weights = cost_weights(DEFAULT_DIAL, 1, router.candidates(pool).cost_range_usd)
-    return float((choose(seen.quality, seen.cost_usd, float(weights[0])) != best).mean())
+    return float((choose(prediction.quality, prediction.cost_usd, float(weights[0])) != best).mean())
 
 
 def spread(values: list[float]) -> dict[str, object]:
-    """Mean, standard deviation (None of one value) and the values."""
+    """Mean, standard deviation (None for one value) and the values."""
     return {"mean": np.mean(values), "sd": np.std(values, ddof=1) if len(values) > 1 else None, "values": values}
 
 

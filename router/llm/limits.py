@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from router.errors import CapReachedError
+
 MINUTE_S = 60.0
 
 

@@ -1,13 +1,15 @@
-"""How near the encoder comes to a GPU's roofline: `python scripts/bench/encoder.py --device cuda --peak-tflops 989`.
+"""Speed of the encoder against a GPU's roofline: `python scripts/bench/encoder.py --device cuda --peak-tflops 989`.
 
 The bare forward of the checkpoint's encoder, token ids to embeddings, on batches of texts of one length: padded under
 autocast (`eager`), packed in bfloat16 (`packed`, see `router.encoding.packed_bert`), with GELU within the product
-before it
-(`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU), replayed as a
-CUDA graph (`graph`) and compiled (--compile). Each way is first checked against the float32 module; one that errs or
-differs keeps its row, and the command ends with 1. Operations are those of the matrix products. 989 TFLOP/s and 4.8
-TB/s are the H200's by its datasheet; what the machine gives is measured beside. Prints JSON, and on stderr a Markdown
-table.
+before it (`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU),
+replayed as a CUDA graph (`graph`) and compiled (--compile). Each way is first checked against the float32 module; one
+that fails or differs keeps its row, and the command ends with 1. Operations are those of the matrix products. 989
+TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are measured beside them. Prints JSON, and
+on stderr a Markdown table.
+
+With --depth only the bare forward by onnxruntime, one text at a time, for the sets of layers of
+configs/sweeps/layers.yaml: a Markdown table of milliseconds, and of the speed relative to the last set.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import argparse
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,17 +25,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from timing import CHECKPOINT, gpu_name, seconds, spread
 from torch import Tensor
 from torch.nn import functional as F
 
 from router.encoding.gpu_norm import torch_layer_norm
+from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.packed_bert import Packed, PackedBert, pack
 from router.encoding.torch_encoder import QueryEncoder
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 WARM_UP = 5
 LEAST_COSINE = 0.999  # of an embedding with the float32 module's
 BYTES = 2  # of a number in bfloat16
+LAYERS = ((0,), (0, 1), (0, 2), (2, 4), (2, 4, 6))  # sets of --depth
+DEPTH_ROUNDS, DEPTH_REPEATS = 6, 30  # the first round warms up
 Run = Callable[[], Tensor]
 
 
@@ -46,11 +50,11 @@ class Batch(NamedTuple):
 
 
 def operators(config: dict[str, Any], layers: int, texts: int, tokens: int) -> list[tuple[float, float]]:
-    """Operations and bytes of each operator of a forward, of `layers` layers on `texts` texts of `tokens` tokens.
+    """Operations and bytes of each operator in a forward of `layers` layers on `texts` texts of `tokens` tokens.
 
     The operators of a layer are the product of queries, keys and values, attention, the output product with the
     residual, LayerNorm, the inner product with GELU, the outer product with the residual, LayerNorm. Each reads every
-    input once and writes every output once, in bfloat16: what a kernel for it alone cannot do without. Operations are
+    input once and writes every output once, in bfloat16: the least that a kernel for it alone moves. Operations are
     two for each multiplication of a matrix product. Embeddings and pooling are left out.
 
     >>> operators({"hidden_size": 2, "intermediate_size": 3}, layers=1, texts=1, tokens=1)[0]
@@ -75,9 +79,9 @@ def operators(config: dict[str, Any], layers: int, texts: int, tokens: int) -> l
 def roofline_seconds(
     config: dict[str, Any], layers: int, texts: int, tokens: int, peak_tflops: float, bandwidth_tb: float
 ) -> float:
-    """The least time of a forward whose operators run one after another: of each the work's or the memory's, summed.
+    """Least time of a forward whose operators run one after another: for each the greater of work's and memory's time.
 
-    With no peak to wait for, the 70 numbers that move, of two bytes each; with memory that never waits, the operations:
+    With an endless peak it is the time of the 70 moved numbers of two bytes, with endless bandwidth the operations':
 
     >>> config = {"hidden_size": 2, "intermediate_size": 3}
     >>> round(1e12 * roofline_seconds(config, 1, 1, 1, peak_tflops=1e9, bandwidth_tb=1.0))
@@ -89,26 +93,18 @@ def roofline_seconds(
     return sum(map(max, times)) / 1e12
 
 
-def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
-    """Of each repeat after WARM_UP ones, the device's work included."""
-    times = []
-    for number in range(WARM_UP + repeats):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if number >= WARM_UP:
-            times.append(time.perf_counter() - start)
-    return times
+def repeated(run: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
+    """Seconds of each repeat, after WARM_UP more."""
+    return [seconds(run, device) for _ in range(WARM_UP + repeats)][WARM_UP:]
 
 
 def ceilings(device: torch.device, repeats: int = 10) -> dict[str, float]:
-    """What the machine gives: TFLOP/s of a large product in bfloat16, TB/s of a copy (read and written)."""
+    """Measured limits of the machine: TFLOP/s of a large product in bfloat16, TB/s of a copy (read and written)."""
     side, numbers = (8192, 1 << 30) if device.type == "cuda" else (256, 1 << 20)
     one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
-    product = float(np.median(seconds(partial(torch.mm, one, other), device, repeats)))
+    product = float(np.median(repeated(partial(torch.mm, one, other), device, repeats)))
     source = torch.zeros(numbers, device=device, dtype=torch.bfloat16)
-    copy = float(np.median(seconds(partial(torch.empty_like(source).copy_, source), device, repeats)))
+    copy = float(np.median(repeated(partial(torch.empty_like(source).copy_, source), device, repeats)))
     return {"tflops": 2 * side**3 / product / 1e12, "tb_per_s": 2 * BYTES * numbers / copy / 1e12}
 
 
@@ -123,7 +119,7 @@ def batch_of(encoder: QueryEncoder, lengths: Sequence[int], device: torch.device
 def ways(
     encoder: QueryEncoder, device: torch.device, precision: str, compiled: str | None
 ) -> dict[str, Callable[[Batch], Run]]:
-    """Of each way to compute embeddings, by name: a batch to what is run."""
+    """Ways to compute embeddings by name, each a function from a batch to the timed call."""
 
     def padded(function: Callable[..., Tensor], batch: Batch) -> Run:
         def run() -> Tensor:
@@ -156,16 +152,16 @@ def ways(
 
 
 def packed_embedding(encoder: QueryEncoder, **options: Any) -> Callable[[Packed], Tensor]:
-    """Texts laid end to end to embeddings (B, E), by a `PackedBert` of the encoder's transformer with these options."""
+    """A function from packed texts to embeddings (B, E), by a `PackedBert` with these options."""
     network = PackedBert(encoder.transformer, **options)  # type: ignore[arg-type]  # a Bert, as shipped
     return lambda packed: encoder.joined(network(packed, encoder.layers, encoder.described.pooling))
 
 
 def captured(function: Callable[[Packed], Tensor], packed: Packed) -> Run:
-    """`function(packed)` as a CUDA graph's replay, which costs one launch."""
+    """Replay of `function(packed)` as a CUDA graph, which costs one launch."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # what is set up at the first calls must not be captured
+    with torch.cuda.stream(side):  # the set-up of the first calls must not be captured
         for _ in range(3):
             function(packed)
     torch.cuda.current_stream().wait_stream(side)
@@ -181,16 +177,42 @@ def captured(function: Callable[[Packed], Tensor], packed: Packed) -> Run:
 
 
 def least_cosine(found: Tensor, expected: Tensor) -> float:
-    """Of all texts' embeddings (B, E) with those expected; NaN where one is."""
+    """Least cosine of the embeddings (B, E) with the expected ones; NaN where one is NaN."""
     return float(F.cosine_similarity(found.float(), expected.float()).min())
+
+
+def stored_encoder(checkpoint: str) -> tuple[Path, dict[str, Any]]:
+    """Folder and settings of a checkpoint's encoder."""
+    config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8"))
+    return Path(checkpoint) / "encoder", config["encoder"]
+
+
+def depth_table(checkpoint: str, lengths: Sequence[int]) -> str:
+    """Milliseconds of a forward by set of layers and length of the text, as Markdown."""
+    folder, settings = stored_encoder(checkpoint)
+    encoders = [OnnxEncoder.from_pretrained(folder, **{**settings, "layers": each}) for each in LAYERS]
+    found = np.zeros((DEPTH_ROUNDS, len(LAYERS), len(lengths)))
+    for turn in range(DEPTH_ROUNDS):
+        for column, tokens in enumerate(lengths):
+            ids = np.full((1, tokens), 2000, np.int64)
+            for row, encoder in enumerate(encoders):
+                run = partial(encoder.forward, ids, np.ones_like(ids))
+                found[turn, row, column] = 1e3 * np.median([seconds(run) for _ in range(DEPTH_REPEATS)])
+    median = np.median(found[1:], axis=0)
+    lines = ["| layers | " + " | ".join(f"{tokens} tokens, ms | ×" for tokens in lengths) + " |"]
+    lines.append("|---" * (1 + 2 * len(lengths)) + "|")
+    for layers, times in zip(LAYERS, median, strict=True):
+        cells = [f"{ms:.2f} | {last / ms:.1f}" for ms, last in zip(times, median[-1], strict=True)]
+        lines.append(f"| {', '.join(map(str, layers))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 @torch.inference_mode()
 def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[str, Any]]:
-    """A row for each batch size, precision, and way to run; also one line each on stderr as they are made."""
+    """A row for each batch size, precision and way, printed on stderr as they are made."""
     device = torch.device(options.device)
-    settings = json.loads((Path(options.checkpoint) / "config.json").read_text(encoding="utf-8"))["encoder"]
-    encoder = QueryEncoder.from_pretrained(Path(options.checkpoint) / "encoder", **settings).to(device).eval()
+    folder, settings = stored_encoder(options.checkpoint)
+    encoder = QueryEncoder.from_pretrained(folder, **settings).to(device).eval()
     config, depth = encoder.described.config, encoder.depth
     rows = []
     print(HEADER, file=sys.stderr)
@@ -212,14 +234,14 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
                     checked = [("full", full)] if "compiled" in name else [("mixed", mixed), ("full", full)]
                     row["cosine"] = min(least_cosine(prepare(batch)(), expected[of]) for of, batch in checked)
                     row["wrong"] = not row["cosine"] >= LEAST_COSINE
-                    times = seconds(prepare(full), device, options.repeats)
+                    times = repeated(prepare(full), device, options.repeats)
                     row |= figures(times, work, texts, options.peak_tflops)
                     if precision == "bf16":
                         for key, (tflops, terabytes) in limits.items():
                             if tflops:
                                 least = roofline_seconds(config, depth, texts, options.tokens, tflops, terabytes)
                                 row[key] = 1e3 * least / row["ms"]
-                except Exception as error:  # whatever it is, it must not cost the other rows
+                except Exception as error:  # the other rows go on
                     row["error"] = f"{type(error).__name__}: {error}"[:2000]
                 rows.append(row)
                 print(line(row), file=sys.stderr, flush=True)
@@ -227,12 +249,12 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
 
 
 def figures(times: Sequence[float], work: float, batch: int, peak_tflops: float | None) -> dict[str, float | None]:
-    """Medians and spread of `times` in seconds, each for `work` operations on `batch` texts.
+    """Median and spread of `times` in seconds, each for `work` operations on `batch` texts.
 
     >>> figures([1.0, 2.0, 4.0], work=4e12, batch=6, peak_tflops=8.0)["of_peak"]
     0.25
     """
-    low, middle, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
+    low, middle, high = spread(times)
     rate = work / middle / 1e12
     return {
         "ms": 1e3 * middle,
@@ -256,15 +278,15 @@ def line(row: dict[str, Any]) -> str:
     if "error" in row:
         return start + row["error"].splitlines()[0][:200] + " |" * 7
     shares = (row.get(key) for key in ("of_peak", "of_roofline", "of_measured_roofline"))
-    told = " | ".join("" if share is None else f"{share:.3f}" for share in shares)
+    peaks = " | ".join("" if share is None else f"{share:.3f}" for share in shares)
     speed = f"{row['ms']:.3f} ({row['p10']:.3f} to {row['p90']:.3f}) | {row['texts_per_s']:.0f} | {row['tflops']:.1f}"
-    return f"{start}{speed} | {told} | {row['cosine']:.6f}{' WRONG' * row['wrong']} |"
+    return f"{start}{speed} | {peaks} | {row['cosine']:.6f}{' WRONG' * row['wrong']} |"
 
 
 def main() -> int:
     """Print the figures; 1 where a way failed or gave other embeddings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument("--checkpoint", default=CHECKPOINT)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
@@ -273,9 +295,13 @@ def main() -> int:
     parser.add_argument("--compile", nargs="?", const="default", help="also compiled, the packed ones in this mode")
     parser.add_argument("--peak-tflops", type=float, help="the processor's peak in the precision measured")
     parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="its memory's TB/s")
+    parser.add_argument("--depth", action="store_true", help="measure sets of layers by onnxruntime, and nothing else")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[8, 32, 128], help="tokens of --depth")
     options = parser.parse_args()
-    device = torch.device(options.device)
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    if options.depth:
+        print(depth_table(options.checkpoint, options.lengths))
+        return 0
+    device, gpu = torch.device(options.device), gpu_name(options.device)
     most = ceilings(device)
     about = {
         "gpu": gpu, "threads": torch.get_num_threads(), "torch": torch.__version__, "cuda": torch.version.cuda,

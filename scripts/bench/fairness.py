@@ -1,30 +1,24 @@
-"""How long a lone decision takes beside batches: `python scripts/bench/fairness.py [--against DIR]`, on loopback.
+"""Latency of a lone decision beside batches, on loopback: `python scripts/bench/fairness.py [--against DIR]`.
 
-Starts the gateway with a checkpoint and its own pool, as a decision service. Measures lone `/v1/route` requests while
-nothing else is asked, then beside batches of `/v1/route/batch`, then one batch alone; with --against also that of the
-gateway in DIR, another checkout, in turns. Each query is fresh. Prints Markdown, or JSON with --json.
+Starts the gateway as a decision service. Measures lone `/v1/route` requests on an idle gateway, then beside batches of
+`/v1/route/batch`, then one batch alone; with --against in turns with the gateway of DIR, another checkout. Each query
+is fresh. Prints Markdown, or JSON with --json.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
-import os
-import platform
 import random
 import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-from gateway import REPOSITORY, WORDS, free_port, process
+from servers import WORDS, gateway
+from timing import CHECKPOINT, REPOSITORY, machine
 
 DRAW = random.Random(1)
 PAUSE_S = 0.02  # between two lone decisions, at most twice that
@@ -35,33 +29,8 @@ def query() -> str:
     return " ".join(DRAW.choices(WORDS, k=DRAW.randint(10, 90)))
 
 
-@contextmanager
-def gateway(checkout: Path, checkpoint: Path) -> Iterator[str]:
-    """The address of the gateway of a checkout, which only decides."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        pool = Path(folder) / "pool.json"
-        pool.write_text(json.dumps(POOL))
-        command = [sys.executable, "-m", "router.cli.main", "serve", str(pool), "--port", str(port)]
-        environment = {"PYTHONPATH": str(checkout)}
-        url = f"http://127.0.0.1:{port}"
-        with process([*command, "--checkpoint", str(checkpoint)], f"{url}/health", **environment):
-            yield url
-
-
-POOL = {
-    "name": "bench",
-    "protocol": "chat-0shot-cot",
-    "models": [
-        {"id": "gpt-4o-2024-08-06", "input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10.0},
-        {"id": "gpt-4o-mini-2024-07-18", "input_usd_per_mtok": 0.15, "output_usd_per_mtok": 0.6},
-        {"id": "Meta-Llama-3.1-70B-Instruct", "input_usd_per_mtok": 0.88, "output_usd_per_mtok": 0.88},
-    ],
-}
-
-
 async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> float:
-    """How many milliseconds an answer took."""
+    """Milliseconds of an answer."""
     started = time.perf_counter()
     answer = await client.post(path, json=body)
     if answer.status_code != 200:
@@ -70,7 +39,7 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> flo
 
 
 async def lone(client: httpx.AsyncClient, count: int) -> list[float]:
-    """The times of single decisions, one after the other with pauses."""
+    """Times of single decisions, one after the other with pauses."""
     times = []
     for _ in range(count):
         times.append(await ask(client, "/v1/route", {"query": query()}))
@@ -79,12 +48,12 @@ async def lone(client: httpx.AsyncClient, count: int) -> list[float]:
 
 
 async def batch(client: httpx.AsyncClient, size: int) -> float:
-    """Queries a second of a batch."""
+    """Queries a second of one batch."""
     return 1e3 * size / await ask(client, "/v1/route/batch", {"queries": [query() for _ in range(size)]})
 
 
 async def beside(client: httpx.AsyncClient, args: argparse.Namespace) -> list[float]:
-    """The times of single decisions, all of them while `args.batches` batches are under way."""
+    """Times of single decisions while `args.batches` batches are under way."""
     stop = asyncio.Event()
 
     async def again() -> None:
@@ -100,20 +69,25 @@ async def beside(client: httpx.AsyncClient, args: argparse.Namespace) -> list[fl
     return times
 
 
-async def measure(url: str, args: argparse.Namespace) -> dict[str, list[float]]:
+def client_of(port: int) -> httpx.AsyncClient:
+    """A client of the gateway at a port."""
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False)
+
+
+async def measure(port: int, args: argparse.Namespace) -> dict[str, list[float]]:
     """Times of lone decisions, idle and beside batches."""
-    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
+    async with client_of(port) as client:
         await lone(client, 10)
         idle = await lone(client, args.lone)
         return {"idle": idle, "beside": await beside(client, args)}
 
 
-async def alone(urls: dict[str, str], args: argparse.Namespace) -> dict[str, list[float]]:
-    """Queries a second of one batch alone, of each gateway in turn."""
-    found: dict[str, list[float]] = {name: [] for name in urls}
+async def alone(ports: dict[str, int], args: argparse.Namespace) -> dict[str, list[float]]:
+    """Queries a second of one batch alone, by each gateway in turn."""
+    found: dict[str, list[float]] = {name: [] for name in ports}
     for number in range(args.rounds + 1):
-        for name, url in urls.items():
-            async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as client:
+        for name, port in ports.items():
+            async with client_of(port) as client:
                 rate = await batch(client, args.size)
             if number:  # the first warms up
                 found[name].append(rate)
@@ -121,28 +95,31 @@ async def alone(urls: dict[str, str], args: argparse.Namespace) -> dict[str, lis
 
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured."""
-    with gateway(REPOSITORY, args.checkpoint) as url:
-        found: dict[str, Any] = asyncio.run(measure(url, args))
-    with gateway(REPOSITORY, args.checkpoint) as ours, gateway(args.against or REPOSITORY, args.checkpoint) as theirs:
-        urls = {"here": ours} | ({"against": theirs} if args.against else {})
-        return found | {"queries_per_s": asyncio.run(alone(urls, args))}
+    """All figures."""
+    flags = ["--checkpoint", str(args.checkpoint)]
+    with gateway(flags, PYTHONPATH=str(REPOSITORY)) as (port, _):
+        found: dict[str, Any] = asyncio.run(measure(port, args))
+    with (
+        gateway(flags, PYTHONPATH=str(REPOSITORY)) as (here, _),
+        gateway(flags, PYTHONPATH=str(args.against or REPOSITORY)) as (there, _),
+    ):
+        ports = {"here": here} | ({"against": there} if args.against else {})
+        return found | {"queries_per_s": asyncio.run(alone(ports, args))}
 
 
 def report(found: dict[str, Any], args: argparse.Namespace) -> str:
-    """What was measured, in Markdown."""
+    """All figures in Markdown."""
     p50 = statistics.median(found["idle"])
     lines = [
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f}",
+        machine(),
         "",
         f"| {args.lone} lone decisions | p50 ms | p95 ms | longest ms | p95 of the idle p50 |",
         "|---|---|---|---|---|",
     ]
-    for name, told in (("idle", "idle"), ("beside", f"beside {args.batches} batches of {args.size:,}")):
+    for name, title in (("idle", "idle"), ("beside", f"beside {args.batches} batches of {args.size:,}")):
         times = sorted(found[name])
         p95 = times[int(0.95 * len(times))]
-        lines.append(f"| {told} | {statistics.median(times):.1f} | {p95:.1f} | {times[-1]:.1f} | {p95 / p50:.1f} |")
+        lines.append(f"| {title} | {statistics.median(times):.1f} | {p95:.1f} | {times[-1]:.1f} | {p95 / p50:.1f} |")
     rates = {name: statistics.median(each) for name, each in found["queries_per_s"].items()}
     lines += ["", f"One batch of {args.size:,} alone: {rates['here']:.0f} queries/s"]
     if args.against:
@@ -153,7 +130,7 @@ def report(found: dict[str, Any], args: argparse.Namespace) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, default=REPOSITORY / "checkpoints" / "routemix")
+    parser.add_argument("--checkpoint", type=Path, default=Path(CHECKPOINT))
     parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout, whose throughput is compared")
     parser.add_argument("--lone", type=int, default=200, help="decisions, idle and beside batches")
     parser.add_argument("--batches", type=int, default=4, help="under way at the same time")

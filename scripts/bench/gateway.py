@@ -1,62 +1,51 @@
-"""How fast the gateway is: `python scripts/bench/gateway.py [--litellm-env DIR]`, all on this machine's loopback.
+"""Speed of the gateway on loopback: `python scripts/bench/gateway.py [--litellm-env DIR]`.
 
-Before the same upstream (tests/fixtures/fault_upstream.py, which answers at once) and behind the same client: nothing,
-bare forwarding by httpx, our gateway, and the LiteLLM proxy where DIR holds an environment that has it (fixed model;
-it conflicts with ours, so it needs one of its own). They take turns, a round each, so that whatever else the machine
-does hits all alike. Prints Markdown, or JSON with --json. Times are in milliseconds.
+Compares, with one upstream that answers at once and one client: the upstream itself, bare forwarding by httpx, our
+gateway, and the LiteLLM proxy (fixed model) from its own environment DIR, since it conflicts with ours. They take
+turns, a round each, so that other work of the machine slows all alike. Prints Markdown, or JSON with --json. Times are
+in milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import itertools
 import json
-import os
-import platform
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-UPSTREAM = REPOSITORY / "tests" / "fault_upstream.py"
-WORDS = "prove that the root of two is a prime and write python code for where who law tax cell river".split()
+from servers import MODELS, WORDS, free_port, gateway, process, upstream
+from timing import CHECKPOINT, machine, resident_mib, seconds
+
 PATH = "/v1/chat/completions"
 KEY = "sk-benchmark-of-the-gateway"  # the LiteLLM proxy needs one
-MODELS = (
-    ("gpt-4o-2024-08-06", 2.5, 10.0),
-    ("gpt-4o-mini-2024-07-18", 0.15, 0.6),
-    ("Meta-Llama-3.1-70B-Instruct", 0.88, 0.88),
-)
 FRESH = itertools.count()
 
 
 def body(model: str, fresh: bool, *, stream: bool = False, tokens: int = 50) -> bytes:
-    """A chat of `tokens` words, each about a token; `fresh`: one that was not asked before."""
+    """A chat of `tokens` words, each about a token; a `fresh` one was not sent before."""
     draw = random.Random(next(FRESH) if fresh else "same")
     text = " ".join(draw.choices(WORDS, k=tokens))
     return json.dumps({"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}).encode()
 
 
 class Connection:
-    """One HTTP/1.1 connection, kept: less work a request than any library, so that the client is not measured."""
+    """One kept HTTP/1.1 connection: less work per request than any library, so that the client costs little."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self._reader: asyncio.StreamReader | None = None
 
     async def ask(self, raw: bytes) -> int:
-        """The status of the answer to a chat, once all of it has come."""
+        """Status of the answer to a chat, after the whole answer has come."""
         if self._reader is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._writer.write(
@@ -80,9 +69,9 @@ class Connection:
             self._writer.close()
 
 
-async def load(port: int, model: str, fresh: bool, seconds: float, connections: int) -> tuple[float, list[float]]:
-    """Requests a second, and how long each took."""
-    until, times = time.perf_counter() + seconds, []
+async def load(port: int, model: str, fresh: bool, duration_s: float, connections: int) -> tuple[float, list[float]]:
+    """Requests a second, and the milliseconds of each."""
+    until, times = time.perf_counter() + duration_s, []
 
     async def ask() -> None:
         connection = Connection(port)
@@ -99,7 +88,7 @@ async def load(port: int, model: str, fresh: bool, seconds: float, connections: 
 
 
 async def open_streams(port: int, count: int) -> tuple[int, float]:
-    """How many of `count` streams asked for at once ended well, and after how many seconds the last one."""
+    """How many of `count` streams opened at once ended well, and the seconds until the last one ended."""
     started = time.perf_counter()
     connections = [Connection(port) for _ in range(count)]
     found = await asyncio.gather(
@@ -111,8 +100,10 @@ async def open_streams(port: int, count: int) -> tuple[int, float]:
 
 
 async def memory(port: int, pid: int, requests: int, connections: int = 16) -> list[tuple[int, float]]:
-    """Requests so far and the server's resident MiB, after a fiftieth and each tenth; half of the prompts, of 10 words,
-    are fresh."""
+    """Requests so far and the server's resident MiB, after a fiftieth and each tenth of all requests.
+
+    Half of the prompts, of 10 words each, are fresh.
+    """
     left, seen = iter(range(requests)), [(0, resident_mib(pid))]
     moments = {requests // 50, *(tenth * requests // 10 for tenth in range(1, 10))}
 
@@ -128,14 +119,8 @@ async def memory(port: int, pid: int, requests: int, connections: int = 16) -> l
     return [*seen, (requests, resident_mib(pid))]
 
 
-def resident_mib(pid: int) -> float:
-    """Resident memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 2**20
-
-
 def forward_only(api_base: str, port: int) -> None:
-    """Bare forwarding: what any gateway by httpx and uvicorn does at least."""
+    """Bare forwarding: the least that a gateway by httpx and uvicorn does."""
     import httpx
     import uvicorn
     from starlette.applications import Starlette
@@ -155,77 +140,8 @@ def forward_only(api_base: str, port: int) -> None:
 
 
 @contextmanager
-def process(command: Sequence[str], health: str | None = None, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A process until the end of the block; with `health` once that address answers."""
-    with tempfile.TemporaryFile("w+") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | environment
-        )
-        try:
-            until = time.monotonic() + 120
-            while health is not None and not _answers(health):
-                if child.poll() is not None or time.monotonic() > until:
-                    log.seek(0)
-                    raise SystemExit(f"gateway: error: {command[0]} did not start: {log.read()[-2000:]}")
-                time.sleep(0.1)
-            yield child
-        finally:
-            child.terminate()
-            child.communicate()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError as error:
-        return error.code == 404 and url.endswith("/alive")
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-@contextmanager
-def upstream(gap_s: float = 0.0) -> Iterator[int]:
-    """The port of an upstream; `gap_s` between the events of its streams."""
-    with process([sys.executable, str(UPSTREAM), str(gap_s)]) as child:
-        assert child.stdout is not None
-        yield int(child.stdout.readline())
-
-
-@contextmanager
-def gateway(
-    args: argparse.Namespace, folder: Path, upstream_port: int, sdk_env: Path | None = None
-) -> Iterator[tuple[int, int]]:
-    """The port of our gateway before an upstream, and its process id; with `sdk_env` it asks by LiteLLM's SDK there."""
-    port = free_port()
-    python = sys.executable if sdk_env is None else str(sdk_env / "bin" / "python")
-    asked: dict[str, Any] = {"api_base": f"http://127.0.0.1:{upstream_port}/v1"}
-    if sdk_env is not None:
-        asked |= {"provider": "hosted_vllm"}
-    models = [
-        {"id": name, "input_usd_per_mtok": price_in, "output_usd_per_mtok": price_out,
-         "upstream": asked}
-        for name, price_in, price_out in MODELS
-    ]  # fmt: skip
-    pool = folder / f"pool-{port}.json"
-    serve = {"decision_log": str(folder / f"log-{port}.sqlite")}
-    pool.write_text(json.dumps({"name": "bench", "protocol": "chat-0shot-cot", "models": models, "serve": serve}))
-    command = [python, "-m", "router.cli.main", "serve", str(pool), "--port", str(port)]
-    with process(
-        [*command, "--checkpoint", args.checkpoint, "--backend", args.backend], f"http://127.0.0.1:{port}/health"
-    ) as child:
-        yield port, child.pid
-
-
-@contextmanager
 def litellm_proxy(folder: Path, environment: Path, upstream_port: int) -> Iterator[int]:
-    """The port of the LiteLLM proxy before an upstream."""
+    """The port of the LiteLLM proxy before an upstream; its configuration is in `folder`."""
     port = free_port()
     model = {
         "model_name": "fixed",
@@ -248,36 +164,41 @@ def litellm_proxy(folder: Path, environment: Path, upstream_port: int) -> Iterat
 
 
 def decision_ms(checkpoint: str, backend: str, count: int) -> float:
-    """Median time of one decision in process, of fresh prompts as those of the load."""
+    """Median time of one decision in process, on fresh prompts like those of the load."""
     from router.routing.router import Router
 
     router = Router.from_pretrained(checkpoint, backend=backend)
-    times = []
-    for _ in range(count):
-        text = json.loads(body("auto", fresh=True))["messages"][0]["content"]
-        started = time.perf_counter()
-        router.route(text, top=3)
-        times.append(1e3 * (time.perf_counter() - started))
+    texts = [json.loads(body("auto", fresh=True))["messages"][0]["content"] for _ in range(count)]
+    times = [1e3 * seconds(lambda text=text: router.route(text, top=3)) for text in texts]  # type: ignore[misc]
     return statistics.median(times[count // 5 :])
 
 
+def ours(args: argparse.Namespace, upstream_port: int, sdk_env: Path | None = None) -> Any:
+    """Our gateway before an upstream, as `gateway` yields it; from `sdk_env` it asks by LiteLLM's SDK."""
+    target = {"api_base": f"http://127.0.0.1:{upstream_port}/v1"}
+    flags = ["--checkpoint", args.checkpoint, "--backend", args.backend]
+    if sdk_env is None:
+        return gateway(flags, target)
+    return gateway(flags, target | {"provider": "hosted_vllm"}, str(sdk_env / "bin" / "python"))
+
+
 def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Every path's requests a second and times, and what is told of them."""
+    """Requests a second and times of every way, and the time of one decision."""
     with ExitStack() as stack:
         up = stack.enter_context(upstream())
         bare = free_port()
         own = [sys.executable, __file__, "--forward-only", f"http://127.0.0.1:{up}/v1", "--port", str(bare)]
         stack.enter_context(process(own, f"http://127.0.0.1:{bare}/alive"))
-        ours, _ = stack.enter_context(gateway(args, folder, up))
+        own_port, _ = stack.enter_context(ours(args, up))
         ways = {
             "the upstream itself": (up, "up", True),
             "bare forwarding by httpx": (bare, "up", True),
-            "our gateway, concrete model": (ours, MODELS[0][0], True),
-            "our gateway, auto, repeated prompt": (ours, "auto", False),
-            "our gateway, auto, fresh prompts": (ours, "auto", True),
+            "our gateway, concrete model": (own_port, MODELS[0][0], True),
+            "our gateway, auto, repeated prompt": (own_port, "auto", False),
+            "our gateway, auto, fresh prompts": (own_port, "auto", True),
         }
         if args.sdk_env:
-            sdk, _ = stack.enter_context(gateway(args, folder, up, args.sdk_env))
+            sdk, _ = stack.enter_context(ours(args, up, args.sdk_env))
             ways["our gateway, auto, repeated, by LiteLLM's SDK"] = (sdk, "auto", False)
         if args.litellm_env:
             proxy = stack.enter_context(litellm_proxy(folder, args.litellm_env, up))
@@ -300,28 +221,26 @@ def compare(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        found = compare(args, folder) if args.rounds else {}
-        if args.streams:
-            with upstream(gap_s=1.0) as up, gateway(args, folder, up) as (port, _):
-                asyncio.run(load(port, "auto", True, 1.0, 4))
-                well, seconds = asyncio.run(open_streams(port, args.streams))
-                found["streams"] = {"asked": args.streams, "ended_well": well, "seconds": seconds}
-        if args.memory_requests:
-            with upstream() as up, gateway(args, folder, up) as (port, pid):
-                asyncio.run(load(port, "auto", True, 5.0, args.connections))
-                found["memory_mib"] = asyncio.run(memory(port, pid, args.memory_requests))
+    """All figures."""
+    found: dict[str, Any] = {}
+    if args.rounds:
+        with tempfile.TemporaryDirectory() as folder:
+            found = compare(args, Path(folder))
+    if args.streams:
+        with upstream(gap_s=1.0) as up, ours(args, up) as (port, _):
+            asyncio.run(load(port, "auto", True, 1.0, 4))
+            well, taken_s = asyncio.run(open_streams(port, args.streams))
+            found["streams"] = {"asked": args.streams, "ended_well": well, "seconds": taken_s}
+    if args.memory_requests:
+        with upstream() as up, ours(args, up) as (port, pid):
+            asyncio.run(load(port, "auto", True, 5.0, args.connections))
+            found["memory_mib"] = asyncio.run(memory(port, pid, args.memory_requests))
     return found
 
 
 def report(found: dict[str, Any]) -> str:
-    """What was measured, in Markdown."""
-    lines = [
-        f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f}"
-    ]
+    """All figures in Markdown."""
+    lines = [machine()]
     if "rows" in found:
         lines += compared(found)
     if streams := found.get("streams"):
@@ -335,7 +254,7 @@ def report(found: dict[str, Any]) -> str:
 
 
 def compared(found: dict[str, Any]) -> list[str]:
-    """The table of ways, and how long a decision takes."""
+    """The table of ways, and the time of one decision."""
     rows, base = found["rows"], found["rows"]["bare forwarding by httpx"]
     proxy = rows.get("LiteLLM proxy, fixed model")
     lines = [
@@ -357,7 +276,7 @@ def compared(found: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--checkpoint", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument("--checkpoint", default=CHECKPOINT)
     parser.add_argument("--backend", default="auto", help="what computes our encoder, as for `router serve`")
     parser.add_argument("--litellm-env", type=Path, metavar="DIR", help="an environment that has litellm[proxy]")
     parser.add_argument("--sdk-env", type=Path, metavar="DIR", help="one that has inferencedynamics[litellm]")
@@ -367,7 +286,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500, help="open at once; 0: none")
     parser.add_argument("--memory-requests", type=int, default=0, metavar="N", help="watch the memory over N requests")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--forward-only", help=argparse.SUPPRESS)  # what the bare forwarder's own process is told
+    parser.add_argument("--forward-only", help=argparse.SUPPRESS)  # for the bare forwarder's own process
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.forward_only:

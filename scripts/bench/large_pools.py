@@ -1,14 +1,13 @@
-"""Measures how pools of 10^3 to 10^6 models are routed: what each index loses, how long it takes, how large it is.
+"""Routing over pools of 10^3 to 10^6 models: loss, time and size of each kind of index.
 
     python scripts/bench/large_pools.py --write docs/performance.md      # two CPU cores: about ten minutes, 5 GB
     python scripts/bench/large_pools.py --device cuda                    # FAISS on the GPU where it has one, and torch
 
 Many queries at once: scripts/bench/topk.py.
 
-Pools are drawn by `scripts.bench.large_pools_data`; queries are RouteMix-open's test folds where ROUTEMIX_DIR is
-set, else pairs of
-the quickstart's. Every kind is timed in turn with the exact product on the same queries, one query at a time, from the
-query vector to the ranked best. Axes: B queries, M models, k results.
+Pools are drawn by `large_pools_data`; queries are RouteMix-open's test folds where ROUTEMIX_DIR is set, otherwise pairs
+of the quickstart's. All kinds and the exact product are timed in turn on the same queries, one query at a time, from
+the query vector to the ranked best. Axes: B queries, M models, k results.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import torch
 from large_pools_data import large_checkpoint
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from timing import CHECKPOINT, REPOSITORY, gpu_name, processor, seconds, spread
 
 from router import Router
 from router.arrays import Array, concat, host, largest, like
@@ -42,14 +43,13 @@ from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import Candidates
 from router.policy.constraints import Constraints, cost_weights, rank
 
-ROOT = Path(__file__).resolve().parents[2]
 TOP = 8
 THREADS = os.cpu_count() or 1
-READ_ALL = ("product", "dense", "exact")  # every profile is read: with all THREADS
-ROUNDS = 3  # kinds take turns so often
+READ_ALL = ("product", "dense", "exact")  # kinds that read every profile, with all THREADS
+ROUNDS = 3  # turns of each kind
 WARM_UP = 10  # decisions of each kind in each round that are not timed
-TIMED = 120  # decisions of each kind that are, at most
-DENSE_TO = 20_000  # models up to which scoring and sorting all of them, as small pools are, is timed as well
+TIMED = 120  # decisions of each kind that are timed, at most
+DENSE_TO = 20_000  # models up to which scoring and sorting all, as for small pools, is timed as well
 NOTHING_DEMANDED = Constraints()
 COLUMNS = (
     "models",
@@ -75,6 +75,7 @@ class Case:
 
 
 def main() -> None:
+    """Measure every size, print the table, and write it where asked for."""
     args = parse()
     base = Router.from_pretrained(args.checkpoint, args.device)
     queries = query_texts(args.queries)
@@ -100,6 +101,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    """The command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--kinds", nargs="+", default=["auto", "flat", "hnsw"])
@@ -113,7 +115,7 @@ def parse() -> argparse.Namespace:
         help="BLAS' and FAISS', for decisions by an index and Router.route; all for the others",
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--checkpoint", default=str(ROOT / "checkpoints" / "routemix"))
+    parser.add_argument("--checkpoint", default=CHECKPOINT)
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--write", type=Path, help="put the table between the markers of this Markdown file")
     return parser.parse_args()
@@ -127,7 +129,7 @@ def query_texts(count: int) -> list[str]:
 
         table = pd.read_parquet(Path(folder) / "queries.parquet")
         return table[table["fold"].isin([8, 9])].sample(count, random_state=0)["text"].tolist()
-    lines = (ROOT / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").splitlines()
+    lines = (REPOSITORY / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").splitlines()
     texts = [line for line in lines if line.strip()]
     return [f"{texts[i % len(texts)]} {texts[i // len(texts) % len(texts)]}" for i in range(count)]
 
@@ -152,8 +154,8 @@ def measure_size(router: Router, query: QueryVectors, tokens: Array, args: argpa
     profiles = sum(part.nbytes for part in (candidates.profile, candidates.bias, candidates.log_tokens))
     rows = []
     for kind in decide:
-        row: dict[str, Any] = {"models": len(candidates.facts), "kind": kind, **spread(times[kind])}
-        row["ratio"] = row["ms"] / spread(times["product"])["ms"]
+        row: dict[str, Any] = {"models": len(candidates.facts), "kind": kind, **quantiles(times[kind])}
+        row["ratio"] = row["ms"] / quantiles(times["product"])["ms"]
         if kind in lists and kind != "exact":
             lost, found, eight = losses(lists[kind], flat, best, candidates)
             index = lists[kind].index
@@ -165,20 +167,21 @@ def measure_size(router: Router, query: QueryVectors, tokens: Array, args: argpa
 
 
 def cases_at(dial: float, query: QueryVectors, tokens: Array, candidates: Candidates) -> list[Case]:
+    """One case for each query at a dial."""
     weights = cost_weights(dial, len(tokens), candidates.cost_range_usd)[1]
     each_query = [slice(row, row + 1) for row in range(len(weights))]
     return [Case(query.take(at), tokens[at], weights[at]) for at in each_query]
 
 
 def exact(candidates: Candidates, case: Case) -> tuple[list[int], float]:
-    """The TOP rows of greatest utility, and the greatest."""
+    """The TOP rows of greatest utility, and the greatest utility."""
     seen = candidates.predict(case.query, case.tokens)
     utility, rows = largest(scoring.utility(seen.quality, seen.cost_usd, like(case.weight, seen.quality)), TOP)
     return rows[0].tolist(), float(utility[0, 0])
 
 
 def bare_product(candidates: Candidates, case: Case) -> Array:
-    """The best TOP by logit alone, no cost: what any exact decision starts with."""
+    """The best TOP by logit alone, the start of any exact decision."""
     return largest(candidates.logits(case.query.vector), TOP)[1]
 
 
@@ -189,7 +192,7 @@ def ranked(candidates: Candidates, case: Case) -> Array:
 
 
 def decision(shortlist: Shortlist) -> Callable[[Case], Array]:
-    """From a query vector to the pool's rows of the best TOP."""
+    """A function from a case to the pool's rows of the best TOP."""
 
     def decide(case: Case) -> Array:
         rows = shortlist.narrow(case.query, case.tokens, case.weight, NOTHING_DEMANDED, TOP)
@@ -206,26 +209,15 @@ def timed(
     for turn in range(ROUNDS):
         for kind, run in decide.items():
             with threadpool_limits(THREADS if kind in READ_ALL else threads):
-                times[kind] += _times(run, [*cases[:WARM_UP], *cases[turn::ROUNDS][: TIMED // ROUNDS]], device)
+                some = [*cases[:WARM_UP], *cases[turn::ROUNDS][: TIMED // ROUNDS]]
+                times[kind] += [1e3 * seconds(partial(run, case), device) for case in some][WARM_UP:]
     return times
-
-
-def _times(run: Callable[[Case], Any], cases: Sequence[Case], device: str) -> list[float]:
-    """Milliseconds of each run but the WARM_UP first."""
-    times = []
-    for case in cases:
-        start = time.perf_counter()
-        run(case)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-        times.append(1e3 * (time.perf_counter() - start))
-    return times[WARM_UP:]
 
 
 def losses(
     shortlist: Shortlist, cases: Sequence[Case], best: Sequence[tuple[list[int], float]], candidates: Candidates
 ) -> tuple[float, float, float]:
-    """Mean share of the exact utility lost, and how often the winner, and the TOP best, are on the list."""
+    """Mean share of the exact utility lost, and shares of the winner and of the TOP best that are on the list."""
     lost, found, eight = [], [], []
     for case, (rows, utility) in zip(cases, best, strict=True):
         listed = shortlist.narrow(case.query, case.tokens, case.weight, NOTHING_DEMANDED, TOP)
@@ -236,36 +228,33 @@ def losses(
     return statistics.mean(lost), statistics.mean(found), statistics.mean(eight)
 
 
-def spread(times: Sequence[float]) -> dict[str, float]:
-    return {
-        "ms": statistics.median(times),
-        "ms_p10": float(np.quantile(times, 0.1)),
-        "ms_p90": float(np.quantile(times, 0.9)),
-    }
+def quantiles(times: Sequence[float]) -> dict[str, float]:
+    """Median and spread of times in milliseconds."""
+    low, middle, high = spread(times)
+    return {"ms": middle, "ms_p10": low, "ms_p90": high}
 
 
 def measure_route(router: Router, queries: list[str], embedding: Array, args: argparse.Namespace) -> dict[str, Any]:
-    """`Router.route` as a whole, but for the encoder, with the index that is chosen by size."""
+    """Figures of `Router.route` without the encoder, with the index that is chosen by size."""
     known = {text: embedding[row : row + 1] for row, text in enumerate(queries)}
     router.encoder.encode = lambda texts, batch_size=32: concat([known[text] for text in texts])  # type: ignore
     times = []
     with threadpool_limits(args.threads):
         for number, text in enumerate([*queries[:WARM_UP], *queries]):
-            start = time.perf_counter()
-            router.route(text, dial=args.dials[number % len(args.dials)], top=TOP)
-            if number >= WARM_UP:
-                times.append(1e3 * (time.perf_counter() - start))
-    return {"models": len(router.pool().candidates), "kind": "Router.route", **spread(times)}
+            dial = args.dials[number % len(args.dials)]
+            times.append(1e3 * seconds(partial(router.route, text, dial=dial, top=TOP)))
+    return {"models": len(router.pool().candidates), "kind": "Router.route", **quantiles(times[WARM_UP:])}
 
 
 def environment(args: argparse.Namespace) -> dict[str, Any]:
+    """Machine, versions and settings."""
     faiss = find_faiss()
     return {
         "date": date.today().isoformat(),
         "cpu": processor(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
-        "gpu": torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else None,
+        "gpu": gpu_name(args.device),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": f"{THREADS} for {', '.join(READ_ALL)}, {args.threads} for the others",
@@ -277,16 +266,8 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def markdown(report: dict[str, Any]) -> str:
-    """The figures as a table, and where they were measured."""
+    """The machine, and the figures as a table."""
     about = report["environment"]
     lines = [
         f"{about['date']}, {about['gpu'] or 'not measured on a GPU'}; {about['cpu']}, {about['cores']} cores "

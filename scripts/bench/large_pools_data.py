@@ -1,8 +1,8 @@
-"""Pools of a thousand to a million made-up models, for benchmarks of what must scale.
+"""Large generated pools, of a thousand to a million models, for benchmarks of scale.
 
 Bases are drawn from the distribution of one protocol's learned rows, lengths and prices together, so that strong models
-tend to be dear here as well; adapters and fine-tunes stand around their base as siblings of one family stand to each
-other. Everything drawn lies in the span of the learned rows. Axes: M models, N learned rows, J = D + 4 joint columns.
+tend to be dear here as well. Adapters and fine-tunes scatter around their base as siblings of one learned family do.
+All drawn rows lie in the span of the learned ones. Axes: M models, N learned rows, J = D + 4 joint columns.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from router.policy.candidates import gather_candidates
 from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool
 
-LARGE = "large"  # what a drawn pool is called
+LARGE = "large"  # name of a drawn pool
 ADAPTERS_PER_BASE = 30  # on average; how many a base has is log-normal, few have most
 SPREAD_OF_FAMILY_SIZES = 1.0  # standard deviation of the log of it
-LEAST_SHARED_NAME = 5  # leading letters that make two models siblings
+LEAST_SHARED_NAME = 5  # leading letters that two siblings share at least
 BEYOND_KNOWN_PRICES = 4.0  # factor by which a drawn price may lie outside the learned models' range
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Distribution:
-    """What a protocol's priced models look like together: profile, bias, log of length and of both prices."""
+    """Joint distribution of a protocol's priced models: profile, bias, log of length and of both prices."""
 
     mean: Array  # (J,)
     between: Array  # (N, J) rows whose random normal combinations vary as models do
@@ -46,7 +46,7 @@ class Distribution:
 
     @classmethod
     def of(cls, rows: Array, names: list[str]) -> Distribution:
-        """From joint rows (N, J) and the models' names; UsageError for fewer than two models."""
+        """Distribution of joint rows (N, J) with the models' names; UsageError for fewer than two models."""
         if len(rows) < 2:
             raise UsageError(f"a pool is drawn from the differences of at least 2 priced models, got {len(rows)}")
         mean = rows.mean(axis=0)
@@ -62,7 +62,7 @@ class Distribution:
         )
 
     def draw(self, size: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Joint rows (M, J) and the base (M,) that each belongs to; the first of a base is the base itself."""
+        """Joint rows (M, J) and the base (M,) of each; the first row of a base is the base itself."""
         random = np.random.default_rng(seed)
         between, within = self.between.astype(np.float32), self.within.astype(np.float32)
         bases = max(1, round(size / (1 + ADAPTERS_PER_BASE)))
@@ -77,7 +77,7 @@ class Distribution:
 
 
 def siblings(names: list[str]) -> list[tuple[int, int]]:
-    """Pairs of models, each with the one whose name agrees longest with its own from the start.
+    """Pairs of models, each with the one whose name has the longest start in common with its own.
 
     >>> siblings(["gpt-4o-may", "gpt-4o-august", "grok-2"])
     [(0, 1)]

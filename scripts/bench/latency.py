@@ -1,9 +1,9 @@
-"""How long one decision takes, by backend and length of the query: `python scripts/bench/latency.py`.
+"""Latency of one decision, by backend and length of the query: `python scripts/bench/latency.py`.
 
-Each backend runs in a process of its own, since threads of one that wait would slow the other down; the processes take
-turns, one round each after the other, so that whatever else the machine does hits all alike. A fresh process per
-backend also tells the cold start. With --drawn, queries of the data folder are measured besides, one after the other,
-whatever their lengths: what a user sees. Prints Markdown, or JSON with --json. Times are in milliseconds.
+Each backend runs in a process of its own, since waiting threads of one would slow the other down. The processes take
+turns, a round each, so that other work of the machine slows all alike. Fresh processes also give the cold start. With
+--drawn, queries of the data folder are measured as well, one after the other at their own lengths: what a user sees.
+Prints Markdown, or JSON with --json. Times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,29 +22,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from timing import CHECKPOINT, Worker, processor, resident_mib, seconds, text_of
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 BACKENDS = ("torch", "onnx", "onnx-int8")
 LENGTHS = (8, 32, 64, 128)  # tokens, special ones included
 QUANTILES = (50, 95, 99)
-DRAWN, DRAWN_FOLD = "drawn", 7  # the row of queries as they come, and the fold they are drawn from
-# Parts of a decision: all of it, tokenisation alone, the bare forward of the encoder, and all but reading (heads,
-# candidates, policy, what is reported).
+DRAWN, DRAWN_FOLD = "drawn", 7  # the row of queries of all lengths, and the fold they are drawn from
+# Parts of a decision: the whole, tokenisation alone, the encoder's bare forward, and all but the encoder (heads,
+# candidates, policy, report).
 PARTS = ("decision", "tokenisation", "forward", "the rest")
-_WORDS = "prove that the root of two is a prime"  # one token each
 
 
 def query_of(tokens: int, tokenize: Callable[[list[str]], list[list[int]]]) -> str:
-    """English of exactly `tokens` tokens; all of `_WORDS` are one each."""
-    words = _WORDS.split()
-    text = " ".join(words[i % len(words)] for i in range(tokens - 2))
+    """English of exactly `tokens` tokens; SystemExit where the encoder reads another number."""
+    text = text_of(tokens)
     if len(tokenize([text])[0]) != tokens:
         raise SystemExit(f"latency: error: this encoder reads no {tokens} tokens of {text!r}")
     return text
 
 
 def drawn_queries(count: int) -> list[str]:
-    """So many queries of the data folder's fold `DRAWN_FOLD`, drawn with seed 0; they need not be known to a pool."""
+    """Queries of the data folder's fold `DRAWN_FOLD`, drawn with seed 0 from all benchmarks."""
     from router.evaluation.dataset import data_folder, read_dataset
 
     queries = read_dataset(data_folder(None)).queries
@@ -54,7 +51,7 @@ def drawn_queries(count: int) -> list[str]:
 
 
 def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int | None, drawn: str | None) -> None:
-    """What one process does: load, decide once, then for each line on stdin a round of measurements, to stdout."""
+    """Work of one process: load, decide once, then print a round of measurements for each line on stdin."""
     if processors is not None:  # before torch is imported: like onnxruntime here it starts a thread for each
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processors])
     start = time.perf_counter()
@@ -68,7 +65,7 @@ def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int 
         "import": 1e3 * (imported - start),
         "load": 1e3 * (loaded - imported),
         "first": 1e3 * (time.perf_counter() - loaded),
-        "resident_mib": _resident_mib(),
+        "resident_mib": resident_mib(),
     }
     print(json.dumps(once), flush=True)
     texts = {str(length): [query_of(length, router.encoder.tokenize)] for length in lengths}
@@ -84,7 +81,7 @@ def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int 
 
 
 def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
-    """What is timed of one query, by the names of `PARTS`."""
+    """Timed calls of one query, by the names of `PARTS`."""
     from router.encoding.onnx_encoder import OnnxEncoder
 
     encoder = router.encoder
@@ -103,7 +100,7 @@ def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
             return encoder(*tensors)
 
     class Read:
-        """Stands in for the encoder with an embedding that is there already."""
+        """Stand-in for the encoder that has the embedding already."""
 
         described = encoder.described
 
@@ -126,60 +123,24 @@ def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
 
 
 def _times(steps: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """Of each step in turn, each at least once and `repeats` in all."""
-    times = []
-    for _ in range(-(-repeats // len(steps))):
-        for step in steps:
-            start = time.perf_counter()
-            step()
-            times.append(1e3 * (time.perf_counter() - start))
-    return times
+    """Milliseconds of each step in turn, each at least once and `repeats` in all."""
+    return [1e3 * seconds(step) for _ in range(-(-repeats // len(steps))) for step in steps]
 
 
-def _resident_mib() -> float:
-    """Memory of this process that is in use, as Linux counts it; NaN elsewhere."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return float("nan")
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def start(
-    options: argparse.Namespace, backend: str, drawn: str | None
-) -> tuple[subprocess.Popen[str], dict[str, float]]:
-    """A process of `backend` that has decided once, and what that took; `drawn` is a file of queries."""
-    command = [
-        sys.executable,
-        __file__,
-        options.checkpoint,
-        "--worker",
-        backend,
-        "--lengths",
-        *map(str, options.lengths),
-    ]
+def start(options: argparse.Namespace, backend: str, drawn: str | None) -> tuple[Worker, dict[str, float]]:
+    """A process of `backend` after its first decision, with the times of its start; `drawn` is a file of queries."""
+    command = [sys.executable, __file__, options.checkpoint, "--worker", backend]
+    command += ["--lengths", *map(str, options.lengths)]
     command += [] if options.processors is None else ["--processors", str(options.processors)]
     command += [] if drawn is None else ["--texts", drawn]
-    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     begin = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
-    )
-    once = _read(process)
-    return process, once | {"cold": 1e3 * (time.perf_counter() - begin)}
-
-
-def _read(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"latency: error: a process ended with exit code {process.wait()}; see above")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+    worker = Worker(command)
+    once = worker.read()
+    return worker, once | {"cold": 1e3 * (time.perf_counter() - begin)}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Times of every backend, length and part over all rounds but the first, which warms up; and cold starts."""
+    """Times of every backend, length and part over all rounds but the first, which warms up, and cold starts."""
     with tempfile.TemporaryDirectory() as scratch:
         drawn = Path(scratch) / "drawn.json"
         if options.drawn:
@@ -190,36 +151,33 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def _measure(options: argparse.Namespace, drawn: str | None) -> dict[str, Any]:
     cold: dict[str, list[dict[str, float]]] = {backend: [] for backend in BACKENDS}
     for last in (False,) * (options.starts - 1) + (True,):
-        processes = {}
+        workers = {}
         for backend in BACKENDS:
-            processes[backend], once = start(options, backend, drawn)
+            workers[backend], once = start(options, backend, drawn)
             cold[backend].append(once)
             if not last:
-                processes[backend].communicate()
+                workers[backend].close()
     times: dict[str, dict[str, dict[str, list[float]]]] = {}
     for number in range(options.rounds + 1):
-        for backend, process in processes.items():
-            assert process.stdin is not None
-            process.stdin.write(f"{options.repeats}\n")
-            process.stdin.flush()
-            for length, parts in _read(process).items():
-                for part, seen in parts.items():
+        for backend, worker in workers.items():
+            for length, parts in worker.measure(options.repeats).items():
+                for part, taken in parts.items():
                     kept = times.setdefault(backend, {}).setdefault(length, {}).setdefault(part, [])
-                    kept.extend(seen if number else [])
-    for process in processes.values():
-        process.communicate()
+                    kept.extend(taken if number else [])
+    for worker in workers.values():
+        worker.close()
     figures = {
         backend: {
-            length: {part: _figures(seen, options.rounds) for part, seen in parts.items()}
+            length: {part: _figures(taken, options.rounds) for part, taken in parts.items()}
             for length, parts in by.items()
         }
         for backend, by in times.items()
     }
-    starts = {
-        backend: {key: float(np.median([each[key] for each in seen])) for key in seen[0]}
-        for backend, seen in cold.items()
+    typical = {
+        backend: {key: float(np.median([each[key] for each in starts])) for key in starts[0]}
+        for backend, starts in cold.items()
     }
-    return {"environment": environment(options), "times_ms": figures, "starts": starts}
+    return {"environment": environment(options), "times_ms": figures, "starts": typical}
 
 
 def _figures(times: Sequence[float], rounds: int) -> dict[str, float]:
@@ -232,14 +190,10 @@ def _figures(times: Sequence[float], rounds: int) -> dict[str, float]:
 
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:
-    """Where and with what this was measured."""
-    processor = next(
-        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
+    """Machine, versions and settings."""
     return {
         "date": datetime.date.today().isoformat(),
-        "processor": processor,
+        "processor": processor(),
         "processors": os.cpu_count(),
         "used": options.processors,
         "load": os.getloadavg()[0],
@@ -248,10 +202,6 @@ def environment(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": options.rounds,
         "repeats": options.repeats,
     }
-
-
-def _lines(file: str) -> list[str]:
-    return Path(file).read_text().splitlines() if Path(file).is_file() else []
 
 
 def markdown(figures: dict[str, Any]) -> str:
@@ -289,7 +239,7 @@ def markdown(figures: dict[str, Any]) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Print the figures; 0 when done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", nargs="?", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument("checkpoint", nargs="?", default=CHECKPOINT)
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=LENGTHS, help="tokens of a query (default: %(default)s)"
     )

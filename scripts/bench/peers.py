@@ -1,42 +1,33 @@
-"""What one decision costs beside other ways to route on the same encoder: `python scripts/bench/peers.py`.
+"""Latency of one decision beside other ways to route on the same encoder: `python scripts/bench/peers.py`.
 
 In turns, in one run: tokenisation and the bare encoder (the limit), this router, k nearest neighbours among 20,000
 training vectors (scikit-learn), RouteLLM-style matrix factorisation, and nearest-utterance routing (the package
 semantic-router, with --semantic-router PYTHON of an environment of its own that has it and this project's base
-dependencies). All read texts by the checkpoint's own encoder; what they choose is not compared here, and neighbours and
-factors are random, since their values cost no time. Prints Markdown, or JSON with --json.
+dependencies). All read texts by the checkpoint's own encoder. Choices are not compared: neighbours and factors are
+random, since their values cost no time. Prints Markdown, or JSON with --json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from timing import CHECKPOINT, Worker, seconds, text_of
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 OURS, SEMANTIC = "this router", "semantic-router"
 LIMIT = "tokenise and encode"
 LENGTHS = (8, 32, 128)  # tokens, special ones included
 NEIGHBOURS, TRAINING, MODELS, RANK, UTTERANCES = 100, 20_000, 27, 32, 20
-_WORDS = "prove that the root of two is a prime"  # one token each
-
-
-def texts_of(lengths: Sequence[int]) -> dict[int, str]:
-    """A text of each length."""
-    words = _WORDS.split()
-    return {length: " ".join(words[i % len(words)] for i in range(length - 2)) for length in lengths}
 
 
 def ways(checkpoint: str) -> dict[str, Callable[[str], object]]:
-    """What is measured in this process, by name: a text to whatever is decided."""
+    """Ways measured in this process by name, each a function of a text."""
     from sklearn.neighbors import KNeighborsRegressor
 
     from router import Router
@@ -58,7 +49,7 @@ def ways(checkpoint: str) -> dict[str, Callable[[str], object]]:
 
 
 def semantic(checkpoint: str) -> dict[str, Callable[[str], object]]:
-    """Nearest-utterance routing, which only the environment of --semantic-router can import."""
+    """Nearest-utterance routing, importable only in the environment of --semantic-router."""
     from semantic_router import IndexedRouter, Route
     from semantic_router.encoders import DenseEncoder
 
@@ -80,24 +71,18 @@ def semantic(checkpoint: str) -> dict[str, Callable[[str], object]]:
 
 
 def work(made: dict[str, Callable[[str], object]], lengths: Sequence[int]) -> None:
-    """For each line on stdin, the number of repeats, one line of milliseconds on stdout."""
-    texts = texts_of(lengths)
+    """Work of one process: print the milliseconds of a round for each number of repeats on stdin."""
+    texts = {length: text_of(length) for length in lengths}
     for run in made.values():
         for text in texts.values():
             run(text)
-    print("ready", flush=True)
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         times: dict[str, dict[str, list[float]]] = {name: {} for name in made}
         for length, text in texts.items():
             for name, run in made.items():
-                times[name][str(length)] = [_time(run, text) for _ in range(int(line))]
+                times[name][str(length)] = [1e3 * seconds(partial(run, text)) for _ in range(int(line))]
         print(json.dumps(times), flush=True)
-
-
-def _time(run: Callable[[str], object], text: str) -> float:
-    start = time.perf_counter()
-    run(text)
-    return 1e3 * (time.perf_counter() - start)
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
@@ -105,52 +90,33 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]
     commands = [[sys.executable, "--worker", "ours"]]
     if options.semantic_router:
         commands.append([options.semantic_router, "--worker", "semantic"])
-    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
-    processes = [
-        subprocess.Popen(
-            [python, __file__, options.checkpoint, *flags, "--lengths", *map(str, options.lengths)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+    workers = [
+        Worker([python, __file__, options.checkpoint, *flags, "--lengths", *map(str, options.lengths)])
         for python, *flags in commands
     ]
     medians: dict[str, dict[str, list[float]]] = {}
     try:
-        for process in processes:
-            _line(process)
+        for worker in workers:
+            worker.read()
         for number in range(options.rounds + 1):  # the first warms up
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.write(f"{options.repeats}\n")
-                process.stdin.flush()
-                for name, by_length in json.loads(_line(process)).items():
+            for worker in workers:
+                for name, by_length in worker.measure(options.repeats).items():
                     for length, times in by_length.items():
                         kept = medians.setdefault(name, {}).setdefault(length, [])
                         kept += [float(np.median(times))] if number else []
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        for worker in workers:
+            worker.close()
     return {
         name: {
-            length: {"ms": float(np.median(seen)), "least": min(seen), "most": max(seen)} for length, seen in by.items()
+            length: {"ms": float(np.median(kept)), "least": min(kept), "most": max(kept)} for length, kept in by.items()
         }
         for name, by in medians.items()
     }
 
 
-def _line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"peers: error: a process ended with exit code {process.wait()}; see above")
-    return line
-
-
 def markdown(figures: dict[str, dict[str, dict[str, float]]], lengths: Sequence[int]) -> str:
-    """A row a way: milliseconds and the ratio to the limit, at each length."""
+    """Table with a row for each way: milliseconds and the ratio to the limit, at each length."""
     lines = [
         "| way | " + " | ".join(f"{length} tokens, ms (rounds) | ratio" for length in lengths) + " |",
         "|---" * (1 + 2 * len(lengths)) + "|",
@@ -167,7 +133,7 @@ def markdown(figures: dict[str, dict[str, dict[str, float]]], lengths: Sequence[
 def main(args: Sequence[str] | None = None) -> int:
     """Print the figures; 0 when done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", nargs="?", default=str(REPOSITORY / "checkpoints" / "routemix"))
+    parser.add_argument("checkpoint", nargs="?", default=CHECKPOINT)
     parser.add_argument("--semantic-router", metavar="PYTHON", help="interpreter of an environment that has it")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="tokens (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="after one that warms up (default: %(default)s)")

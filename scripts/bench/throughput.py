@@ -1,8 +1,7 @@
-"""Queries per second of the batch path, by batch size and by how many batches are read together.
+"""Throughput of the batch path in queries a second, by batch size and number of batches read together.
 
-Side by side in one run, medians of interleaved rounds with their spread: `Router.route` on windows of some batches, on
-the same windows tokenisation and encoder alone, the limit, and tokenisation by itself. Queries are generated texts: no
-data needed.
+Compares in interleaved rounds, by medians with their spread: `Router.route` on windows of some batches, tokenisation
+and encoder alone on the same windows (the limit), and tokenisation by itself. Queries are generated texts.
 
     python scripts/bench/throughput.py [--queries 512] [--rounds 5] [--device cpu] [--backend auto] [--settings 32x16]
 """
@@ -15,11 +14,11 @@ import os
 import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from timing import gpu_name, seconds
 
 from router import Router
 
@@ -39,15 +38,6 @@ def windows(queries: Sequence[str], size: int) -> list[list[str]]:
     return [list(queries[start : start + size]) for start in range(0, len(queries), size)]
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """How long one call takes, the device's work included."""
-    start = time.perf_counter()
-    run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def setting(text: str) -> tuple[int, int]:
     """Batch size and batches read together.
 
@@ -62,7 +52,7 @@ def measure(
     router: Router, queries: Sequence[str], rounds: int, settings: Sequence[tuple[int, int]]
 ) -> list[dict[str, float]]:
     """One row per setting: queries per second of router and bare encoder, their ratio, tokenisation's share of time."""
-    found: dict[tuple[int, int], list[tuple[float, float, float]]] = {each: [] for each in settings}
+    found: dict[tuple[int, int], list[tuple[float, ...]]] = {each: [] for each in settings}
     for turn in range(rounds + 1):  # the first warms up
         for batch, ahead in settings:
             parts = windows(queries, batch * ahead)
@@ -79,7 +69,7 @@ def measure(
                 for part in parts:
                     router.encoder.tokenize(part)
 
-            times = seconds(route), seconds(encode), seconds(tokenize)
+            times = tuple(seconds(run, router.device) for run in (route, encode, tokenize))
             if turn:
                 found[batch, ahead].append(times)
     rows = []
@@ -103,8 +93,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backend", default="auto")
-    told = "batch size x batches read together, such as 256x16"
-    parser.add_argument("--settings", type=setting, nargs="+", default=[setting(each) for each in SETTINGS], help=told)
+    shape = "batch size x batches read together, such as 256x16"
+    parser.add_argument("--settings", type=setting, nargs="+", default=[setting(each) for each in SETTINGS], help=shape)
     options = parser.parse_args()
     router = Router.from_pretrained(options.checkpoint, device=options.device, backend=options.backend)
     rows = measure(router, texts(options.queries), options.rounds, options.settings)
@@ -114,7 +104,7 @@ def main() -> int:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": options.device,
-        "gpu": torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else None,
+        "gpu": gpu_name(options.device),
         "backend": options.backend,
         "load": os.getloadavg()[0],
     }

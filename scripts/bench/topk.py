@@ -1,10 +1,10 @@
-"""Top 8 of a million short vectors for 1,024 queries at once: `python scripts/bench/topk.py --device cuda`.
+"""Top-k search in a million short vectors for 1,024 queries at once: `python scripts/bench/topk.py --device cuda`.
 
-Pools are drawn by `scripts.bench.large_pools_data` and reduced as an index reduces them; queries are pairs of the
-quickstart's at
-four dials. Each way is first held against an exact product in float64, then timed: medians with spread, the device's
-work included. Beside them the two limits: operations of the product at the peak given, bytes of items and queries read
-once at the bandwidth given. Prints JSON, and a Markdown table on stderr; 1 where a way found other scores.
+Pools are drawn by `large_pools_data` and reduced as an index reduces them; queries are pairs of the quickstart's at
+four dials. Each way is first checked against an exact product in float64, then timed: medians with spread, the device's
+work included. Two limits stand beside them: the product's operations at the given peak, and the bytes of items and
+queries, read once, at the given bandwidth. Prints JSON, and a Markdown table on stderr; exits with 1 where a way found
+other scores.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from encoder import seconds
+from encoder import repeated
 from large_pools_data import large_checkpoint
+from timing import CHECKPOINT, REPOSITORY, gpu_name, spread
 from torch import Tensor
 
 from router import Router
@@ -34,7 +34,6 @@ from router.index.topk import top_k
 from router.options import CHARS_PER_TOKEN
 from router.policy.constraints import cost_weights
 
-ROOT = Path(__file__).resolve().parents[2]
 TOP = 8
 DIALS = (0.0, 3.0, 5.0, 8.0)
 TOLERANCE = 1e-5  # of the greatest score: what float32 may differ by
@@ -43,7 +42,7 @@ TOLERANCE = 1e-5  # of the greatest score: what float32 may differ by
 def vectors(size: int, queries: int, checkpoint: str) -> tuple[Tensor, Tensor]:
     """Short vectors (queries, J) and (size, J) of a drawn pool."""
     base = Router.from_pretrained(checkpoint)
-    lines = (ROOT / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").split("\n")
+    lines = (REPOSITORY / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").split("\n")
     texts = [line for line in lines if line.strip()]
     pairs = [f"{a} {b}" for a in texts for b in texts]
     query = base.network.query_vectors(base.encoder.encode(pairs))
@@ -67,20 +66,20 @@ def vectors(size: int, queries: int, checkpoint: str) -> tuple[Tensor, Tensor]:
 
 
 def exact(query: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    """The best TOP by a product in float64, a part of the queries at a time."""
+    """The best TOP by a product in float64, some queries at a time."""
     wide = items.double()
     parts = [(part.double() @ wide.T).topk(TOP, dim=1) for part in query.split(64)]
     return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
 def chunked(query: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    """All in float32, the best of each chunk."""
+    """The best TOP by products in float32, from the best of each chunk."""
     found: tuple[Tensor, Tensor] = top_k(lambda start, stop: query @ items[start:stop].T, len(items), TOP, len(query))
     return found
 
 
 def two_passes(query: Tensor, items: Tensor, group: int, precision: str | None) -> tuple[Tensor, Tensor]:
-    """With groups of so many; without a precision by torch alone."""
+    """The best TOP in two passes with groups of `group`; without a precision by torch alone."""
     before = gpu_topk.GROUP, gpu_topk.PRECISION, gpu_topk.HAS_TRITON
     gpu_topk.GROUP, gpu_topk.HAS_TRITON = group, precision is not None
     gpu_topk.PRECISION = precision or before[1]
@@ -92,7 +91,7 @@ def two_passes(query: Tensor, items: Tensor, group: int, precision: str | None) 
 
 
 def faiss_way(query: Tensor, items: Tensor, device: torch.device) -> Callable[[], Any] | None:
-    """FAISS's flat index on the GPU, from and to numpy; None where FAISS has none."""
+    """Search by FAISS's flat index on the GPU, from and to numpy; None where FAISS has none."""
     faiss = find_faiss()
     if faiss is None or not hasattr(faiss, "StandardGpuResources"):
         return None
@@ -103,7 +102,7 @@ def faiss_way(query: Tensor, items: Tensor, device: torch.device) -> Callable[[]
 
 
 def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row of each way."""
+    """One row for each way."""
     device = torch.device(args.device)
     query, items = (each.to(device) for each in vectors(size, args.queries, args.checkpoint))
     values, rows = exact(query, items)
@@ -126,41 +125,40 @@ def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         try:
             seen, at = (each.to(device) for each in run())
             row |= judged(seen.double(), at, values, rows) | timed(run, device, args.repeats)
-        except Exception as error:  # one way that fails must not cost the others
+        except Exception as error:  # the other ways go on
             row["error"] = f"{type(error).__name__}: {error}"[:300]
         found.append(row)
     return found
 
 
 def judged(seen: Tensor, at: Tensor, values: Tensor, rows: Tensor) -> dict[str, Any]:
-    """How far the found scores and rows (B, TOP) are from the exact ones."""
+    """Distance of the found scores and rows (B, TOP) from the exact ones."""
     off = float((seen - values).abs().max() / values.abs().max())
     same = (at.sort(dim=1).values == rows.sort(dim=1).values).all(dim=1)
     return {"same_rows": float(same.double().mean()), "score_off": off, "right": off <= TOLERANCE}
 
 
 def timed(run: Callable[[], Any], device: torch.device, repeats: int) -> dict[str, float]:
-    """Milliseconds of a run."""
-    times = seconds(run, device, repeats)
-    low, middle, high = np.quantile(times, [0.1, 0.5, 0.9]).tolist()
+    """Median and spread of a run, in milliseconds."""
+    low, middle, high = spread(repeated(run, device, repeats))
     return {"ms": 1e3 * middle, "p10": 1e3 * low, "p90": 1e3 * high}
 
 
 def main() -> int:
-    """Print the figures; 1 where a way failed or found other scores than the exact ones."""
+    """Print the figures; 1 where a way failed or found other scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=1024)
     parser.add_argument("--groups", type=int, nargs="+", default=[32, 64, 128], help="of neighbours in the first pass")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--checkpoint", default=str(ROOT / "checkpoints" / "routemix"))
+    parser.add_argument("--checkpoint", default=CHECKPOINT)
     parser.add_argument("--peak-tflops", type=float, default=494.5, help="TF32, dense (H100, H200: %(default)s)")
     parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="TB/s (H200: %(default)s)")
     args = parser.parse_args()
     rows = [row for size in args.sizes for row in measure(size, args)]
     about = {
-        "gpu": torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else None,
+        "gpu": gpu_name(args.device),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

@@ -1,7 +1,7 @@
-"""Training samples a second of a configuration: `python scripts/bench/training.py configs/demo.yaml`.
+"""Training speed of a configuration, in samples a second: `python scripts/bench/training.py configs/demo.yaml`.
 
-Trains for a number of steps into a folder that is thrown away, and times them after some that warm up; arguments that
-are not its own go to `python -m train fit` (`--trainer.accelerator gpu`). Prints JSON.
+Trains some steps into a temporary folder and times those after the first ones, which warm up. Arguments that are not
+its own go to `python -m train fit` (`--trainer.accelerator gpu`). Prints JSON.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from timing import spread, wait_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # by this name the command line finds the callback
 
@@ -28,20 +28,14 @@ class StepTimes(Callback):
     seen: list[tuple[float, int]] = []  # noqa: RUF012  # of the one run of this process
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        _wait(pl_module)
+        wait_for(pl_module.device)
         self.start = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        _wait(pl_module)
+        wait_for(pl_module.device)
         self.seen.append((time.perf_counter() - self.start, len(batch["row"])))
-
-
-def _wait(module: LightningModule) -> None:
-    """For the kernels of a GPU."""
-    if module.device.type == "cuda":
-        torch.cuda.synchronize(module.device)
 
 
 def figures(seen: Sequence[tuple[float, int]], warm_up: int) -> dict[str, float]:
@@ -50,8 +44,8 @@ def figures(seen: Sequence[tuple[float, int]], warm_up: int) -> dict[str, float]
     >>> figures([(9.0, 4), (2.0, 4), (1.0, 4), (4.0, 4)], warm_up=1)["samples_per_s"]
     2.0
     """
-    rates = np.array([samples / seconds for seconds, samples in seen[warm_up:]])
-    low, middle, high = np.quantile(rates, [0.1, 0.5, 0.9]).tolist()
+    rates = [samples / seconds for seconds, samples in seen[warm_up:]]
+    low, middle, high = spread(rates)
     return {"steps": len(rates), "samples_per_s": middle, "p10": low, "p90": high}
 
 

@@ -1,7 +1,7 @@
-"""Makes the wheel inferencedynamics-checkpoint of a checkpoint: `python scripts/checkpoint_wheel/make_wheel.py`.
+"""Wheel of a checkpoint, inferencedynamics-checkpoint: `python scripts/checkpoint_wheel/make_wheel.py`.
 
-Once it is installed beside the code's wheel, `Router.from_pretrained()` and `router` find the checkpoint. Needs the
-packages build and setuptools, of the extra dev. Indexes of large pools are left out: they hold for one machine's pools.
+With it installed next to the code's wheel, `Router.from_pretrained()` and `router` find the checkpoint. Needs the
+packages build and setuptools, of the extra dev. Leaves out the indexes of large pools, which fit one machine's pools.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_BYTES = 60_000_000
 def make_wheel(checkpoint: Path, out: Path, isolated: bool) -> Path:
     """The wheel of a verified checkpoint, in the folder `out`.
 
-    CheckpointError for one that is broken; SystemExit where it cannot be built or is larger than MOST_BYTES.
+    CheckpointError for a broken checkpoint; SystemExit where the wheel cannot be built or exceeds MOST_BYTES.
     """
     verify(checkpoint, read_config(checkpoint).get("sha256"))
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,7 +48,7 @@ def make_wheel(checkpoint: Path, out: Path, isolated: bool) -> Path:
 
 
 def main() -> None:
-    """Build it and say where it lies."""
+    """Build the wheel and print its path."""
     parser = argparse.ArgumentParser(description="Make a wheel of a checkpoint, found by Router.from_pretrained().")
     parser.add_argument("checkpoint", nargs="?", type=Path, default=SHIPPED_CHECKPOINT, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="folder of the wheel (default: dist)")

@@ -1,1 +1,1 @@
-"""`python -m train compare`: baselines and our routers under several regimes, judged on the same bootstrap draws."""
+"""Comparison of baselines and our routers on the same bootstrap draws: `python -m train compare`."""

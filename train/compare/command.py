@@ -1,7 +1,6 @@
-"""`python -m train compare --config FILE [--config FILE ...]`: every method under every regime, judged and reported.
+"""The command `python -m train compare`: runs every method under every regime, judges and reports.
 
-Ties the parts together: settings, cells, judgement, then OUT/comparison.parquet, report.md, figures/ and W&B runs.
-Defines none of them.
+Ties the parts together: settings, cells, figures, then OUT/comparison.parquet, report.md, figures/ and W&B runs.
 """
 
 from __future__ import annotations
@@ -28,11 +27,14 @@ from train.compare.stats.judge import judge_pool
 from train.compare.stats.tally import ALL, table
 from train.compare.workplace import Workplace, open_workplace
 
+DESCRIPTION = (
+    "`python -m train compare --config FILE [--config FILE ...]`: every method under every regime, judged and reported."
+)
 FLIP_COLUMNS = ["method", "pool", "subset", "value"]
 
 
 def compare(settings: Settings, workers: int, command: str) -> Path:
-    """Run one comparison, going on where an earlier run stopped; returns the report's file."""
+    """The report's file of one comparison, run from where an earlier run stopped."""
     progress = sys.stderr.isatty()
     flips = read_flips(settings.flips)
     place = open_workplace(settings)
@@ -47,7 +49,7 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
 
 
 def judge(place: Workplace, workers: int, progress: bool, flips: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table of all regimes and pools, in the settings' order, and of the flips."""
+    """The tidy table of all regimes and pools, in the settings' order, with the flips."""
     jobs = [(regime, pool) for regime in place.regimes for pool in place.pools
             if any(pool in place.pools_under(regime, part) for part in regime.parts)]  # fmt: skip
     found = {}
@@ -60,7 +62,7 @@ def judge(place: Workplace, workers: int, progress: bool, flips: pd.DataFrame) -
 
 
 def read_flips(file: str | None) -> pd.DataFrame:
-    """What the robustness suite found, empty without a file; UsageError for a file that is none of its tables."""
+    """The robustness suite's table of flips, empty without a file; UsageError for a file that is no such table."""
     if file is None:
         return pd.DataFrame(columns=FLIP_COLUMNS)
     try:
@@ -70,14 +72,14 @@ def read_flips(file: str | None) -> pd.DataFrame:
 
 
 def made_line(command: str) -> str:
-    """When, how and on what a report was made."""
+    """Command, date and machine of a report."""
     machine = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
     return f"`{command}`, {datetime.date.today().isoformat()}, {machine}."
 
 
 def main(args: list[str] | None = None) -> int:
-    """0 when every comparison is done, 1 on an error of ours, 130 when interrupted; argparse exits with 2."""
-    parser = argparse.ArgumentParser(prog="python -m train compare", description=__doc__.splitlines()[0])
+    """Exit code: 0 when every comparison is done, 1 on an error of ours, 130 when interrupted; argparse exits 2."""
+    parser = argparse.ArgumentParser(prog="python -m train compare", description=DESCRIPTION)
     parser.add_argument("--config", action="append", required=True, metavar="FILE", help="may be given several times")
     parser.add_argument("--workers", type=int, default=cores(), help="processes (default: %(default)s, one a core)")
     options = parser.parse_args(args)

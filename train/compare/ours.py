@@ -1,7 +1,7 @@
-"""Trains a configuration of ours on the rows of one part of a regime, and predicts with what it exports.
+"""Training of our own configurations for a comparison: on the rows of one part of a regime, in a process of its own.
 
-Training runs in a process of its own on a view of the data folder that holds no outcome, annotation or fold of any row
-it must not see; only the texts stay, all in their order, so that every view shares one cache of embeddings.
+The process reads a view of the data folder that holds no outcome, annotation or fold of a hidden row. Only the texts
+stay, all in their order, so that every view shares one cache of embeddings.
 Axes: N queries of the folder, B predicted queries.
 """
 
@@ -35,19 +35,19 @@ TRAIN_FOLD, VAL_FOLD, UNSEEN_FOLD = 0, 7, 9  # of a view
 
 
 class CachedEncoder:
-    """Stands in for a router's encoder: looks embeddings up by text."""
+    """Stand-in for a router's encoder that looks embeddings up by text."""
 
     def __init__(self, encoder: QueryEncoder, texts: list[str], cache: Path, bf16: bool = False) -> None:
         self.embeddings = cached_embeddings(encoder, texts, cache, bf16)
         self.row_of = {text: row for row, text in enumerate(texts)}
 
     def encode(self, texts: list[str], batch_size: int = 0) -> Tensor:
-        """Embeddings (B, E) of texts known at the start."""
+        """Embeddings (B, E) of texts that were given at the start."""
         return self.embeddings[[self.row_of[text] for text in texts]]
 
 
 def read_config(config: str | Path) -> dict[str, Any]:
-    """A training configuration as plain values; UsageError where it is none."""
+    """A training configuration as plain values; UsageError for any other file."""
     try:
         settings = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -65,7 +65,7 @@ def is_frozen(config: Mapping[str, Any]) -> bool:
 
 
 def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> CachedEncoder:
-    """Embeddings of `texts` as a frozen configuration, or the `training` of a checkpoint made by one, has them."""
+    """Cached embeddings of `texts` by the encoder of a frozen configuration, or of a checkpoint's `training`."""
     model = config["model"]
     encoder = QueryEncoder.from_pretrained(
         model.get("encoder", DEFAULT_ENCODER),
@@ -77,7 +77,7 @@ def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> C
 
 
 def moved(config: str | Path, out: Path) -> Path:
-    """A copy of the configuration that writes under `out` alone: checkpoints/, router/ and no log of a run."""
+    """A copy of the configuration that writes under `out` alone: checkpoints/ and router/, no log of the run."""
     out.mkdir(parents=True, exist_ok=True)
     settings = read_config(config)
     settings["trainer"] |= {"logger": False, "default_root_dir": str(out)}
@@ -91,14 +91,14 @@ def moved(config: str | Path, out: Path) -> Path:
 
 
 def write_view(dataset: Dataset, rows: Rows, folder: Path, without: Collection[str] = ()) -> None:
-    """A data folder whose fold 0 trains and fold 7 validates, and that tells nothing of other rows but their text.
+    """Write a data folder whose fold 0 trains and fold 7 validates; of other rows it holds only the text.
 
-    Nor does it tell anything of the models in `without`.
+    It leaves out the models in `without`.
     """
     queries = dataset.queries.copy()
     queries["fold"] = np.select([rows.train, rows.val], [TRAIN_FOLD, VAL_FOLD], UNSEEN_FOLD).astype(np.int8)
     queries["split"] = np.select([rows.train, rows.val], ["train", "val"], "test")
-    queries["ood_twin"] = False  # whoever may not be seen is out already
+    queries["ood_twin"] = False  # hidden rows are out already
     seen = set(queries["query_id"][rows.train | rows.val])
     queries.to_parquet(folder / "queries.parquet", index=False)
     outcomes = pd.read_parquet(dataset.folder / "outcomes.parquet")
@@ -112,7 +112,7 @@ def write_view(dataset: Dataset, rows: Rows, folder: Path, without: Collection[s
 
 
 def reduced_pools(files: Sequence[str], without: Collection[str], folder: Path) -> list[str]:
-    """Copies of pool files that do not name the models in `without`."""
+    """Copies of pool files without the models in `without`."""
     copies = []
     for file in files:
         pool = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
@@ -134,12 +134,11 @@ def fit(
     without: Collection[str] = (),
     tuning: Tuning | None = None,
 ) -> Path:
-    """The checkpoint folder of a configuration trained on `rows` with a seed, in `run`; kept if made under `key`.
+    """The checkpoint folder of a configuration trained on `rows` with a seed, in `run`; reused if made under `key`.
 
     Models in `without` are left out of its data and its pools. With `tuning`, its encoder is fine-tuned first, on the
-    same rows with the same seed.
-
-    A killed training goes on from its last checkpoint. Raises UsageError with the end of the log where it fails.
+    same rows with the same seed. A killed training goes on from its last checkpoint. Raises UsageError with the end of
+    the log where training fails.
     """
     marker, router = run / "key", run / "router"
     if not (marker.is_file() and marker.read_text() == key):
@@ -175,7 +174,7 @@ def fit(
 
 
 def _averaged(tuning: Tuning, tuned: Path, folder: Path) -> Path:
-    """`folder`, with the encoder that lies `tuning.share` of the way from the start of `tuning` to `tuned`."""
+    """`folder`, into which the encoder is saved that lies `tuning.share` of the way from the start to `tuned`."""
     start = QueryEncoder.from_pretrained(read_config(tuning.config)["model"].get("encoder", DEFAULT_ENCODER))
     average(start, QueryEncoder.from_pretrained(tuned), tuning.share).save_pretrained(folder)
     return folder
@@ -194,7 +193,7 @@ def _train(arguments: list[str], run: Path) -> None:
 
 
 def load(checkpoint: Path, texts: list[str], cache: str) -> Router:
-    """The router in a checkpoint folder; one that was trained on a frozen encoder knows `texts` by the cache."""
+    """The router in a checkpoint folder; with a frozen encoder it looks the embeddings of `texts` up in the cache."""
     router = Router.from_pretrained(checkpoint, backend="torch")
     if is_frozen(router.checkpoint.training):
         router.pipeline.encoder = cached_encoder(router.checkpoint.training, texts, cache)  # type: ignore[assignment]

@@ -1,6 +1,6 @@
-"""What one method predicted, one .npz per cell of the comparison: written whole, and trusted only under its key.
+"""Stored predictions of a comparison, one .npz file per cell: written atomically, reused only under the same key.
 
-Knows names and arrays; not how a prediction is made. Axes: B queries, M candidates.
+Does not know how a prediction is made. Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Cell:
-    """A method under a part of a regime on a pool, with a seed."""
+    """One entry of the comparison: a method, with a seed, on a pool under a part of a regime."""
 
     regime: str
     part: str
@@ -33,7 +33,7 @@ class Cell:
     seed: int
 
     def file(self, out: Path) -> Path:
-        """Where its predictions lie."""
+        """The file of its predictions."""
         return out / "predictions" / self.regime / self.part / self.pool / f"{self.method}-{self.seed}.npz"
 
 
@@ -50,7 +50,7 @@ class CellPredictions:
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """A digest of all that decides a prediction; masks and arrays count by their content.
+    """A digest of everything that decides a prediction; arrays count by their content.
 
     >>> key_of({"seed": 0}) == key_of({"seed": 0}) != key_of({"seed": 1})
     True
@@ -62,7 +62,7 @@ def key_of(settings: Mapping[str, Any]) -> str:
 
 
 def digest_of(*files: Path) -> str:
-    """A digest of the files' names and bytes; of those below it for a folder, nothing for what is not there."""
+    """A digest of names and bytes of the files, and of all files below a folder; missing files count for nothing."""
     digest = hashlib.sha256()
     for file in files:
         for each in sorted(file.rglob("*")) if file.is_dir() else [file]:

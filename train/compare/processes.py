@@ -1,4 +1,4 @@
-"""Runs the jobs of a comparison in as many processes of one thread as asked for. Knows nothing of what they do."""
+"""Parallel jobs in worker processes of one thread each. Does not know what the jobs do."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def cores() -> int:
 
 
 def run(task: Callable[[Any, Any], Result], jobs: Sequence[Any], shared: Any, workers: int) -> Iterator[Result]:
-    """Results of `task(shared, job)` as they come: in this process with one worker, else in `workers` others.
+    """Results of `task(shared, job)` as they come, from this process for one worker, otherwise from `workers` others.
 
     `task` is a function of a module; `shared` goes to each process once. The first exception of a task is raised when
-    the tasks in work have ended; those that wait are not started.
+    the running tasks have ended; waiting ones are not started.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -43,7 +43,7 @@ def run(task: Callable[[Any, Any], Result], jobs: Sequence[Any], shared: Any, wo
 
 @contextmanager
 def single_threads() -> Iterator[None]:
-    """Let processes that are started inside use one thread each for arithmetic."""
+    """A block in which started processes use one thread each for arithmetic."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:

@@ -1,11 +1,11 @@
-"""Which rows train, validate and test under each regime of a comparison. Pure: columns in, masks out.
+"""Data splits of a comparison: which rows train, validate and test under each regime. Columns in, masks out.
 
     in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
     few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
-    leave-one-out        one benchmark tested, it and whatever repeats one of its questions never trained on
-    ood                  the same for each benchmark of split `ood`, as `train.data.folds` leaves it out
+    leave-one-out        one benchmark tested; neither it nor a repeat of one of its questions is trained on
+    ood                  the same for each benchmark of split `ood`, left out as by `train.data.folds`
 
-Knows no pool and no method. A part is what is averaged over: a rotation's number or a benchmark. Axes: N queries.
+Knows no pool and no method. Results are averaged over parts: a rotation's number or a benchmark. Axes: N queries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROTATIONS = 5
 
 @dataclass(frozen=True)
 class Regime:
-    """One way to split, and the parts that it is averaged over."""
+    """One way to split the rows, with the parts that results are averaged over."""
 
     kind: str  # of REGIMES
     parts: tuple[str, ...]
@@ -36,7 +36,7 @@ class Regime:
 
     @property
     def name(self) -> str:
-        """As it is reported.
+        """Name in reports.
 
         >>> Regime("few-rows", ("0",), 0.05).name
         'few-rows-0.05'
@@ -45,7 +45,7 @@ class Regime:
 
     @property
     def draws_rows(self) -> bool:
-        """Whether the seed decides on training rows."""
+        """Whether the seed selects the training rows."""
         return self.kind == "few-rows"
 
 
@@ -101,9 +101,9 @@ def regimes(
 
 
 def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
-    """The rows of one part of a regime; `seed` matters to a regime that draws its training rows alone.
+    """The rows of one part of a regime; `seed` matters only to a regime that draws its training rows.
 
-    A benchmark that is tested as a whole is judged by routers trained and validated on the shipped folds, 0 to 6 and 7.
+    A benchmark that is tested as a whole is judged by routers trained on the shipped folds 0 to 6 and validated on 7.
     """
     rotation = int(part) if regime.kind in ("in-distribution", "few-rows") else 0
     train_folds, val_fold, test_folds = rotation_folds(rotation)
@@ -121,8 +121,10 @@ def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
 
 
 def repeats(dataset: Dataset, benchmark: str) -> Mask:
-    """Mask (N,) of a benchmark's rows and of all that ask one of its questions elsewhere: the same `group`, and for an
-    out-of-distribution benchmark every `ood_twin`. DataError for a folder that does not tell repeated questions.
+    """Mask (N,) of a benchmark's rows and of all rows that repeat one of its questions.
+
+    Repeats have the same `group`; for an out-of-distribution benchmark every `ood_twin` counts as well. DataError for
+    a folder without the column `group`.
     """
     queries = dataset.queries
     if "group" not in queries:
@@ -138,7 +140,7 @@ def repeats(dataset: Dataset, benchmark: str) -> Mask:
 
 
 def _drawn(rows: Mask, share: float, seed: int) -> Mask:
-    """A random share of the rows set in a mask; a smaller share of the same seed is part of a greater one."""
+    """A random share of the rows in a mask; a smaller share of the same seed is part of a larger one."""
     if share >= 1:
         return rows
     order = np.random.default_rng(seed).permutation(np.flatnonzero(rows))

@@ -1,8 +1,8 @@
-"""Fills the cells of a comparison that are not there yet: which cells belong together, under which keys, in what order.
+"""Resumable runner of a comparison: fills the cells that are missing, grouped into jobs.
 
-Knows neither how a method works nor how it is judged. A cell counts as finished when its file's key is the digest of
-everything that decides it: data, rows, pool, settings, seed, and the sources of the baselines. The sources of our own
-training are not in it: delete OUT/fits to train anew.
+A cell is finished when its file's key is the digest of everything that decides it: data, rows, pool, settings, seed,
+and the sources of the baselines. The sources of our own training are not in it: delete OUT/fits to train anew.
+Knows neither how a method works nor how it is judged.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ DATA_FILES = ("queries.parquet", "outcomes.parquet", "annotations.jsonl", "model
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that one process fills in one go, each under its key."""
+    """Cells that one process fills together, each with its key."""
 
     regime: Regime
     part: str
-    seed: int  # by which training rows are drawn, and from which our fit starts
+    seed: int  # draws the training rows and starts our fit
     cells: dict[Cell, str]
-    config: str | None = None  # of our method; None: baselines of one pool
+    config: str | None = None  # of our method; None for the baselines of one pool
     fit_key: str = ""
 
 
 def fill(place: Workplace, workers: int, progress: bool = True) -> None:
-    """Make every cell of the comparison that is missing or of other settings. A killed run keeps its finished cells.
+    """Fill every cell that is missing or was made with other settings. A killed run keeps its finished cells.
 
-    Raises what a method raises, after the cells in work have been finished.
+    Raises what a method raises, after the running cells are finished.
     """
     jobs = [*_our_jobs(place), *_baseline_jobs(place)]  # our fits take longest: first
     total = sum(len(job.cells) for job in jobs)
@@ -58,7 +58,7 @@ def fill(place: Workplace, workers: int, progress: bool = True) -> None:
 
 
 def fill_job(place: Workplace, job: Job) -> int:
-    """Fill a job's cells; returns how many."""
+    """The number of cells of a job, after they are filled."""
     found = _our_predictions(place, job) if job.config else _baseline_predictions(place, job)
     for cell, predictions in found:
         write_cell(cell.file(place.out), job.cells[cell], predictions)
@@ -66,23 +66,24 @@ def fill_job(place: Workplace, job: Job) -> int:
 
 
 def _unfinished(job: Job, place: Workplace) -> Job:
+    """The job with only its unfinished cells."""
     left = {cell: key for cell, key in job.cells.items() if not is_finished(cell.file(place.out), key)}
     return replace(job, cells=left)
 
 
 def _embed(place: Workplace, pending: list[Job]) -> None:
-    """Compute what several processes would else compute at once; it stays in the cache of embeddings."""
+    """Fill the cache of embeddings, which several processes would otherwise compute at once."""
     if any(job.config is None for job in pending):
         _ = place.embedding
     for config in dict.fromkeys(job.config for job in pending if job.config):
         tuning = place.settings.tuned.get(config)
         settings = ours.read_config(tuning.config if tuning else config)
-        if ours.is_frozen(settings) or settings["data"].get("weak_label_weight"):  # whose teacher reads them
+        if ours.is_frozen(settings) or settings["data"].get("weak_label_weight"):  # the teacher reads them
             ours.cached_encoder(settings, place.texts, place.settings.cache)
 
 
 def _our_jobs(place: Workplace) -> Iterator[Job]:
-    """One fit and its predictions for every pool."""
+    """Jobs of our methods: one fit each, with its predictions for every pool."""
     data = _data_digest(place)
     for config, seeds in place.settings.ours.items():
         settings, tuning = ours.read_config(config), place.settings.tuned.get(config)
@@ -110,6 +111,7 @@ def _our_jobs(place: Workplace) -> Iterator[Job]:
 
 
 def _our_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
+    """Predictions of the job's cells by its fit."""
     assert job.config is not None
     rows = place.rows(job.regime, job.part, job.seed)
     run_folder = place.out / "fits" / method_name(job.config) / job.regime.name / job.part / str(job.seed)
@@ -119,13 +121,13 @@ def _our_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPre
     for cell in job.cells:
         pool = read_pool(place.files[cell.pool], router.systems)
         test, val = (place.outcomes[cell.pool].take(mask).rows for mask in (rows.test, rows.val))
-        seen = predict(router, [place.texts[row] for row in [*test, *val]], pool)
-        quality, cost = np.split(seen.quality, [len(test)]), np.split(seen.cost_usd, [len(test)])
+        prediction = predict(router, [place.texts[row] for row in [*test, *val]], pool)
+        quality, cost = (np.split(each, [len(test)]) for each in (prediction.quality, prediction.cost_usd))
         yield cell, CellPredictions(test, quality[0], cost[0], val, quality[1], cost[1])
 
 
 def _baseline_jobs(place: Workplace) -> Iterator[Job]:
-    """All baselines of one pool under one part, and under one seed where that draws the training rows."""
+    """Jobs of all baselines of one pool under one part, and under one seed where the seed draws the training rows."""
     settings, data = place.settings, _data_digest(place)
     made_of = {
         "data": data,
@@ -152,6 +154,7 @@ def _baseline_jobs(place: Workplace) -> Iterator[Job]:
 
 
 def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
+    """Predictions of the job's cells by their baselines."""
     wanted = [(cell.method, cell.seed) for cell in job.cells]
     pool = next(iter(job.cells)).pool
     found = baseline_predictions(place, pool, job.regime, job.part, job.seed, wanted)

@@ -1,6 +1,6 @@
-"""What a comparison compares: one YAML file, read strictly, all its problems listed at once.
+"""Settings of a comparison: one YAML file, read strictly, all its problems listed at once.
 
-Knows names, numbers and paths; opens neither data nor pools. Paths are relative to where the command runs.
+Opens neither data nor pools. Paths are relative to the working directory.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FEWEST_BOOTSTRAPS = 100
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the frozen encoder of one of our configurations is made anew from each part's training rows."""
+    """Fine-tuning of a frozen configuration's encoder, repeated on each part's training rows."""
 
     config: str
     """An end-to-end training configuration."""
     share: float
-    """How far, in (0, 1], its encoder's weights are moved from where they started (`train.export.average`)."""
+    """How far, in (0, 1], the encoder's weights move from their start (`train.export.average`)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
     """One comparison."""
 
     name: str
-    """What reports and the W&B group call it."""
+    """Name in reports and of the W&B group."""
     pools: tuple[str, ...]
     """Pool files."""
     regimes: tuple[str, ...]
@@ -47,27 +47,27 @@ class Settings:
     out: str
     """Folder of predictions, fits, the Parquet, the report and the figures."""
     ours: Seeds = dataclasses.field(default_factory=dict)
-    """Training configurations by path and the seeds of each; the first is what the others are tested against."""
+    """Training configurations by path and the seeds of each; the others are tested against the first."""
     tuned: dict[str, Tuning] = dataclasses.field(default_factory=dict)
-    """Those of `ours` whose encoder is fine-tuned first; the others take it as their configuration names it."""
+    """Configurations of `ours` whose encoder is fine-tuned first; the others use the encoder that they name."""
     data: str | None = None
-    """Data folder; None: ROUTEMIX_DIR, else data/routemix-open."""
+    """Data folder; None: ROUTEMIX_DIR, otherwise data/routemix-open."""
     planted_queries: int | None = None
-    """Write a generated world of so many queries to `data` first, if it is not there."""
+    """Write a generated data folder of so many queries to `data` first, if it is not there."""
     rotations: tuple[int, ...] = tuple(range(ROTATIONS))
-    """Of in-distribution and few-rows: which of the five."""
+    """Rotations of in-distribution and few-rows, of the five."""
     benchmarks: tuple[str, ...] = ()
-    """Of leave-one-out; none: each in turn."""
+    """Benchmarks of leave-one-out; none: each in turn."""
     shares: tuple[float, ...] = ()
-    """Of few-rows: shares of the training rows."""
+    """Shares of the training rows, of few-rows."""
     bootstraps: int = 1000
     """Draws of the paired bootstrap."""
     encoder: str = DEFAULT_ENCODER
-    """Whose frozen vectors the baselines read."""
+    """Encoder whose frozen vectors the baselines read."""
     max_tokens: int = 128
     """Length at which that encoder clips a query."""
     layers: tuple[int, ...] = ()
-    """Of that encoder, pooled and concatenated; none: the last one."""
+    """Layers of that encoder, pooled and concatenated; none: the last one."""
     cache: str = "runs/cache"
     """Folder of cached embeddings, shared by baselines and our fits."""
     flips: str | None = None
@@ -89,7 +89,7 @@ class Settings:
 
 
 def method_name(config: str) -> str:
-    """What a router trained by a configuration is called.
+    """Name of the router that a configuration trains.
 
     >>> method_name("configs/routemix-frozen.yaml")
     'routemix-frozen'
@@ -98,7 +98,7 @@ def method_name(config: str) -> str:
 
 
 def read_settings(path: str | Path) -> Settings:
-    """The comparison in a YAML file. Raises UsageError that lists every problem of the file."""
+    """Settings in a YAML file. Raises UsageError that lists every problem of the file."""
     try:
         raw, problems = read_yaml(Path(path))
     except ValueError as error:
@@ -112,7 +112,7 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def _problems(values: dict[str, Any]) -> list[str]:
-    """What is wrong between keys that are each right."""
+    """Problems between keys that are each valid."""
     ours, baselines, regimes = values.get("ours", {}), values.get("baselines", {}), values.get("regimes", ())
     problems = [f"ours: no file {config}; give the path of a training configuration" for config in ours
                 if not Path(config).is_file()]  # fmt: skip

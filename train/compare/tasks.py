@@ -1,6 +1,6 @@
-"""The baselines' side of a comparison: what each may see of a pool under a part of a regime, and what it predicts.
+"""Predictions of the baselines in a comparison, from what they may see of a pool under a part of a regime.
 
-Test outcomes go into nothing here. Axes: N queries of the folder, B queries of a pool, M candidates.
+No baseline sees an outcome of a test row. Axes: N queries of the folder, B queries of a pool, M candidates.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from train.data.training_data import taxonomy_of
 
 @lru_cache(maxsize=1)
 def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Queries:
-    """All N queries of the folder as baselines read them; pools of one part, judged in a row, share them.
+    """All N queries of the folder as baselines read them; consecutive pools of one part share them.
 
-    Axes of labels and predicted ones come from the training rows' annotations; without any, predicted ones are NaN.
+    Label axes and predicted labels come from the training rows' annotations; without any, predicted labels are NaN.
     """
     train, dataset = np.flatnonzero(place.rows(regime, part, seed).train), place.dataset
     phrases = QueryEncoder.from_pretrained(place.settings.encoder)
@@ -46,7 +46,7 @@ def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Querie
 
 
 def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> Array:
-    """Predicted costs (B, M) in USD of the queries at `asked`, answer lengths learned from measured training cells."""
+    """Predicted costs (B, M) in USD of the queries at `asked`, with answer lengths learned from training rows."""
     dataset, candidates = place.dataset, place.pools[pool].candidates
     columns = dataset.columns(tuple(c.system for c in candidates if c.system is not None))
     tokens = np.where(dataset.measured, dataset.output_tokens, np.nan)[train][:, columns]
@@ -59,7 +59,7 @@ def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> A
 def baseline_predictions(
     place: Workplace, pool: str, regime: Regime, part: str, draw: int, wanted: list[tuple[str, int]]
 ) -> Iterator[CellPredictions]:
-    """What each wanted (method, seed) predicts for the pool's test and validation rows, in their order."""
+    """Predictions of each wanted (method, seed) for the pool's test and validation rows, in the order of `wanted`."""
     outcomes, rows = place.outcomes[pool], place.rows(regime, part, draw)
     queries = queries_of(place, regime, part, draw)
     train, val, test = (outcomes.take(mask) for mask in (rows.train, rows.val, rows.test))

@@ -1,4 +1,4 @@
-"""What every worker of a comparison holds: the data folder, its pools and their outcomes, read and checked once.
+"""Data of a comparison, shared by its workers: data folder, pools and their outcomes, read and checked once.
 
 Knows no method. Axes: N queries of the folder, E embedding.
 """
@@ -24,7 +24,7 @@ from train.data_folders.synthetic.command import write_planted
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
-    """One comparison's data, opened. Two are equal only if they are one."""
+    """One comparison's opened data; compared by identity."""
 
     settings: Settings
     dataset: Dataset
@@ -51,17 +51,17 @@ class Workplace:
         return cached_embeddings(encoder, self.texts, Path(settings.cache)).double().numpy()
 
     def rows(self, regime: Regime, part: str, seed: int) -> Rows:
-        """See `rows_of`."""
+        """Training, validation and test rows of a part, see `rows_of`."""
         return rows_of(self.dataset, regime, part, seed)
 
     def pools_under(self, regime: Regime, part: str) -> list[str]:
-        """Pools that have rows to train on and rows to test on in this part."""
+        """Pools that have training, validation and test rows in this part."""
         rows = self.rows(regime, part, 0)
         return [name for name, each in self.outcomes.items()
                 if all(mask[each.rows].any() for mask in (rows.yardstick, rows.val, rows.test))]  # fmt: skip
 
     def references(self, pool: str, rows: Rows) -> tuple[int, int, float]:
-        """Columns of the best single model and the cheapest, and the mean cost between them, on training rows."""
+        """Columns of the best single and the cheapest model on training rows, and their difference in mean cost."""
         training = self.outcomes[pool].take(rows.yardstick)
         best, cheapest = reference_models(training, self.pools[pool])
         cost = training.realised_usd.mean(axis=0)
@@ -69,7 +69,7 @@ class Workplace:
 
 
 def open_workplace(settings: Settings) -> Workplace:
-    """Read data and pools, writing a planted world first where asked for. Raises DataError, PoolError, UsageError."""
+    """The data of a comparison; planted data is written first where asked for. DataError, PoolError, UsageError."""
     if settings.planted_queries and settings.data and not (Path(settings.data) / "queries.parquet").is_file():
         write_planted(settings.data, settings.planted_queries)
     dataset = read_dataset(data_folder(settings.data))

@@ -1,0 +1,1 @@
+"""Studies of finished checkpoints: measurements, calibration, risk, onboarding, robustness, experiments."""

@@ -1,12 +1,11 @@
-"""Whether other backends decide as torch does: `python -m train backends CHECKPOINT`.
+"""Agreement of the onnxruntime backends with torch: `python -m train backends CHECKPOINT`.
 
-Each reads the same queries; their decisions are put side by side with what the chosen models scored. Axes: B queries,
-M candidates.
+Every backend decides on the same queries; equal decisions are counted and the scores of the chosen models compared.
+Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from router.arrays import host, like
 from router.checkpoint.layout import LAYOUT, find_folder
 from router.encoding.backend import as_torch, choose_backend, load_encoder
 from router.errors import DataError, RouterError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, row_masks
 from router.options import BACKENDS
@@ -28,19 +27,19 @@ from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router
 from train.data.datamodule import cached_embeddings
-from train.studies.held_out import folds
+from train.studies.arguments import folds, router_and_data, study_parser
 
 DIALS = (0.0, 3.0, 5.0)
-NEAR = 1e-5  # utilities that differ by less are a tie: rounding may decide it
+NEAR = 1e-5  # utilities that differ by less are a tie, which rounding may decide
 OTHERS = tuple(name for name in BACKENDS if name not in ("auto", "torch"))
 _CHUNK = 256  # queries encoded between two moves of the progress bar
 
 
 def compare(reference: Array, other: Array, weight: Array, cost: Sequence[Array], score: Array) -> dict[str, float]:
-    """How decisions by qualities `other` (B, M) differ from those by `reference` (B, M).
+    """Differences between decisions by qualities `other` (B, M) and by `reference` (B, M).
 
-    `cost` holds both predictions of it (B, M), `weight` (B,) what a dollar is worth, `score` (B, M) what came out.
-    `unexplained` are the different decisions where the reference's two best utilities are no tie.
+    `cost` holds both predicted costs (B, M), `weight` (B,) the worth of a dollar, `score` (B, M) the recorded outcomes.
+    `unexplained` is the share of different decisions where the reference's two best utilities are no tie.
 
     >>> quality, free = np.array([[0.5, 0.6], [0.5, 0.500001]]), np.zeros((2, 2))
     >>> score = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -64,14 +63,14 @@ def compare(reference: Array, other: Array, weight: Array, cost: Sequence[Array]
 def pool_figures(
     router: Router, pool: Pool, outcomes: PoolOutcomes, input_tokens: Array, embeddings: Mapping[str, Array]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """`compare` of every backend with torch on the queries of `outcomes`, by backend and dial."""
+    """Figures of `compare` with torch on the queries of `outcomes`, by backend and dial."""
     candidates = router.candidates(pool)
     tokens = like(input_tokens, candidates.bias)
-    seen = {}
+    predictions = {}
     for name, embedding in embeddings.items():
-        found = candidates.predict(router.network.query_vectors(embedding), tokens)
-        seen[name] = host(found.quality), host(found.cost_usd)
-    quality, cost = seen.pop("torch")
+        prediction = candidates.predict(router.network.query_vectors(embedding), tokens)
+        predictions[name] = host(prediction.quality), host(prediction.cost_usd)
+    quality, cost = predictions.pop("torch")
     return {
         name: {
             f"{dial:g}": compare(
@@ -83,14 +82,14 @@ def pool_figures(
             )
             for dial in DIALS
         }
-        for name, (other, cost_by_other) in seen.items()
+        for name, (other, cost_by_other) in predictions.items()
     }
 
 
 def study(
     router: Router, dataset: Dataset, folder: Path, chosen: Sequence[int], backends: Sequence[str], cache: Path
 ) -> dict[str, Any]:
-    """`pool_figures` of every pool on the folds `chosen`; each query is read once by each backend."""
+    """Figures of every pool on the folds `chosen`; each backend encodes each query once."""
     mask = row_masks(dataset, None, chosen)[0]
     outcomes = {name: pool_outcomes(dataset, pool) for name, pool in router.pools.items()}
     judged = {name: each.take(mask) for name, each in outcomes.items()}
@@ -126,24 +125,24 @@ def study(
 
 
 def table(figures: Mapping[str, Any], backends: Sequence[str]) -> str:
-    """The figures as Markdown, a row for each pool, backend and dial."""
+    """Markdown table of the figures, a row for each pool, backend and dial."""
     lines = [
         "| pool | n | backend | dial | equal decisions | unequal, no tie | mean score lost |",
         "|---|---|---|---|---|---|---|",
     ]
     for pool, each in figures.items():
         for name in backends:
-            for dial, seen in each[name].items():
-                shares = f"{seen['equal']:.2%} | {seen['unexplained']:.2%} | {seen['lost']:+.5f}"
+            for dial, row in each[name].items():
+                shares = f"{row['equal']:.2%} | {row['unexplained']:.2%} | {row['lost']:+.5f}"
                 lines.append(f"| {pool} | {each['n']:,} | {name} | {dial} | {shares} |")
     return "\n".join(lines)
 
 
 def main(args: list[str] | None = None) -> int:
     """Print the table, or with --json the figures; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train backends", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser = study_parser(
+        "backends", "Whether other backends decide as torch does: `python -m train backends CHECKPOINT`."
+    )
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
     parser.add_argument(
         "--backends", nargs="+", choices=OTHERS, default=["onnx", "onnx-int8"], help="default: %(default)s"
@@ -152,10 +151,10 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(args)
     try:
-        folder = find_folder(options.checkpoint)
-        router = Router.from_pretrained(folder, backend="torch")
-        dataset = read_dataset(data_folder(options.data))
-        figures = study(router, dataset, folder, options.folds, options.backends, options.cache)
+        router, dataset = router_and_data(options)
+        figures = study(
+            router, dataset, find_folder(options.checkpoint), options.folds, options.backends, options.cache
+        )
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1

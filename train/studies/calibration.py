@@ -1,13 +1,13 @@
-"""Compares ways to calibrate a checkpoint's probabilities: `python -m train calibration CHECKPOINT`.
+"""Calibration methods compared on a checkpoint: `python -m train calibration CHECKPOINT`.
 
-As it is, with affine maps fitted anew on top (as `fit` does at export), and with an isotonic map per system, which is
-more flexible and does not fold into a profile: an ablation. Maps are fitted on some folds, judged on others.
+Probabilities as they are, with affine maps fitted on top (as `fit` does at export), and with an isotonic map per
+system, an ablation: it is more flexible but does not fold into a profile. Maps are fitted on some folds, judged on
+others.
 Axes: B queries, M candidates, G groups of equally many.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -18,11 +18,10 @@ import numpy as np
 
 from router.errors import RouterError
 from router.evaluation import metrics
-from router.evaluation.dataset import data_folder, read_dataset
 from router.evaluation.metrics import Array, brier, expected_calibration_error
-from router.routing.router import Router
 from train.export.calibration import calibrate
-from train.studies.held_out import HeldOut, apart, folds, held_out
+from train.studies.arguments import apart, folds, router_and_data, study_parser
+from train.studies.held_out import HeldOut, held_out
 
 METHODS = ("as it is", "affine", "isotonic")
 GROUPS = 10
@@ -47,7 +46,7 @@ def calibrated(method: str, fit: HeldOut, judged: HeldOut) -> Array:
 
 
 def figures(quality: Array, judged: HeldOut) -> dict[str, Any]:
-    """ECE and Brier score of the chosen model at dial 0 and of all cells, and what routing by `quality` gives."""
+    """ECE and Brier score of the chosen model at dial 0 and of all cells, and the margins of routing by `quality`."""
     report = metrics.evaluate(quality, judged.cost, judged.score, judged.realised, judged.best_single, judged.cheapest)
     cells, scores = quality.ravel(), judged.score.ravel()
     base_rates = np.broadcast_to(judged.score.mean(axis=0), quality.shape).ravel()
@@ -76,7 +75,7 @@ def reliability(predicted: Array, observed: Array) -> tuple[Array, Array, Array]
 
 
 def draw(curves: Mapping[str, Mapping[str, tuple[Array, Array]]], file: Path) -> Path:
-    """Reliability diagrams: a panel for each title of `curves`, a line for each method; returns `file`."""
+    """Reliability diagrams, written to `file`: a panel for each title of `curves`, a line for each method."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(curves), 3.8), layout="constrained")
@@ -94,7 +93,7 @@ def draw(curves: Mapping[str, Mapping[str, tuple[Array, Array]]], file: Path) ->
 
 
 def study(pool: str, fit: HeldOut, judged: HeldOut, out: Path) -> dict[str, Any]:
-    """Figures of each method for one pool; its diagram goes to `out`."""
+    """Figures of each method for one pool, whose diagram is written to `out`."""
     rows, report = np.arange(len(judged.score)), {}
     chosen: dict[str, tuple[Array, Array]] = {}
     cells: dict[str, tuple[Array, Array]] = {}
@@ -111,9 +110,10 @@ def study(pool: str, fit: HeldOut, judged: HeldOut, out: Path) -> dict[str, Any]
 
 def main(args: list[str] | None = None) -> int:
     """Print one JSON object, by pool, and write the diagrams; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train calibration", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser = study_parser(
+        "calibration",
+        "Compares ways to calibrate a checkpoint's probabilities: `python -m train calibration CHECKPOINT`.",
+    )
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     parser.add_argument("--fit-folds", type=folds, default="7", help="folds fitted on (default %(default)s)")
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
@@ -122,10 +122,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     try:
         sides = apart(options.fit_folds, options.folds)
-        router, dataset = (
-            Router.from_pretrained(options.checkpoint, backend="torch"),
-            read_dataset(data_folder(options.data)),
-        )
+        router, dataset = router_and_data(options)
         report = {}
         for name in options.pools or router.pools:
             pool = router.pool(name)

@@ -1,54 +1,53 @@
-"""Measures what each dial costs and gives, for budgets: `python -m train dials CHECKPOINT`.
+"""Dial tables measured on validation folds, for budgets: `python -m train dials CHECKPOINT` writes `dials.json`.
 
-`fit` does it at export; this is for an older checkpoint, or one whose prices were edited since. Writes `dials.json`.
+`fit` measures them at export; this is for an older checkpoint, or one whose prices were edited since.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from router.checkpoint.layout import LAYOUT
 from router.errors import RouterError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset
 from router.files import atomic_write
 from router.policy.goals import DialTable, measure_dials, tables_to_json
 from router.routing.router import Router
-from train.studies.held_out import folds, held_out
+from train.studies.arguments import folds, router_and_data, study_parser
+from train.studies.held_out import held_out
 
 
 def dial_tables(
     router: Router, dataset: Dataset, val_folds: Sequence[int], pools: Sequence[str], cache: Path
 ) -> dict[str, DialTable]:
-    """The router's tables, those of `pools` measured anew on `val_folds`."""
+    """The router's tables, with those of `pools` measured anew on `val_folds`."""
     tables = dict(router.checkpoint.dial_tables)
     for name in pools:
         pool = router.pool(name)
-        seen = held_out(router, dataset, pool, val_folds, cache)
+        held = held_out(router, dataset, pool, val_folds, cache)
         span = router.candidates(pool).cost_range_usd
-        tables[pool.name] = measure_dials(seen.quality, seen.cost, seen.score, pool, span)
+        tables[pool.name] = measure_dials(held.quality, held.cost, held.score, pool, span)
     return tables
 
 
 def write_tables(tables: dict[str, DialTable], folder: Path) -> None:
-    """Replace the checkpoint's `dials.json` as a whole."""
+    """Replace the checkpoint's `dials.json` atomically."""
     atomic_write(folder / LAYOUT.dials, tables_to_json(tables).encode())
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the tables and print each one's ends; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train dials", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    """Write the tables and print both ends of each; 0 when done, 1 on an error of ours."""
+    parser = study_parser(
+        "dials", "Measures what each dial costs and gives, for budgets: `python -m train dials CHECKPOINT`."
+    )
     parser.add_argument("--val-folds", type=folds, default="7", help="folds measured on (default %(default)s)")
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     options = parser.parse_args(args)
     try:
-        router = Router.from_pretrained(options.checkpoint, backend="torch")
-        dataset = read_dataset(data_folder(options.data))
+        router, dataset = router_and_data(options)
         tables = dial_tables(router, dataset, options.val_folds, options.pools or list(router.pools), options.cache)
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)

@@ -1,11 +1,10 @@
-"""A checkpoint's predictions next to the outcomes of chosen folds, from embeddings that are computed once and cached.
+"""Held-out predictions of a checkpoint next to the recorded outcomes of chosen folds, from cached embeddings.
 
-What the studies of a finished checkpoint (dials, risk, calibration) start from. Axes: B queries, M candidates.
+The studies dials, risk and calibration start from them. Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from router.arrays import host, like
 from router.encoding.backend import as_torch
-from router.errors import DataError, UsageError
+from router.errors import DataError
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import pool_outcomes, reference_models, row_masks
@@ -25,7 +24,7 @@ from train.data.datamodule import cached_embeddings
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a router predicts for B queries of a pool, and what came out."""
+    """Predictions of a router for B queries of a pool, and their recorded outcomes."""
 
     logits: Array  # (B, M)
     cost: Array  # (B, M) predicted, USD
@@ -36,13 +35,12 @@ class HeldOut:
 
     @property
     def quality(self) -> Array:
-        """(B, M) predicted."""
+        """Predicted quality (B, M)."""
         return 1 / (1 + np.exp(-self.logits))
 
 
 def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int], cache: Path) -> HeldOut:
-    """The pool's queries in `folds`; DataError where there is none, as `router.evaluation.pool_report` for what it
-    refuses."""
+    """Predictions and outcomes of the pool's queries in `folds`; DataError where there is none."""
     evaluated, training = row_masks(dataset, None, folds)
     outcomes = pool_outcomes(dataset, pool)
     judged = outcomes.take(evaluated)
@@ -59,21 +57,3 @@ def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int],
         judged.realised_usd,
         *reference_models(outcomes.take(training), pool),
     )
-
-
-def folds(text: str) -> list[int]:
-    """An argparse type: folds as `7` or `8,9`.
-
-    >>> folds("8,9")
-    [8, 9]
-    """
-    if not all(part in tuple("0123456789") for part in text.split(",")):
-        raise argparse.ArgumentTypeError(f"got {text!r}, allowed are whole numbers from 0 to 9, separated by commas")
-    return [int(part) for part in text.split(",")]
-
-
-def apart(chosen_on: list[int], judged_on: list[int]) -> tuple[list[int], list[int]]:
-    """Both, where no fold is in both; UsageError where one is."""
-    if set(chosen_on) & set(judged_on):
-        raise UsageError(f"folds {chosen_on} choose and folds {judged_on} judge: no fold may do both")
-    return chosen_on, judged_on

@@ -1,11 +1,10 @@
-"""Judges a checkpoint on all its pools and writes the table into its card: `python -m train measure CHECKPOINT`.
+"""Measurement of a checkpoint on all its pools, written into its card: `python -m train measure CHECKPOINT`.
 
-The figures are those of `router evaluate`; here they are put side by side, dated, and into Markdown.
+The figures are those of `router evaluate`, side by side, dated and in Markdown.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import os
@@ -19,21 +18,20 @@ from typing import Any
 import numpy as np
 
 from router.errors import DataError, RouterError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset
 from router.evaluation.pool_report import evaluate_router, first_label_agreement, predict, row_masks
 from router.files import atomic_write
 from router.routing.router import Router
 from train.export.card import figures_table
-from train.studies.held_out import folds
+from train.studies.arguments import folds, router_and_data, study_parser
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def measure(router: Router, dataset: Dataset, folds: Sequence[int], pools: Sequence[str]) -> dict[str, Any]:
-    """`router evaluate` figures of each pool on `folds`, and label agreement over all annotated rows."""
-    figures: dict[str, Any] = {}
-    for name in pools:
-        figures[name] = evaluate_router(router, dataset, name, folds=folds, progress=sys.stderr.isatty())
+    """Figures of `router evaluate` for each pool on `folds`, and label agreement over all annotated rows."""
+    progress = sys.stderr.isatty()
+    figures = {name: evaluate_router(router, dataset, name, folds=folds, progress=progress) for name in pools}
     capability, domain, n = agreement(router, dataset, folds)
     return {
         "folds": list(folds),
@@ -45,18 +43,19 @@ def measure(router: Router, dataset: Dataset, folds: Sequence[int], pools: Seque
 
 
 def agreement(router: Router, dataset: Dataset, folds: Sequence[int]) -> tuple[float | None, float | None, int]:
-    """First-label agreement on every annotated query of `folds`, in a pool or not, and how many there are."""
+    """First-label agreement (capability, domain) on all annotated queries of `folds`, and their number."""
     noted = {note.query_id for note in dataset.annotations}
     mask = row_masks(dataset, None, folds)[0] & dataset.queries["query_id"].isin(noted).to_numpy()
     rows = np.flatnonzero(mask)
     if not len(rows):
         raise DataError(f"no annotated query in folds {list(folds)}")
-    seen = predict(router, dataset.queries["text"].to_numpy()[rows].tolist(), router.pool())
-    return *first_label_agreement(dataset, router.taxonomy, rows, seen.capability, seen.knowledge), len(rows)
+    prediction = predict(router, dataset.queries["text"].to_numpy()[rows].tolist(), router.pool())
+    shares = first_label_agreement(dataset, router.taxonomy, rows, prediction.capability, prediction.knowledge)
+    return *shares, len(rows)
 
 
 def section(figures: dict[str, Any], command: str) -> str:
-    """The card's measured section: table, agreement, and how it was made."""
+    """The card's measured section: table, agreement, command, date and machine."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return f"""{BEGIN}
 ## Measured on rows it never saw
@@ -82,17 +81,14 @@ def insert(text: str, block: str) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Print the figures as JSON and write them into the checkpoint's card; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train measure", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    description = "Judges a checkpoint on all its pools and writes the table into its card"
+    parser = study_parser("measure", f"{description}: `python -m train measure CHECKPOINT`.")
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     options = parser.parse_args(args)
     try:
-        router = Router.from_pretrained(options.checkpoint, backend="torch")
-        figures = measure(
-            router, read_dataset(data_folder(options.data)), options.folds, options.pools or list(router.pools)
-        )
+        router, dataset = router_and_data(options)
+        figures = measure(router, dataset, options.folds, options.pools or list(router.pools))
     except RouterError as error:
         print(f"train: error: {error}", file=sys.stderr)
         return 1

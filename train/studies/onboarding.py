@@ -1,9 +1,9 @@
-"""How good profiles from few answers and from benchmark scores are: `python -m train onboarding`.
+"""Onboarding study: quality of profiles from few answers and from benchmark scores, `python -m train onboarding`.
 
-Networks are trained without a group of a pool's models, in turn, so that what onboards a model never saw it; beside
-them one that was trained with all. Each left-out model is then fitted from many draws of few answers on the training
-folds, and judged on the test folds: excess log loss over its trained profile, and how much it adds to the curve of the
-others, beside what it adds where it was trained with them. Writes a Markdown table and a JSON file.
+Networks are trained without a group of a pool's models, in turn, so that a model is onboarded by a network that never
+saw it; one more network is trained with all. Each left-out model is fitted from many draws of few answers on the
+training folds and judged on the test folds: its excess log loss over its trained profile, and what it adds to the curve
+of the others, next to what it adds when trained with them. Writes a Markdown table and a JSON file.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from router.files import atomic_write
 from router.pools.pool import Pool, read_pool
 from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
-from train.studies.held_out import folds
+from train.studies.arguments import folds
 from train.studies.onboarding_pool import LeftOut
+
+DESCRIPTION = "How good profiles from few answers and from benchmark scores are: `python -m train onboarding`."
 
 
 def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: int) -> list[list[str]]:
@@ -40,13 +42,16 @@ def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: 
 
 
 def train_without(config: str, models: Sequence[str], dataset: Dataset, rows: Rows, out: Path, cache: str) -> Path:
-    """The checkpoint of `config` trained with no outcome of `models`; kept in `out` from an earlier run."""
+    """The checkpoint of `config` trained with no outcome of `models`; an earlier run's in `out` is reused."""
     return ours.fit(config, 0, dataset, rows, out, json.dumps([config, *sorted(models)]), cache, without=models)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per pool, way and number of answers: means over draws and models, the worst model, and what came back of the
-    curve's height that the models are worth: all of them together, and the one of which least did."""
+    """Means over draws and models per pool, way and number of answers, and the worst model.
+
+    `recovered` is the share of the models' worth, in height of the curve, that onboarding recovers for all of them
+    together; `least_recovered` is that of the model with the least.
+    """
     groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         groups[row["pool"], row["way"], row["n"]][row["model"]].append(row)
@@ -66,7 +71,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def as_table(found: Sequence[dict[str, Any]]) -> str:
-    """The summary as Markdown."""
+    """Markdown table of the summary."""
     lines = [
         "| pool | profile from | answers | excess log loss, mean · worst | AIQ recovered, together · least | models |",
         "|---|---|---|---|---|---|",
@@ -82,7 +87,7 @@ def as_table(found: Sequence[dict[str, Any]]) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Write OUT/onboarding.md and OUT/onboarding.json and print the table; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train onboarding", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m train onboarding", description=DESCRIPTION)
     parser.add_argument(
         "--config", default="configs/routemix-frozen.yaml", help="what is trained (default %(default)s)"
     )
@@ -117,7 +122,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def study(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train what is missing, then every pool's rows."""
+    """Rows of every pool, after the missing networks are trained."""
     dataset = read_dataset(data_folder(options.data))
     pools = [read_pool(file, dataset.systems) for file in options.pools]
     train_folds, val_fold, test_folds = rotation_folds(0)

@@ -1,6 +1,6 @@
-"""One pool's models, each left out and onboarded again: what its profile is worth beside those that were trained.
+"""Leave-one-out onboarding of a pool's models: the worth of each onboarded profile next to the trained one.
 
-Knows no training: the networks are given. Axes: N queries of the pool, M candidates.
+Trains nothing: the networks are given. Axes: N queries of the pool, M candidates.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from train.studies.onboarding_trials import (
 
 SIMPLER = {"knn": nearest, "linear": linear_head}
 WAYS = ("onboarded", "anchors", *SIMPLER)
-WORTH_COUNTS = 0.002  # AIQ that a model must add to the others for its recovery to be looked at
+WORTH_COUNTS = 0.002  # AIQ that a model must add to the others for its recovery to count
 
 
 class LeftOut:
-    """One pool's models, each left out; see `rows` for what comes of it."""
+    """One pool's models, each left out in turn; `rows` has the results."""
 
     def __init__(
         self, dataset: Dataset, pool: Pool, rows: Rows, full: Router, draws: int, counts: Sequence[int]
@@ -58,7 +58,7 @@ class LeftOut:
         self.training_rows = np.flatnonzero(rows.train)
         self.best, self.cheapest = reference_models(outcomes.take(rows.train), pool)
         self.input_tokens = dataset.input_tokens[self.at].astype(np.float32)
-        # Whatever computes it, the cache of a comparison included: every network reads the same frozen encoder.
+        # Every network reads the same frozen encoder; here it may be the cache of a comparison.
         self.vectors = host(full.encoder.encode(dataset.queries["text"].to_numpy()[self.at].tolist()))
         self._read: dict[int, QueryVectors] = {}  # by the network's identity
         embedding = self.vectors.astype(np.float64)
@@ -69,25 +69,24 @@ class LeftOut:
     def _predicted(self, candidates: Candidates, checkpoint: Checkpoint) -> tuple[Array, Array]:
         """Quality and cost (N, M) of candidates by a checkpoint's network."""
         query = self.query(checkpoint)
-        seen = candidates.predict(query, like(self.input_tokens, query.difficulty))
-        return host(seen.quality).astype(np.float64), host(seen.cost_usd).astype(np.float64)
+        prediction = candidates.predict(query, like(self.input_tokens, query.difficulty))
+        return host(prediction.quality).astype(np.float64), host(prediction.cost_usd).astype(np.float64)
 
     def query(self, checkpoint: Checkpoint) -> QueryVectors:
-        """What a checkpoint's network reads in the pool's queries, read once."""
+        """Query vectors of the pool's queries by a checkpoint's network, computed once."""
         if id(checkpoint) not in self._read:
             self._read[id(checkpoint)] = checkpoint.network.query_vectors(self.vectors)
         return self._read[id(checkpoint)]
 
     def subject(self, column: int, reduced: Checkpoint, benchmarks: Sequence[str] = ()) -> Subject:
-        """The pool's model in `column`, by a network that never saw it."""
+        """The pool's model in `column`, as a network that never saw it has it."""
         candidate = self.pool.candidates[column]
         assert candidate.system is not None
-        like = candidate.system.protocol
-        query = self.query(reduced)
-        protocol = reduced.protocols.index(like)
+        query, reference_protocol = self.query(reduced), candidate.system.protocol
+        protocol = reduced.protocols.index(reference_protocol)
         own = benchmark_scores(self.dataset, self.training_rows, [candidate.system])
-        scores = {name: own.scores[name, like][candidate.system.model] for name in benchmarks}
-        prior = prior_for(reduced, like, replace(candidate.facts, id=candidate.system.model), scores)
+        scores = {name: own.scores[name, reference_protocol][candidate.system.model] for name in benchmarks}
+        prior = prior_for(reduced, reference_protocol, replace(candidate.facts, id=candidate.system.model), scores)
         place = self.dataset.systems.index(candidate.system)
         tokens = self.dataset.output_tokens[self.at, place].astype(np.float64)
         return Subject(
@@ -105,7 +104,7 @@ class LeftOut:
         )
 
     def others(self, reduced: Checkpoint) -> tuple[Array, Array]:
-        """Quality and cost (N, M) by a network that some models were left out of; theirs are NaN."""
+        """Quality and cost (N, M) by a network trained without some models, whose columns are NaN."""
         kept = [m for m, c in enumerate(self.pool.candidates) if c.system in reduced.systems]
         pool = Pool(self.pool.name, tuple(self.pool.candidates[m] for m in kept), self.pool.cost_range_usd)
         candidates = gather_candidates(pool, reduced.network.learned, reduced.systems, reduced.models)
@@ -114,7 +113,7 @@ class LeftOut:
         return quality, cost
 
     def height(self, quality: Array, cost: Array) -> float:
-        """Mean height of the curve on judged rows, by predictions (N, M); models whose quality is NaN are not there."""
+        """Mean height of the curve on judged rows, by predictions (N, M); models with NaN quality are left out."""
         rows = self.judged
         q, c = quality[rows], cost[rows]
         low, high = (float(self.realised[rows, m].mean()) for m in (self.cheapest, self.best))
@@ -123,7 +122,7 @@ class LeftOut:
         return curve_height(q, c, self.score[rows], self.realised[rows], low, high)
 
     def added(self, column: int, base: tuple[Array, Array], quality: Array, cost: Array) -> float:
-        """By how much a model with predictions (N,) raises the curve of those in `base`."""
+        """Height that a model with predictions (N,) adds to the curve of those in `base`."""
         with_it = tuple(part.copy() for part in base)
         with_it[0][:, column], with_it[1][:, column] = quality, cost
         without = tuple(part.copy() for part in base)
@@ -131,13 +130,13 @@ class LeftOut:
         return self.height(*with_it) - self.height(*without)
 
     def cost_of(self, column: int, subject: Subject, log_tokens: float) -> Array:
-        """Expected cost (N,) in USD of the model in `column` at an answer length."""
+        """Expected cost (N,) in USD of the model in `column`, at an answer length."""
         facts = self.pool.candidates[column].facts
         spent = self.input_tokens.astype(np.float64) * (facts.input_usd_per_mtok or 0.0)
         return (spent + np.exp(subject.log_length + log_tokens) * (facts.output_usd_per_mtok or 0.0)) / 1e6
 
     def rows(self, reduced_of: dict[str, Checkpoint], seed: int, progress: bool) -> list[dict[str, Any]]:
-        """One row per model, way, number of answers and draw: excess log loss, and what it adds to the others."""
+        """One row per model, way, number of answers and draw: excess log loss and height added to the curve."""
         systems = [c.system for c in self.pool.candidates]
         subjects = [self.subject(m, reduced_of[s.model]) for m, s in enumerate(systems) if s is not None]
         found = []
@@ -171,7 +170,7 @@ class LeftOut:
         settings: dict[tuple[str, int], float],
         seed: int,
     ) -> Iterator[tuple[str, int, Array, float | None]]:
-        """Way, number of answers, quality (N,) and log of the answer length of each profile that is tried.
+        """Way, number of answers, quality (N,) and log of the answer length of each profile.
 
         The simpler ways have no lengths, and quality on judged rows alone.
         """
@@ -191,8 +190,8 @@ class LeftOut:
         some = np.random.default_rng([seed, column]).permutation(known).tolist()
         chosen = {"price": [], "1 benchmark": some[:1], "2 benchmarks": some[:2], "all benchmarks": known}
         for way, names in chosen.items():
-            told = self.subject(column, reduced, names)
-            yield way, 0, clipped_sigmoid(told.features @ told.prior.mean), told.prior_log_tokens
+            scored = self.subject(column, reduced, names)
+            yield way, 0, clipped_sigmoid(scored.features @ scored.prior.mean), scored.prior_log_tokens
 
     def _system(self, column: int) -> System:
         system = self.pool.candidates[column].system

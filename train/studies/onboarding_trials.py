@@ -1,4 +1,4 @@
-"""What a model's profile is worth when it is fitted from few answers: one model, many draws, against simpler ways.
+"""Profiles of one model fitted from few answers, and simpler ways to predict its quality: kNN and a linear head.
 
 Takes arrays and priors; knows no file and trains no network. Axes: N queries of a pool, M candidates, F numbers of a
 profile, E embedding, n answers.
@@ -19,14 +19,14 @@ from router.onboarding.anchors import CONSIDERED, choose_anchors
 from router.onboarding.profile_fit import ProfilePrior, fit_length, fit_profile
 
 Index = NDArray[np.intp]
-LEAST = 1e-3  # no probability nearer to 0 or 1 is held against anybody
+LEAST = 1e-3  # probabilities are clipped to within this of 0 and 1
 NEIGHBOURS = (3.0, 5.0, 10.0, 20.0, 40.0)
 PRECISIONS = (0.3, 1.0, 3.0, 10.0, 30.0)  # of a linear head's weights, on embeddings of mean square length 1
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model that is left out and onboarded, and the queries that it is tried on."""
+    """A model that is left out and onboarded, with the queries that it is judged on."""
 
     features: Array  # (N, F) of a network that never saw the model
     embedding: Array  # (N, E), centred, of mean square length 1
@@ -59,7 +59,7 @@ def onboarded(subject: Subject, rows: Index) -> tuple[Array, float]:
 
 
 def nearest(subject: Subject, rows: Index, wanted: Index, neighbours: float) -> Array:
-    """Quality of the `wanted` queries by the mean score of their nearest answered ones and one of the mean besides."""
+    """Quality of the `wanted` queries: mean score of their nearest answered ones, with the mean of all as one more."""
     likeness = subject.embedding[wanted] @ subject.embedding[rows].T
     k = min(int(neighbours), len(rows))
     near = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
@@ -83,7 +83,7 @@ def linear_head(subject: Subject, rows: Index, wanted: Index, precision: float) 
 
 def tuned(way: Callable[[Subject, Index, Index, float], Array], settings: Sequence[float], subjects: Sequence[Subject],
           n: int, generator: np.random.Generator) -> float:  # fmt: skip
-    """The setting of a simpler way with the least log loss on the subjects' tuning rows, from one draw each."""
+    """Setting of a simpler way with the least log loss on the subjects' tuning rows, from one draw each."""
     draws = [generator.choice(subject.train, n, replace=False) for subject in subjects]
     losses = [
         np.mean(
@@ -95,7 +95,7 @@ def tuned(way: Callable[[Subject, Index, Index, float], Array], settings: Sequen
 
 
 def anchored(subject: Subject, n: int, generator: np.random.Generator) -> Index:
-    """Rows (n,) to answer, chosen by `router.onboarding.anchors` of some drawn at random, as `router anchors` does."""
+    """Rows (n,) to answer, chosen as `router anchors` does, from some drawn at random."""
     some = generator.choice(subject.train, min(CONSIDERED, len(subject.train)), replace=False)
     return some[choose_anchors(subject.features[some], subject.prior, n, int(generator.integers(2**31)))]
 
@@ -103,7 +103,7 @@ def anchored(subject: Subject, n: int, generator: np.random.Generator) -> Index:
 def curve_height(quality: Array, cost: Array, score: Array, realised: Array, low: float, high: float) -> float:
     """Mean height of a router's hull between two costs, of predictions and outcomes (B, M).
 
-    Nothing but the router's own points: a pool that lacks its cheapest model must not be given it back.
+    The hull has the router's own points alone: a pool without its cheapest model must not get it back.
     """
     points_cost, points_score, _ = metrics.policy_points(quality, cost, score, realised, high - low)
     return metrics.upper_hull(points_cost, points_score).mean_height(low, high)

@@ -1,8 +1,8 @@
 """Risk-controlled routing of a checkpoint: `python -m train risk CHECKPOINT --pool P --delta 0.01 --epsilon 0.1`.
 
-The cheapest dial whose mean loss of score against the best single model is at most delta, with confidence 1 - epsilon:
-chosen on the validation folds, judged on the test folds, and on many random splits of both. Where no dial is certified
-the best single model answers. Axes: P dials, B queries, M candidates.
+Finds the cheapest dial whose mean loss of score against the best single model is at most delta, with confidence
+1 - epsilon. The dial is chosen on the validation folds, judged on the test folds and on random splits of both. Where
+no dial is certified, the best single model answers. Axes: P dials, B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from typing import Any
 import numpy as np
 
 from router.errors import RouterError
-from router.evaluation.dataset import data_folder, read_dataset
 from router.evaluation.metrics import Array
 from router.evidence.risk import cheapest_safe
 from router.policy.goals import DIALS, dial_choices
-from router.routing.router import Router
-from train.studies.held_out import HeldOut, apart, folds, held_out
+from train.studies.arguments import apart, folds, router_and_data, study_parser
+from train.studies.held_out import HeldOut, held_out
 
 
-def losses(seen: HeldOut, cost_range_usd: float) -> tuple[Array, Array]:
-    """By dial and query, (P, B) each: score lost against the best single model, and cost over its mean cost."""
-    rows, choices = np.arange(len(seen.score)), dial_choices(seen.quality, seen.cost, cost_range_usd)
-    best = seen.best_single
-    return seen.score[:, best] - seen.score[rows, choices], seen.realised[rows, choices] / seen.realised[:, best].mean()
+def losses(held: HeldOut, cost_range_usd: float) -> tuple[Array, Array]:
+    """Score lost against the best single model and cost over its mean cost, (P, B) each by dial and query."""
+    rows, choices = np.arange(len(held.score)), dial_choices(held.quality, held.cost, cost_range_usd)
+    best = held.best_single
+    return held.score[:, best] - held.score[rows, choices], held.realised[rows, choices] / held.realised[:, best].mean()
 
 
 def judge(chosen: int | None, loss: Array, cost: Array) -> dict[str, Any]:
-    """Dial, mean loss with its standard error, and share of cost saved, on queries (P, B); None: the best single model.
+    """Dial, mean loss with its standard error, and share of cost saved, on queries (P, B).
+
+    None stands for the best single model.
 
     >>> judge(0, np.array([[0.0, 1.0]]), np.array([[0.5, 0.25]]))
     {'dial': 0.0, 'loss': 0.5, 'loss_se': 0.5, 'cost_saved': 0.625}
@@ -46,10 +47,10 @@ def judge(chosen: int | None, loss: Array, cost: Array) -> dict[str, Any]:
 
 
 def resplit(loss: Array, cost: Array, n: int, delta: float, epsilon: float, splits: int) -> dict[str, Any]:
-    """Means over random splits of the queries (P, B) of both sides into `n` that choose and the others that judge.
+    """Means over random splits of all queries (P, B) into `n` that choose the dial and the others that judge it.
 
-    A violation is a chosen dial that loses more than delta. The judging rows of a split say so with their own noise,
-    which lets a dial that loses nearly delta exceed it by chance; the mean over all rows does not.
+    A violation is a chosen dial that loses more than delta. On the judging rows of a split a dial that loses nearly
+    delta may exceed it by chance; the mean over all rows has no such noise.
     """
     everywhere, generator, found = loss.mean(axis=1), np.random.default_rng(0), []
     for seed in range(splits):
@@ -63,7 +64,7 @@ def resplit(loss: Array, cost: Array, n: int, delta: float, epsilon: float, spli
 
 
 def study(validation: HeldOut, test: HeldOut, cost_range_usd: float, options: argparse.Namespace) -> dict[str, Any]:
-    """What the command prints of one pool."""
+    """Report of one pool, as the command prints it."""
     chooses, judges = losses(validation, cost_range_usd), losses(test, cost_range_usd)
     chosen = cheapest_safe(chooses[0], options.delta, options.epsilon)
     report = {
@@ -81,9 +82,7 @@ def study(validation: HeldOut, test: HeldOut, cost_range_usd: float, options: ar
 
 def main(args: list[str] | None = None) -> int:
     """Print one JSON object; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train risk", description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint")
-    parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    parser = study_parser("risk", __doc__.splitlines()[0])
     parser.add_argument("--pool", help="pool name or file; default the checkpoint's")
     parser.add_argument("--delta", type=float, default=0.01, help="mean loss of score allowed (default %(default)s)")
     parser.add_argument("--epsilon", type=float, default=0.1, help="probability of more (default %(default)s)")
@@ -94,10 +93,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     try:
         sides = apart(options.val_folds, options.folds)
-        router, dataset = (
-            Router.from_pretrained(options.checkpoint, backend="torch"),
-            read_dataset(data_folder(options.data)),
-        )
+        router, dataset = router_and_data(options)
         pool = router.pool(options.pool)
         validation, test = (held_out(router, dataset, pool, side, options.cache) for side in sides)
         report = study(validation, test, router.candidates(pool).cost_range_usd, options)

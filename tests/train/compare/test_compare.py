@@ -18,7 +18,7 @@ from train.compare.settings import read_settings
 from train.compare.stats.tally import select
 from train.compare.workplace import open_workplace
 from train.data_folders.synthetic.command import write_planted
-from train.studies.experiments.told_answers import TOLD
+from train.studies.experiments.ceiling import KNOWN
 
 pytestmark = pytest.mark.end_to_end
 
@@ -108,7 +108,7 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
     assert not (tmp_path / "runs").exists()  # ours wrote under OUT alone
 
 
-def test_the_ceiling_is_told_of_a_finished_comparison(comparison, capsys, monkeypatch, tmp_path):
+def test_the_ceiling_starts_from_a_finished_comparison(comparison, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     file, _ = comparison()
     asked = ["experiment", "ceiling", "--config", str(file), "--splits", "2", "--json", "ceiling.json"]
@@ -116,10 +116,10 @@ def test_the_ceiling_is_told_of_a_finished_comparison(comparison, capsys, monkey
     assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
     capsys.readouterr()
     assert main(asked) == 0
-    told = json.loads((tmp_path / "ceiling.json").read_text())["pools"]["planted"]
-    assert list(told) == list(TOLD) and all(len(row["by_part"]) == 2 for row in told.values())
-    assert all(row["oracle"] > row["quality"] for row in told.values())
-    assert len(capsys.readouterr().out.splitlines()) == 2 + len(TOLD)
+    rows = json.loads((tmp_path / "ceiling.json").read_text())["pools"]["planted"]
+    assert list(rows) == list(KNOWN) and all(len(row["by_part"]) == 2 for row in rows.values())
+    assert all(row["oracle"] > row["quality"] for row in rows.values())
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(KNOWN)
     file, _ = comparison(rotations=[0])
     assert main(asked) == 2 and "needs two rotations or more" in capsys.readouterr().err
 

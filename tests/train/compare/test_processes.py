@@ -1,4 +1,4 @@
-"""Jobs run in this process or in others; whoever runs them, results, errors and threads are the same."""
+"""Jobs in this process or in others, with the same results, errors and threads."""
 
 import os
 

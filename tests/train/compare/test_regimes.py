@@ -92,7 +92,7 @@ def test_a_left_out_benchmark_is_tested_whole(dataset):
     assert rows.train.any() and set(dataset.queries["fold"][rows.val]) <= {7}
 
 
-def test_repeated_questions_cannot_be_told_without_a_group_column(dataset):
+def test_repeated_questions_cannot_be_found_without_a_group_column(dataset):
     bare = replace(dataset, queries=dataset.queries.drop(columns="group"))
     with pytest.raises(DataError, match=r"no column 'group'.*add it"):
         repeats(bare, "code")

@@ -14,7 +14,7 @@ SCORE = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
 COST = np.ones((4, 2))
 
 
-def test_different_decisions_are_counted_and_told_apart_from_ties():
+def test_different_decisions_are_counted_apart_from_ties():
     figures = compare(QUALITY, OTHER, np.zeros(4), (COST, COST), SCORE)
     assert figures == {"equal": 0.5, "unexplained": 0.25, "score": 0.75, "lost": 0.25}
 

@@ -31,12 +31,12 @@ def world(queries, seed, premium=0.05):
 
 
 def test_losses_are_against_the_best_single_model_and_costs_in_its_mean():
-    seen = world(300, 0)
-    loss, cost = losses(seen, RANGE)
+    held = world(300, 0)
+    loss, cost = losses(held, RANGE)
     assert loss.shape == cost.shape == (len(DIALS), 300)
     assert (loss[0] == 0).all()  # dial 0 takes the dear model
     assert cost[0] == pytest.approx(1.0)
-    assert loss[-1].tolist() == (seen.score[:, 1] - seen.score[:, 0]).tolist()
+    assert loss[-1].tolist() == (held.score[:, 1] - held.score[:, 0]).tolist()
     assert cost[-1] == pytest.approx(1 / 11)
 
 
@@ -50,8 +50,8 @@ def test_a_dial_is_certified_that_saves_money_and_keeps_its_promise():
 
 
 def test_nothing_is_certified_where_the_router_is_worse_and_the_best_single_model_answers():
-    seen = world(500, 3, premium=0.4)
-    turned = HeldOut(seen.logits[:, ::-1], seen.cost, seen.score, seen.realised, 1, 0)  # prefers the worse one
+    held = world(500, 3, premium=0.4)
+    turned = HeldOut(held.logits[:, ::-1], held.cost, held.score, held.realised, 1, 0)  # prefers the worse one
     report = study(turned, turned, RANGE, Namespace(delta=0.01, epsilon=0.1, splits=5))
     assert report["test"] == {"n": 500, "dial": None, "loss": 0.0, "loss_se": 0.0, "cost_saved": 0.0}
     assert report["random_splits"]["certified"] == report["random_splits"]["violations"] == 0
@@ -64,10 +64,10 @@ def test_random_splits_violate_no_more_often_than_promised():
     assert rates["violations_over_all_rows"] <= 0.2 + 2 * np.sqrt(0.2 * 0.8 / 60)
 
 
-def test_the_loss_is_told_with_its_standard_error():
+def test_the_loss_has_a_standard_error():
     loss = np.array([[0.0, 0.0, 1.0, 0.0]])
-    told = judge(0, loss, np.full((1, 4), 0.75))
-    assert told == {"dial": 0.0, "loss": 0.25, "loss_se": pytest.approx(0.25), "cost_saved": 0.25}
+    judged = judge(0, loss, np.full((1, 4), 0.75))
+    assert judged == {"dial": 0.0, "loss": 0.25, "loss_se": pytest.approx(0.25), "cost_saved": 0.25}
 
 
 def test_the_command_prints_what_was_chosen_and_how_it_did(planted_checkpoint, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The Markdown report of a comparison, from its tidy table alone.
+"""Markdown report of a comparison, from its tidy table alone.
 
 Knows which figures are shown and how they are written; computes none.
 """
@@ -16,16 +16,16 @@ from train.compare.settings import Settings
 from train.compare.stats.tally import ALL, POOL, select
 
 SIGNIFICANT = 0.05
-TOLD = {
-    "table-benchmark": "is told the true benchmark",
-    "table-category": "is told the true category",
-    "closed-form-llm": "is told the LLM's labels, and knows nothing of queries without any",
+PRIVILEGED = {  # baselines that know what a router cannot
+    "table-benchmark": "knows the true benchmark",
+    "table-category": "knows the true category",
+    "closed-form-llm": "knows the LLM's labels, and nothing of queries without any",
 }
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How one figure is written."""
+    """Format of one figure."""
 
     metric: str
     title: str
@@ -56,7 +56,7 @@ ON_SUBSETS = FIGURES[:3]
 
 
 def report(frame: pd.DataFrame, settings: Settings, made: str) -> str:
-    """The whole report; `made` is a line on date, command and machine."""
+    """The whole report; `made` is a line with date, command and machine."""
     methods = list(settings.methods)
     parts = [f"# {settings.name}", made, _legend(settings)]
     for regime in frame["regime"].dropna().unique():
@@ -76,17 +76,18 @@ def report(frame: pd.DataFrame, settings: Settings, made: str) -> str:
 
 
 def _legend(settings: Settings) -> str:
+    """What the cells mean, and the seeds."""
     seeds = ", ".join(f"{name} {list(given)}" for name, given in settings.methods.items())
-    told = "; ".join(f"`{name}` {what}" for name, what in TOLD.items() if name in settings.methods)
+    privileged = "".join(f"`{name}` {what}. " for name, what in PRIVILEGED.items() if name in settings.methods)
     return (
         f"Means over parts and seeds ± half a 95% interval ({settings.bootstraps:,} paired bootstraps over queries, "
         f"both hulls rebuilt in each). ▲ and ▼: better and worse than `{settings.reference}`, p < {SIGNIFICANT} after "
-        f"Holm's correction over the methods and pools of a table. {told + '. ' if told else ''}Seeds: {seeds}."
+        f"Holm's correction over the methods and pools of a table. {privileged}Seeds: {seeds}."
     )
 
 
 def _facts(frame: pd.DataFrame) -> str:
-    """What no method changes, one row per pool."""
+    """Table of the figures that no method changes, one row per pool."""
     header = ("pool", "n", "random", "best single", "oracle", "less lucky guesses", "Zero router AIQ")
     rows = []
     for pool in frame["pool"].unique():
@@ -103,14 +104,14 @@ def _value(rows: pd.DataFrame) -> float:
 
 
 def _by_pool(rows: pd.DataFrame, methods: Sequence[str], shown: Shown, column: str = "pool") -> str:
-    """Methods by pools (or parts)."""
+    """Table of methods by pools, or by parts."""
     names = list(dict.fromkeys(rows[column]))
     cells = {(row.method, getattr(row, column)): written(row, shown) for row in rows.itertuples()}
     return markdown_table(("method", *names), [(m, *(cells.get((m, n), "") for n in names)) for m in methods])
 
 
 def _of_parts(frame: pd.DataFrame, methods: Sequence[str]) -> list[str]:
-    """The first figures part by part, where parts are benchmarks."""
+    """Tables of the first figures by part, where parts are benchmarks."""
     names = [part for part in frame["part"].unique() if part != ALL and not part.isdigit()]
     blocks = []
     for pool in frame["pool"].unique() if len(names) > 1 else ():
@@ -122,7 +123,7 @@ def _of_parts(frame: pd.DataFrame, methods: Sequence[str]) -> list[str]:
 
 
 def _of_subsets(frame: pd.DataFrame, methods: Sequence[str]) -> list[str]:
-    """The first figures on parts of the queries, and the gap closed on each benchmark."""
+    """Tables of the first figures on subsets of the queries, and of the gap closed on each benchmark."""
     blocks = []
     titles = {
         "measured": "on benchmarks with measured answer lengths",
@@ -143,7 +144,7 @@ def _of_subsets(frame: pd.DataFrame, methods: Sequence[str]) -> list[str]:
 
 
 def written(row: Any, shown: Shown) -> str:
-    """One cell: value, half a 95% interval and what Holm's correction leaves of the difference."""
+    """One cell: value, half a 95% interval, and a mark for a difference that is significant after Holm's correction."""
     value, high, p = float(row.value), float(row.high), float(row.p_holm)
     if math.isnan(value):
         return "–"

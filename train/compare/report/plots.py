@@ -1,6 +1,6 @@
-"""The pictures of a comparison, from its tidy table alone: one PNG per regime and kind, one panel per pool.
+"""Plots of a comparison, from its tidy table alone: one PNG per regime and kind, one panel per pool.
 
-Only the reference method and the best others are drawn; all are in the table.
+Only the reference method and the best others are drawn; the table has all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from train.compare.settings import Settings
 from train.compare.stats.tally import ALL, POOL, select
 
 MOST = 6  # methods in one panel
-LEAST_GAP = -0.5  # where bars are cut off: a bad router is far below
+LEAST_GAP = -0.5  # bars are cut off here: a bad router is far below
 
 
 def draw(frame: pd.DataFrame, settings: Settings, folder: Path) -> list[Path]:
-    """Write all pictures into `folder`; returns their files."""
+    """Files of all plots, written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for regime in frame["regime"].dropna().unique():
@@ -51,7 +51,7 @@ def _panels(
 
 
 def shown_methods(frame: pd.DataFrame, reference: str) -> list[str]:
-    """The reference, then those of greatest AIQ margin."""
+    """The reference method, then those of greatest AIQ margin."""
     ranked = select(frame, "aiq_margin").sort_values("value", ascending=False, kind="stable")["method"]
     others = [name for name in (ranked if len(ranked) else frame["method"].unique()) if name not in (reference, POOL)]
     return [reference, *others[: MOST - 1]]
@@ -102,7 +102,7 @@ def gap_by_benchmark(axes: Any, frame: pd.DataFrame, methods: list[str]) -> None
 
 
 def unchanged(axes: Any, frame: pd.DataFrame, methods: list[str]) -> None:
-    """Share of choices that a perturbation leaves as they were."""
+    """Share of choices that a perturbation does not change."""
     _bars(axes, frame.assign(name=frame["subset"]), sorted(frame["subset"].unique()), methods)
     axes.set(xlabel="share of choices unchanged", xlim=(0, 1))
 

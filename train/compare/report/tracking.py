@@ -1,4 +1,4 @@
-"""A comparison as Weights & Biases runs, one per method under one group; where to, `train.runs.wandb_logger` says."""
+"""Weights & Biases runs of a comparison, one per method under one group; `train.runs.wandb_logger` says where to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from train.runs.wandb_logger import PROJECT, resolve_mode
 
 
 def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None:
-    """Start, fill and finish a run per method; pictures go to the reference's."""
+    """Start, fill and finish a run per method; the reference's run holds the plots."""
     mode = resolve_mode("auto")
     if mode == "disabled":
         return
@@ -41,7 +41,7 @@ def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None
 
 
 def summary(frame: pd.DataFrame, method: str) -> dict[str, float]:
-    """A method's figures over all parts, queries and seeds as REGIME/POOL/METRIC; curves are left to the Parquet."""
+    """A method's figures over all parts and seeds as REGIME/POOL/METRIC; curves are in the Parquet file alone."""
     rows = frame[(frame["method"] == method) & (frame["part"] == ALL) & (frame["subset"] == ALL) & frame["seed"].isna()]
     single = rows[~rows.duplicated(["regime", "pool", "metric"], keep=False) & rows["value"].notna()]
     return {f"{row.regime}/{row.pool}/{row.metric}": float(row.value) for row in single.itertuples()}

@@ -1,6 +1,6 @@
-"""The paired bootstrap over queries: draws, intervals, p-values of differences, Holm's correction. Pure numpy.
+"""Paired bootstrap over queries: draws, intervals, p-values of differences, Holm's correction.
 
-The first draw is always the sample itself, so that a figure and its draws come out of one computation. Knows no metric.
+The first draw is always the sample itself, so that one computation gives a figure and its draws. Knows no metric.
 Axes: R draws (the sample first), B queries.
 """
 
@@ -17,9 +17,9 @@ Z = 1.959964  # of a two-sided interval of that confidence
 
 
 def query_weights(queries: int, draws: int, seed: int) -> Array:
-    """How often each query occurs in each draw, over their number: (1 + draws, B), rows sum to 1, the sample first.
+    """Share of each query in each draw, (1 + draws, B): rows sum to 1, the sample comes first.
 
-    Whatever is judged under the same arguments is judged on the same draws: that pairs the comparison.
+    The same arguments give the same draws, which pairs the comparison.
 
     >>> query_weights(4, 2, seed=0)[0].tolist()
     [0.25, 0.25, 0.25, 0.25]
@@ -50,10 +50,10 @@ def interval(draws: Array) -> tuple[float, float]:
 
 
 def p_value(difference: Array) -> float:
-    """Two-sided p of a difference (R,) that is 0 under the null: normal, with the draws' standard deviation.
+    """Two-sided p-value of a difference (R,) that is 0 under the null: normal, with the draws' standard deviation.
 
-    Counting draws beyond 0 cannot go below 2 / R, which Holm's correction over some dozens of comparisons would use
-    up. A difference that is the same in every draw is certain: p is 1 for 0 and 0 for anything else.
+    Counting draws beyond 0 cannot go below 2 / R, too much for Holm's correction over some dozens of comparisons.
+    A difference that is the same in every draw is certain: p is 1 for 0 and 0 for anything else.
 
     >>> p_value(np.zeros(5)), p_value(np.full(5, 0.1))
     (1.0, 0.0)
@@ -67,7 +67,7 @@ def p_value(difference: Array) -> float:
 
 
 def holm(p: Array) -> Array:
-    """Holm's step-down adjusted p-values (K,) of K comparisons; a NaN is no comparison and stays NaN.
+    """Holm's step-down adjusted p-values (K,) of K comparisons; NaN is no comparison and stays NaN.
 
     >>> holm(np.array([0.01, 0.04, 0.03])).round(4).tolist()
     [0.03, 0.06, 0.06]

@@ -1,7 +1,6 @@
-"""Cost-quality hulls of many draws at once: `router.evaluation.metrics.upper_hull` and `Hull`, vectorised over a
-first axis.
+"""Cost-quality hulls of many draws at once: `upper_hull` and `Hull` of `router.evaluation.metrics`, vectorised.
 
-Pure numpy; every number equals the one-by-one path's to rounding. Knows no router and no bootstrap.
+Every number equals theirs up to rounding. Knows no router and no bootstrap.
 Axes: R draws, P points, V vertices (rows shorter than V repeat their last vertex), G grid.
 """
 

@@ -1,9 +1,8 @@
-"""Judges every method on one pool under one regime, from finished cells, all of them on the same draws.
+"""Figures of every method on one pool under one regime, from finished cells, on the same draws.
 
-Subsets judged besides all queries: `measured`, benchmarks whose answer lengths are measured where others' are not;
-`annotated`, queries that the LLM labelled; `benchmark NAME`. Figures are `train.compare.stats.margins`', what
-becomes of
-their draws `train.compare.stats.tally`'s. Axes: N queries of the folder, B judged queries, R draws.
+Subsets judged besides all queries: `measured`, benchmarks with measured answer lengths; `annotated`, queries that the
+LLM labelled; `benchmark NAME`. `margins` computes the figures, `tally` averages and tests their draws.
+Axes: N queries of the folder, B judged queries, R draws.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ CURVES = {
 
 
 def judge_pool(place: Workplace, job: tuple[Regime, str]) -> list[Row]:
-    """The table's rows of a regime and a pool."""
+    """Rows of the tidy table of a regime and a pool."""
     regime, pool = job
     rows: list[Row] = []
     for subset, mask in subsets(place, regime, pool).items():
@@ -48,7 +47,7 @@ def judge_pool(place: Workplace, job: tuple[Regime, str]) -> list[Row]:
 
 
 def subsets(place: Workplace, regime: Regime, pool: str) -> dict[str, Mask]:
-    """Masks (N,) of what is judged of a pool, by name; those that would be everything or nothing are left out."""
+    """Masks (N,) of a pool's subsets by name; a subset that holds all its queries or none is left out."""
     dataset, rows = place.dataset, place.outcomes[pool].rows
     benchmark = dataset.queries["benchmark"].to_numpy(str)
     columns = dataset.columns(tuple(c.system for c in place.pools[pool].candidates if c.system is not None))
@@ -68,8 +67,8 @@ def subsets(place: Workplace, regime: Regime, pool: str) -> dict[str, Mask]:
 def _judge_part(
     place: Workplace, regime: Regime, part: str, pool: str, subset: str, wanted: Mask, tally: Tally
 ) -> None:
-    """Tally the draws of every method on one part."""
-    rows = place.rows(regime, part, 0)  # its test rows and yardstick are the same whatever the seed
+    """Add the draws of every method on one part to the tally."""
+    rows = place.rows(regime, part, 0)  # test rows and yardstick do not depend on the seed
     outcomes = place.outcomes[pool].take(rows.test)
     kept = wanted[outcomes.rows]
     if subset != ALL and kept.sum() < FEWEST:
@@ -84,8 +83,8 @@ def _judge_part(
         tally.add(POOL, metric, part, 0, draws)
     for method, seeds in place.settings.methods.items():
         for each in seeds:
-            seen = read_cell(Cell(regime.name, part, pool, method, each).file(place.out))
-            quality, cost = seen.quality[kept], seen.cost_usd[kept]
+            cell = read_cell(Cell(regime.name, part, pool, method, each).file(place.out))
+            quality, cost = cell.quality[kept], cell.cost_usd[kept]
             found = figures(quality, cost, judged, yardstick, weights) | diagram(quality, judged)
             for metric, draws in found.items():
                 if subset == ALL or metric not in CURVES:
@@ -93,7 +92,7 @@ def _judge_part(
 
 
 def facts(judged: Judged, yardstick: Yardstick) -> dict[str, Array]:
-    """What no method changes, each over draws (R,) or for the sample alone (1,), and the Zero router's heights."""
+    """Figures that no method changes, over draws (R,) or of the sample alone (1,), and the Zero router's heights."""
     return {
         "n": np.array([float(len(judged.score))]),
         "random": np.array([judged.score.mean()]),
@@ -107,7 +106,7 @@ def facts(judged: Judged, yardstick: Yardstick) -> dict[str, Array]:
 
 
 def diagram(quality: Array, judged: Judged) -> dict[str, Array]:
-    """The reliability diagrams of the model chosen at dial 0 and of all cells, (1, BINS) each."""
+    """Reliability diagrams of the model chosen at dial 0 and of all cells, (1, BINS) each."""
     chosen = np.arange(len(quality)), quality.argmax(axis=1)
     found = {}
     for cells, predicted, observed in (

@@ -1,9 +1,8 @@
-"""All figures of docs/method.md section 4 of one router on one pool, of the sample and of each of its bootstrap draws.
+"""Figures of one router on one pool (docs/method.md section 4), for the sample and for each of its bootstrap draws.
 
-Pure numpy: predictions and outcomes in, one array over draws per figure out. The sample's values are those of
-`router.evaluation.metrics.evaluate`. Choices are made once, on the sample's grid of cost weights; every draw
-rebuilds the router's
-hull, the Zero router's and the cost range between them.
+Predictions and outcomes in, one array over draws per figure out. The sample's values are those of
+`router.evaluation.metrics.evaluate`. Choices are made once, on the sample's grid of cost weights; every draw rebuilds
+the router's hull, the Zero router's and the cost range between them.
 Axes: R draws (the sample first), B queries, M candidates, P cost weights, G grid of relative costs.
 """
 
@@ -26,7 +25,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Judged:
-    """The judged queries of one pool and what is fixed before any router is looked at."""
+    """The judged queries of one pool, with the models and the weight that are fixed before any router is judged."""
 
     score: Array  # (B, M)
     realised: Array  # (B, M) USD
@@ -37,7 +36,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What no router changes, per draw (R,): the Zero router's hull and single models' means."""
+    """References of every router, per draw (R,): the Zero router's hull and single models' means."""
 
     zero: Hulls
     low: Array  # mean cost of the cheapest model
@@ -55,7 +54,7 @@ class Yardstick:
 
     @classmethod
     def of(cls, judged: Judged, weights: Array) -> Yardstick:
-        """From outcomes and the draws' query weights (R, B)."""
+        """References from outcomes and the draws' query weights (R, B)."""
         cost, score = weights @ judged.realised, weights @ judged.score
         low, high, zero = cost[:, judged.cheapest], cost[:, judged.best], upper_hulls(cost, score)
         return cls(
@@ -87,7 +86,7 @@ def figures(quality: Array, cost: Array, judged: Judged, yardstick: Yardstick, w
     strongest = choices == judged.best
     return {
         **_of_hulls(hulls, points_score[:, 0], y),
-        **_of_the_chosen(quality, judged, choices[0], weights),
+        **_calibration(quality, judged, choices[0], weights),
         **_at_default_dial(quality, cost, judged, weights),
         **_recall(quality, judged, weights),
         "ece_all_cells": np.array([metrics.expected_calibration_error(quality.ravel(), judged.score.ravel())]),
@@ -113,8 +112,8 @@ def _of_hulls(hulls: Hulls, quality: Array, y: Yardstick) -> dict[str, Array]:
     }
 
 
-def _of_the_chosen(quality: Array, judged: Judged, chosen: NDArray[np.intp], weights: Array) -> dict[str, Array]:
-    """Calibration of the model chosen (B,) at dial 0; the bins of ECE and their noise are the sample's, so no draws."""
+def _calibration(quality: Array, judged: Judged, chosen: NDArray[np.intp], weights: Array) -> dict[str, Array]:
+    """Calibration of the model chosen (B,) at dial 0; ECE has no draws, since its bins are the sample's."""
     rows = np.arange(len(quality))
     predicted, observed = quality[rows, chosen], judged.score[rows, chosen]
     squared = weights @ (predicted - observed) ** 2
@@ -126,7 +125,7 @@ def _of_the_chosen(quality: Array, judged: Judged, chosen: NDArray[np.intp], wei
 
 
 def _at_default_dial(quality: Array, cost: Array, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Share of calls that leave the best single model, and RouterArena's score beside that model's."""
+    """Share of calls to other models than the best single one, and RouterArena's score beside that model's."""
     rows = np.arange(len(quality))
     chosen = metrics.choose(quality, cost, judged.dial_weight)
     return {
@@ -151,7 +150,7 @@ def router_arena(accuracy: Array, cost_usd: Array) -> Array:
 
 
 def _recall(quality: Array, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Where one to three models answer well (score above a half): how often one is among the k of greatest quality."""
+    """Share of queries with one to three good models where one of these is among the k best predicted."""
     wins = judged.score > 0.5
     rare = (wins.sum(axis=1) >= 1) & (wins.sum(axis=1) <= FEW_WINNERS)
     order = np.argsort(-quality, axis=1, kind="stable")
@@ -166,7 +165,7 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def reliability(predicted: Array, observed: Array) -> tuple[Array, Array]:
-    """Mean prediction and mean score (BINS,) per equal-mass bin of probabilities (N,); NaN in a bin that stays empty.
+    """Mean prediction and mean score (BINS,) per equal-mass bin of probabilities (N,); NaN in an empty bin.
 
     >>> [side[:3].tolist() for side in reliability(np.array([0.2, 0.4]), np.array([0.0, 1.0]))]
     [[0.2, 0.4, nan], [0.0, 1.0, nan]]

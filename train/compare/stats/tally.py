@@ -1,6 +1,6 @@
-"""Draws of many figures gathered over parts, methods and seeds, averaged, and compared into rows of one tidy table.
+"""Tidy table of a comparison: draws of figures, averaged over parts and seeds, tested against the reference method.
 
-Knows what is averaged over what and what is tested against what; computes no figure. Columns of the table:
+Computes no figure. Columns of the table:
 
     regime, pool, subset    what is judged (`train.compare.stats.judge`)
     part                    a rotation, or a benchmark that is tested as a whole; all: the mean over parts
@@ -40,11 +40,11 @@ class Tally:
         self._draws: dict[tuple[str, str], dict[str, dict[int, Array]]] = defaultdict(lambda: defaultdict(dict))
 
     def add(self, method: str, metric: str, part: str, seed: int, draws: Array) -> None:
-        """Note a figure's draws (R,), or a curve's (R, G)."""
+        """Add a figure's draws (R,), or a curve's (R, G)."""
         self._draws[method, metric][part][seed] = draws.reshape(len(draws), -1)
 
     def rows(self, reference: str, axes: dict[str, Array], details: bool) -> Iterator[Row]:
-        """The table's rows; `axes` holds what a curve's points lie at, `details` asks for parts and seeds as well."""
+        """Rows of the table; `axes` holds the positions of a curve's points, `details` adds parts and seeds."""
         whole = {key: mean(mean(seeds.values()) for seeds in parts.values()) for key, parts in self._draws.items()}
         for (method, metric), parts in self._draws.items():
             head = {"method": method, "metric": metric}
@@ -76,7 +76,7 @@ def _summary(head: Row, draws: Array, at: Array | None, against: Array | None) -
 
 
 def mean(arrays: Iterable[Array]) -> Array:
-    """Mean of equal shapes, each entry over the arrays where it is a number; NaN where it is one nowhere.
+    """Mean of arrays of one shape, ignoring NaN; NaN where every array has NaN.
 
     >>> mean([np.array([1.0, np.nan]), np.array([3.0, np.nan])]).tolist()
     [2.0, nan]
@@ -88,11 +88,11 @@ def mean(arrays: Iterable[Array]) -> Array:
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
-    """The tidy table of all rows, p-values corrected."""
+    """The tidy table of all rows, with corrected p-values."""
     frame = pd.DataFrame(rows)
     frame["seed"] = frame.get("seed", pd.Series(np.nan, frame.index)).astype("Int64")
     frame["p_holm"] = np.nan
-    if "p" not in frame:  # one method alone is tested against nothing
+    if "p" not in frame:  # a single method has no test
         frame["p"] = np.nan
     for _, tested in frame[frame["p"].notna()].groupby(GROUP):
         frame.loc[tested.index, "p_holm"] = holm(tested["p"].to_numpy())
@@ -100,7 +100,7 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def select(frame: pd.DataFrame, metric: str, **where: Any) -> pd.DataFrame:
-    """Rows of a figure averaged over seeds, over parts and on all queries unless `where` says otherwise."""
+    """Rows of a figure, averaged over seeds and parts, on all queries, unless `where` says otherwise."""
     chosen = {"subset": ALL, "part": ALL, "metric": metric, **where}
     mask = frame["seed"].isna()
     for column, value in chosen.items():

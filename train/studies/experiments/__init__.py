@@ -1,1 +1,1 @@
-"""`python -m train experiment NAME`: the project's first experiments, one command each."""
+"""The project's first experiments, one module each: `python -m train experiment NAME`."""

@@ -1,8 +1,7 @@
-"""`python -m train experiment budget`: quality within budgets, on a held-out sample, next to single models.
+"""Quality within budgets, on a held-out sample, next to single models and the oracle.
 
-Budgets are shares of what the best single model costs; the router meets them on predicted costs
-(`router.policy.budget`), and
-is judged by what its choices really cost and scored. Axes: B queries, M candidates.
+The router meets each budget on predicted costs; its choices are judged by what they really cost and scored.
+Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -21,16 +20,22 @@ from router.routing.router import Router
 from train.studies.experiments.domains import add_arguments
 from train.studies.robustness.sample import Sample, draw_sample
 
-__all__ = ["add_arguments", "run", "table"]
+__all__ = ["HELP", "add_arguments", "run", "table"]
 
+HELP = """`python -m train experiment budget`: quality within budgets, on a held-out sample, next to single models.
+
+Budgets are shares of what the best single model costs; the router meets them on predicted costs
+(`router.policy.budget`), and is judged by what its choices really cost and scored. Axes: B queries, M candidates."""
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the best single model's mean cost
 
 
-def within_budgets(seen: Predictions, sample: Sample, shares: tuple[float, ...] = SHARES) -> list[dict[str, Any]]:
-    """A row per budget that can be met: cost in USD per 1,000 queries, score, and those of what it is compared with.
+def within_budgets(
+    predictions: Predictions, sample: Sample, shares: tuple[float, ...] = SHARES
+) -> list[dict[str, Any]]:
+    """A row per budget: cost in USD per 1,000 queries and score, with the scores that they are compared with.
 
     `zero` is the best mixture of single models at the cost that the router really had; `oracle` knows every score and
-    cost and has the same budget.
+    cost and has the same budget. A budget that cannot be met has the cost None.
     """
     score, realised = sample.outcomes.score, sample.outcomes.realised_usd
     singles = upper_hull(realised.mean(axis=0), score.mean(axis=0))
@@ -40,7 +45,7 @@ def within_budgets(seen: Predictions, sample: Sample, shares: tuple[float, ...] 
     for share in shares:
         budget = share * best
         try:
-            choice = best_within(seen.quality, seen.cost_usd, admitted, budget).choice
+            choice = best_within(predictions.quality, predictions.cost_usd, admitted, budget).choice
         except UsageError:  # less than the cheapest models are predicted to cost
             rows.append({"share": share, "budget": budget, "cost": None})
             continue
@@ -59,6 +64,7 @@ def within_budgets(seen: Predictions, sample: Sample, shares: tuple[float, ...] 
 
 
 def _oracle(score: np.ndarray, realised: np.ndarray, budget: float) -> float | None:
+    """Mean score of the best choice within the budget; None where no choice is."""
     try:
         choice = best_within(score, realised, np.ones(score.shape, bool), budget).choice
     except UsageError:

@@ -12,25 +12,17 @@ from pathlib import Path
 
 from router.errors import RouterError, UsageError
 from router.files import atomic_write
-from train.studies.experiments import budget as budget_command
-from train.studies.experiments import ceiling as ceiling_command
-from train.studies.experiments import domains as domains_command
-from train.studies.experiments import planted as planted_command
+from train.studies.experiments import budget, ceiling, domains, planted
 
-EXPERIMENTS = {
-    "planted": planted_command,
-    "domains": domains_command,
-    "budget": budget_command,
-    "ceiling": ceiling_command,
-}
+EXPERIMENTS = {"planted": planted, "domains": domains, "budget": budget, "ceiling": ceiling}
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one; 0 when done, 1 on an error of ours, 2 on bad usage."""
+    """Exit code of one experiment: 0 when done, 1 on an error of ours, 2 on bad usage."""
     parser = argparse.ArgumentParser(prog="python -m train experiment", description=__doc__)
     names = parser.add_subparsers(dest="experiment", required=True, metavar="|".join(EXPERIMENTS))
     for name, module in EXPERIMENTS.items():
-        own = names.add_parser(name, help=(module.__doc__ or "").splitlines()[0], description=module.__doc__)
+        own = names.add_parser(name, help=module.HELP.splitlines()[0], description=module.HELP)
         module.add_arguments(own)
         own.add_argument("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
     options = parser.parse_args(args)

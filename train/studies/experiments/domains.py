@@ -1,22 +1,103 @@
-"""`python -m train experiment domains`: predicted against actual performance per domain on a held-out sample."""
+"""Predicted against actual performance per knowledge domain, on held-out queries.
+
+For each domain and model, the mean predicted quality of the domain's queries next to their mean score. What a profile
+adds to a leaderboard is how a model differs on a domain from its own mean: those differences are correlated apart.
+Axes: B queries, M candidates, D domains with enough queries.
+"""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.evaluation.dataset import data_folder, read_dataset
 from router.evaluation.pool_report import LABELLER, predict
 from router.routing.router import Router
-from train.studies.experiments.domain_profiles import domain_means, figures
-from train.studies.held_out import folds
+from train.studies.arguments import folds
 from train.studies.robustness.sample import draw_sample
+
+Array = NDArray[np.float64]
+
+HELP = "`python -m train experiment domains`: predicted against actual performance per domain on a held-out sample."
+FEWEST = 30  # queries of a domain whose means are compared
+
+
+@dataclass(frozen=True)
+class DomainMeans:
+    """Predicted and actual means of each domain and model, with their sampling noise."""
+
+    domains: tuple[str, ...]  # D
+    queries: NDArray[np.intp]  # (D,)
+    predicted: Array  # (D, M)
+    actual: Array  # (D, M)
+    noise: Array  # (D, M) sampling variance of an actual mean
+    noise_apart: Array  # (D, M) the same for a model's mean less that of all: hard queries are hard for all of them
+
+
+def domain_means(domain: NDArray[np.str_], predicted: Array, score: Array, fewest: int = FEWEST) -> DomainMeans:
+    """Means of `predicted` and `score` (B, M) by `domain` (B,), for domains with at least `fewest` queries."""
+    names, counts = np.unique(domain, return_counts=True)
+    names, counts = names[counts >= fewest], counts[counts >= fewest]
+    apart = score - score.mean(axis=1, keepdims=True)
+
+    def by_domain(values: Array, variance: bool = False) -> Array:
+        parts = [values[domain == name] for name in names]
+        found = [part.var(axis=0, ddof=1) / len(part) if variance else part.mean(axis=0) for part in parts]
+        return np.array(found).reshape(len(names), score.shape[1])
+
+    return DomainMeans(
+        tuple(str(name) for name in names),
+        counts.astype(np.intp),
+        by_domain(predicted),
+        by_domain(score),
+        by_domain(score, variance=True),
+        by_domain(apart, variance=True),
+    )
+
+
+def figures(means: DomainMeans) -> dict[str, Any]:
+    """Agreement of the predicted means with the actual ones.
+
+    `correlation` is over all cells of domain and model; `error` is the mean absolute difference, `noise` what it would
+    be if predictions were the truth. `of_models` correlates cells less their model's mean over domains and their
+    domain's mean over models; `greatest` is the highest that sampling noise leaves possible.
+    """
+    error = np.abs(means.predicted - means.actual).mean()
+    predicted, actual = _interaction(means.predicted), _interaction(means.actual)
+    signal = max(float((actual**2).mean() - means.noise_apart.mean()), 0.0)
+    return {
+        "domains": len(means.domains),
+        "cells": int(means.actual.size),
+        "correlation": correlation(means.predicted, means.actual),
+        "error": float(error),
+        "noise": float(np.sqrt(2 / np.pi) * np.sqrt(means.noise).mean()),
+        "of_models": correlation(predicted, actual),
+        "greatest": float(np.sqrt(signal / (actual**2).mean())) if np.abs(actual).max() > 1e-12 else None,
+    }
+
+
+def _interaction(cells: Array) -> Array:
+    """Cells (D, M) less the means of their row and of their column.
+
+    >>> _interaction(np.array([[1.0, 2.0], [2.0, 3.0]])).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
+    return cells - cells.mean(axis=0) - cells.mean(axis=1, keepdims=True) + cells.mean()
+
+
+def correlation(one: Array, other: Array) -> float | None:
+    """Pearson's correlation of all cells; None where one side does not vary."""
+    if one.size < 2 or np.ptp(one) < 1e-12 or np.ptp(other) < 1e-12:
+        return None
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this experiment, which the one on budgets has too."""
+    """The arguments of this experiment and of the one on budgets."""
     parser.add_argument("checkpoint", nargs="?", default="checkpoints/routemix", help="default %(default)s")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
@@ -26,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Figures of each pool, by the domain that the router reads and, of annotated queries, by the annotator's."""
+    """Figures of each pool, by the domain that the router reads and, for annotated queries, by the annotator's."""
     router = Router.from_pretrained(options.checkpoint)
     dataset = read_dataset(data_folder(options.data))
     noted = {
@@ -38,13 +119,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     for name in options.pools or list(router.pools):
         pool = router.pool(name)
         sample = draw_sample(dataset, pool, options.folds, options.queries, options.seed)
-        seen = predict(router, sample.texts, pool)
-        read = np.array(router.taxonomy.domains)[seen.knowledge.argmax(axis=1)]
+        prediction = predict(router, sample.texts, pool)
+        read = np.array(router.taxonomy.domains)[prediction.knowledge.argmax(axis=1)]
         ids = dataset.queries["query_id"].to_numpy()[sample.outcomes.rows]
-        told = np.array([noted.get(query_id) or "" for query_id in ids])
-        known = told != ""
-        means = domain_means(read, seen.quality, sample.outcomes.score)
-        by_note = domain_means(told[known], seen.quality[known], sample.outcomes.score[known])
+        noted_domain = np.array([noted.get(query_id) or "" for query_id in ids])
+        known = noted_domain != ""
+        means = domain_means(read, prediction.quality, sample.outcomes.score)
+        by_note = domain_means(noted_domain[known], prediction.quality[known], sample.outcomes.score[known])
         pools[name] = {
             "queries": len(sample.texts),
             "annotated": int(known.sum()),

@@ -1,7 +1,7 @@
-"""`python -m train experiment planted`: rank correlations of recovered profiles, over seeds, with and without reading.
+"""Recovery of planted profiles over seeds: rank correlations, with requirements known or read from texts.
 
-Requirements are known to the fit, or read from generated texts by an encoder and a softmax regression on a noisy
-annotator's labels (`--read`).
+Texts are read by an encoder and a softmax regression on a noisy annotator's labels.
+Axes: N queries, M models, C capabilities.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
 from train.data_folders.synthetic.generate import PlantedData, plant
-from train.studies.experiments.planted_bound import posterior_mean
 from train.studies.experiments.planted_profiles import (
     ENOUGH,
     FITS,
@@ -24,10 +23,16 @@ from train.studies.experiments.planted_profiles import (
     Fit,
     draw_requirements,
     plant_profiles,
+    posterior_mean,
     recovery,
     requirements_of,
 )
 
+HELP = """\
+`python -m train experiment planted`: rank correlations of recovered profiles, over seeds, with and without reading.
+
+Requirements are known to the fit, or read from generated texts by an encoder and a softmax regression on a noisy
+annotator's labels (`--read`)."""
 BOUND = "bound"
 Read = Callable[[Array, PlantedData], Array]
 
@@ -46,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """A row per number of queries, kind of score and source of requirements: means over seeds."""
+    """A row per number of queries, kind of score and source of requirements, with means over seeds."""
     if min(options.queries) < ENOUGH or options.models < 3 or options.seeds < 1:
         raise UsageError(f"--queries must be at least {ENOUGH}, --models 3 and --seeds 1")
     rows = []
@@ -62,12 +67,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _known(queries: int, models: int, graded: bool, seed: int, fits: Mapping[str, Fit]) -> dict[str, Any]:
+    """Recovery with requirements that the fits know."""
     rng = np.random.default_rng(seed)
     return recovery(plant_profiles(draw_requirements(queries, rng), models, graded, rng), fits=fits)
 
 
 def _read_rows(queries: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The generated texts of `train.data_folders.synthetic.generate` in place of drawn requirements, known and read."""
+    """Rows for the requirements of generated texts, known and read."""
     from router.encoding.torch_encoder import QueryEncoder
     from train.data.datamodule import cached_embeddings
 
@@ -89,9 +95,9 @@ def _read_rows(queries: int, options: argparse.Namespace) -> list[dict[str, Any]
 
 
 def read_requirements(embedding: Array, world: PlantedData) -> Array:
-    """(N, C) requirements of all texts by a softmax regression on those that the planted annotator labelled.
+    """Requirements (N, C) of all texts, by a softmax regression on those that the planted annotator labelled.
 
-    Labelled texts are read like the others, by a regression on the other half of the labelled ones.
+    A labelled text is read by a regression on the other half of the labelled ones.
     """
     import torch
 
@@ -107,13 +113,14 @@ def read_requirements(embedding: Array, world: PlantedData) -> Array:
     read = np.zeros_like(labels)
     features, noted = torch.from_numpy(embedding).float(), ~np.isnan(labels).any(axis=1)
     for part in (half, ~half):
-        told = noted & ~part
-        linear = softmax_regression(features[told], torch.from_numpy(labels[told]).float())
+        shown = noted & ~part
+        linear = softmax_regression(features[shown], torch.from_numpy(labels[shown]).float())
         read[part] = linear(features[part]).softmax(dim=1).detach().double().numpy()
     return read
 
 
 def _row(queries: int, graded: bool, requirements: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of the report: means over the seeds' figures."""
     figures = {
         name: {key: float(np.mean([each[name][key] for each in found])) for key in ("all", "axis", "worst")}
         for name in (*FITS, BOUND)

@@ -1,1 +1,1 @@
-"""Robustness suite: how choices move under harmless rewording and under a suffix made to move them."""
+"""Robustness suite: changes of the chosen model under harmless rewording and under adversarial suffixes."""

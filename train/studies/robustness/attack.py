@@ -1,4 +1,4 @@
-"""What a gadget found on training queries does to queries it was not found on, without the guard and with it.
+"""Effect of an adversarial suffix (gadget) found on training queries on other queries, without and with the guard.
 
 Axes: B queries, M candidates.
 """
@@ -18,7 +18,7 @@ from train.studies.robustness.flips import cost_shift
 from train.studies.robustness.gadgets import Aim, GadgetSearch, Search, expected_cost, lead, with_suffix
 from train.studies.robustness.sample import Sample
 
-AIMS = ("dearest", "cost")  # raise the most expensive model's lead, or the cost of whatever is chosen
+AIMS = ("dearest", "cost")  # raise the most expensive model's lead, or the cost of the choice
 
 
 def gadget_figures(
@@ -31,7 +31,7 @@ def gadget_figures(
     adaptive: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """The gadget found for `aim` on the attacker's texts, and its effect on the sample, without the guard and with it.
+    """The gadget found for `aim` on the attacker's texts, and its effect on the sample, without and with the guard.
 
     `adaptive`: the attacker knows the guard and searches against it. Cost shifts are as in `flip_figures`.
     """
@@ -70,7 +70,7 @@ def wrongly_flagged(router: Router, pool: Pool, texts: Sequence[str], dial: floa
 def routes(
     router: Router, pool: Pool, texts: Sequence[str], dial: float, guard: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Column (B,) of the model each text is routed to, and whether its decision is flagged (B,)."""
+    """Columns (B,) of the models that the texts are routed to, and whether each decision is flagged (B,)."""
     decisions = router.route(texts, pool=pool, dial=dial, guard=guard, top=1)
     columns = [pool.ids.index(decision.model) for decision in decisions]
     return np.array(columns), np.array([decision.flagged is not None for decision in decisions])

@@ -1,7 +1,7 @@
 """The robustness suite of a checkpoint: `python -m train robustness CHECKPOINT --folds 8,9`.
 
-For each pool: choices flipped by harmless rewordings, ordinary queries that the guard wrongly flags, and what the best
-suffixes found do with the guard off and on. One JSON object on stdout.
+For each pool: choices flipped by harmless rewordings, ordinary queries that the guard wrongly flags, and the effect of
+the best suffixes found with the guard off and on. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import time
 from typing import Any
 
 from router.errors import RouterError, UsageError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset
 from router.routing.router import Router
-from train.studies.held_out import folds
+from train.studies.arguments import folds, router_and_data, study_parser
 from train.studies.robustness.attack import AIMS, gadget_figures, wrongly_flagged
 from train.studies.robustness.flips import flip_figures
 from train.studies.robustness.gadgets import Search
@@ -25,7 +25,7 @@ from train.studies.robustness.sample import draw_sample
 def suite(
     router: Router, dataset: Dataset, pool_name: str, options: argparse.Namespace, progress: bool = False
 ) -> dict[str, Any]:
-    """All figures of one pool; `seconds` tells what took how long."""
+    """All figures of one pool; `seconds` holds the time of each part."""
     pool, search = router.pool(pool_name), options.search
     sample = draw_sample(dataset, pool, options.folds, options.queries, options.seed)
     clock = time.monotonic
@@ -43,10 +43,8 @@ def suite(
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
-    made = argparse.ArgumentParser(prog="python -m train robustness", description=__doc__.splitlines()[0])
-    made.add_argument("checkpoint")
-    made.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
+    """Parser of the command's arguments."""
+    made = study_parser("robustness", __doc__.splitlines()[0])
     made.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
     made.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     made.add_argument("--queries", type=int, default=1000, help="queries per pool at most (default %(default)s)")
@@ -84,10 +82,7 @@ def main(args: list[str] | None = None) -> int:
             if options.steps
             else None
         )
-        router, dataset = (
-            Router.from_pretrained(options.checkpoint, backend="torch"),
-            read_dataset(data_folder(options.data)),
-        )
+        router, dataset = router_and_data(options)
         progress = sys.stderr.isatty()
         pools = {name: suite(router, dataset, name, options, progress) for name in options.pools or router.pools}
     except RouterError as error:

@@ -1,6 +1,6 @@
-"""How many choices a harmless rewording changes, and what that costs.
+"""Flips of the chosen model under harmless rewording, and their cost.
 
-Measured at a dial at which the pool's models share the calls: a router that always answers the same never flips.
+Measured at a dial at which the pool's models share the calls: a router that always chooses one model never flips.
 Axes: B queries, M candidates.
 """
 
@@ -27,7 +27,7 @@ DIALS = np.linspace(0, DIAL_MAX, 41)
 
 
 def choices(quality: Array, cost: Array, dial: float, cost_range: float) -> NDArray[np.intp]:
-    """Column (B,) that is chosen at `dial` by predictions (B, M); costs and their range in USD.
+    """Columns (B,) chosen at `dial` by predictions (B, M); costs and their range in USD.
 
     >>> choices(np.array([[0.9, 0.8]]), np.array([[2.0, 1.0]]), 10.0, 1.0).tolist()
     [1]
@@ -48,7 +48,7 @@ def greatest_share(chosen: NDArray[np.intp]) -> float:
 def shared_dial(quality: Array, cost: Array, cost_range: float) -> float:
     """The dial nearest to the default at which no model takes more than `SHARE_LIMIT` of the calls.
 
-    Where there is none, the dial at which the most called model takes least.
+    If there is none, the dial at which the most called model takes least.
     """
     shares = np.array([greatest_share(choices(quality, cost, dial, cost_range)) for dial in DIALS])
     shared = shares <= SHARE_LIMIT
@@ -57,7 +57,7 @@ def shared_dial(quality: Array, cost: Array, cost_range: float) -> float:
 
 
 def cost_shift(before: NDArray[np.intp], after: NDArray[np.intp], cost: Array, cost_range: float) -> float:
-    """Mean cost of the choices `after` (B,) less that of `before`, both by `cost` (B, M), over `cost_range`.
+    """Mean cost of the choices `after` (B,) less that of the choices `before`, by `cost` (B, M), over `cost_range`.
 
     >>> cost_shift(np.array([0, 1]), np.array([1, 1]), np.array([[1.0, 3.0], [1.0, 5.0]]), 2.0)
     0.5
@@ -69,10 +69,10 @@ def cost_shift(before: NDArray[np.intp], after: NDArray[np.intp], cost: Array, c
 def flip_figures(
     router: Router, pool: Pool, sample: Sample, dial: float | None = None, seed: int = 0, progress: bool = False
 ) -> dict[str, Any]:
-    """Per perturbation the share of choices unchanged, the cost shifts and the change of AIQ; and the dial.
+    """Share of choices unchanged, cost shifts and change of AIQ for each perturbation, and the dial.
 
-    A cost shift is what the new choices cost more than the old ones, on the queries as they were, over the pool's cost
-    range. A `dial` of None becomes `shared_dial`'s.
+    A cost shift is the extra cost of the new choices on the unchanged queries, over the pool's cost range. A `dial` of
+    None becomes `shared_dial`'s.
     """
     cost_range = router.candidates(pool).cost_range_usd
     clean = predict(router, sample.texts, pool)
@@ -82,19 +82,24 @@ def flip_figures(
     aiq = _aiq(clean, sample)
     by_name: dict[str, dict[str, float]] = {}
     for name in tqdm(PERTURBATIONS, desc=f"flips of {pool.name}", disable=not progress):
-        seen = predict(router, [perturbed(text, name, seed) for text in sample.texts], pool)
-        after = choices(seen.quality, seen.cost_usd, dial, cost_range)
+        reworded = predict(router, [perturbed(text, name, seed) for text in sample.texts], pool)
+        after = choices(reworded.quality, reworded.cost_usd, dial, cost_range)
         by_name[name] = {
             "unchanged": float((before == after).mean()),
             "predicted_cost_shift": cost_shift(before, after, clean.cost_usd, cost_range),
             "realised_cost_shift": cost_shift(before, after, sample.outcomes.realised_usd, cost_range),
-            "aiq_change": _aiq(seen, sample) - aiq,
+            "aiq_change": _aiq(reworded, sample) - aiq,
         }
     return {"n": len(before), "dial": dial, "greatest_share": greatest_share(before), "perturbations": by_name}
 
 
-def _aiq(seen: Predictions, sample: Sample) -> float:
+def _aiq(predictions: Predictions, sample: Sample) -> float:
     outcomes = sample.outcomes
     return metrics.evaluate(
-        seen.quality, seen.cost_usd, outcomes.score, outcomes.realised_usd, sample.best_single, sample.cheapest
+        predictions.quality,
+        predictions.cost_usd,
+        outcomes.score,
+        outcomes.realised_usd,
+        sample.best_single,
+        sample.cheapest,
     ).aiq

@@ -1,8 +1,8 @@
-"""Searches for confounder gadgets (Shafran et al., 2501.01818): one suffix that makes every query's route dearer.
+"""Search for confounder gadgets (Shafran et al., 2501.01818): one suffix that makes every query's route dearer.
 
 White-box: the gradient of the aim over the encoder's word embeddings proposes tokens for one place at a time (HotFlip,
-Ebrahimi et al., 1712.06751); what the router does with the changed text decides. Axes: B queries, M candidates, G
-tokens of the gadget, V vocabulary, E hidden size.
+Ebrahimi et al., 1712.06751); the router's own decisions on the changed text accept or reject them. Axes: B queries,
+M candidates, G tokens of the gadget, V vocabulary, E hidden size.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from router.pools.pool import Pool
 from router.routing.router import Router
 
 MAX_TOKENS = 20
-START = "the"  # what a search starts from, repeated
+START = "the"  # repeated, the start of a search
 TEMPERATURE = 0.02  # of the soft choice in `expected_cost`, in utility
-CONSIDERED = 8  # tokens looked at per proposal made: not every row of tokens is what its own text is read as
+CONSIDERED = 8  # tokens considered per proposal: some rows of tokens do not survive a round trip through text
 
-Aim = Callable[[Tensor, Tensor], Tensor]  # utility and cost (B, M) to what the gadget shall raise (B,)
+Aim = Callable[[Tensor, Tensor], Tensor]  # utility and cost (B, M) to the aim (B,) that the gadget shall raise
 
 
 @dataclass(frozen=True)
 class Search:
-    """How long and how widely to look for a gadget."""
+    """Length and width of a search for a gadget."""
 
     steps: int = 500
     tokens: int = MAX_TOKENS  # of the gadget
     batch: int = 8  # queries per step
-    proposals: int = 8  # texts tried per step at most; the first that is better is kept
+    proposals: int = 8  # texts tried per step at most; the first better one is kept
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Search:
 
 
 def lead(utility: Tensor, target: int) -> Tensor:
-    """Utility of column `target` less that of the best other one, (B,), of utilities (B, M).
+    """Lead (B,) of column `target` over the best other one, by utilities (B, M).
 
     >>> lead(torch.tensor([[0.5, 0.75, 0.625]]), 2)
     tensor([-0.1250])
@@ -69,7 +69,7 @@ def lead(utility: Tensor, target: int) -> Tensor:
 
 
 def expected_cost(utility: Tensor, cost: Tensor) -> Tensor:
-    """Cost (B,) of a choice softened by `TEMPERATURE`, of utilities and costs (B, M).
+    """Cost (B,) of a choice softened by `TEMPERATURE`, by utilities and costs (B, M).
 
     >>> expected_cost(torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[1.0, 3.0, 9.0]]))
     tensor([2.])
@@ -93,7 +93,7 @@ class GadgetSearch:
     def find(self, texts: Sequence[str], progress: bool = False) -> str:
         """A suffix that raises the mean aim over mini-batches of `texts`.
 
-        With `guard` the search sees the guard at work, and so looks for a suffix that passes it.
+        With `guard` the router's guard is on during the search, which then looks for a suffix that passes it.
         """
         search, generator = self.search, np.random.default_rng(self.search.seed)
         ids = self.ids(" ".join([START] * search.tokens))[: search.tokens]
@@ -107,11 +107,11 @@ class GadgetSearch:
         return self.tokenizer.decode(ids)
 
     def ids(self, text: str) -> list[int]:
-        """Tokens of `text` as the router reads it, without special ones."""
+        """Token ids of `text` as the router reads it, without special tokens."""
         return self.tokenizer.encode(self.encoder.correct(text), add_special_tokens=False).ids
 
     def value(self, texts: Sequence[str], gadget: str) -> float:
-        """Mean aim over `texts` with the gadget, by what the router decides."""
+        """Mean aim over `texts` with the gadget, by the router's decisions."""
         decisions = self.router.route(
             [with_suffix(text, gadget) for text in texts],
             pool=self.pool,
@@ -121,14 +121,14 @@ class GadgetSearch:
         )
         column = {name: m for m, name in enumerate(self.pool.ids)}
         cost = torch.zeros(len(texts), len(column))
-        utility = torch.full_like(cost, -torch.inf)  # of models that a constraint keeps out
+        utility = torch.full_like(cost, -torch.inf)  # models that a constraint excludes keep it
         for row, decision in enumerate(decisions):
             for each in decision.alternatives:
                 utility[row, column[each.model]], cost[row, column[each.model]] = each.utility, each.cost_usd
         return float(self.aim(utility, cost).mean())
 
     def proposals(self, texts: Sequence[str], ids: list[int], place: int) -> list[list[int]]:
-        """`ids` with another token at `place`, in the order of first-order gain; only such as survive being text."""
+        """Variants of `ids` with another token at `place`, best first; each survives a trip through text."""
         gain = self.table.weight.detach() @ self.slope(texts, ids, place)  # (V,)
         found: list[list[int]] = []
         for token in gain.topk(min(len(gain), CONSIDERED * self.search.proposals)).indices.tolist():
@@ -159,12 +159,12 @@ class GadgetSearch:
 
 
 def with_suffix(text: str, gadget: str) -> str:
-    """The query as an attacker sends it."""
+    """The query with the gadget appended, as an attacker sends it."""
     return f"{text} {gadget}"
 
 
 def word_embeddings(encoder: QueryEncoder) -> nn.Embedding:
-    """The table (V, E) that the encoder looks its tokens up in."""
+    """The encoder's table of word embeddings (V, E)."""
     transformer = encoder.transformer
     if isinstance(transformer, Bert):
         return transformer.embeddings.word_embeddings

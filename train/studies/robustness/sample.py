@@ -1,4 +1,4 @@
-"""The queries that the suite looks at, and those that an attacker learns from: never the same.
+"""Sample of judged queries of a pool, and of the training queries that an attacker learns from; they never overlap.
 
 Axes: B queries, M candidates.
 """
@@ -34,7 +34,7 @@ class Sample:
 
 
 def draw_sample(dataset: Dataset, pool: Pool, folds: Sequence[int], count: int, seed: int) -> Sample:
-    """At most `count` of the pool's queries in `folds`, in an order drawn by `seed`, and as many of its training rows.
+    """At most `count` of the pool's queries in `folds`, drawn by `seed`, and at most as many of its training rows.
 
     Training rows are folds 0 to 6 less `folds`. Raises DataError where the pool has no query in `folds`.
     """

@@ -1,4 +1,4 @@
-"""How a cell of the report is written."""
+"""Format of a cell of the report."""
 
 from types import SimpleNamespace
 
@@ -26,5 +26,5 @@ def row(value, high=float("nan"), difference=0.0, p_holm=float("nan")):
         (row(float("nan")), MARGIN, "–"),
     ],
 )
-def test_a_cell_tells_value_half_an_interval_and_what_holms_correction_leaves(given, shown, text):
+def test_a_cell_holds_value_half_an_interval_and_significance_after_holms_correction(given, shown, text):
     assert written(given, shown) == text

@@ -13,19 +13,19 @@ import pytest
 from router.evaluation.pool_report import PoolOutcomes, Predictions
 from train.data_folders.synthetic.generate import plant
 from train.studies.experiments.budget import within_budgets
+from train.studies.experiments.ceiling import KNOWN, informed_quality
 from train.studies.experiments.command import main
-from train.studies.experiments.domain_profiles import domain_means, figures
+from train.studies.experiments.domains import domain_means, figures
 from train.studies.experiments.planted import read_requirements
-from train.studies.experiments.planted_bound import posterior_mean
 from train.studies.experiments.planted_profiles import (
     closed_form,
     draw_requirements,
     fitted,
     plant_profiles,
+    posterior_mean,
     recovery,
     requirements_of,
 )
-from train.studies.experiments.told_answers import TOLD, told_quality
 
 
 def test_planted_profiles_are_recovered_and_not_from_requirements_that_are_wrong() -> None:
@@ -38,7 +38,7 @@ def test_planted_profiles_are_recovered_and_not_from_requirements_that_are_wrong
     assert wrong["our fit"]["all"] < 0.8
 
 
-def test_who_is_told_how_profiles_were_drawn_is_nearest_to_them() -> None:
+def test_the_posterior_mean_is_nearest_to_planted_profiles() -> None:
     rng = np.random.default_rng(1)
     planted = plant_profiles(draw_requirements(300, rng), 12, graded=False, rng=rng)
     error = {
@@ -46,8 +46,8 @@ def test_who_is_told_how_profiles_were_drawn_is_nearest_to_them() -> None:
         for fit in (closed_form, fitted, posterior_mean)
     }
     assert error["posterior_mean"] < error["fitted"] < error["closed_form"]
-    untold = posterior_mean(np.zeros((1, 9)), np.ones((1, 200)))  # nothing was asked of any axis: the prior's mean
-    assert untold.mean() == pytest.approx(0.6, abs=0.02)
+    prior_only = posterior_mean(np.zeros((1, 9)), np.ones((1, 200)))  # nothing was asked of any axis: the prior's mean
+    assert prior_only.mean() == pytest.approx(0.6, abs=0.02)
 
 
 def test_the_closed_form_is_the_weighted_mean_score_and_our_fit_takes_mixtures_apart() -> None:
@@ -82,10 +82,10 @@ def test_a_router_that_knows_nothing_of_models_by_domain_has_no_correlation_of_d
     domain = np.repeat([f"d{i}" for i in range(12)], 60)
     truth = np.repeat(rng.uniform(0.1, 0.9, (12, 5)), 60, axis=0)
     score = (rng.random(truth.shape) < truth).astype(float)
-    told = figures(domain_means(domain, truth, score))
+    informed = figures(domain_means(domain, truth, score))
     blind = figures(domain_means(domain, np.broadcast_to(truth.mean(axis=0), truth.shape), score))
-    assert told["of_models"] > 0.9 and told["greatest"] == pytest.approx(told["of_models"], abs=0.05)
-    assert told["error"] == pytest.approx(told["noise"], rel=0.2)
+    assert informed["of_models"] > 0.9 and informed["greatest"] == pytest.approx(informed["of_models"], abs=0.05)
+    assert informed["error"] == pytest.approx(informed["noise"], rel=0.2)
     assert blind["of_models"] is None
 
 
@@ -108,15 +108,15 @@ def test_budgets_are_met_on_predicted_cost_and_compared_at_the_cost_that_came_ou
     score = (rng.random((200, 2)) < quality).astype(float)
     outcomes = PoolOutcomes(np.arange(200), score, cost)
     sample: Any = SimpleNamespace(outcomes=outcomes, best_single=1, cheapest=0)
-    seen = Predictions(quality, cost, np.zeros((200, 1)), np.zeros((200, 1)))
-    rows = within_budgets(seen, sample, shares=(0.05, 0.1, 0.5, 1.0))
+    predictions = Predictions(quality, cost, np.zeros((200, 1)), np.zeros((200, 1)))
+    rows = within_budgets(predictions, sample, shares=(0.05, 0.1, 0.5, 1.0))
     assert rows[0]["cost"] is None  # half of what the cheapest model costs
     assert [row["cost"] <= row["budget"] + 1e-9 for row in rows[1:]] == [True] * 3
     assert rows[2]["score"] > rows[2]["zero"] and rows[2]["oracle"] >= rows[2]["score"]
     assert rows[3]["oracle"] >= rows[2]["oracle"]
 
 
-def test_what_is_told_counts_as_far_as_it_tells_something() -> None:
+def test_known_answers_help_as_far_as_they_say_something() -> None:
     rng = np.random.default_rng(0)
     kind = rng.random((4000, 1)) < 0.5  # the text does not know it
     truth = np.where(kind, [0.9, 0.2], [0.3, 0.8])
@@ -124,7 +124,7 @@ def test_what_is_told_counts_as_far_as_it_tells_something() -> None:
     logit, judged = np.full((4000, 2), 0.2), np.arange(4000) < 1000
 
     def error(name: str) -> float:
-        quality = told_quality(logit, TOLD[name](others), score, judged)
+        quality = informed_quality(logit, KNOWN[name](others), score, judged)
         return float(np.square(quality - truth[judged]).mean())
 
     assert error("and what each other answers") < 0.6 * error("the text")

@@ -101,7 +101,7 @@ def sample():
 
 
 @pytest.mark.parametrize("aim", ["dearest", "cost"])
-def test_the_report_tells_what_moved_with_the_guard_off_and_on(router, sample, aim):
+def test_the_report_holds_what_moved_with_the_guard_off_and_on(router, sample, aim):
     figures = gadget_figures(router, router.pool("both"), sample, 0.0, aim, SMALL)
     off, on = figures["guard_off"], figures["guard_on"]
     assert figures["dearest"] == "large" and figures["n"] == len(TEXTS)
