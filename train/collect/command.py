@@ -24,7 +24,7 @@ from router.llm.client import Client
 from router.llm.options import add_asking_options, cache_path, check_cap, check_keys
 from router.llm.session import closing_line, exit_code, progress, run_session, show
 from router.llm.stream import in_order
-from router.pools.strict_yaml import read_json, read_yaml
+from router.pools.strict_yaml import read_values
 from train.collect.folder import CollectedFolder, check_folder, collected_folder
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
 from train.collect.records import query_record
@@ -57,7 +57,7 @@ async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm
 def plain_pool(path: Path) -> Mapping[str, Any]:
     """The plain values of a pool file that `read_pool` accepts."""
     try:
-        raw, _ = read_json(path) if path.suffix == ".json" else read_yaml(path)
+        raw, _ = read_values(path)
     except ValueError as error:
         raise PoolError(f"{path}: {error}") from error
     return raw if isinstance(raw, dict) else {}
