@@ -207,7 +207,7 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
                 if (sink.done - kept) % flush_after == 0:
                     sink.flush()
     except BaseException as stop:
-        _tell_how_to_go_on(args, sink, path, stop)
+        _log_how_to_resume(args, sink, path, stop)
         raise
     return _summary(args, sink)
 
@@ -255,7 +255,7 @@ def settings_of(
     return settings
 
 
-def _tell_how_to_go_on(args: Namespace, sink: ResumableFile | _Printed, path: Path | None, stop: BaseException) -> None:
+def _log_how_to_resume(args: Namespace, sink: ResumableFile | _Printed, path: Path | None, stop: BaseException) -> None:
     if isinstance(sink, _Printed):
         if isinstance(stop, KeyboardInterrupt):
             logger.error("stopped after %d lines; a run with --input FILE --output FILE can be resumed", sink.done)

@@ -34,7 +34,7 @@ from typing import Any
 from router.errors import PoolError, UsageError, known_names
 from router.pools.models import ModelFacts, System, resolve_system
 from router.pools.schema import ENTRY, OPENAI, POOL, UPSTREAM, quoted, read_mapping
-from router.pools.strict_yaml import read_json, read_yaml
+from router.pools.strict_yaml import read_values
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[
     """The pool in a file, or None and every problem of it, one line each. See `read_pool`."""
     path = Path(path)
     try:
-        raw, problems = read_json(path) if path.suffix == ".json" else read_yaml(path)
+        raw, problems = read_values(path)
     except ValueError as error:
         return None, [str(error)]
     pool = _parse(raw, systems, problems)

@@ -12,6 +12,11 @@ from typing import Any
 import yaml
 
 
+def read_values(path: Path) -> tuple[object, list[str]]:
+    """The plain values of a file that `read_json` reads if its name ends in .json, and `read_yaml` if not."""
+    return read_json(path) if path.suffix == ".json" else read_yaml(path)
+
+
 def read_yaml(path: Path) -> tuple[object, list[str]]:
     """The plain values of a YAML file and one line for each key that it gives twice.
 

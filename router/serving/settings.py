@@ -31,7 +31,7 @@ from router.pools.schema import (
     shown,
     text,
 )
-from router.pools.strict_yaml import read_json, read_yaml
+from router.pools.strict_yaml import read_values
 from router.pools.upstream_keys import upstream_key
 
 PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # POST is always passed on
@@ -175,7 +175,7 @@ def read_settings(path: str | Path, flags: Mapping[str, Any], problems: list[str
     """The settings in a pool file, overridden by `flags` that are not None; problems are added to `problems`."""
     path = Path(path)
     try:
-        raw, _ = read_json(path) if path.suffix == ".json" else read_yaml(path)
+        raw, _ = read_values(path)
     except ValueError:  # the reader of the pool reports it
         raw = {}
     section = raw.get("serve") if isinstance(raw, dict) else None

@@ -23,7 +23,7 @@ from router.grading.judge import Judge
 from router.llm.client import Client
 from router.llm.options import add_llm_options, cache_path, check_cap, check_keys
 from router.llm.session import WINDOW, closing_line, exit_code, in_order, progress, run_session, show
-from router.pools.strict_yaml import read_json, read_yaml
+from router.pools.strict_yaml import read_values
 from train.collect.folder import CollectedFolder, check_folder, collected_folder
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
 from train.collect.records import query_record
@@ -54,7 +54,7 @@ async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm
 def plain_pool(path: Path) -> Mapping[str, Any]:
     """The plain values of a pool file that `read_pool` accepts."""
     try:
-        raw, _ = read_json(path) if path.suffix == ".json" else read_yaml(path)
+        raw, _ = read_values(path)
     except ValueError as error:
         raise PoolError(f"{path}: {error}") from error
     return raw if isinstance(raw, dict) else {}
