@@ -16,6 +16,7 @@ from router.checkpoint.added_models import AddedModels, extended, with_members
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import CheckpointError, known_names
+from router.network.onnx_network import OnnxNetwork
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import LearnedProfiles
 from router.policy.goals import DialTable
@@ -24,7 +25,6 @@ from router.pools.pool import Pool
 
 if TYPE_CHECKING:
     from router.encoding.backend import Encoder
-    from router.network.onnx_network import OnnxNetwork
     from router.network.torch_network import RouterNetwork
 
     Network = RouterNetwork | OnnxNetwork
