@@ -19,7 +19,7 @@ pytestmark = pytest.mark.end_to_end
 REPOSITORY = Path(__file__).parents[3]
 MAKE_WHEEL = REPOSITORY / "scripts" / "checkpoint_wheel" / "make_wheel.py"
 LOAD = (
-    "from router import Router; router = Router.from_pretrained(); print(router.default_pool, router.gathered.folder)"
+    "from router import Router; router = Router.from_pretrained(); print(router.default_pool, router.pool_cache.folder)"
 )
 
 
