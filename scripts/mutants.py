@@ -48,7 +48,7 @@ GROUPS = {
     "sessions": ("router/serving/dispatch/sessions.py", "router/serving/dispatch/test_sessions"),
     "checkpoint": (
         "router/checkpoint/layout.py router/checkpoint/profiles_file.py",
-        "router/checkpoint/test_seal router/checkpoint/test_profiles_file router/checkpoint/test_layout",
+        "router/checkpoint/test_layout router/checkpoint/test_profiles_file router/checkpoint/test_storage_folder",
     ),
     "grading": (
         "router/grading/final_answer.py router/grading/grading.py",

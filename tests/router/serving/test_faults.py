@@ -18,7 +18,7 @@ from fixtures.served import Served, serving
 from router.checkpoint.checkpoint import Checkpoint
 from router.routing.router import Router
 from router.serving.http import gateway
-from router.serving.upstreams.client import Answer, Upstreams
+from router.serving.upstreams.client import UpstreamResponse, Upstreams
 from router.serving.upstreams.connections import PooledTransport
 from router.serving.upstreams.failover import LEAST_ATTEMPT_S, forward
 
@@ -213,16 +213,16 @@ def test_the_deadline_ends_all_attempts_together(
     tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     within: list[float] = []  # that each attempt was given
-    ask = Upstreams.ask
+    send = Upstreams.send
 
-    async def noted(upstreams: Upstreams, *given: Any) -> Answer:
+    async def noted(upstreams: Upstreams, *given: Any) -> UpstreamResponse:
         within.append(given[-1])
-        return await ask(upstreams, *given)
+        return await send(upstreams, *given)
 
     def soon(*given: Any) -> Any:
         return forward(*given[:-1], time.monotonic() + 0.3)  # however long the decision took
 
-    monkeypatch.setattr(Upstreams, "ask", noted)
+    monkeypatch.setattr(Upstreams, "send", noted)
     monkeypatch.setattr(gateway, "forward", soon)
     entry = {name: {"upstream": {"timeout_s": 3600}} for name in "abc"}  # the client waits for 60 s
     with serving(tiny_checkpoint, tmp_path, serve={"attempts": 10}, **entry) as served:
