@@ -39,7 +39,7 @@ def route_in_pieces(pipeline: Pipeline, queries: Sequence[str], request: Request
     reading = _joined(readings).rows(np.argsort(longest_first).tolist())
     together = None
     if request.is_met_by_batch:
-        together = pipeline.choose(reading, request)
+        together = pipeline.ranked(reading, request)
         count = yield
     decisions: list[Decision] = []
     while True:

@@ -1,6 +1,7 @@
-"""Pipeline: the way from queries to decisions in six steps (read, narrow, predict, guard, choose, explain).
+"""Pipeline: the way from queries to decisions in six steps (encode, guard, narrow, predict, choose, explain).
 
-Knows the encoder, the network and the pool cache; no `Router` and no files. Axes: B queries, E embedding, M candidates.
+`Pipeline.read` encodes, `Pipeline.ranked` does the rest up to the arrays that `RankedBatch` explains. Knows the
+encoder, the network and the pool cache; no `Router` and no files. Axes: B queries, E embedding, M candidates.
 """
 
 from __future__ import annotations
@@ -118,11 +119,11 @@ class Pipeline:
         for start in range(0, count, step):
             rows = range(start, min(start + step, count))
             with counted_from(start):
-                decisions += self.choose(reading.rows(rows), request.rows(rows)).decisions(request.top)
+                decisions += self.ranked(reading.rows(rows), request.rows(rows)).decisions(request.top)
         return decisions
 
-    def choose(self, reading: Reading, request: Request) -> RankedBatch:
-        """What the decisions on some queries are written from."""
+    def ranked(self, reading: Reading, request: Request) -> RankedBatch:
+        """The ranked candidates of some queries, from which decisions are written."""
         flagged: tuple[str | None, ...] = (None,) * len(reading.queries)
         if request.guard:
             reading, flagged = self._guarded(reading, request)
