@@ -1,6 +1,7 @@
-"""Explanations: decisions written from a batch of ranked queries, each lead split into terms that add up.
+"""Explanations of decisions: why the first model is ahead of the second, term by term.
 
-Chooses nothing and does not read the queries. Axes: B queries, M candidates, D vector.
+Writes the decisions of a ranked batch. Chooses nothing and does not read the queries. Axes: B queries, M candidates, D
+vector.
 """
 
 from __future__ import annotations

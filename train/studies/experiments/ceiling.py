@@ -1,4 +1,4 @@
-"""Ceiling of what can be known of a query: how much better a router chooses that knows how other models answered it.
+"""Upper bound on routing: gain of a router that knows how other models answered the query.
 
 Starts from the first method of a finished comparison, whose rotations predict every query once. Half of a pool's
 models are known, the other half is routed among, so that no model's own outcome counts for it. The gain says how much
