@@ -122,7 +122,7 @@ class Pipeline:
         return decisions
 
     def choose(self, reading: Reading, request: Request) -> RankedBatch:
-        """What the decisions on some queries are written from."""
+        """Ranked candidates of some queries, from which their decisions are written."""
         flagged: tuple[str | None, ...] = (None,) * len(reading.queries)
         if request.guard:
             reading, flagged = self._guarded(reading, request)

@@ -142,7 +142,7 @@ def half_figures(rotation: RotationPredictions, split: int) -> dict[str, list[fl
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """For each pool, by what is known, the mean of FIGURES over rotations, and by rotation the AIQ margin."""
+    """Means of FIGURES over rotations for each pool, by what is known, and the AIQ margin by rotation."""
     if options.splits < 1:
         raise UsageError(f"--splits must be at least 1, got {options.splits}")
     settings = read_settings(options.config)
