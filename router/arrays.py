@@ -1,4 +1,4 @@
-"""Arrays of numpy or torch: the few operations that the two libraries spell differently.
+"""Array helpers for numpy and torch: operations whose names differ between the two libraries.
 
 Code that serves a query is written once, against the Python array API (`namespace`): on numpy arrays it needs no torch,
 on tensors it computes on their device. `Array` stands for either in annotations; shapes are in the docstrings.

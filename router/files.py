@@ -1,4 +1,4 @@
-"""Atomic and private files: write to a sibling, then rename.
+"""Atomic and private file writes: a temporary file beside the target, then a rename.
 
 A reader finds the old content or the new content, never a part of one. Knows nothing of what the files hold.
 """

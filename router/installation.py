@@ -1,4 +1,4 @@
-"""Installation of this project, a clone or a wheel: the commands that an error message proposes.
+"""Installation hints in error messages: the command to run, for a clone or for a wheel.
 
 No package index has this project; every installation comes from a clone.
 """

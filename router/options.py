@@ -1,4 +1,4 @@
-"""Names and bounds that users type: backends, attitudes, kinds of index, the dial.
+"""Allowed option values: backends, attitudes, index kinds, the range of the dial.
 
 Imports nothing, so that `router --help` answers without numpy.
 """

@@ -1,4 +1,12 @@
-"""`python -m train COMMAND`: Lightning's fit, validate, test and predict, and our own commands.
+"""Entry point `python -m train COMMAND`: Lightning's fit, validate, test, predict, and our commands."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+HELP = """\
+`python -m train COMMAND`: Lightning's fit, validate, test and predict, and our own commands.
 
 fit | validate | test | predict   train and judge a router (--help tells all options)
 annotate                          have an LLM name what your queries need
@@ -19,14 +27,7 @@ dials                             measure what each dial costs and gives, for bu
 risk                              the cheapest dial that loses little against the best single model, for sure
 backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits
 calibration                       compare ways to calibrate, with reliability diagrams
-experiment                        planted profiles recovered, performance by domain, quality within budgets
-"""
-
-from __future__ import annotations
-
-import importlib
-import sys
-
+experiment                        planted profiles recovered, performance by domain, quality within budgets"""
 COMMANDS = {
     "annotate": "train.annotate.command",
     "collect": "train.collect.command",
@@ -58,7 +59,7 @@ def main(args: list[str] | None = None) -> int:
         return int(importlib.import_module(COMMANDS[args[0]]).main(args[1:]))
     if args and args[0] in LIGHTNING:
         return int(importlib.import_module("train.cli").main(args))
-    print(__doc__.strip(), file=sys.stdout if args in (["-h"], ["--help"]) else sys.stderr)
+    print(HELP, file=sys.stdout if args in (["-h"], ["--help"]) else sys.stderr)
     return 0 if args in (["-h"], ["--help"]) else 2
 
 

@@ -1,4 +1,4 @@
-"""Old path of `train.runs.wandb_logger`, for class paths in users' YAML; it goes with the next release."""
+"""Old import path of `train.runs.wandb_logger`, kept for users' YAML; removed in the next release."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Old path of `train.fit.schedule`, for class paths in users' YAML; it goes with the next release."""
+"""Old import path of `train.fit.schedule`, kept for users' YAML; removed in the next release."""
 
 import warnings
 

@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
     def _flags(self, args: Sequence[str]) -> list[str]:
-        """Those of `args` that look like flags and are unknown."""
+        """Flags in `args` that the parser does not know."""
         before = args[: args.index("--")] if "--" in args else args
         names = [each.partition("=")[0] for each in before if each.startswith("-") and each != "-"]
         return [name for name in names if name not in self._option_string_actions]

@@ -1,7 +1,8 @@
-"""LayerNorm of short rows on a GPU, as a Triton kernel in which one warp holds several rows in its registers.
+"""LayerNorm on a GPU: a Triton kernel for short rows.
 
-Torch takes a block of threads for each row. On MiniLM's rows of 384 numbers that costs four times as much as moving
-the bytes (docs/performance.md). Without Triton, torch's LayerNorm is used. Axes: N rows, E numbers of a row.
+One warp holds several rows in its registers. Torch takes a block of threads for each row: on MiniLM's rows of 384
+numbers that costs four times as much as moving the bytes (docs/performance.md). Without Triton, torch's LayerNorm is
+used. Axes: N rows, E numbers of a row.
 """
 
 from __future__ import annotations

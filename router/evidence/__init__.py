@@ -1,1 +1,1 @@
-"""Statistical evidence about a router: which setting provably loses little."""
+"""Statistical guarantees for a router: settings whose loss is bounded with high probability."""

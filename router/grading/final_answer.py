@@ -1,4 +1,4 @@
-"""Extraction of the final answer from a model's text: the answer, an option's letter, or a number. Pure.
+"""Extraction of the final answer from a model's text: the answer, an option's letter, or a number.
 
 A statement of the answer is boxed, behind `####`, after `answer is` or `answer:` (also in other languages), under a
 heading `Answer`, or a second thought ("actually, it is ..."). The last statement counts. Without a statement:

@@ -1,4 +1,4 @@
-"""Structured output: a question whose answer is a JSON object, parsed tolerantly, repaired once and asked anew once.
+"""Structured output of an LLM: a JSON answer, parsed, repaired once, and requested again once.
 
 A `Form` says how the question is put and how the object is read; this module does not know what the object means.
 """

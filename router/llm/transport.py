@@ -1,4 +1,4 @@
-"""HTTP transport: one request to an endpoint, what its response means, and what it has to be counted at in USD.
+"""HTTP transport for LLM calls: one request, the meaning of its response, its cost in USD.
 
 Never raises for a fault of the network or the endpoint. It does not retry, wait or remember.
 """

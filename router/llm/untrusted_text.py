@@ -1,7 +1,7 @@
 """Untrusted text in a prompt: markers around it that hold a secret nonce, which the answer must repeat.
 
 The author of the text does not know the nonce, and so cannot close the markers. An answer that the text dictates word
-for word lacks the nonce and is not accepted. Pure.
+for word lacks the nonce and is not accepted. No input or output.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""ONNX without its package: graphs written as bytes, weights in safetensors files, sessions of onnxruntime."""
+"""ONNX tools without the package `onnx`: graph writer, weight files, onnxruntime sessions."""

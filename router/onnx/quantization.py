@@ -1,8 +1,8 @@
-"""8-bit quantisation of weight matrices, with one scale for each block of a row: a quarter of the memory to read.
+"""8-bit quantisation of weight matrices in blocks, for a quarter of the memory traffic.
 
-Blocks are short because the activations, which are rounded block by block too, have outliers. With one scale per text
-and one per output, embeddings moved 27 times as far. Pure numpy. Axes: I inputs and O outputs of a linear map, N blocks
-of a row.
+Each block of a row has its own scale. Blocks are short because the activations, which are rounded block by block too,
+have outliers. With one scale per text and one per output, embeddings moved 27 times as far. Pure numpy. Axes: I inputs
+and O outputs of a linear map, N blocks of a row.
 """
 
 from __future__ import annotations

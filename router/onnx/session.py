@@ -1,4 +1,4 @@
-"""onnxruntime sessions: whether the package can be used, and a session of a model in memory. It knows no graph."""
+"""onnxruntime sessions: check that the package works, and open a model held in memory. It knows no graph."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class _Steps:
         return cls(start, cost[each, start], quality[each, start], *(part[order] for part in parts))
 
     def assignment(self, taken: Mask, multiplier: float) -> Assignment:
-        """Where the taken steps (S,) lead to, and at which cost weights that is the best."""
+        """Assignment that the `taken` steps (S,) lead to, and the cost weights at which it is the best."""
         choice, low, high = self.start.copy(), np.zeros(len(self.start)), np.full(len(self.start), np.inf)
         for step in np.flatnonzero(taken):
             choice[self.row[step]], high[self.row[step]] = self.to[step], self.slope[step]
@@ -144,7 +144,7 @@ class _Steps:
 def _steepest(
     rows: NDArray[np.intp], cost: Array, quality: Array
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Array, Array, Array]:
-    """Of the rows that can climb: row, candidate, and its cost, quality and slope above where the row stands."""
+    """Steepest step of each row that can climb: row, candidate, and its cost, quality and slope above the row."""
     upward = (cost > 0) & (quality > 0) & np.isfinite(cost)
     climbing = upward.any(axis=1)
     rows, cost, quality, upward = rows[climbing], cost[climbing], quality[climbing], upward[climbing]

@@ -139,7 +139,7 @@ def gather_candidates(
     covariance_factors = covariance_factors or {}
     rows = np.array([-1 if c.system is None else index[c.system] for c in pool.candidates])
     priors: dict[float, NDArray[np.float64]] = {}  # they hang on the price alone, and large pools repeat prices
-    blends: list[tuple[slice, Array]] = []  # weights (N, S) of runs of candidates of whom any has no profile
+    blends: list[tuple[slice, Array]] = []  # weights (N, S) of runs that hold a candidate without a profile
     for start in range(0, len(rows), PRIORS_AT_ONCE):
         run = pool.candidates[start : start + PRIORS_AT_ONCE]
         if any(c.system is None for c in run):

@@ -45,7 +45,7 @@ class Constraints:
         """Mask (B, M) of the models that may answer queries that need (B,) tokens of context.
 
         `windows` are the models' `context_windows`, where they are known already.
-        Raises NoCandidateError when a query is left without any, saying which constraint removed whom.
+        Raises NoCandidateError for a query without an admitted model; it names the models that each constraint removed.
         """
         if isinstance(self.allow, str) or isinstance(self.deny, str):
             raise UsageError("allow and deny take lists of names or wildcards, got a single string")

@@ -133,7 +133,7 @@ class Decision:
     corrected: dict[str, str] = field(default_factory=dict)  # mistyped words of the query, and what they were read as
 
     def of(self, query: str) -> Decision:
-        """The same decision on `query`, with dictionaries of its own: who changes one changes nobody else's."""
+        """The same decision on `query`, with its own copies of the dictionaries, so that callers can change them."""
         return replace(
             self,
             query=query,

@@ -1,6 +1,7 @@
-"""Explanations: decisions written from a batch of ranked queries, each lead split into terms that add up.
+"""Explanations of decisions: why the first model is ahead of the second, term by term.
 
-Chooses nothing and does not read the queries. Axes: B queries, M candidates, D vector.
+Writes the decisions of a ranked batch. Chooses nothing and does not read the queries. Axes: B queries, M candidates, D
+vector.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from router.policy.goals import Goal
 
 @dataclass(frozen=True)
 class RankedBatch:
-    """What the decisions of B queries are written from."""
+    """Ranked candidates of B queries, with all other values that their decisions need."""
 
     queries: Sequence[str]
     pool: str
@@ -112,7 +113,7 @@ class RankedBatch:
 
 
 def contributing(taxonomy: Taxonomy) -> tuple[tuple[str, str], ...]:
-    """Name and kind of each axis whose share of a lead is told, in the vector's order, difficulty the last."""
+    """Name and kind of each axis whose share of a lead is reported, in the vector's order, difficulty last."""
     capabilities = [(name, "capability") for name in taxonomy.capabilities]
     domains = [(name, "knowledge") for name in taxonomy.domains]
     return (*capabilities, *domains, ("difficulty", "difficulty"))

@@ -1,7 +1,8 @@
-"""Goals in place of a dial: a budget or a quality, met exactly for a batch or by a dial measured on validation.
+"""Goals instead of a dial: a budget or a minimum quality, for a batch or for one query.
 
-A checkpoint holds one small table a pool in `dials.json`: what each dial cost and gave on the validation fold, with
-these models, prices and cost range. Knows no network. Axes: P dials, B queries, M candidates.
+A batch meets a goal exactly; one query gets a dial that met it on validation. A checkpoint holds one small table a pool
+in `dials.json`: what each dial cost and gave on the validation fold, with these models, prices and cost range. Knows no
+network. Axes: P dials, B queries, M candidates.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class PoolCache:
         return self._candidates[pool]
 
     def shortlist(self, pool: Pool) -> Shortlist | None:
-        """What proposes candidates of a large pool; None for a pool of which all are scored."""
+        """Shortlist that proposes candidates of a large pool; None for a pool whose candidates are all scored."""
         if not is_needed(len(pool.candidates), self.index):
             return None
         with self._made:

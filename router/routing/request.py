@@ -200,7 +200,7 @@ def check_fits(queries: int, models: int) -> None:
 
 
 def read_queries(queries: object) -> str | list[Any] | Iterator[Any]:
-    """A query as it is; sequences, arrays and columns of tables as a list; all else that holds queries as an iterator.
+    """A query as it is; sequences, arrays and table columns as a list; any other iterable of queries as an iterator.
 
     QueryError for anything else. The queries themselves are not looked at.
     """

@@ -1,4 +1,4 @@
-"""Fair queue of jobs (clients take turns), and the size of the pieces in which lists are computed.
+"""Lanes: a fair queue of jobs in which clients take turns, and the piece size of long lists.
 
 This module knows neither threads nor the router: the engine holds its lock during each call.
 """

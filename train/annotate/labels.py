@@ -1,6 +1,6 @@
 """Labels of a query, read strictly from an annotator's JSON: capabilities from a closed list, knowledge domains.
 
-Domains are open-ended or from a given list. Pure. Its error messages are shown to the annotator, which repairs them.
+Domains are open-ended or from a given list. The annotator sees the error messages and repairs its labels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Annotation prompt: instructions, question and JSON schema of the answer. Pure."""
+"""Annotation prompt: instructions, question and JSON schema of the answer. No input or output."""
 
 from __future__ import annotations
 

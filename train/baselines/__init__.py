@@ -1,1 +1,1 @@
-"""Routers to compare with: each fitted on training rows, tuned on validation rows, named in `methods`."""
+"""Baseline routers: fitted on training rows, tuned on validation rows, listed in `methods`."""

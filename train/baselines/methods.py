@@ -1,4 +1,4 @@
-"""The baselines by name, in the order of reports. A new baseline gets its line here.
+"""Registry of baselines by name, in the order of reports; add a new baseline here.
 
 The Zero router and the oracles are no methods but functions of outcomes: `train.baselines.oracle`.
 """

@@ -1,4 +1,4 @@
-"""Rows and columns of a collected data folder (docs/data.md), from queries and their trials. Pure."""
+"""Rows and columns of a collected data folder (docs/data.md), from queries and their trials. No input or output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Training of our own configurations for a comparison: on the rows of one part of a regime, in a process of its own.
+"""Training of our own router for a comparison, on one split, in a separate process.
 
-The process reads a view of the data folder that holds no outcome, annotation or fold of a hidden row. Only the texts
-stay, all in their order, so that every view shares one cache of embeddings.
+A split is a part of a regime. The process reads a view of the data folder that holds no outcome, annotation or fold of
+a hidden row. Only the texts stay, all in their order, so that every view shares one cache of embeddings.
 Axes: N queries of the folder, B predicted queries.
 """
 

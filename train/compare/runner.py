@@ -1,8 +1,8 @@
-"""Resumable runner of a comparison: fills the cells that are missing, grouped into jobs.
+"""Resumable runner of a comparison: computes the missing cells, one for each method, seed, pool and part.
 
 A cell is finished when its file's key is the digest of everything that decides it: data, rows, pool, settings, seed,
 and the sources of the baselines. The sources of our own training are not in it: delete OUT/fits to train anew.
-Knows neither how a method works nor how it is judged.
+Cells are computed in jobs. Knows neither how a method works nor how it is judged.
 """
 
 from __future__ import annotations

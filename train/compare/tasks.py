@@ -1,6 +1,7 @@
-"""Predictions of the baselines in a comparison, from what they may see of a pool under a part of a regime.
+"""Baseline predictions in a comparison: fit on one split of one pool, predict its test and validation rows.
 
-No baseline sees an outcome of a test row. Axes: N queries of the folder, B queries of a pool, M candidates.
+A split is a part of a regime. No baseline sees an outcome of a test row. Axes: N queries of the folder, B queries of a
+pool, M candidates.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class RoutingDataModule(L.LightningDataModule):
     """Batches for `RoutingModule`.
 
     Args:
-        folder: data in RouteMix-open's format; None: ROUTEMIX_DIR, else data/routemix-open.
+        folder: data in RouteMix-open's format; None: ROUTEMIX_DIR if set, otherwise data/routemix-open.
         pools: pool files whose AIQ is validated and that go into the checkpoint; the first is its default.
         train_folds: folds trained on.
         val_folds: folds that choose: epochs, calibration.
@@ -51,11 +51,11 @@ class RoutingDataModule(L.LightningDataModule):
         freeze_encoder: batches carry embeddings, computed once and cached, instead of tokens.
         batch_size: queries per step.
         val_batch_size: queries per validation step.
-        taxonomy_encoder: what domain names are merged by; None: the encoder. Name it where the encoder is fine-tuned.
+        taxonomy_encoder: encoder that compares domain names; None: `encoder`. Name it where the encoder is fine-tuned.
         cache: folder of cached embeddings.
         bf16_embeddings: compute cached embeddings in bfloat16.
-        weak_label_weight: in (0, 1], what a label counts that a teacher, told the category, gives to a training row
-            nobody annotated; 0: such rows have no label.
+        weak_label_weight: in (0, 1], weight of a label that a teacher, who knows the category, gives to a training row
+            without annotation; 0: such rows have no label.
         augment: share of the training texts that are reworded in each epoch (`train.data.rewording`).
         augmented_copies: with a frozen encoder, rewordings of each training text that are embedded at the start; the
             epochs take turns with them.

@@ -1,1 +1,1 @@
-"""Data folders in RouteMix-open's format: built, checked, invented, and the files of queries they come from."""
+"""Data folders in RouteMix-open's format: built, checked, or synthetic; and query files."""

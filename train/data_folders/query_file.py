@@ -150,7 +150,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
 
 
 class _Problem(str):
-    """What is wrong with a line; a type of its own, since lines are text too."""
+    """Problem of a line; a type of its own, since lines are text too."""
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:

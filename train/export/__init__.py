@@ -1,1 +1,1 @@
-"""From the best epoch of a training run to a checkpoint folder: calibration, prototypes, dial tables, model card."""
+"""Checkpoint export after training: calibration, prototypes, dial tables, model card."""

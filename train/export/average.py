@@ -1,4 +1,4 @@
-"""Averages the weights of two encoders of one architecture: `python -m train average START TUNED --out FOLDER`.
+"""Weight average of two encoders of one architecture: `python -m train average`.
 
 A fine-tuned encoder is better on benchmarks and worse on domains than the encoder it started from; the mean of their
 weights keeps both strengths (WiSE-FT, Wortsman et al., 2109.01903).
@@ -36,7 +36,11 @@ def average(start: QueryEncoder, tuned: QueryEncoder, share: float) -> QueryEnco
 
 def main(args: list[str] | None = None) -> int:
     """Write the averaged encoder as a sentence-transformers folder; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train average", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train average",
+        description="Averages the weights of two encoders of one architecture: "
+        "`python -m train average START TUNED --out FOLDER`.",
+    )
     parser.add_argument("start", help=f"encoder folder, hub id, or {DEFAULT_ENCODER}")
     parser.add_argument("tuned", help="fine-tuned encoder folder")
     parser.add_argument("--share", type=float, default=0.5, help="of the tuned weights (default %(default)s)")

@@ -1,4 +1,4 @@
-"""What known models scored on benchmarks, for first profiles of new ones: `python -m train benchmarks CHECKPOINT`.
+"""Benchmark scores of known models, for onboarding: `python -m train benchmarks CHECKPOINT`.
 
 Writes `benchmarks.json`, means over training rows, into an older checkpoint. New checkpoints get it from `fit`.
 """
@@ -42,7 +42,11 @@ def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence
 
 def main(args: list[str] | None = None) -> int:
     """Write the scores and print their number; 0 when done, 1 on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train benchmarks", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train benchmarks",
+        description="What known models scored on benchmarks, for first profiles of new ones: "
+        "`python -m train benchmarks CHECKPOINT`.",
+    )
     parser.add_argument("checkpoint")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     options = parser.parse_args(args)

@@ -49,8 +49,8 @@ class RoutingModule(L.LightningModule):
         label_weight: weight of the capability and knowledge loss.
         outcome_weight: weight of the outcome loss.
         length_weight: weight of the answer-length loss.
-        category_weight: weight of telling each training row's benchmark and category from the heads' shared layer. It
-            shapes that layer, and what is told stands beside the prototypes, which it needs.
+        category_weight: weight of predicting each training row's benchmark and category from the heads' shared layer.
+            It shapes that layer, and the prediction stands beside the prototypes, which it needs.
         decision_weight: weight of the ranking term.
         sharing_weight: weight of the pull of a model's systems to each other.
         residual_weight: weight of the squared size of the residual's share in the logits, which keeps "other" small.
@@ -61,7 +61,7 @@ class RoutingModule(L.LightningModule):
         encoder_lr: learning rate of the encoder.
         profile_decay: weight decay of profiles, in place of the optimizer's.
         optimizer: for heads and profiles; its rate is theirs.
-        lr_scheduler: stepped per batch when it is `WarmupCosine`, else per epoch.
+        lr_scheduler: stepped per batch when it is `WarmupCosine`, otherwise per epoch.
     """
 
     network: RouterNetwork

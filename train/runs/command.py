@@ -1,4 +1,4 @@
-"""Lists and compares training runs in the terminal: `python -m train runs [--diff RUN RUN ...] [--pareto X Y]`.
+"""List and comparison of training runs in the terminal: `python -m train runs`.
 
 `train.runs.store` reads the runs; local, exported and online runs look alike. Axes: R runs.
 """
@@ -174,7 +174,11 @@ def read(options: argparse.Namespace) -> list[Run]:
 
 def arguments() -> argparse.ArgumentParser:
     """Parser of the command."""
-    parser = argparse.ArgumentParser(prog="python -m train runs", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train runs",
+        description="Lists and compares training runs in the terminal: "
+        "`python -m train runs [--diff RUN RUN ...] [--pareto X Y]`.",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--folder", nargs="+", help=f"of W&B or exported runs (default {' and '.join(FOLDERS)})")
     where.add_argument("--online", metavar="ENTITY/PROJECT", help="runs on W&B's server instead")

@@ -1,4 +1,4 @@
-"""Runs the grid of a Weights & Biases sweep file without its server: `python -m train sweep FILE [--jobs N]`.
+"""Local runner of a Weights & Biases grid sweep, without its server: `python -m train sweep FILE`.
 
 `wandb sweep` takes the same file. Each combination runs as the command of `wandb agent`, in a process of its own. The
 next time, finished combinations are skipped as long as their command and configuration files are unchanged.
@@ -188,7 +188,11 @@ def run_all(jobs: Sequence[Job], at_once: int) -> list[Job]:
 
 def main(args: list[str] | None = None) -> int:
     """Run the grid; 0 when all of it is done, 1 when a run failed or on an error of ours."""
-    parser = argparse.ArgumentParser(prog="python -m train sweep", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m train sweep",
+        description="Runs the grid of a Weights & Biases sweep file without its server: "
+        "`python -m train sweep FILE [--jobs N]`.",
+    )
     parser.add_argument("file", type=Path, help="such as configs/sweeps/frozen-grid.yaml")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default %(default)s)")
     parser.add_argument("--list", action="store_true", help="print the commands, run nothing")

@@ -24,7 +24,7 @@ class RunLogger(WandbLogger):
         group: runs that belong together.
         tags: of the run.
         save_dir: where the `wandb/` folder of runs goes.
-        mode: auto = WANDB_MODE if set, else online when a key is configured, else offline.
+        mode: auto = WANDB_MODE if set, otherwise online when a key is configured, otherwise offline.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Dispatch plan of one request: the order in which models are tried, from decision, load and session.
 
-Also what a request demands of a model. Pure, except that the session remembers its choice. This module knows no
+Also the demands of a request on its model. Pure, except that the session remembers its choice. This module knows no
 upstream: load and the set of available models are arguments.
 """
 
@@ -21,7 +21,7 @@ from router.serving.protocol.conversation import Conversation
 
 @dataclass(frozen=True)
 class Demands:
-    """What a request demands of a model, as options of `Router.route`; rounded, so that many requests are equal."""
+    """Demands of a request on its model, as options of `Router.route`; rounded, so that many requests are equal."""
 
     tools: bool
     images: bool
@@ -34,7 +34,7 @@ class Demands:
 
 
 def demands(conversation: Conversation, pool: Pool) -> Demands:
-    """What `conversation` demands of the models of `pool`. NoCandidateError if the pool's facts leave no model.
+    """Demands of `conversation` on the models of `pool`. NoCandidateError if the pool's facts leave no model.
 
     The context length is rounded up to the next window in the pool, which admits the same models. So requests that
     differ only in length can be routed together.

@@ -1,4 +1,4 @@
-"""Session keys: digests that identify the conversation of a request. Pure.
+"""Session keys: digests that identify the conversation of a request. No input or output.
 
 A client may name its conversation. Otherwise the beginning of the conversation identifies it: a client sends the whole
 conversation with every turn, so turn n+1 begins with all that turn n sent. A client that shortens or changes old turns

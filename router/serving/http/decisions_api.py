@@ -203,7 +203,7 @@ async def _logged(state: GatewayState, name: str, key_id: str | None) -> dict[st
 
 def _check_log(state: GatewayState) -> None:
     if state.log is not None and state.log.full:
-        raise RequestError("log_full", "the decision log is full, and the server is told to refuse then")
+        raise RequestError("log_full", "the decision log is full, and the server refuses requests then")
 
 
 def _read(values: Mapping[str, Any], schema: Mapping[str, Field]) -> dict[str, Any]:

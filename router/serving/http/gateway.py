@@ -54,7 +54,7 @@ async def _routed(
     _check_forwards(snapshot)
     if state.log is not None and state.log.full:
         raise RequestError(
-            "log_full", "the decision log is full, and the server is told to refuse then", retry_after(60)
+            "log_full", "the decision log is full, and the server refuses requests then", retry_after(60)
         )
     conversation: Conversation = READERS[_path(request)](body.values)
     deadline = started + snapshot.settings.deadline_s

@@ -1,4 +1,4 @@
-"""HTTP server on uvicorn: start, warm-up, reload on SIGHUP, drain on SIGTERM, limits on the head of a request.
+"""HTTP server (uvicorn): start, warm-up, reload on SIGHUP, shutdown on SIGTERM, header limits.
 
 One process serves one port; replicas are further processes. Bodies are limited by `router.serving.http.access`.
 """

@@ -1,7 +1,7 @@
-"""Conversation in a chat or responses request: its turns, the text to route on, and what it demands of a model. Pure.
+"""Conversation in a chat or responses request: its turns, the text to route on, and its demands on the model.
 
 It reads every legal shape of OpenAI's `messages` and `input`, and takes the text of unknown shapes. It knows neither
-models nor the encoder, except how many characters of a text's beginning the encoder reads.
+models nor the encoder, except how many characters of a text's beginning the encoder reads. No input or output.
 """
 
 from __future__ import annotations

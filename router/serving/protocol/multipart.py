@@ -1,6 +1,6 @@
-"""The `model` field of a multipart form: found, and replaced while all other bytes stay. Pure.
+"""The `model` field of a multipart form: found, and replaced while all other bytes stay. No input or output.
 
-It refuses whatever parsers read differently: the field that is replaced must be the one that the upstream reads, or a
+It refuses forms that parsers read differently: the field that is replaced must be the one that the upstream reads, or a
 client could run any other model of the upstream.
 """
 

@@ -1,6 +1,6 @@
-"""Streams in OpenAI's wire format: headers to pass on, complete server-sent events, reported token counts. Pure.
+"""Streams in OpenAI's wire format: headers to pass on, complete server-sent events, reported token counts.
 
-This module knows neither upstreams nor clients.
+No input or output. This module knows neither upstreams nor clients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Outcomes of an attempt at an upstream, with their effect on the breaker, on a fallback and on the bill. Pure.
+"""Outcomes of an attempt at an upstream, with their effect on the breaker, on a fallback and on the bill.
 
 kind            counts against the breaker   another model may answer   may have been billed
 answered        no                           no                         yes

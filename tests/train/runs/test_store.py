@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import wandb
+from fixtures.wandb_runs import wait_until_written
 
 from router.errors import DataError, UsageError
 from train.runs.store import Run, export_runs, read_export, read_folders, read_log, read_online
@@ -39,12 +40,7 @@ def offline(tmp_path_factory):
     run.log({"val/aiq_margin": 0.1, "val/ece": float("nan"), "train/label": 2})
     run.log({"val/aiq_margin": 0.2, "table": wandb.Table(columns=["pool"], data=[["a"]])})
     run.finish()
-    (file,) = {path.resolve() for path in folder.rglob("run-*.wandb")}
-    for _ in range(600):  # W&B's process may write the last records after `finish` has returned
-        written = read_log(file)
-        if written is not None and written.state == "finished":
-            break
-        time.sleep(0.1)
+    wait_until_written(folder)
     return folder, run.id
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import wandb
 import yaml
+from fixtures.wandb_runs import wait_until_written
 
 from router.errors import UsageError
 from train import cli
@@ -56,6 +57,7 @@ def fit(tmp_path_factory, tiny_encoder):
 def logged(fit):
     code, folder = fit("logged")
     assert code == 0
+    wait_until_written(folder)
     (run,) = read_folders([folder])
     return run, folder
 
@@ -104,6 +106,7 @@ def test_a_run_that_ends_in_an_error_is_failed(fit, monkeypatch, capsys):
     monkeypatch.setattr(RoutingModule, "on_train_epoch_end", refuse)
     code, folder = fit("refused")
     assert code == 1 and capsys.readouterr().err.endswith("train: error: no more\n")
+    wait_until_written(folder)
     (run,) = read_folders([folder])
     assert (run.name, run.state) == ("refused", "failed")
 

@@ -76,7 +76,7 @@ def report(frame: pd.DataFrame, settings: Settings, made: str) -> str:
 
 
 def _legend(settings: Settings) -> str:
-    """What the cells mean, and the seeds."""
+    """Legend of the tables: the meaning of the cells, and the seeds."""
     seeds = ", ".join(f"{name} {list(given)}" for name, given in settings.methods.items())
     privileged = "".join(f"`{name}` {what}. " for name, what in PRIVILEGED.items() if name in settings.methods)
     return (

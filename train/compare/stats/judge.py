@@ -1,7 +1,8 @@
-"""Figures of every method on one pool under one regime, from finished cells, on the same draws.
+"""Evaluation of all methods on one pool and regime, with shared bootstrap draws.
 
-Subsets judged besides all queries: `measured`, benchmarks with measured answer lengths; `annotated`, queries that the
-LLM labelled; `benchmark NAME`. `margins` computes the figures, `tally` averages and tests their draws.
+It reads finished cells. Subsets judged besides all queries: `measured`, benchmarks with measured answer lengths;
+`annotated`, queries that the LLM labelled; `benchmark NAME`. `margins` computes the figures, `tally` averages and tests
+their draws.
 Axes: N queries of the folder, B judged queries, R draws.
 """
 

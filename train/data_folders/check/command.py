@@ -1,6 +1,6 @@
-"""What is wrong with a data folder: `python -m train check DIR`. Exit 0: nothing; 3: a warning or an error was found.
+"""Command `python -m train check DIR`: the problems of a data folder. Exit 0: none; 3: some.
 
-Also 1 where the folder cannot be read, 2 on bad usage. Notes alone do not count.
+Exit 1: the folder cannot be read; 2: bad usage. Notes alone are no problems: the exit code is 0.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ from train.data_folders.check.rules.labels import label_findings
 from train.data_folders.check.rules.prices import price_findings
 from train.data_folders.check.rules.scrambled import scrambled_findings
 
+# Frozen in tests/golden/flags-train.txt.
+DESCRIPTION = """\
+What is wrong with a data folder: `python -m train check DIR`. Exit 0: nothing; 3: a warning or an error was found.
+
+Also 1 where the folder cannot be read, 2 on bad usage. Notes alone do not count."""
 FOUND = 3  # exit code
 FORMS = {".json": as_json, ".md": as_markdown}
 CHECKS = (
@@ -63,7 +68,7 @@ def _day(text: str) -> datetime.date:
 
 def main(args: list[str] | None = None) -> int:
     """Print the findings, and write them to `--output`."""
-    parser = argparse.ArgumentParser(prog="python -m train check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m train check", description=DESCRIPTION)
     parser.add_argument("folder", nargs="?", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     parser.add_argument("--output", type=Path, metavar="FILE", help="also write FILE.json (every row) or FILE.md")
     parser.add_argument("--as-of", type=_day, metavar="DAY", help="of the prices' age (default: today)")

@@ -1,4 +1,4 @@
-"""Data folder for the check: the dataset, and the rows that reading it would refuse or leave out."""
+"""Data folder as the check reads it: the dataset, plus repeated outcomes, models.csv and price dates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ceiling of what can be known of a query: how much better a router chooses that knows how other models answered it.
+"""Upper bound on routing: gain of a router that knows how other models answered the query.
 
 Starts from the first method of a finished comparison, whose rotations predict every query once. Half of a pool's
 models are known, the other half is routed among, so that no model's own outcome counts for it. The gain says how much
@@ -142,7 +142,7 @@ def half_figures(rotation: RotationPredictions, split: int) -> dict[str, list[fl
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """For each pool, by what is known, the mean of FIGURES over rotations, and by rotation the AIQ margin."""
+    """Means of FIGURES over rotations for each pool, by what is known, and the AIQ margin by rotation."""
     if options.splits < 1:
         raise UsageError(f"--splits must be at least 1, got {options.splits}")
     settings = read_settings(options.config)

@@ -1,4 +1,4 @@
-"""Effect of an adversarial suffix (gadget) found on training queries on other queries, without and with the guard.
+"""Attack test: an adversarial suffix found on training queries, tried on others, guard off and on.
 
 Axes: B queries, M candidates.
 """

@@ -1,4 +1,4 @@
-"""Reader of votes between two models (RouteLLM's battles, arena files), as outcomes by the model of Bradley and Terry.
+"""Reader of pairwise votes (RouteLLM battles, arena files), turned into scores by Bradley-Terry.
 
 Columns model_a, model_b, and winner (model_a, model_b, tie, tie (bothbad)) or winner_model_a/_b/_tie; the prompt is
 `prompt`, or the first user turn of `conversation_a`. Unverified: written from the published schemas
