@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,18 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("package", ["router", "train"])
+def test_a_facade_is_one_paragraph_and_names_only_what_it_has(package: str) -> None:
+    facades = {str(path.parent.relative_to(REPOSITORY)).replace("/", "."): path for path in sources(package)
+               if path.name == "__init__.py"}  # fmt: skip
+    assert set(facades) == {".".join(path.parent.relative_to(REPOSITORY).parts) for path in sources(package)}
+    for name, path in facades.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert (ast.get_docstring(tree) or "").partition("\n")[0].endswith((".", ".\n")), name
+        public = getattr(import_module(name), "__all__", [])
+        assert [each for each in public if not hasattr(import_module(name), each)] == [], name
 
 
 def test_importing_router_loads_nothing_heavy_and_not_even_torch() -> None:

@@ -135,3 +135,18 @@ def test_the_gateway_answers_as_recorded(tiny_checkpoint: Checkpoint, tmp_path: 
     with sqlite3.connect(tmp_path / "log.db") as log:
         tables = log.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
     held("log.sql", "".join(f"{' '.join(each.split())}\n" for (each,) in tables))
+
+
+DOCUMENTED = """
+from router import Decision, Pool, Router
+from router.onboarding import onboard
+from router.serving.engine import Engine
+from router.serving.http.app import make_app
+assert all(map(callable, (Decision, Pool, Router, onboard, Engine, make_app)))
+"""
+
+
+@pytest.mark.parametrize("command", [["-c", DOCUMENTED], ["-m", "router.batch", "--help"]], ids=["imports", "module"])
+def test_documented_imports_and_modules_work(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

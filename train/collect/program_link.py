@@ -2,9 +2,8 @@
 
 Both processes run this file, by `-c`, and exchange JSON lines. Plain data is copied. Any other object stays where it
 is, and the other side holds a `StandIn`, a remote proxy that asks for calls, attributes and operators. The program can
-send only what it returns, raises and prints: no message says that a test passed, so that none can be forged. The
-program never compares, subtracts or divides by a value of the tests, which would show what is expected, and reaches
-only what the tests handed over.
+send only what it returns, raises and prints; no message says that a test passed. It never compares, subtracts or
+divides by a value of the tests, and reaches only what the tests handed over.
 """
 
 from __future__ import annotations
