@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from router.files import atomic_write
 from train.compare.processes import cores, run
 from train.compare.report import plots
@@ -87,9 +87,6 @@ def main(args: list[str] | None = None) -> int:
     try:
         for settings in [read_settings(file) for file in options.config]:
             print(compare(settings, options.workers, command))
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("train: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
