@@ -19,7 +19,7 @@ from router.evaluation.metrics import Array
 from router.evaluation.pool_report import pool_outcomes, reference_models, row_masks
 from router.pools.pool import Pool
 from router.routing.router import Router
-from train.data.datamodule import cached_embeddings
+from train.data.embedding_cache import cached_embeddings
 
 
 @dataclass(frozen=True)
