@@ -1,6 +1,6 @@
 """The baselines by name, in the order of reports. A new baseline gets its line here.
 
-The Zero router and the oracles are no methods but functions of outcomes: `train.baselines.oracle`.
+The oracles are no methods but functions of outcomes: `train.baselines.oracle`.
 """
 
 from __future__ import annotations
