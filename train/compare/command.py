@@ -42,8 +42,7 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
     fill(place, workers, progress)
     frame = judge(place, workers, progress, flips)
     atomic_write(place.out / "comparison.parquet", frame.to_parquet(index=False))
-    text = report(frame, settings, made_line(command))
-    atomic_write(place.out / "report.md", text.encode())
+    atomic_write(place.out / "report.md", report(frame, settings, made_line(command)).encode())
     track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 

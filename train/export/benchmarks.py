@@ -32,8 +32,7 @@ def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence
     for name in sorted(set(benchmark)):
         score = dataset.score[rows[benchmark == name]][:, columns].astype(np.float64)
         answered = (~np.isnan(score)).sum(axis=0)
-        total = np.nansum(score, axis=0)
-        for system, n, points in zip(systems, answered.tolist(), total.tolist(), strict=True):
+        for system, n, points in zip(systems, answered.tolist(), np.nansum(score, axis=0).tolist(), strict=True):
             if n >= FEWEST:
                 found.setdefault((str(name), system.protocol), {})[system.model] = round(points / n, 4)
     return BenchmarkScores(found)

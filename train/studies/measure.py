@@ -45,8 +45,7 @@ def measure(router: Router, dataset: Dataset, folds: Sequence[int], pools: Seque
 def agreement(router: Router, dataset: Dataset, folds: Sequence[int]) -> tuple[float | None, float | None, int]:
     """First-label agreement (capability, domain) on all annotated queries of `folds`, and their number."""
     noted = {note.query_id for note in dataset.annotations}
-    mask = row_masks(dataset, None, folds)[0] & dataset.queries["query_id"].isin(noted).to_numpy()
-    rows = np.flatnonzero(mask)
+    rows = np.flatnonzero(row_masks(dataset, None, folds)[0] & dataset.queries["query_id"].isin(noted).to_numpy())
     if not len(rows):
         raise DataError(f"no annotated query in folds {list(folds)}")
     prediction = predict(router, dataset.queries["text"].to_numpy()[rows].tolist(), router.pool())
