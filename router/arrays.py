@@ -77,8 +77,7 @@ def clipped_sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def one_hot(labels: Array, count: int, array: Array) -> Array:
     """Rows (N, count) of zeros with a one at each label (N,), of the dtype of `array`."""
     xp = namespace(array)
-    columns = xp.arange(count, device=device(array))
-    return xp.astype(labels[:, None] == columns[None, :], array.dtype)
+    return xp.astype(labels[:, None] == xp.arange(count, device=device(array))[None, :], array.dtype)
 
 
 def largest(values: Array, k: int) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.evaluation.metrics import choose
-from router.evaluation.pool_report import evaluate_router, pool_outcomes, predict, reference_models, row_masks
+from router.evaluation.pool_report import evaluate_router, judged_and_training, predict, reference_models
 from router.options import DEFAULT_DIAL
 from router.policy.constraints import cost_weights
 from router.routing.router import Router
@@ -41,8 +41,7 @@ def margins(report: dict[str, float]) -> dict[str, float]:
 def calls_elsewhere(router: Router, dataset: Dataset, name: str, split: str | None, folds: list[int] | None) -> float:
     """Share of the judged queries that the default dial sends to another model than the best single one of training."""
     pool = router.pool(name)
-    outcomes = pool_outcomes(dataset, pool)
-    judged, training = (outcomes.take(mask) for mask in row_masks(dataset, split, folds))
+    judged, training = judged_and_training(dataset, pool, split, folds)
     best, _ = reference_models(training, pool)
     prediction = predict(router, dataset.queries["text"].to_numpy()[judged.rows].tolist(), pool)
     _, weights = cost_weights(DEFAULT_DIAL, 1, router.candidates(pool).cost_range_usd)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from router.errors import RouterError, UsageError
+
 HELP = """\
 `python -m train COMMAND`: Lightning's fit, validate, test and predict, and our own commands.
 
@@ -50,13 +52,18 @@ COMMANDS = {
     "experiment": "train.studies.experiments.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
+TWO_ON_BAD_USAGE = ("build", "check", "experiment")  # as argparse exits; all others with 1
 
 
 def main(args: list[str] | None = None) -> int:
     """Dispatch to a command; 2 with the list of commands for an unknown one."""
     args = sys.argv[1:] if args is None else args
     if args and args[0] in COMMANDS:
-        return int(importlib.import_module(COMMANDS[args[0]]).main(args[1:]))
+        try:
+            return int(importlib.import_module(COMMANDS[args[0]]).main(args[1:]))
+        except RouterError as error:
+            print(f"train: error: {error}", file=sys.stderr)
+            return 2 if isinstance(error, UsageError) and args[0] in TWO_ON_BAD_USAGE else 1
     if args and args[0] in LIGHTNING:
         return int(importlib.import_module("train.cli").main(args))
     print(HELP, file=sys.stdout if args in (["-h"], ["--help"]) else sys.stderr)

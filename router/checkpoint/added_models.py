@@ -58,8 +58,7 @@ class AddedProfile:
     @property
     def revision(self) -> str:
         """Eight hex digits that change with the row and the answer length."""
-        numbers = self.row.astype(np.float64).tobytes() + str(self.log_tokens).encode()
-        return hashlib.sha256(numbers).hexdigest()[:8]
+        return hashlib.sha256(self.row.astype(np.float64).tobytes() + str(self.log_tokens).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, eq=False)

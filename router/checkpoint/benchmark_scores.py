@@ -54,10 +54,12 @@ class BenchmarkScores:
     def from_json(cls, text: str) -> BenchmarkScores:
         """The scores that `to_json` wrote; CheckpointError for any other text."""
         try:
-            raw = json.loads(text)
-            found = {(str(each["benchmark"]), str(each["protocol"])): each["scores"] for each in raw}
-            values = [value for scores in found.values() for value in scores.values()]
-            if not all(type(value) in (int, float) and 0 <= value <= 1 for value in values):
+            found = {(str(each["benchmark"]), str(each["protocol"])): each["scores"] for each in json.loads(text)}
+            if not all(
+                type(value) in (int, float) and 0 <= value <= 1
+                for scores in found.values()
+                for value in scores.values()
+            ):
                 raise ValueError("a score is not a number from 0 to 1")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"no benchmark scores ({error}); delete the file, or write it again") from error

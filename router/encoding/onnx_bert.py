@@ -157,8 +157,7 @@ class _Builder:
     def _stored(self, name: str, shape: tuple[int, ...]) -> str:
         """The stored tensor, in its own type."""
         stored = self.weights.tensors[self._find(name, shape)]
-        place = External(WEIGHTS, stored.offset, stored.length)
-        return self.graph.external(name, _KINDS[stored.dtype], shape, place)
+        return self.graph.external(name, _KINDS[stored.dtype], shape, External(WEIGHTS, stored.offset, stored.length))
 
     def _find(self, name: str, shape: tuple[int, ...]) -> str:
         """The name in the file of a parameter of this shape; CheckpointError where there is none."""

@@ -174,8 +174,7 @@ class PackedBert:
         parts = (
             each.transpose(0, 1).split(of, 1) for each, of in zip((query, key, value), sizes, strict=True)
         )  # (H, T, E / H)
-        texts = [F.scaled_dot_product_attention(*text).transpose(0, 1) for text in zip(*parts, strict=True)]
-        return torch.cat(texts)
+        return torch.cat([F.scaled_dot_product_attention(*text).transpose(0, 1) for text in zip(*parts, strict=True)])
 
 
 def _converted(layer: Any, carried: Tensor, carried_next: Tensor, dtype: torch.dtype) -> _Layer:

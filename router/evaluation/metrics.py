@@ -27,9 +27,7 @@ class Hull:
 
     def height(self, cost: float) -> float | None:
         """Quality at a mean cost of `cost` USD; None to the left of the cheapest vertex."""
-        if cost < self.cost[0]:
-            return None
-        return float(np.interp(cost, self.cost, self.quality))
+        return None if cost < self.cost[0] else float(np.interp(cost, self.cost, self.quality))
 
     def cost_of(self, quality: float) -> float | None:
         """Least mean cost in USD of `quality`; None if the hull does not reach it."""
@@ -50,8 +48,7 @@ class Hull:
         """
         if not high > low:
             return float(np.interp(low, self.cost, self.quality))
-        inner = self.cost[(self.cost > low) & (self.cost < high)]
-        x = np.concatenate([[low], inner, [high]])
+        x = np.concatenate([[low], self.cost[(self.cost > low) & (self.cost < high)], [high]])
         y = np.interp(x, self.cost, self.quality)
         if not log_cost:
             return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / (high - low))

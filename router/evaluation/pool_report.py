@@ -97,6 +97,18 @@ def row_masks(
     return np.isin(fold, list(folds)), np.isin(fold, sorted(set(TRAIN_FOLDS) - set(folds)))
 
 
+def judged_and_training(
+    dataset: Dataset, pool: Pool, split: str | None, folds: Sequence[int] | None
+) -> tuple[PoolOutcomes, PoolOutcomes]:
+    """Outcomes of the pool on the two sides of `row_masks`; DataError where the evaluated side has none."""
+    masks = row_masks(dataset, split, folds)
+    judged, training = map(pool_outcomes(dataset, pool).take, masks)
+    if not len(judged.rows):
+        raise DataError(f"no query of {f'split {split}' if split else f'folds {folds}'} has a score of every member of "
+                        f"pool {pool.name!r}")  # fmt: skip
+    return judged, training
+
+
 def reference_models(train: PoolOutcomes, pool: Pool) -> tuple[int, int]:
     """Columns of the best single model (greatest mean score) and the cheapest one (least mean cost) on `train`."""
     if not len(train.rows):
@@ -176,13 +188,8 @@ def evaluate_router(
     """
     dataset = folder if isinstance(folder, Dataset) else read_dataset(folder)
     found = router.pool(pool)
-    evaluated, training = row_masks(dataset, split, folds)
-    outcomes = pool_outcomes(dataset, found)
-    judged = outcomes.take(evaluated)
-    if not len(judged.rows):
-        raise DataError(f"no query of {'split ' + split if split else f'folds {folds}'} has a score of every member of "
-                        f"pool {found.name!r}")  # fmt: skip
-    best, cheapest = reference_models(outcomes.take(training), found)
+    judged, training = judged_and_training(dataset, found, split, folds)
+    best, cheapest = reference_models(training, found)
     texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
     made = predict(router, texts, found, progress, batch_size)
     report = metrics.evaluate(made.quality, made.cost_usd, judged.score, judged.realised_usd, best, cheapest)

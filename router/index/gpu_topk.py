@@ -74,8 +74,7 @@ def best_products(query: Tensor, items: Tensor, k: int, admitted: Tensor | None 
     """
     maxima = group_maxima(query, items, admitted)
     groups = maxima.topk(min(k + SLACK, maxima.shape[1]), dim=1).indices
-    members = torch.arange(GROUP, device=groups.device)
-    rows = (groups[:, :, None] * GROUP + members).flatten(1)
+    rows = (groups[:, :, None] * GROUP + torch.arange(GROUP, device=groups.device)).flatten(1)
     at_once = max(NUMBERS_AT_ONCE // max(rows.shape[1] * items.shape[1], 1), 1)
     parts = zip(query.split(at_once), rows.split(at_once), strict=True)
     found = [_best_of(part, items, its_rows, k, admitted) for part, its_rows in parts]

@@ -101,8 +101,7 @@ class Shortlist:
     def change(self, candidates: Candidates, kept: Sequence[int]) -> None:
         """Replace the pool by `candidates`: the old rows `kept`, ascending, then new candidates."""
         if self.index is not None:
-            gone = np.setdiff1d(np.arange(len(self.candidates.facts)), kept)
-            self.index.remove(gone.tolist())
+            self.index.remove(np.setdiff1d(np.arange(len(self.candidates.facts)), kept).tolist())
             if len(candidates.facts) > len(kept):
                 self.index.add(item_vectors(candidates.take(slice(len(kept), None)), self.protocols))
         self.candidates = candidates
@@ -180,8 +179,7 @@ class Shortlist:
             rows = rows[admitted.mask[rows]]
         if not len(rows):
             return rows
-        some = self.candidates.take(rows)
-        found = _best(some, query, input_tokens, weight, k, attitude=attitude).ravel()
+        found = _best(self.candidates.take(rows), query, input_tokens, weight, k, attitude=attitude).ravel()
         return rows[found[found >= 0]]
 
     def _build(self) -> CandidateIndex:

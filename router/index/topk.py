@@ -72,8 +72,7 @@ def _best_of_chunk(scores: Array, k: int) -> tuple[Array, Array]:
     if width <= 2 * GROUP * k:
         return largest(scores, min(k, width))
     xp, whole = namespace(scores), width // GROUP * GROUP
-    groups = scores[:, :whole].reshape(batch, -1, GROUP)
-    leading = largest(xp.max(groups, axis=2), k)[1]  # (B, k)
+    leading = largest(xp.max(scores[:, :whole].reshape(batch, -1, GROUP), axis=2), k)[1]  # (B, k)
     each = like(np.arange(width), leading)
     rows = (leading[:, :, None] * GROUP + each[:GROUP]).reshape(batch, -1)
     rows = concat([rows, xp.broadcast_to(each[whole:], (batch, width - whole))], axis=1)

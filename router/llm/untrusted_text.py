@@ -37,8 +37,7 @@ class UntrustedText:
 def with_nonce(parts: Mapping[str, str], salt: bytes, number: int = 0) -> UntrustedText:
     """`parts` with a nonce that cannot be foretold without `salt`; another `number` gives another nonce."""
     while True:
-        message = json.dumps([number, dict(parts)]).encode()
-        nonce = hmac.new(salt, message, hashlib.sha256).hexdigest()[:DIGITS]
+        nonce = hmac.new(salt, json.dumps([number, dict(parts)]).encode(), hashlib.sha256).hexdigest()[:DIGITS]
         if not any(nonce in text for text in parts.values()):
             return UntrustedText(parts, nonce)
         number += 1_000_003  # one text in a million million holds its own nonce

@@ -124,8 +124,7 @@ def _fit_group(
 def _pooled(inputs: Array, score: Array, prior: Prior) -> FittedProfile:
     """The mean profile of the systems that scored (n, S) on queries of features (n, F)."""
     known = (~np.isnan(score)).sum(axis=1)
-    mean = np.nansum(score, axis=1) / np.maximum(known, 1)
-    return fit_profile(inputs, mean, prior.row, known.astype(np.float64))
+    return fit_profile(inputs, np.nansum(score, axis=1) / np.maximum(known, 1), prior.row, known.astype(np.float64))
 
 
 def _around(inputs: Array, others: Array, prior: Prior) -> ProfilePrior:
@@ -157,8 +156,7 @@ def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], 
             np.maximum(1e6 * cost - dataset.input_tokens[rows] * facts.input_usd_per_mtok, 0)
             / facts.output_usd_per_mtok
         )
-    tokens = dataset.output_tokens[rows, column].astype(np.float64)
-    return np.where(dataset.measured[rows, column], tokens, np.nan)
+    return np.where(dataset.measured[rows, column], dataset.output_tokens[rows, column].astype(np.float64), np.nan)
 
 
 def _pool(
@@ -166,8 +164,7 @@ def _pool(
 ) -> tuple[Pool, tuple[str, ...]]:
     """A pool of the profiles with a price, including the scale of its dial, and the models without a price."""
     unpriced = tuple(each.facts.id for each in profiles if not each.facts.priced)
-    members = tuple(Candidate(each.facts, each.system) for each in profiles if each.facts.priced)
-    pool = Pool(name, members)
+    pool = Pool(name, tuple(Candidate(each.facts, each.system) for each in profiles if each.facts.priced))
     outcomes = pool_outcomes(dataset, pool).take(rows)
     if len(outcomes.rows):
         best, cheapest = reference_models(outcomes, pool)

@@ -91,8 +91,7 @@ def fit_profile(features: Array, score: Array, prior: ProfilePrior, weight: Arra
     for _ in range(NEWTON_STEPS):
         probability = clipped_sigmoid(offset + inputs @ a)
         gradient = inputs.T @ (weight * (probability - score)) + a
-        curvature = _curvature(inputs, weight * probability * (1 - probability))
-        step = np.linalg.solve(curvature, gradient)
+        step = np.linalg.solve(_curvature(inputs, weight * probability * (1 - probability)), gradient)
         size = 1.0
         while (
             new := _loss(offset + inputs @ (a - size * step), score, weight, a - size * step)

@@ -71,8 +71,7 @@ class Graph:
 
     def constant(self, name: str, value: NDArray) -> str:
         """A small tensor inside the model, float32 or int64."""
-        header = _tensor(name, _NUMPY[value.dtype.name], value.shape)
-        self.tensors[name] = header + _bytes(9, value.tobytes())
+        self.tensors[name] = _tensor(name, _NUMPY[value.dtype.name], value.shape) + _bytes(9, value.tobytes())
         return name
 
     def external(self, name: str, kind: int, shape: Sequence[int], place: External) -> str:

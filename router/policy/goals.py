@@ -87,8 +87,7 @@ def dial_choices(quality: Array, cost: Array, cost_range_usd: float) -> NDArray[
     quality, cost = np.take_along_axis(quality, by_cost, axis=1), np.take_along_axis(cost, by_cost, axis=1)
     weights = scoring.cost_weight(DIALS, cost_range_usd).tolist()
     values = (quality - weight * cost if math.isfinite(weight) else -cost for weight in weights)
-    first = np.stack([value.argmax(axis=1) for value in values])
-    return by_cost[np.arange(len(cost)), first]
+    return by_cost[np.arange(len(cost)), np.stack([value.argmax(axis=1) for value in values])]
 
 
 def measure_dials(quality: Array, cost: Array, score: Array, pool: Pool, cost_range_usd: float) -> DialTable:
@@ -106,8 +105,7 @@ def fingerprint(pool: Pool, cost_range_usd: float) -> str:
         + ([c.revision] if c.revision else [])
         for c in pool.candidates
     ]
-    text = json.dumps([sorted(members, key=str), cost_range_usd])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([sorted(members, key=str), cost_range_usd]).encode()).hexdigest()[:12]
 
 
 def find_table(tables: Mapping[str, DialTable], pool: Pool, cost_range_usd: float) -> DialTable:

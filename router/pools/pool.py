@@ -107,7 +107,7 @@ def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
     """
     pool, problems = examine_pool(path, systems)
     if pool is None:
-        raise _pool_error(str(path), problems)
+        raise pool_error(path, problems)
     return pool
 
 
@@ -117,7 +117,7 @@ def pool_from_json(raw: object, systems: Collection[System] | None) -> Pool:
     pool = _parse(raw, systems, problems)
     if pool is None:
         name = raw.get("name") if isinstance(raw, dict) else raw
-        raise _pool_error(f"pool {quoted(name)}", problems)
+        raise pool_error(f"pool {quoted(name)}", problems)
     return pool
 
 
@@ -140,7 +140,8 @@ def _entry_to_json(candidate: Candidate) -> dict[str, Any]:
     return raw | ({"upstream": candidate.upstream.to_json()} if candidate.upstream else {})
 
 
-def _pool_error(what: str, problems: list[str]) -> PoolError:
+def pool_error(what: str | Path, problems: list[str]) -> PoolError:
+    """One error that lists every problem of a file or a pool."""
     if len(problems) == 1:
         return PoolError(f"{what}: {problems[0]}")
     return PoolError("\n  ".join([f"{what}: {len(problems)} problems", *problems]))

@@ -65,9 +65,7 @@ def _fault_of_file(found: os.stat_result) -> str:
         return "it is no regular file"
     if found.st_uid not in (0, os.geteuid()):
         return "it belongs to another user; chown it to the user that runs this program"
-    if found.st_mode & 0o077:
-        return "other users may read or change it; chmod 600"
-    return ""
+    return "other users may read or change it; chmod 600" if found.st_mode & 0o077 else ""
 
 
 def _fault_of_content(content: bytes, line: bytes) -> str:

@@ -32,8 +32,7 @@ def route_in_pieces(pipeline: Pipeline, queries: Sequence[str], request: Request
     readings: list[Reading] = []
     start = 0
     while start < len(queries):
-        texts = [queries[row] for row in longest_first[start : start + count]]
-        readings.append(pipeline.read(texts, request))
+        readings.append(pipeline.read([queries[row] for row in longest_first[start : start + count]], request))
         start += count
         count = yield
     reading = _joined(readings).rows(np.argsort(longest_first).tolist())

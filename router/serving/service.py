@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 from router.checkpoint.added_models import with_revisions
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import RouterError
-from router.pools.pool import Pool, examine_pool
+from router.pools.pool import Pool, examine_pool, pool_error
 from router.serving.client_keys import KeyRing, RateLimits, default_keys_file
 from router.serving.dispatch.sessions import Sessions
 from router.serving.engine import Engine
 from router.serving.settings import (
     ServeSettings,
     check_bind,
-    configuration_error,
     read_settings,
     upstream_problems,
 )
@@ -150,7 +149,7 @@ class ConfigLoader:
             folder = Path(settings.decision_log).parent
             problems.append(f"serve.decision_log: there is no folder {folder}; make it first")
         if problems or pool is None:
-            raise configuration_error(self.pool_file, problems)
+            raise pool_error(self.pool_file, problems)
         if isinstance(router.encoder, OnnxEncoder):
             router.encoder.add_session()
         reach = router.encoder.max_tokens * router.encoder.head_share * 4

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from router.errors import PoolError, UsageError, known_names
+from router.errors import UsageError, known_names
 from router.installation import how_to_install
 from router.pools.pool import Pool
 from router.pools.schema import (
@@ -224,10 +224,3 @@ def check_bind(settings: ServeSettings, keys: int) -> list[str]:
         f"serve.host: {settings.host} can be reached from other machines and there is no client key: make one with "
         "`router keys create NAME`, or listen on 127.0.0.1"
     ]
-
-
-def configuration_error(path: str | Path, problems: list[str]) -> PoolError:
-    """One error that lists every problem."""
-    if len(problems) == 1:
-        return PoolError(f"{path}: {problems[0]}")
-    return PoolError("\n  ".join([f"{path}: {len(problems)} problems", *problems]))

@@ -234,8 +234,7 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
                     checked = [("full", full)] if "compiled" in name else [("mixed", mixed), ("full", full)]
                     row["cosine"] = min(least_cosine(prepare(batch)(), expected[of]) for of, batch in checked)
                     row["wrong"] = not row["cosine"] >= LEAST_COSINE
-                    times = repeated(prepare(full), device, options.repeats)
-                    row |= figures(times, work, texts, options.peak_tflops)
+                    row |= figures(repeated(prepare(full), device, options.repeats), work, texts, options.peak_tflops)
                     if precision == "bf16":
                         for key, (tflops, terabytes) in limits.items():
                             if tflops:

@@ -37,8 +37,7 @@ def read_labels(found: Mapping[str, Any], domains: Sequence[str] | None = None) 
     """
     capabilities = [_capability(name) for name in _names(found, "capabilities")]
     known = None if domains is None else {name.casefold(): name for name in domains}
-    knowledge = [_domain(name, known) for name in _names(found, "knowledge")]
-    return Labels(_first(capabilities), _first(knowledge))
+    return Labels(_first(capabilities), _first([_domain(name, known) for name in _names(found, "knowledge")]))
 
 
 def _names(found: Mapping[str, Any], key: str) -> list[str]:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from router.errors import DataError, RouterError
+from router.errors import DataError
 from router.evaluation import metrics
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.evaluation.pool_report import LABELLER, PoolOutcomes, pool_outcomes, predict, reference_models, row_masks
@@ -86,10 +86,6 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--alpha", type=float, default=RANK_DECAY, help="rank decay (default %(default)s)")
     parser.add_argument("--beta", type=float, default=0.0, help="price of cost, score per USD (default %(default)s)")
     options = parser.parse_args(args)
-    try:
-        router = Router.from_pretrained(options.checkpoint, backend="torch")
-        print(json.dumps(judge(router, read_dataset(data_folder(options.data)), options)))
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    router = Router.from_pretrained(options.checkpoint, backend="torch")
+    print(json.dumps(judge(router, read_dataset(data_folder(options.data)), options)))
     return 0

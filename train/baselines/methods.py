@@ -1,6 +1,6 @@
 """Registry of baselines by name, in the order of reports; add a new baseline here.
 
-The Zero router and the oracles are no methods but functions of outcomes: `train.baselines.oracle`.
+The oracles are no methods but functions of outcomes: `train.baselines.oracle`.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ class NearestNeighbours:
 
     def fit(self, task: Task, seed: int) -> None:
         """Store the training queries."""
-        k = min(self.k, len(task.train.embedding))
-        self.regressor = KNeighborsRegressor(k, metric="cosine")
+        self.regressor = KNeighborsRegressor(min(self.k, len(task.train.embedding)), metric="cosine")
         self.regressor.fit(task.train.embedding, task.train_outcomes.score)
 
     def predict(self, queries: Queries) -> Array:

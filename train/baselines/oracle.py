@@ -1,4 +1,4 @@
-"""Oracle, guess-corrected oracle and Zero router: bounds from outcomes alone, which no method may see.
+"""Oracle and guess-corrected oracle: bounds from outcomes alone, which no method may see.
 
 Axes: B queries, M candidates.
 """
@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 
-from router.evaluation.metrics import Hull, upper_hull
 from train.baselines.task import Array
 
 
@@ -20,11 +19,6 @@ def oracle(score: Array) -> float:
     0.75
     """
     return float(score.max(axis=1).mean())
-
-
-def zero_router(score: Array, cost_usd: Array) -> Hull:
-    """The hull of the single models, from outcomes (B, M)."""
-    return upper_hull(cost_usd.mean(axis=0), score.mean(axis=0))
 
 
 def guess_corrected_oracle(score: Array) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from router.files import atomic_write
 from train.compare.processes import cores, run
 from train.compare.report import plots
@@ -42,8 +42,7 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
     fill(place, workers, progress)
     frame = judge(place, workers, progress, flips)
     atomic_write(place.out / "comparison.parquet", frame.to_parquet(index=False))
-    text = report(frame, settings, made_line(command))
-    atomic_write(place.out / "report.md", text.encode())
+    atomic_write(place.out / "report.md", report(frame, settings, made_line(command)).encode())
     track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 
@@ -87,9 +86,6 @@ def main(args: list[str] | None = None) -> int:
     try:
         for settings in [read_settings(file) for file in options.config]:
             print(compare(settings, options.workers, command))
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("train: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

@@ -28,7 +28,7 @@ from router.evaluation.dataset import Dataset
 from router.routing.router import Router
 from train.compare.regimes import Rows
 from train.compare.settings import Tuning
-from train.data.datamodule import cached_embeddings
+from train.data.embedding_cache import cached_embeddings
 from train.export.average import average
 
 TRAIN_FOLD, VAL_FOLD, UNSEEN_FOLD = 0, 7, 9  # of a view

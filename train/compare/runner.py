@@ -156,8 +156,7 @@ def _baseline_jobs(place: Workplace) -> Iterator[Job]:
 def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
     """Predictions of the job's cells by their baselines."""
     wanted = [(cell.method, cell.seed) for cell in job.cells]
-    pool = next(iter(job.cells)).pool
-    found = baseline_predictions(place, pool, job.regime, job.part, job.seed, wanted)
+    found = baseline_predictions(place, next(iter(job.cells)).pool, job.regime, job.part, job.seed, wanted)
     return zip(job.cells, found, strict=True)
 
 

@@ -18,7 +18,7 @@ from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference
 from router.pools.pool import Pool, read_pool
 from train.compare.regimes import Regime, Rows, regimes, rows_of
 from train.compare.settings import Settings
-from train.data.datamodule import cached_embeddings
+from train.data.embedding_cache import cached_embeddings
 from train.data_folders.synthetic.command import write_planted
 
 

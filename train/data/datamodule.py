@@ -1,14 +1,12 @@
 """The Lightning data module: a data folder in, batches of queries with labels and outcomes out.
 
-Loaders, the cache of embeddings for a frozen encoder, and the order of batches. The order depends on seed and epoch
-alone, so a resumed run sees the batches of an uninterrupted one. `train.data.folds` chooses the rows,
-`train.data.training_data` lays out their tensors. Axes: B queries, N queries of the folder, E embedding.
+Loaders and the order of batches, which depends on seed and epoch alone, so a resumed run sees the batches of an
+uninterrupted one. `train.data.folds` chooses the rows, `train.data.training_data` lays out their tensors,
+`train.data.embedding_cache` keeps what a frozen encoder reads. Axes: B queries, N queries of the folder, E embedding.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
-from tqdm import tqdm
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.evaluation.dataset import data_folder, read_dataset
-from router.files import atomic_path
+from train.data.embedding_cache import cached_embeddings
 from train.data.folds import fold_rows, usable_rows
 from train.data.rewording import is_reworded, reworded
 from train.data.training_data import TrainingData, build_training_data
@@ -241,34 +238,3 @@ class LengthGroupedBatches(Sampler[list[int]]):
             generator = torch.Generator().manual_seed(self.sampler.seed + self.sampler.epoch)
             batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         return iter(batches)
-
-
-def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16: bool = False) -> Tensor:
-    """Embeddings (N, E) of `texts`, computed once and kept as a file in `cache`.
-
-    The file's name is a hash of the texts, the weights, and how the encoder reads, computes and pools. `bf16` computes
-    in bfloat16: about three times as fast on processors with AVX512-BF16, six times slower without.
-    """
-    described = encoder.described
-    limits = [encoder.max_tokens, encoder.head_share, encoder.layers, bf16, encoder.bf16]
-    reads = [described.pooling, described.normalize, described.config, described.tokenizer.to_str()]
-    digest = hashlib.sha256(json.dumps([*limits, *reads], sort_keys=True).encode())
-    for parameter in encoder.parameters():
-        digest.update(parameter.detach().numpy().tobytes())
-    for text in texts:
-        digest.update(encoder.correct(text).encode() + b"\0")
-    file = cache / f"embeddings-{digest.hexdigest()[:24]}.npy"
-    if not file.is_file():
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        encoder.to(device)
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        values = np.zeros((len(texts), encoder.dimension), np.float32)
-        for start in tqdm(range(0, len(order), 1024), desc=f"embedding {len(texts):,} queries once", unit="x1024"):
-            rows = order[start : start + 1024]
-            with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                values[rows] = encoder.encode([texts[row] for row in rows], batch_size=32).float().cpu().numpy()
-        encoder.to("cpu")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(file) as sibling, sibling.open("wb") as stream:
-            np.save(stream, values)
-    return torch.from_numpy(np.load(file))

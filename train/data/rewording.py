@@ -158,5 +158,4 @@ def is_reworded(share: float, seed: int, epoch: int, row: int) -> bool:
 def reworded(text: str, seed: int, version: int, row: int) -> str:
     """One of the rewordings of `text`, drawn for training row `row`; another for each `version`."""
     generator = np.random.default_rng([seed, version, row, 1])
-    name = REWORDINGS[int(generator.integers(len(REWORDINGS)))]
-    return PERTURBATIONS[name](text, generator)
+    return PERTURBATIONS[REWORDINGS[int(generator.integers(len(REWORDINGS)))]](text, generator)

@@ -81,8 +81,7 @@ def build_training_data(
     `embed` turns phrases into unit vectors. Raises PoolError for a pool whose members have no training outcome.
     """
     taxonomy = taxonomy_of(dataset, train_rows, embed, merge_cosine, minimum_count)
-    seen = ~np.isnan(dataset.score)
-    kept = np.flatnonzero(seen[train_rows].any(axis=0))
+    kept = np.flatnonzero(~np.isnan(dataset.score)[train_rows].any(axis=0))
     systems = tuple(dataset.systems[column] for column in kept)
     pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in pool_files)}
     return TrainingData(

@@ -7,12 +7,11 @@ weights keeps both strengths (WiSE-FT, Wortsman et al., 2109.01903).
 from __future__ import annotations
 
 import argparse
-import sys
 
 import torch
 
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 
 
 def average(start: QueryEncoder, tuned: QueryEncoder, share: float) -> QueryEncoder:
@@ -46,10 +45,6 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=0.5, help="of the tuned weights (default %(default)s)")
     parser.add_argument("--out", required=True, help="folder to write")
     options = parser.parse_args(args)
-    try:
-        tuned = QueryEncoder.from_pretrained(options.tuned)
-        average(QueryEncoder.from_pretrained(options.start), tuned, options.share).save_pretrained(options.out)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    tuned = QueryEncoder.from_pretrained(options.tuned)
+    average(QueryEncoder.from_pretrained(options.start), tuned, options.share).save_pretrained(options.out)
     return 0

@@ -6,7 +6,6 @@ Writes `benchmarks.json`, means over training rows, into an older checkpoint. Ne
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.layout import LAYOUT
 from router.checkpoint.storage import load_checkpoint
-from router.errors import CheckpointError, RouterError
+from router.errors import CheckpointError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.files import atomic_write
 from router.pools.models import System
@@ -33,8 +32,7 @@ def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence
     for name in sorted(set(benchmark)):
         score = dataset.score[rows[benchmark == name]][:, columns].astype(np.float64)
         answered = (~np.isnan(score)).sum(axis=0)
-        total = np.nansum(score, axis=0)
-        for system, n, points in zip(systems, answered.tolist(), total.tolist(), strict=True):
+        for system, n, points in zip(systems, answered.tolist(), np.nansum(score, axis=0).tolist(), strict=True):
             if n >= FEWEST:
                 found.setdefault((str(name), system.protocol), {})[system.model] = round(points / n, 4)
     return BenchmarkScores(found)
@@ -50,19 +48,15 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("checkpoint")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     options = parser.parse_args(args)
-    try:
-        checkpoint = load_checkpoint(options.checkpoint)
-        dataset = read_dataset(data_folder(options.data))
-        trained = checkpoint.training.get("data")
-        if not isinstance(trained, dict) or not {"ood_benchmarks", "train_folds"} <= set(trained):
-            raise CheckpointError(
-                f"{options.checkpoint} has no record of its training rows (training.data in its config.json)"
-            )
-        rows = fold_rows(dataset, usable_rows(dataset, trained["ood_benchmarks"]), trained["train_folds"])
-        scores = benchmark_scores(dataset, rows, checkpoint.systems)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    checkpoint = load_checkpoint(options.checkpoint)
+    dataset = read_dataset(data_folder(options.data))
+    trained = checkpoint.training.get("data")
+    if not isinstance(trained, dict) or not {"ood_benchmarks", "train_folds"} <= set(trained):
+        raise CheckpointError(
+            f"{options.checkpoint} has no record of its training rows (training.data in its config.json)"
+        )
+    rows = fold_rows(dataset, usable_rows(dataset, trained["ood_benchmarks"]), trained["train_folds"])
+    scores = benchmark_scores(dataset, rows, checkpoint.systems)
     atomic_write(Path(options.checkpoint) / LAYOUT.benchmarks, scores.to_json().encode())
     print(f"{sum(map(len, scores.scores.values()))} scores of {len(scores.names)} benchmarks")
     return 0

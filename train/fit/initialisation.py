@@ -36,8 +36,7 @@ def initialise_profiles(table: ProfileTable, data: TrainingData, residual: int =
     table.mean_output_tokens.copy_((tensors["tokens"] * known).sum(0) / known.sum(0).clamp_min(1))
     measured = tensors["measured"]
     logs = tensors["tokens"].clamp_min(SHORTEST_TOKENS).log() * measured
-    mean_log = logs.sum(0) / measured.sum(0).clamp_min(1)
-    table.log_tokens.copy_(torch.where(measured.any(0), mean_log, NO_LENGTH))
+    table.log_tokens.copy_(torch.where(measured.any(0), logs.sum(0) / measured.sum(0).clamp_min(1), NO_LENGTH))
 
     labelled = tensors["labelled"].numpy() == 1  # annotated, not weakly labelled
     weights = torch.cat([tensors["capability"], tensors["knowledge"]], dim=1).numpy()[labelled]
@@ -59,8 +58,7 @@ def initialise_profiles(table: ProfileTable, data: TrainingData, residual: int =
 
 def protocol_weights(data: TrainingData, balance: float) -> Tensor:
     """(P,) weight of a cell by its protocol: (mean rows per protocol / its rows) ** balance."""
-    rows = torch.from_numpy(data.train_rows)
-    seen = data.tensors["seen"][rows]
+    seen = data.tensors["seen"][torch.from_numpy(data.train_rows)]
     protocol = data.protocol
     counts = torch.stack([seen[:, protocol == p].any(1).sum() for p in range(len(data.protocols))]).float()
     return (counts.mean() / counts.clamp_min(1)) ** balance

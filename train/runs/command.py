@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.cli.text import table
-from router.errors import RouterError, UsageError, known_names
+from router.errors import UsageError, known_names
 from train.runs.store import Run, export_runs, read_folders, read_online
 
 SCHEMA_VERSION = 1
@@ -199,17 +199,13 @@ def arguments() -> argparse.ArgumentParser:
 def main(args: list[str] | None = None) -> int:
     """Print a list or a comparison of runs; 0 when done, 1 on an error of ours."""
     options = arguments().parse_args(args)
-    try:
-        runs = read(options)
-        compared = pick(options.diff, runs)
-        goals, members = pareto(options.pareto, compared or runs) if options.pareto else ([], None)
-        metrics = [metric_name(name, runs) for name in options.metrics or []]
-        if options.export:
-            for path in export_runs(runs, Path(options.export)):
-                print(f"train: wrote {path}", file=sys.stderr)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    runs = read(options)
+    compared = pick(options.diff, runs)
+    goals, members = pareto(options.pareto, compared or runs) if options.pareto else ([], None)
+    metrics = [metric_name(name, runs) for name in options.metrics or []]
+    if options.export:
+        for path in export_runs(runs, Path(options.export)):
+            print(f"train: wrote {path}", file=sys.stderr)
     margins = aiq_margins(compared or runs)
     if options.json:
         print(as_json(runs, compared, goals, members))

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from router.errors import RouterError, UsageError, known_names
+from router.errors import UsageError, known_names
 from router.pools.strict_yaml import read_yaml
 
 FOLDER = Path("runs/sweeps")
@@ -199,12 +199,8 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     if options.jobs < 1:
         parser.error(f"--jobs is a whole number from 1, got {options.jobs}")
-    try:
-        sweep = read_sweep(options.file)
-        jobs = [Job.of(sweep, chosen) for chosen in combinations(sweep)]
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    sweep = read_sweep(options.file)
+    jobs = [Job.of(sweep, chosen) for chosen in combinations(sweep)]
     if options.list:
         for job in jobs:
             print(f"{'done' if job.log.exists() else 'to do'}\t{' '.join(job.words)}")

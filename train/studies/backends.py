@@ -18,7 +18,7 @@ from tqdm import tqdm
 from router.arrays import host, like
 from router.checkpoint.layout import LAYOUT, find_folder
 from router.encoding.backend import as_torch, choose_backend, load_encoder
-from router.errors import DataError, RouterError
+from router.errors import DataError
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, row_masks
@@ -26,7 +26,7 @@ from router.options import BACKENDS
 from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router
-from train.data.datamodule import cached_embeddings
+from train.data.embedding_cache import cached_embeddings
 from train.studies.arguments import folds, router_and_data, study_parser
 
 DIALS = (0.0, 3.0, 5.0)
@@ -150,13 +150,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(args)
-    try:
-        router, dataset = router_and_data(options)
-        figures = study(
-            router, dataset, find_folder(options.checkpoint), options.folds, options.backends, options.cache
-        )
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    router, dataset = router_and_data(options)
+    figures = study(router, dataset, find_folder(options.checkpoint), options.folds, options.backends, options.cache)
     print(json.dumps(figures, indent=1) if options.json else table(figures, options.backends))
     return 0

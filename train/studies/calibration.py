@@ -9,14 +9,12 @@ Axes: B queries, M candidates, G groups of equally many.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from router.errors import RouterError
 from router.evaluation import metrics
 from router.evaluation.metrics import Array, brier, expected_calibration_error
 from train.export.calibration import calibrate
@@ -120,16 +118,12 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default="runs/calibration", help="folder of diagrams")
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     options = parser.parse_args(args)
-    try:
-        sides = apart(options.fit_folds, options.folds)
-        router, dataset = router_and_data(options)
-        report = {}
-        for name in options.pools or router.pools:
-            pool = router.pool(name)
-            fit, judged = (held_out(router, dataset, pool, side, options.cache) for side in sides)
-            report[pool.name] = study(pool.name, fit, judged, options.out)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    sides = apart(options.fit_folds, options.folds)
+    router, dataset = router_and_data(options)
+    report = {}
+    for name in options.pools or router.pools:
+        pool = router.pool(name)
+        fit, judged = (held_out(router, dataset, pool, side, options.cache) for side in sides)
+        report[pool.name] = study(pool.name, fit, judged, options.out)
     print(json.dumps(report, indent=1))
     return 0

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from router.checkpoint.layout import LAYOUT
-from router.errors import RouterError
 from router.evaluation.dataset import Dataset
 from router.files import atomic_write
 from router.policy.goals import DialTable, measure_dials, tables_to_json
@@ -46,12 +44,8 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     options = parser.parse_args(args)
-    try:
-        router, dataset = router_and_data(options)
-        tables = dial_tables(router, dataset, options.val_folds, options.pools or list(router.pools), options.cache)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    router, dataset = router_and_data(options)
+    tables = dial_tables(router, dataset, options.val_folds, options.pools or list(router.pools), options.cache)
     write_tables(tables, Path(options.checkpoint))
     for name, table in tables.items():
         ends = [f"${table.cost_usd_per_1k[i]:.3g} and quality {table.quality[i]:.3f}" for i in (0, -1)]

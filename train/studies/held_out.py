@@ -13,13 +13,12 @@ import numpy as np
 
 from router.arrays import host, like
 from router.encoding.backend import as_torch
-from router.errors import DataError
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import pool_outcomes, reference_models, row_masks
+from router.evaluation.pool_report import judged_and_training, reference_models
 from router.pools.pool import Pool
 from router.routing.router import Router
-from train.data.datamodule import cached_embeddings
+from train.data.embedding_cache import cached_embeddings
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,7 @@ class HeldOut:
 
 def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int], cache: Path) -> HeldOut:
     """Predictions and outcomes of the pool's queries in `folds`; DataError where there is none."""
-    evaluated, training = row_masks(dataset, None, folds)
-    outcomes = pool_outcomes(dataset, pool)
-    judged = outcomes.take(evaluated)
-    if not len(judged.rows):
-        raise DataError(f"no query of folds {list(folds)} has a score of every member of pool {pool.name!r}")
+    judged, training = judged_and_training(dataset, pool, None, list(folds))
     texts = dataset.queries["text"].to_numpy()[judged.rows].tolist()
     query = router.network.query_vectors(cached_embeddings(as_torch(router.encoder), texts, cache))
     candidates = router.candidates(pool)
@@ -55,5 +50,5 @@ def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int],
         host(cost).astype(np.float64),
         judged.score,
         judged.realised_usd,
-        *reference_models(outcomes.take(training), pool),
+        *reference_models(training, pool),
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from router.errors import DataError, RouterError
+from router.errors import DataError
 from router.evaluation.dataset import Dataset
 from router.evaluation.pool_report import evaluate_router, first_label_agreement, predict, row_masks
 from router.files import atomic_write
@@ -45,8 +45,7 @@ def measure(router: Router, dataset: Dataset, folds: Sequence[int], pools: Seque
 def agreement(router: Router, dataset: Dataset, folds: Sequence[int]) -> tuple[float | None, float | None, int]:
     """First-label agreement (capability, domain) on all annotated queries of `folds`, and their number."""
     noted = {note.query_id for note in dataset.annotations}
-    mask = row_masks(dataset, None, folds)[0] & dataset.queries["query_id"].isin(noted).to_numpy()
-    rows = np.flatnonzero(mask)
+    rows = np.flatnonzero(row_masks(dataset, None, folds)[0] & dataset.queries["query_id"].isin(noted).to_numpy())
     if not len(rows):
         raise DataError(f"no annotated query in folds {list(folds)}")
     prediction = predict(router, dataset.queries["text"].to_numpy()[rows].tolist(), router.pool())
@@ -86,12 +85,8 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
     parser.add_argument("--pools", nargs="+", help="pool names (default: all of the checkpoint)")
     options = parser.parse_args(args)
-    try:
-        router, dataset = router_and_data(options)
-        figures = measure(router, dataset, options.folds, options.pools or list(router.pools))
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    router, dataset = router_and_data(options)
+    figures = measure(router, dataset, options.folds, options.pools or list(router.pools))
     card = Path(options.checkpoint) / "README.md"
     command = f"python -m train measure {options.checkpoint} --folds {','.join(map(str, options.folds))}"
     atomic_write(card, insert(card.read_text(encoding="utf-8"), section(figures, command)).encode())

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
 from router.files import atomic_write
 from router.pools.pool import Pool, read_pool
@@ -103,13 +103,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--cache", default="runs/cache", help="folder of cached embeddings")
     parser.add_argument("--out", type=Path, default=Path("runs/onboarding"))
     options = parser.parse_args(args)
-    try:
-        if min(*options.answers, options.draws, options.groups) < 1:
-            raise UsageError("--answers, --draws and --groups must be at least 1")
-        rows = study(options)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    if min(*options.answers, options.draws, options.groups) < 1:
+        raise UsageError("--answers, --draws and --groups must be at least 1")
+    rows = study(options)
     found = summary(rows)
     command = "python -m train onboarding " + " ".join(sys.argv[2:] if args is None else args)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -184,8 +184,7 @@ class LeftOut:
                     quality = np.full(len(self.at), np.nan)
                     quality[self.judged] = predict(subject, drawn, self.judged, settings[way, n])
                     yield way, n, quality, None
-        system = self._system(column)
-        own = benchmark_scores(self.dataset, self.training_rows, [system]).scores
+        own = benchmark_scores(self.dataset, self.training_rows, [self._system(column)]).scores
         known = sorted(name for name, protocol in reduced.benchmarks.scores if (name, protocol) in own)
         some = np.random.default_rng([seed, column]).permutation(known).tolist()
         chosen = {"price": [], "1 benchmark": some[:1], "2 benchmarks": some[:2], "all benchmarks": known}

@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from router.errors import RouterError
 from router.evaluation.metrics import Array
 from router.evidence.risk import cheapest_safe
 from router.policy.goals import DIALS, dial_choices
@@ -91,14 +89,10 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--splits", type=int, default=0, metavar="N", help="also judge on N random splits of all rows")
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     options = parser.parse_args(args)
-    try:
-        sides = apart(options.val_folds, options.folds)
-        router, dataset = router_and_data(options)
-        pool = router.pool(options.pool)
-        validation, test = (held_out(router, dataset, pool, side, options.cache) for side in sides)
-        report = study(validation, test, router.candidates(pool).cost_range_usd, options)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    sides = apart(options.val_folds, options.folds)
+    router, dataset = router_and_data(options)
+    pool = router.pool(options.pool)
+    validation, test = (held_out(router, dataset, pool, side, options.cache) for side in sides)
+    report = study(validation, test, router.candidates(pool).cost_range_usd, options)
     print(json.dumps({"pool": pool.name, **report}, indent=1))
     return 0

@@ -130,9 +130,7 @@ def loaded_utility(utility: float, cost_usd: float, pressure: float, weight: flo
     >>> loaded_utility(0.75, 0.01, 0.5, 0.2, 3.0), loaded_utility(-0.01, 0.01, 0.5, 0.2, 10.0)
     (0.65, -0.011)
     """
-    if dial >= 10:
-        return utility - cost_usd * pressure * weight
-    return utility - pressure * weight
+    return utility - (cost_usd * pressure * weight if dial >= 10 else pressure * weight)
 
 
 def _comparable(utility: Mapping[str, float], decision: Decision) -> dict[str, float]:

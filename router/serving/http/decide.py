@@ -100,7 +100,7 @@ def log_decision(state: GatewayState, planned: PlannedDecision, key_id: str | No
     state.metrics.decided(first.model, first.cost_usd, always_best(planned.decision.alternatives).cost_usd)
     if state.log is None:
         return
-    state.log.decided(
+    state.log.put(
         DecisionRow(
             id=planned.id,
             time_s=now(),

@@ -89,7 +89,7 @@ class Record:
             )
         if self.state.log is None or not self.decision_id:
             return
-        self.state.log.outcome(
+        self.state.log.put(
             OutcomeRow(
                 self.decision_id,
                 number,

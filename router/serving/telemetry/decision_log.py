@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from router.errors import RouterError, UsageError
 from router.files import local_secret
-from router.serving.telemetry.log_rows import DecisionRow, FeedbackRow, OutcomeRow, Row, columns_of
+from router.serving.telemetry.log_rows import DecisionRow, FeedbackRow, Row, columns_of
 from router.serving.telemetry.sqlite_log import LogFile
 
 logger = logging.getLogger(__name__)
@@ -84,13 +84,16 @@ class DecisionLog:
         self._used_bytes = self._file.used_bytes()
         self._writer.start()
 
-    def decided(self, row: DecisionRow) -> None:
-        """Log a decision."""
-        self._put(row)
-
-    def outcome(self, row: OutcomeRow) -> None:
-        """Log the outcome of an attempt."""
-        self._put(row)
+    def put(self, row: Row) -> bool:
+        """Log a decision, the outcome of an attempt or feedback; False where there is no room. Does not block."""
+        chars = _chars(row)
+        with self._lock:
+            if self._closed or len(self._rows) >= MOST_WAITING or self._chars + chars > MOST_WAITING_CHARS:
+                self._dropped += 1
+                return False
+            self._rows.append(row)
+            self._chars += chars
+        return True
 
     def feedback(self, decision_id: str, score: float, comment: str | None = None) -> bool:
         """Attach a score in [0, 1], replacing an earlier one; False for an unknown decision. Reads the disk.
@@ -103,7 +106,7 @@ class DecisionLog:
             raise UsageError(f"comment: allowed is text of at most {LONGEST_COMMENT:,} characters")
         if self.get(decision_id) is None:
             return False
-        if self._trouble or not self._put(FeedbackRow(decision_id, self._clock(), float(score), comment)):
+        if self._trouble or not self.put(FeedbackRow(decision_id, self._clock(), float(score), comment)):
             raise RouterError("the decision log has no room at present, the feedback was not kept: try again later")
         return True
 
@@ -157,16 +160,6 @@ class DecisionLog:
     @property
     def _room(self) -> int:
         return self.max_bytes - RESERVE_BYTES
-
-    def _put(self, row: Row) -> bool:
-        chars = _chars(row)
-        with self._lock:
-            if self._closed or len(self._rows) >= MOST_WAITING or self._chars + chars > MOST_WAITING_CHARS:
-                self._dropped += 1
-                return False
-            self._rows.append(row)
-            self._chars += chars
-        return True
 
     def _write_until_closed(self) -> None:
         """The writer thread. It polls: a wake-up for each row would cost the requests more."""

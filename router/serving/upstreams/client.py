@@ -175,8 +175,7 @@ class Upstreams:
         by_sdk = target.upstream.provider != OPENAI  # the SDK builds the address from `api_base`
         base = f"litellm://{target.upstream.provider}" if by_sdk else target.upstream.api_base.rstrip("/")
         url = _url(base + request.path + (f"?{request.query}" if request.query else ""))
-        limits = httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)).as_dict()
-        extensions: dict[str, Any] = {"timeout": limits}
+        extensions: dict[str, Any] = {"timeout": httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)).as_dict()}
         if by_sdk:
             extensions |= {UPSTREAM: target.upstream, KEY: target.key}
         # Not `client.build_request`, which would merge in its own headers, cookies and base address.

@@ -129,9 +129,7 @@ def model_unknown(code: str, message: str) -> bool:
     >>> model_unknown("model_not_found", ""), model_unknown("404", "The model `m` does not exist.")
     (True, True)
     """
-    if _GENERAL.fullmatch(code):
-        return _MODEL.match(message) is not None
-    return code in UNKNOWN_MODEL
+    return _MODEL.match(message) is not None if _GENERAL.fullmatch(code) else code in UNKNOWN_MODEL
 
 
 def _error(body: bytes) -> tuple[str, str]:

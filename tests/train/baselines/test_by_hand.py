@@ -8,7 +8,7 @@ from router.network.taxonomy import CAPABILITIES
 from train.baselines.closed_form import ClosedFormProfiles, predicted_labels
 from train.baselines.cost import FEWEST, AnswerLengths
 from train.baselines.neighbours import PSEUDO_COUNT, ClusterMeans, NearestNeighbours
-from train.baselines.oracle import guess_corrected_oracle, oracle, zero_router
+from train.baselines.oracle import guess_corrected_oracle, oracle
 from train.baselines.ridge import RidgeScores
 from train.baselines.selection import Tuned, choose
 from train.baselines.tables import MeansTable, RandomQuality, SingleModel, TrainingMeans
@@ -230,12 +230,6 @@ def test_labels_cannot_be_predicted_without_annotations():
 
 def test_the_oracle_takes_the_best_score_of_each_query():
     assert oracle(SCORE) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
-
-
-def test_the_zero_router_is_the_hull_of_the_single_models():
-    hull = zero_router(np.array([[0.2, 0.1, 0.8]] * 2), np.array([[1.0, 2.0, 3.0]] * 2))
-    assert hull.cost.tolist() == [1.0, 3.0]
-    assert hull.quality.tolist() == [0.2, 0.8]
 
 
 def answered_by(*numbers, models=2):

@@ -1,79 +1,14 @@
-"""The data module: its cache of embeddings is per encoder, and batches of training alone have reworded texts."""
+"""The data module: batches of training alone have reworded texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, normalizers
 
-from router.encoding.bert import Bert
-from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
-from train.data.datamodule import RoutingDataModule, cached_embeddings
+from train.data.datamodule import RoutingDataModule
 from train.data.rewording import is_reworded, reworded
 from train.data_folders.synthetic.command import write_planted
-
-TEXTS = ["Prove that two is prime", "write python code where two is the root"]
-
-
-def described(**changes: object) -> Callable[[Path], QueryEncoder]:
-    """Loads an encoder with the same weights, of a folder that says something else."""
-
-    def load(folder: Path) -> QueryEncoder:
-        encoder = QueryEncoder.from_pretrained(folder)
-        return QueryEncoder(encoder.transformer, replace(encoder.described, **changes)).eval()  # type: ignore[arg-type]
-
-    return load
-
-
-def with_case(folder: Path) -> QueryEncoder:
-    """An encoder that reads capitals as they are."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
-    return described(tokenizer=tokenizer)(folder)
-
-
-def with_more_heads(folder: Path) -> QueryEncoder:
-    """An encoder whose config has the same weights computed otherwise."""
-    encoder = QueryEncoder.from_pretrained(folder)
-    config = encoder.described.config | {"num_attention_heads": 3}
-    transformer = Bert(config)
-    transformer.load_state_dict(encoder.transformer.state_dict())
-    return QueryEncoder(transformer, replace(encoder.described, config=config)).eval()
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        described(pooling="cls"),
-        described(normalize=False),
-        with_case,
-        with_more_heads,
-        lambda folder: QueryEncoder.from_pretrained(folder, layers=(1,)),
-        lambda folder: QueryEncoder.from_pretrained(folder, max_tokens=7),
-        lambda folder: QueryEncoder.from_pretrained(folder, max_tokens=6, head_share=0.25),
-    ],
-    ids=["pooling", "normalising", "tokenizer", "config", "layers", "length", "head"],
-)
-def test_an_encoder_that_reads_otherwise_takes_nothing_from_the_cache(
-    tiny_encoder: Path, tmp_path: Path, other: Callable[[Path], QueryEncoder]
-) -> None:
-    for tokens in (256, 6):
-        cached_embeddings(QueryEncoder.from_pretrained(tiny_encoder, max_tokens=tokens), TEXTS, tmp_path)
-    encoder = other(tiny_encoder)
-    found = cached_embeddings(encoder, TEXTS, tmp_path).numpy()
-    np.testing.assert_allclose(found, encoder.encode(TEXTS).numpy(), atol=1e-6)
-
-
-def test_the_same_encoder_reads_the_cache(tiny_encoder: Path, tmp_path: Path) -> None:
-    for _ in range(2):
-        cached_embeddings(QueryEncoder.from_pretrained(tiny_encoder), TEXTS, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import torch
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
+from train.__main__ import main
 from train.export import average
 
 
@@ -30,9 +31,9 @@ def test_a_share_out_of_range_is_refused(tiny_encoder):
 def test_the_command_writes_an_encoder_folder(tiny_encoder, tmp_path, capsys):
     moved(tiny_encoder, 1.0).save_pretrained(tmp_path / "tuned")
     out = tmp_path / "out"
-    assert average.main([str(tiny_encoder), str(tmp_path / "tuned"), "--share", "1", "--out", str(out)]) == 0
+    assert main(["average", str(tiny_encoder), str(tmp_path / "tuned"), "--share", "1", "--out", str(out)]) == 0
     texts = ["write a proof"]
     expected = QueryEncoder.from_pretrained(tmp_path / "tuned").encode(texts)
     torch.testing.assert_close(QueryEncoder.from_pretrained(out).encode(texts), expected)
-    assert average.main([str(tiny_encoder), str(tmp_path / "none"), "--out", str(out)]) == 1
+    assert main(["average", str(tiny_encoder), str(tmp_path / "none"), "--out", str(out)]) == 1
     assert "train: error:" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.evaluation.dataset import read_dataset
 from router.network.torch_network import RouterNetwork
 from router.pools.pool import read_pool
+from train.__main__ import main
 from train.compare import ours
 from train.compare.regimes import Rows
 from train.export.benchmarks import benchmark_scores
@@ -89,7 +90,7 @@ def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
 ) -> None:
     data, out = planted_checkpoint[0], tmp_path / "out"
     arguments = ["--data", str(data), "--pools", str(data / "pool.yaml"), "--groups", "2", "--draws", "2"]
-    assert onboarding_study.main([*arguments, "--answers", "5", "20", "--out", str(out), "--cache", str(tmp_path)]) == 0
+    assert main(["onboarding", *arguments, "--answers", "5", "20", "--out", str(out), "--cache", str(tmp_path)]) == 0
     models = set(read_pool(data / "pool.yaml", None).ids)
     assert untrained[0] == [] and set(untrained[1]) | set(untrained[2]) == models
     found = json.loads((out / "onboarding.json").read_text())
@@ -106,5 +107,5 @@ def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
 
 
 def test_zero_draws_are_refused(planted_checkpoint: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert onboarding_study.main(["--data", str(planted_checkpoint[0]), "--draws", "0"]) == 1
+    assert main(["onboarding", "--data", str(planted_checkpoint[0]), "--draws", "0"]) == 1
     assert "must be at least 1" in capsys.readouterr().err

@@ -163,6 +163,5 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     |---|---|
     | x | 1 |
     """
-    lines = [header, *rows]
-    text = ["| " + " | ".join(line) + " |" for line in lines]
+    text = ["| " + " | ".join(line) + " |" for line in [header, *rows]]
     return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])

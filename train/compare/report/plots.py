@@ -24,8 +24,10 @@ def draw(frame: pd.DataFrame, settings: Settings, folder: Path) -> list[Path]:
     files = []
     for regime in frame["regime"].dropna().unique():
         of_regime = frame[frame["regime"] == regime]
-        for panel in (cost_quality, collapse, reliability, gap_by_benchmark):
-            files.append(_panels(of_regime, settings.reference, panel, folder / f"{regime}-{panel.__name__}.png"))
+        files += [
+            _panels(of_regime, settings.reference, panel, folder / f"{regime}-{panel.__name__}.png")
+            for panel in (cost_quality, collapse, reliability, gap_by_benchmark)
+        ]
     flips = frame[frame["metric"] == "unchanged"]
     if len(flips):
         files.append(_panels(flips, settings.reference, unchanged, folder / "unchanged.png"))

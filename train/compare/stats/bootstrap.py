@@ -12,8 +12,7 @@ import numpy as np
 
 from router.evaluation.metrics import Array
 
-CONFIDENCE = 0.95
-Z = 1.959964  # of a two-sided interval of that confidence
+Z = 1.959964  # of a two-sided interval of 95% confidence
 
 
 def query_weights(queries: int, draws: int, seed: int) -> Array:

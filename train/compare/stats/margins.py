@@ -153,8 +153,7 @@ def _recall(quality: Array, judged: Judged, weights: Array) -> dict[str, Array]:
     """Share of queries with one to three good models where one of these is among the k best predicted."""
     wins = judged.score > 0.5
     rare = (wins.sum(axis=1) >= 1) & (wins.sum(axis=1) <= FEW_WINNERS)
-    order = np.argsort(-quality, axis=1, kind="stable")
-    won = np.take_along_axis(wins, order, axis=1)
+    won = np.take_along_axis(wins, np.argsort(-quality, axis=1, kind="stable"), axis=1)
     share = weights @ rare
     return {f"recall_at_{k}": _ratio(weights @ (rare & won[:, :k].any(axis=1)), share) for k in RECALL_AT}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from router.errors import RouterError, UsageError, known_names
+from router.errors import UsageError, known_names
 from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.data_folders.build.folder import check_target, write_folder
 from train.data_folders.build.hub import read_benchmark
@@ -135,11 +135,7 @@ def main(args: list[str] | None = None) -> int:
     if options.list:
         print(table())
         return 0
-    try:
-        manifest = build(options)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    manifest = build(options)
     print(
         f"wrote {options.out}: {manifest['queries']:,} queries in {manifest['groups']:,} groups, "
         f"{manifest['outcomes']:,} outcomes of {manifest['models']:,} models, {manifest['unpriced']:,} without a price"

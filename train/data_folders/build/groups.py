@@ -16,8 +16,7 @@ def with_folds(queries: pd.DataFrame) -> pd.DataFrame:
     """The queries with `group`, `fold`, `split` and `ood_twin` in place of `held_out`."""
     texts = queries["text"].tolist()
     keys = group_keys(texts)
-    joined = _joined(keys, near_duplicates(texts, keys))
-    group = pd.Series(joined, index=queries.index)
+    group = pd.Series(_joined(keys, near_duplicates(texts, keys)), index=queries.index)
     held_out = queries["held_out"]
     fold = group.map(fold_of)
     split = fold.map(split_of).where(~held_out, "ood")

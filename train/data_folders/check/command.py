@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from router.errors import RouterError, UsageError
+from router.errors import DataError, UsageError
 from router.evaluation.dataset import data_folder
 from router.files import atomic_write
 from train.data_folders.check.finding import NOTE, Finding, most_severe_first
@@ -81,9 +80,8 @@ def main(args: list[str] | None = None) -> int:
         findings = check(folder, options.as_of)
         if form:
             atomic_write(options.output, form(str(folder), findings).encode())
-    except (RouterError, OSError) as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        raise DataError(str(error)) from error
     if findings:
         print(as_text(findings), end="\n\n")
     print(f"{folder}: {counted(findings)}")

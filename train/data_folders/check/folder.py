@@ -53,8 +53,7 @@ def _repeated(path: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     keys = ["query_id", "model", "protocol"]
-    names = [name for name in (*keys, "score") if name in pq.read_schema(path).names]
-    table = pd.read_parquet(path, columns=names)
+    table = pd.read_parquet(path, columns=[name for name in (*keys, "score") if name in pq.read_schema(path).names])
     if "protocol" not in table:
         table["protocol"] = DEFAULT_PROTOCOL
     again = table.duplicated(keys)
@@ -62,8 +61,7 @@ def _repeated(path: Path) -> pd.DataFrame:
         return table[again].assign(first=np.zeros(0))
     for key in keys:
         table[key] = table[key].astype(str)
-    first = table[~again].rename(columns={"score": "first"})
-    return table[again].merge(first, on=keys, how="left")
+    return table[again].merge(table[~again].rename(columns={"score": "first"}), on=keys, how="left")
 
 
 def _price_date(path: Path) -> str | None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from train.data_folders.data_folder import holds_other_files, whole_data_folder
 from train.data_folders.questions import fold_of, key_of, split_of
 from train.data_folders.synthetic.generate import PlantedData, plant
@@ -110,17 +109,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--queries", type=int, default=3000, metavar="N", help="number of queries (default: 3000)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same folder")
     options = parser.parse_args(args)
-    try:
-        planted = write_planted(options.out, options.queries, options.seed)
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    planted = write_planted(options.out, options.queries, options.seed)
     print(f"wrote {options.out}: {len(planted.text):,} queries, outcomes of {len(MODELS)} invented models")
     means, informed = planted.quality.mean(axis=0), planted.quality.max(axis=1).mean()
     best = int(means.argmax())
     print(f"best single model: {MODELS[best].name} {means[best]:.3f}; a router that knew the truth: {informed:.3f}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

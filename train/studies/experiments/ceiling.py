@@ -71,8 +71,7 @@ def informed_quality(logit: Array, known: Array, score: Array, judged: NDArray[n
     columns = []
     for own, scored in zip(logit.T, score.T, strict=True):
         features = np.column_stack([own, known, np.ones(len(own))])
-        row = fit_profile(features[~judged], scored[~judged], prior).row
-        columns.append(clipped_sigmoid(features[judged] @ row))
+        columns.append(clipped_sigmoid(features[judged] @ fit_profile(features[~judged], scored[~judged], prior).row))
     return np.column_stack(columns)
 
 

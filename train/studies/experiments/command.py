@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from router.files import atomic_write
 from train.studies.experiments import budget, ceiling, domains, planted
 
@@ -26,15 +25,11 @@ def main(args: list[str] | None = None) -> int:
         module.add_arguments(own)
         own.add_argument("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
     options = parser.parse_args(args)
-    try:
-        if options.json and not options.json.parent.is_dir():
-            raise UsageError(f"cannot write --json {options.json}: there is no folder {options.json.parent}")
-        module = EXPERIMENTS[options.experiment]
-        report = module.run(options)
-        if options.json:
-            atomic_write(options.json, (json.dumps(report, indent=1) + "\n").encode())
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+    if options.json and not options.json.parent.is_dir():
+        raise UsageError(f"cannot write --json {options.json}: there is no folder {options.json.parent}")
+    module = EXPERIMENTS[options.experiment]
+    report = module.run(options)
+    if options.json:
+        atomic_write(options.json, (json.dumps(report, indent=1) + "\n").encode())
     print(module.table(report))
     return 0

@@ -75,7 +75,7 @@ def _known(queries: int, models: int, graded: bool, seed: int, fits: Mapping[str
 def _read_rows(queries: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows for the requirements of generated texts, known and read."""
     from router.encoding.torch_encoder import QueryEncoder
-    from train.data.datamodule import cached_embeddings
+    from train.data.embedding_cache import cached_embeddings
 
     encoder = QueryEncoder.from_pretrained(options.encoder, 128)
     found: dict[str, list[dict[str, Any]]] = {"known, of texts": [], "read from texts": []}

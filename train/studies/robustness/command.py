@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from router.errors import RouterError, UsageError
+from router.errors import UsageError
 from router.evaluation.dataset import Dataset
 from router.routing.router import Router
 from train.studies.arguments import folds, router_and_data, study_parser
@@ -72,22 +72,14 @@ def parser() -> argparse.ArgumentParser:
 def main(args: list[str] | None = None) -> int:
     """Print the figures of each pool as JSON; 0 when done, 1 on an error of ours."""
     options = parser().parse_args(args)
-    try:
-        if options.queries < 1 or options.attacked < 1:
-            raise UsageError(
-                f"--queries and --attacked must be at least 1, got {options.queries} and {options.attacked}"
-            )
-        options.search = (
-            Search(options.steps, options.tokens, options.batch, options.proposals, options.seed)
-            if options.steps
-            else None
-        )
-        router, dataset = router_and_data(options)
-        progress = sys.stderr.isatty()
-        pools = {name: suite(router, dataset, name, options, progress) for name in options.pools or router.pools}
-    except RouterError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 1
+    if options.queries < 1 or options.attacked < 1:
+        raise UsageError(f"--queries and --attacked must be at least 1, got {options.queries} and {options.attacked}")
+    options.search = (
+        Search(options.steps, options.tokens, options.batch, options.proposals, options.seed) if options.steps else None
+    )
+    router, dataset = router_and_data(options)
+    progress = sys.stderr.isatty()
+    pools = {name: suite(router, dataset, name, options, progress) for name in options.pools or router.pools}
     print(
         json.dumps(
             {"checkpoint": options.checkpoint, "folds": options.folds, "seed": options.seed, "pools": pools}, indent=1

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from router.errors import DataError
 from router.evaluation.dataset import Dataset
-from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference_models, row_masks
+from router.evaluation.pool_report import PoolOutcomes, judged_and_training, reference_models
 from router.pools.pool import Pool
 
 
@@ -38,11 +37,7 @@ def draw_sample(dataset: Dataset, pool: Pool, folds: Sequence[int], count: int, 
 
     Training rows are folds 0 to 6 less `folds`. Raises DataError where the pool has no query in `folds`.
     """
-    evaluated, training = row_masks(dataset, None, folds)
-    outcomes = pool_outcomes(dataset, pool)
-    judged, known = outcomes.take(evaluated), outcomes.take(training)
-    if not len(judged.rows):
-        raise DataError(f"no query of folds {list(folds)} has a score of every member of pool {pool.name!r}")
+    judged, known = judged_and_training(dataset, pool, None, list(folds))
     best, cheapest = reference_models(known, pool)
     generator = np.random.default_rng(seed)
     drawn, seen = (generator.permutation(len(part.rows))[:count] for part in (judged, known))

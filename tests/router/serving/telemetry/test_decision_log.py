@@ -34,14 +34,14 @@ def test_a_decision_its_outcomes_and_feedback_come_back_as_one_both_before_and_a
     path: Path,
 ) -> None:
     with running(path) as log:
-        log.decided(decision("a"))
-        log.outcome(OutcomeRow("a", 2, "eu", 200, None, 10, 20, 0.002, 1.5))
-        log.outcome(OutcomeRow("a", 1, "us", None, "timeout", latency_s=9.0, possibly_billed=True))
+        log.put(decision("a"))
+        log.put(OutcomeRow("a", 2, "eu", 200, None, 10, 20, 0.002, 1.5))
+        log.put(OutcomeRow("a", 1, "us", None, "timeout", latency_s=9.0, possibly_billed=True))
         assert log.feedback("a", 1, "good")
         at_once = log.get("a")
         until(lambda: log.waiting == 0)
         assert log.get("a") == at_once
-        log.outcome(OutcomeRow("a", 3, "eu", 200))
+        log.put(OutcomeRow("a", 3, "eu", 200))
         assert [each["attempt"] for each in (log.get("a") or {})["outcomes"]] == [1, 2, 3]  # written and waiting
         assert log.get("b") is None
     assert at_once is not None
@@ -61,7 +61,7 @@ def test_a_decision_its_outcomes_and_feedback_come_back_as_one_both_before_and_a
 def test_prompts_are_kept_as_digests_with_a_local_key_unless_asked_for(path: Path, tmp_path: Path) -> None:
     with running(path) as log:
         for name, prompt in (("a", "secret plan"), ("b", "secret plan"), ("c", "another"), ("d", None)):
-            log.decided(decision(name, prompt=prompt))
+            log.put(decision(name, prompt=prompt))
     assert b"secret plan" not in path.read_bytes()
     digests = [digest for (digest,) in rows(path, "SELECT prompt_hmac FROM decisions ORDER BY id")]
     assert digests[0] == digests[1] != digests[2]
@@ -70,11 +70,11 @@ def test_prompts_are_kept_as_digests_with_a_local_key_unless_asked_for(path: Pat
     assert [each.stat().st_mode & 0o777 for each in (path, key)] == [0o600, 0o600]
     other = tmp_path / "other.db"
     with running(other) as log:
-        log.decided(decision("a", prompt="secret plan"))
+        log.put(decision("a", prompt="secret plan"))
     assert rows(other, "SELECT prompt_hmac FROM decisions")[0][0] != digests[0]  # of another key
     stored = tmp_path / "stored.db"
     with running(stored, store_prompts=True) as log:
-        log.decided(decision("a", prompt="half a pair: \ud83d"))
+        log.put(decision("a", prompt="half a pair: \ud83d"))
     assert rows(stored, "SELECT prompt, prompt_hmac FROM decisions") == [("half a pair: ?", None)]
 
 
@@ -82,7 +82,7 @@ def test_closing_writes_all_that_waits_and_a_log_is_continued(path: Path) -> Non
     for start in (0, 3000):
         with running(path) as log:
             for number in range(start, start + 3000):
-                log.decided(decision(str(number)))
+                log.put(decision(str(number)))
     assert rows(path, "SELECT count(*) FROM decisions") == [(6000,)]
     assert not path.with_name("decisions.db-wal").exists()
 
@@ -90,7 +90,7 @@ def test_closing_writes_all_that_waits_and_a_log_is_continued(path: Path) -> Non
 def test_a_row_that_comes_after_the_end_is_counted_as_dropped(path: Path) -> None:
     with running(path) as log:
         pass
-    log.decided(decision("late"))
+    log.put(decision("late"))
     log.close()
     assert log.dropped == 1
 
@@ -98,7 +98,7 @@ def test_a_row_that_comes_after_the_end_is_counted_as_dropped(path: Path) -> Non
 def test_feedback_needs_a_known_decision_and_a_score_and_the_last_word_counts(path: Path) -> None:
     with running(path) as log:
         assert not log.feedback("a", 0.5)
-        log.decided(decision("a"))
+        log.put(decision("a"))
         assert log.feedback("a", 0.5, "so so")
         until(lambda: log.waiting == 0)
         assert log.feedback("a", 0.25)
@@ -112,7 +112,7 @@ def test_feedback_needs_a_known_decision_and_a_score_and_the_last_word_counts(pa
 
 def test_an_id_that_a_client_made_up_is_unknown(path: Path) -> None:
     with running(path) as log:
-        log.decided(decision("a"))
+        log.put(decision("a"))
         until(lambda: log.waiting == 0)
         assert log.get("a' OR '1'='1") is None
         assert log.get("a\x00") is None
@@ -123,12 +123,12 @@ def test_rows_that_no_table_can_hold_are_counted_and_harm_no_other(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(path) as log:
-        log.decided(decision("a"))
-        log.decided(decision("b", route={"quality": float("nan")}))
-        log.decided(decision("c", route={"what": object()}))
-        log.decided(decision("d", quality=[1]))
-        log.outcome(OutcomeRow("a", 1, "eu", input_tokens=2**70))
-        log.decided(decision("e"))
+        log.put(decision("a"))
+        log.put(decision("b", route={"quality": float("nan")}))
+        log.put(decision("c", route={"what": object()}))
+        log.put(decision("d", quality=[1]))
+        log.put(OutcomeRow("a", 1, "eu", input_tokens=2**70))
+        log.put(decision("e"))
         assert log.get("b") is None
     assert log.dropped == 4
     assert rows(path, "SELECT id FROM decisions ORDER BY id") == [("a",), ("e",)]
@@ -137,8 +137,8 @@ def test_rows_that_no_table_can_hold_are_counted_and_harm_no_other(
 
 def test_long_error_texts_are_shortened(path: Path) -> None:
     with running(path) as log:
-        log.decided(decision("a"))
-        log.outcome(OutcomeRow("a", 1, "eu", 500, "x" * 100_000))
+        log.put(decision("a"))
+        log.put(OutcomeRow("a", 1, "eu", 500, "x" * 100_000))
     assert rows(path, "SELECT length(error) FROM outcomes") == [(2000,)]
 
 
@@ -146,7 +146,7 @@ def fill(log: DecisionLog, bytes_: int, name: str = "fill") -> None:
     """Decisions that take about so many bytes on the disk."""
     route = {"padding": "x" * 10_000}
     for number in range(bytes_ // 10_000):
-        log.decided(decision(f"{name}{number}", route=route, prompt=None))
+        log.put(decision(f"{name}{number}", route=route, prompt=None))
 
 
 def test_at_the_limit_rows_are_dropped_counted_and_it_is_said_once(
@@ -159,7 +159,7 @@ def test_at_the_limit_rows_are_dropped_counted_and_it_is_said_once(
         dropped = log.dropped
         assert dropped > 0
         assert not log.full
-        log.decided(decision("more"))
+        log.put(decision("more"))
         until(lambda: log.dropped == dropped + 1)
         with pytest.raises(RouterError, match="no room"):
             log.feedback("fill0", 1)
@@ -169,7 +169,7 @@ def test_at_the_limit_rows_are_dropped_counted_and_it_is_said_once(
             db.commit()
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         until(lambda: "writes again" in caplog.text)
-        log.decided(decision("again"))
+        log.put(decision("again"))
         until(lambda: log.waiting == 0)
         assert log.get("again") is not None
 
@@ -182,7 +182,7 @@ def test_with_the_other_policy_requests_are_refused_before_rows_would_be_lost(pa
             until(lambda: log.waiting == 0)
             if log.full:
                 break
-        log.decided(decision("under way"))  # was admitted before
+        log.put(decision("under way"))  # was admitted before
         until(lambda: log.waiting == 0)
         assert log.dropped == 0
         assert log.full
@@ -227,7 +227,7 @@ def test_rows_wait_while_another_process_holds_the_file_and_what_is_too_much_is_
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             for number in range(150):
-                log.decided(decision(str(number)))
+                log.put(decision(str(number)))
             assert log.full
             assert log.dropped == 50
             assert log.get("99") is not None
@@ -250,11 +250,11 @@ def test_no_caller_waits_for_a_write_that_does_not_end(path: Path, monkeypatch: 
             return write(rows)
 
         def call() -> None:
-            log.decided(decision("0"))
+            log.put(decision("0"))
             if begun.wait(60):
                 for number in range(1, 150):
-                    log.decided(decision(str(number)))
-                    log.outcome(OutcomeRow(str(number), 1, "eu", 200))
+                    log.put(decision(str(number)))
+                    log.put(OutcomeRow(str(number), 1, "eu", 200))
 
         monkeypatch.setattr(log._file, "write", held)
         caller = threading.Thread(target=call, daemon=True)
@@ -274,7 +274,7 @@ def test_prompts_that_wait_are_bounded_too(path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(decision_log, "MOST_WAITING_CHARS", 1000)
     log = DecisionLog(path)  # not started: nothing is taken from the queue
     for number in range(10):
-        log.decided(decision(str(number), prompt="x" * 300))
+        log.put(decision(str(number), prompt="x" * 300))
     assert (log.waiting, log.dropped) == (3, 7)
     log.close()
 
@@ -284,8 +284,8 @@ def test_many_threads_may_write_and_read_at_once(path: Path) -> None:
 
         def work(name: int) -> None:
             for number in range(200):
-                log.decided(decision(f"{name}-{number}"))
-                log.outcome(OutcomeRow(f"{name}-{number}", 1, "eu", 200))
+                log.put(decision(f"{name}-{number}"))
+                log.put(OutcomeRow(f"{name}-{number}", 1, "eu", 200))
                 assert (log.get(f"{name}-{number}") or {})["outcomes"][0]["status"] == 200
 
         threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
@@ -304,8 +304,8 @@ log = DecisionLog(sys.argv[1])
 log.start()
 number = 0
 while True:
-    log.decided(DecisionRow(str(number), time.time(), {}, "small", 0.5, 0.1))
-    log.outcome(OutcomeRow(str(number), 1, "eu", 200))
+    log.put(DecisionRow(str(number), time.time(), {}, "small", 0.5, 0.1))
+    log.put(OutcomeRow(str(number), 1, "eu", 200))
     print(number, time.monotonic(), flush=True)
     number += 1
     time.sleep(0.002)
@@ -344,7 +344,7 @@ def until(true):
         assert time.monotonic() < end
         time.sleep(0.01)
 def decide(name):
-    log.decided(DecisionRow(name, 1.0, {"padding": "x" * 50_000}, "small", 0.5, 0.1))
+    log.put(DecisionRow(name, 1.0, {"padding": "x" * 50_000}, "small", 0.5, 0.1))
 decide("before")
 until(lambda: log.waiting == 0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -376,7 +376,7 @@ def test_rows_that_the_disk_never_took_are_counted_at_the_end(path: Path, caplog
     log.start()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        log.decided(decision("a"))
+        log.put(decision("a"))
         log.close()
     assert log.dropped == 1
     assert "1 rows are lost: database is locked" in caplog.text
@@ -385,11 +385,11 @@ def test_rows_that_the_disk_never_took_are_counted_at_the_end(path: Path, caplog
 def test_a_file_moved_away_while_it_is_written_is_noticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     with running(path, when_full="refuse") as log:
-        log.decided(decision("a"))
+        log.put(decision("a"))
         until(lambda: log.waiting == 0)
         path.rename(path.with_name("moved.db"))
         until(lambda: log.full)
-        log.decided(decision("b"))
+        log.put(decision("b"))
         path.with_name("moved.db").rename(path)
         until(lambda: log.waiting == 0)
     assert rows(path, "SELECT id FROM decisions ORDER BY id") == [("a",), ("b",)]
@@ -445,8 +445,8 @@ def test_settings_and_places_that_cannot_work_are_refused(tmp_path: Path) -> Non
 
 def test_two_processes_of_one_machine_may_share_a_log(path: Path) -> None:
     with running(path) as one, running(path) as other:
-        one.decided(decision("a"))
-        other.decided(decision("b"))
+        one.put(decision("a"))
+        other.put(decision("b"))
         until(lambda: one.get("b") and other.get("a"))
     assert json.loads(rows(path, "SELECT route FROM decisions WHERE id = 'b'")[0][0]) == ROUTE
 
@@ -465,5 +465,5 @@ def test_a_log_that_another_process_is_just_opening_or_closing_is_waited_for(
         DecisionLog(path).start()
     threading.Timer(0.2, holder.close).start()
     with running(path) as log:
-        log.decided(decision("a"))
+        log.put(decision("a"))
     assert rows(path, "SELECT count(*) FROM decisions") == [(1,)]

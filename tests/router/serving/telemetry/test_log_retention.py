@@ -49,8 +49,8 @@ def path(tmp_path: Path) -> Path:
 def fill(log: DecisionLog, numbers: Iterable[int]) -> None:
     """Write a decision of 10 kB with an outcome for each number, which is its id and its time."""
     for number in numbers:
-        log.decided(decision(str(number), time_s=float(number), route=PADDING, prompt=None))
-        log.outcome(OutcomeRow(str(number), 1, "eu", 200))
+        log.put(decision(str(number), time_s=float(number), route=PADDING, prompt=None))
+        log.put(OutcomeRow(str(number), 1, "eu", 200))
     until(lambda: log.waiting == 0)
 
 
@@ -83,7 +83,7 @@ def test_at_the_limit_the_oldest_decisions_make_room_for_new_ones_and_the_file_s
 def test_no_more_is_deleted_than_makes_room_however_long_the_prompts_are(path: Path) -> None:
     with running(path, max_bytes=LEAST_MAX_BYTES, store_prompts=True) as log:
         for number in range(20):
-            log.decided(decision(str(number), time_s=float(number), prompt="x" * 2**20))
+            log.put(decision(str(number), time_s=float(number), prompt="x" * 2**20))
         until(lambda: log.waiting == 0)
         left = kept(path)
         assert left == list(range(20 - len(left), 20))
@@ -106,8 +106,8 @@ def test_a_decision_is_deleted_once_it_is_too_old_whatever_room_there_is(path: P
     log.start()
     try:
         for number in (899, 900, 901):
-            log.decided(decision(str(number), time_s=float(number)))
-            log.outcome(OutcomeRow(str(number), 1, "eu", 200))
+            log.put(decision(str(number), time_s=float(number)))
+            log.put(OutcomeRow(str(number), 1, "eu", 200))
         until(lambda: log.deleted == 1)
         assert kept(path) == [900, 901]  # as old as is allowed stays
         assert not log.feedback("899", 1)
@@ -124,7 +124,7 @@ def test_a_decision_is_deleted_once_it_is_too_old_whatever_room_there_is(path: P
 
 def test_without_an_age_a_decision_of_any_is_kept(path: Path) -> None:
     with running(path) as log:
-        log.decided(decision("0", time_s=0.0))
+        log.put(decision("0", time_s=0.0))
         until(lambda: log.waiting == 0)
     with running(path) as log:
         assert log.get("0") is not None
@@ -141,7 +141,7 @@ def test_what_is_deleted_goes_in_small_steps_and_rows_are_written_in_between(
 
     def deleting(file: LogFile, most: int, *limits: float) -> int:
         if not steps:
-            log.decided(decision("100", time_s=100.0))
+            log.put(decision("100", time_s=100.0))
         steps.append(("deleted", delete(file, most, *limits)))
         return steps[-1][1]
 
@@ -177,9 +177,9 @@ def test_a_log_that_is_closed_while_much_is_to_be_deleted_ends_after_one_step(
 def test_what_becomes_of_a_deleted_decision_later_is_not_kept(path: Path) -> None:
     log = DecisionLog(path, max_age_s=50.0, clock=lambda: 99.0)
     log.start()
-    log.decided(decision("0", time_s=0.0))
+    log.put(decision("0", time_s=0.0))
     until(lambda: log.deleted == 1)
-    log.outcome(OutcomeRow("0", 1, "eu", 200))  # of a stream that took long
+    log.put(OutcomeRow("0", 1, "eu", 200))  # of a stream that took long
     log.close()
     assert rows(path, "SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM outcomes)") == [(0, 0)]
     assert log.dropped == 0
@@ -225,7 +225,7 @@ def test_a_long_read_by_an_operator_costs_no_logged_decision_and_its_end_makes_r
             assert log.dropped > 0
             before = kept(path)
             assert len(before) > 250
-            log.decided(decision("9999", time_s=9999.0))
+            log.put(decision("9999", time_s=9999.0))
             until(lambda: log.waiting == 0)
             assert kept(path) == before
         until(lambda: "writes again" in caplog.text)
@@ -255,7 +255,7 @@ def test_that_deleting_began_is_said_once(path: Path, caplog: pytest.LogCaptureF
     log = DecisionLog(path, max_age_s=50.0, clock=lambda: 99.0)
     log.start()
     for count in (1, 2):
-        log.decided(decision("0", time_s=0.0))
+        log.put(decision("0", time_s=0.0))
         until(lambda count=count: log.deleted == count)
     log.close()
     told: list[Any] = [each for each in caplog.messages if "deleted" in each]

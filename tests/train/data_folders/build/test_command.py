@@ -13,8 +13,9 @@ from fixtures.benchmark_rows import ROWS
 
 from router.errors import DataError
 from router.evaluation.dataset import read_dataset
+from train.__main__ import main
 from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
-from train.data_folders.build.command import main, table
+from train.data_folders.build.command import table
 from train.data_folders.build.hub import read_benchmark
 from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
 from train.data_folders.build.sources.routerbench import read_routerbench
@@ -40,7 +41,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of every benchmark of the table, from local files."""
     root = tmp_path_factory.mktemp("build")
     sources = [f"--source={name}={write_rows(root / name, files)}" for name, files in ROWS.items()]
-    assert main(["--out", str(root / "out"), *sources]) == 0
+    assert main(["build", "--out", str(root / "out"), *sources]) == 0
     return root / "out"
 
 
@@ -148,7 +149,7 @@ def test_twins_and_near_twins_never_straddle_folds(tmp_path: Path) -> None:
     for _ in range(60):
         stem = "Which of these was " + " ".join(rng.choice(words, 14)) + "?"
         asked += [f"{stem}\n(A) one\n(B) two", f"{stem.upper()}\n(A) six\n(B) ten", f"{stem} Answer with a letter."]
-    assert main(["--out", str(tmp_path / "out"), "--outcomes", f"plain={plain_file(tmp_path, asked)}"]) == 0
+    assert main(["build", "--out", str(tmp_path / "out"), "--outcomes", f"plain={plain_file(tmp_path, asked)}"]) == 0
     queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
     assert queries.groupby("group").size().eq(3).all() and queries["group"].nunique() == 60
     assert queries.groupby("group")["fold"].nunique().eq(1).all() and queries["fold"].nunique() > 5
@@ -161,12 +162,12 @@ def test_outcomes_prices_and_costs_reach_the_folder(tmp_path: Path, capsys: pyte
     pd.DataFrame(prices).to_csv(tmp_path / "m.csv", index=False)
     bench, mine = f"routerbench@rb-0shot={tmp_path / 'rb.parquet'}", f"plain={plain_file(tmp_path, ['Why?'])}"
     alone = ["--out", str(tmp_path / "alone"), "--outcomes", bench, "--models", str(tmp_path / "m.csv")]
-    assert main(alone) == 0
+    assert main(["build", *alone]) == 0
     dataset = read_dataset(tmp_path / "alone")
     assert {system.id for system in dataset.systems} == {"gpt-4@rb-0shot", "mixtral@rb-0shot"}
     assert dataset.cost_usd is not None and dataset.models["gpt-4"].output_usd_per_mtok == 30
     assert dataset.models["mixtral"].priced is False
-    assert main(["--out", str(tmp_path / "both"), "--outcomes", bench, "--outcomes", mine]) == 0
+    assert main(["build", "--out", str(tmp_path / "both"), "--outcomes", bench, "--outcomes", mine]) == 0
     assert "4 of 6 outcomes have a cost, the others none: costs are left out" in capsys.readouterr().out
     assert read_dataset(tmp_path / "both").cost_usd is None
 
@@ -174,12 +175,12 @@ def test_outcomes_prices_and_costs_reach_the_folder(tmp_path: Path, capsys: pyte
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target, mine = tmp_path / "out", f"--outcomes=plain={plain_file(tmp_path, ['Why?'])}"
     bad = write_rows(tmp_path / "mmlu", {"all.jsonl": [{"question": "Which?", "choices": ["a"]}]})
-    assert main(["--out", str(target), mine, f"--source=mmlu={bad}"]) == 1
+    assert main(["build", "--out", str(target), mine, f"--source=mmlu={bad}"]) == 1
     assert "record 0: no field 'subject' in a row" in capsys.readouterr().err and not target.exists()
-    assert main(["--out", str(target), mine]) == 0
-    assert main(["--out", str(target), mine]) == 2 and "give --force to replace it" in capsys.readouterr().err
-    assert main(["--out", str(target), mine, "--force"]) == 0
-    assert main(["--out", str(tmp_path / "mmlu"), mine]) == 2
+    assert main(["build", "--out", str(target), mine]) == 0
+    assert main(["build", "--out", str(target), mine]) == 2 and "give --force to replace it" in capsys.readouterr().err
+    assert main(["build", "--out", str(target), mine, "--force"]) == 0
+    assert main(["build", "--out", str(tmp_path / "mmlu"), mine]) == 2
     assert "was not built by this command" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mmlu", "out", "plain.csv"]
 
@@ -198,12 +199,12 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.
 def test_wrong_usage_is_one_clear_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
 ) -> None:
-    assert main(["--out", str(tmp_path / "out"), *args]) == 2
+    assert main(["build", "--out", str(tmp_path / "out"), *args]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_without_a_hub_the_error_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--out", str(tmp_path / "out"), "--benchmarks", "gsm8k"]) == 1
+    assert main(["build", "--out", str(tmp_path / "out"), "--benchmarks", "gsm8k"]) == 1
     said = capsys.readouterr().err
     assert "gsm8k cannot be read from openai/gsm8k" in said and "give --source gsm8k=FOLDER" in said
 

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from router.errors import DataError
-from train.data_folders.check.command import check, exit_code, main
+from train.__main__ import main
+from train.data_folders.check.command import check, exit_code
 from train.data_folders.synthetic.command import write_planted
 
 TODAY = datetime.date(2026, 11, 25)
@@ -258,15 +259,15 @@ def test_the_command_prints_findings_writes_reports_and_tells_by_its_exit_code(
 
     folder = str(spoilt(clean, tmp_path / "spoilt", two))
     as_of = ["--as-of", "2026-11-25"]
-    assert main([str(clean), *as_of]) == 0
+    assert main(["check", str(clean), *as_of]) == 0
     assert "0 errors, 0 warnings, 0 notes" in capsys.readouterr().out
-    assert main([folder, *as_of, "--output", str(tmp_path / "report.json")]) == 3
+    assert main(["check", folder, *as_of, "--output", str(tmp_path / "report.json")]) == 3
     printed = capsys.readouterr().out
     assert printed.startswith("error    twins across folds: planted-")
     assert "do: draw folds from a hash" in printed and printed.rstrip().endswith("1 error, 1 warning, 0 notes")
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["error"] == 1 and set(report["findings"][0]["rows"]) == {"planted/3", "twin"}
-    assert main([folder, *as_of, "--output", str(tmp_path / "report.md")]) == 3
+    assert main(["check", folder, *as_of, "--output", str(tmp_path / "report.md")]) == 3
     assert "| warning | missing prices | models.csv |" in (tmp_path / "report.md").read_text()
 
 
@@ -287,9 +288,9 @@ def test_notes_alone_are_nothing_wrong(clean: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 1
+    assert main(["check", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"train: error: no data at {tmp_path}")
-    assert main([str(tmp_path), "--output", str(tmp_path / "report.txt")]) == 2
+    assert main(["check", str(tmp_path), "--output", str(tmp_path / "report.txt")]) == 2
     assert "name a .json or .md file in an existing folder" in capsys.readouterr().err
 
 

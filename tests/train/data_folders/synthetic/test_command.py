@@ -13,8 +13,9 @@ from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import pool_outcomes
 from router.network.taxonomy import CAPABILITIES, rank_weights
 from router.pools.pool import read_pool
+from train.__main__ import main
 from train.data_folders.synthetic import command
-from train.data_folders.synthetic.command import main, write_planted
+from train.data_folders.synthetic.command import write_planted
 from train.data_folders.synthetic.generate import plant
 from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
 from train.data_folders.synthetic.tasks import WORDINGS
@@ -210,18 +211,18 @@ def test_an_empty_folder_and_missing_parents_are_fine(tmp_path):
 
 
 def test_the_command_writes_and_says_what(tmp_path, capsys):
-    assert main(["--out", str(tmp_path / "data"), "--queries", "50", "--seed", "2"]) == 0
+    assert main(["planted", "--out", str(tmp_path / "data"), "--queries", "50", "--seed", "2"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"wrote .*data: 50 queries, outcomes of 10 invented models", printed)
     assert re.search(r"best single model: planted-large 0\.\d{3}; a router that knew the truth: 0\.\d{3}", printed)
 
 
 def test_the_command_tells_a_mistake_in_one_line(tmp_path, capsys):
-    assert main(["--out", str(tmp_path / "data"), "--queries", "0"]) == 1
+    assert main(["planted", "--out", str(tmp_path / "data"), "--queries", "0"]) == 1
     assert capsys.readouterr().err == "train: error: queries is 0, allowed is 1 or more\n"
     (tmp_path / "file").write_text("")
-    assert main(["--out", str(tmp_path / "file" / "data")]) == 1
+    assert main(["planted", "--out", str(tmp_path / "file" / "data")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(SystemExit) as stop:
-        main([])
+        main(["planted"])
     assert stop.value.code == 2

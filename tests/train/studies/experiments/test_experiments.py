@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from router.evaluation.pool_report import PoolOutcomes, Predictions
+from train.__main__ import main
 from train.data_folders.synthetic.generate import plant
 from train.studies.experiments.budget import within_budgets
 from train.studies.experiments.ceiling import KNOWN, informed_quality
-from train.studies.experiments.command import main
 from train.studies.experiments.domains import domain_means, figures
 from train.studies.experiments.planted import read_requirements
 from train.studies.experiments.planted_profiles import (
@@ -137,7 +137,7 @@ def test_a_checkpoint_is_judged_by_one_command(
 ) -> None:
     data, router = planted_checkpoint
     args = [str(router), "--data", str(data), "--queries", "40", "--json", str(tmp_path / "report.json")]
-    assert main([name, *args]) == 0
+    assert main(["experiment", name, *args]) == 0
     assert "| planted |" in capsys.readouterr().out or name == "domains"
     assert json.loads((tmp_path / "report.json").read_text())["pools"]["planted"]["queries"] == 40
 
@@ -145,9 +145,9 @@ def test_a_checkpoint_is_judged_by_one_command(
 def test_the_planted_experiment_prints_a_table_and_refuses_what_cannot_be_judged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["planted", "--queries", "300", "--models", "5", "--seeds", "1"]) == 0
+    assert main(["experiment", "planted", "--queries", "300", "--models", "5", "--seeds", "1"]) == 0
     assert "| 300 | 0 or 1 | known |" in capsys.readouterr().out
-    assert main(["planted", "--queries", "20"]) == 2
+    assert main(["experiment", "planted", "--queries", "20"]) == 2
     assert "--queries must be at least 50" in capsys.readouterr().err
-    assert main(["domains", "nowhere"]) == 1
+    assert main(["experiment", "domains", "nowhere"]) == 1
     assert "train: error:" in capsys.readouterr().err

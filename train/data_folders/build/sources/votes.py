@@ -60,8 +60,9 @@ def _outcomes(votes: pd.DataFrame) -> list[dict[str, Any]]:
     won = votes["won"].to_numpy(np.float64)
     strength = strengths(first, second, won, len(models))
     keys, found = [text_id(text) for text in votes["text"]], []
-    scores = scores_of(strength[first], strength[second], won)
-    for side, answer, score in zip(("model_a", "model_b"), ANSWERS, scores, strict=True):
+    for side, answer, score in zip(
+        ("model_a", "model_b"), ANSWERS, scores_of(strength[first], strength[second], won), strict=True
+    ):
         for key, model, text, value in zip(keys, votes[side], votes[answer], score.tolist(), strict=True):
             chars = len(_turns(text)) if isinstance(text, str) else None
             found.append({"query_id": key, "model": model, "score": value, "output_chars": chars})

@@ -20,8 +20,7 @@ from train.data_folders.questions import group_keys
 
 def duplicate_findings(folder: CheckedFolder) -> list[Finding]:
     """Findings about repeated texts, questions in several folds, near duplicates, and out-of-distribution twins."""
-    queries = folder.dataset.queries
-    texts = queries["text"].tolist()
+    texts = folder.dataset.queries["text"].tolist()
     group = pd.Series(group_keys(texts))
     near = near_duplicates(texts, group.tolist())
     found = [_repeated_texts(folder), _across_folds(folder, group), _near(folder, near)]

@@ -23,9 +23,8 @@ MANY_ANSWERS = 1000  # of a benchmark, so that this is no accident
 def scrambled_findings(folder: CheckedFolder) -> list[Finding]:
     """Findings about systems scrambled on all benchmarks or on one, and benchmarks on which all systems disagree."""
     blocks = [block for block in folder.blocks if block.typical_agreement >= NOTHING_SHARED]
-    whole, found = _whole_systems(folder, blocks), []
-    for column, r, usual, n in whole:
-        found.append(_scrambled(folder, column, "all it answered", r, usual, n, blocks))
+    whole = _whole_systems(folder, blocks)
+    found = [_scrambled(folder, column, "all it answered", r, usual, n, blocks) for column, r, usual, n in whole]
     known = {column for column, *_ in whole}
     for block, place, r in _cells(blocks):
         column = int(block.columns[place])
