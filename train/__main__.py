@@ -56,7 +56,7 @@ TWO_ON_BAD_USAGE = ("build", "check", "experiment")  # as argparse exits; all ot
 
 
 def main(args: list[str] | None = None) -> int:
-    """Dispatch to a command; 2 with the list of commands for an unknown one."""
+    """Dispatch to a command, whose RouterError becomes a line on stderr and exit code 1; 2 for an unknown command."""
     args = sys.argv[1:] if args is None else args
     if args and args[0] in COMMANDS:
         try:

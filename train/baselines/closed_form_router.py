@@ -74,7 +74,7 @@ def judge(router: Router, dataset: Dataset, options: argparse.Namespace) -> dict
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print one JSON object of figures; 0 when done, 1 on an error of ours."""
+    """Print one JSON object of figures; 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m train closed-form", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", default="checkpoints/routemix", help="axes, pools, costs and predicted labels")
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")

@@ -34,7 +34,7 @@ def average(start: QueryEncoder, tuned: QueryEncoder, share: float) -> QueryEnco
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the averaged encoder as a sentence-transformers folder; 0 when done, 1 on an error of ours."""
+    """Write the averaged encoder as a sentence-transformers folder; 0 when done."""
     parser = argparse.ArgumentParser(
         prog="python -m train average",
         description="Averages the weights of two encoders of one architecture: "

@@ -39,7 +39,7 @@ def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the scores and print their number; 0 when done, 1 on an error of ours."""
+    """Write the scores and print their number; 0 when done."""
     parser = argparse.ArgumentParser(
         prog="python -m train benchmarks",
         description="What known models scored on benchmarks, for first profiles of new ones: "

@@ -197,7 +197,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print a list or a comparison of runs; 0 when done, 1 on an error of ours."""
+    """Print a list or a comparison of runs; 0 when done."""
     options = arguments().parse_args(args)
     runs = read(options)
     compared = pick(options.diff, runs)

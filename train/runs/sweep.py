@@ -187,7 +187,7 @@ def run_all(jobs: Sequence[Job], at_once: int) -> list[Job]:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the grid; 0 when all of it is done, 1 when a run failed or on an error of ours."""
+    """Run the grid; 0 when all of it is done, 1 when a run failed."""
     parser = argparse.ArgumentParser(
         prog="python -m train sweep",
         description="Runs the grid of a Weights & Biases sweep file without its server: "

@@ -139,7 +139,7 @@ def table(figures: Mapping[str, Any], backends: Sequence[str]) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print the table, or with --json the figures; 0 when done, 1 on an error of ours."""
+    """Print the table, or with --json the figures; 0 when done."""
     parser = study_parser(
         "backends", "Whether other backends decide as torch does: `python -m train backends CHECKPOINT`."
     )

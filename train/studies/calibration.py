@@ -107,7 +107,7 @@ def study(pool: str, fit: HeldOut, judged: HeldOut, out: Path) -> dict[str, Any]
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print one JSON object, by pool, and write the diagrams; 0 when done, 1 on an error of ours."""
+    """Print one JSON object, by pool, and write the diagrams; 0 when done."""
     parser = study_parser(
         "calibration",
         "Compares ways to calibrate a checkpoint's probabilities: `python -m train calibration CHECKPOINT`.",

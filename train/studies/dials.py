@@ -36,7 +36,7 @@ def write_tables(tables: dict[str, DialTable], folder: Path) -> None:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write the tables and print both ends of each; 0 when done, 1 on an error of ours."""
+    """Write the tables and print both ends of each; 0 when done."""
     parser = study_parser(
         "dials", "Measures what each dial costs and gives, for budgets: `python -m train dials CHECKPOINT`."
     )

@@ -79,7 +79,7 @@ def insert(text: str, block: str) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print the figures as JSON and write them into the checkpoint's card; 0 when done, 1 on an error of ours."""
+    """Print the figures as JSON and write them into the checkpoint's card; 0 when done."""
     description = "Judges a checkpoint on all its pools and writes the table into its card"
     parser = study_parser("measure", f"{description}: `python -m train measure CHECKPOINT`.")
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")

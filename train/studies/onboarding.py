@@ -86,7 +86,7 @@ def as_table(found: Sequence[dict[str, Any]]) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Write OUT/onboarding.md and OUT/onboarding.json and print the table; 0 when done, 1 on an error of ours."""
+    """Write OUT/onboarding.md and OUT/onboarding.json and print the table; 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m train onboarding", description=DESCRIPTION)
     parser.add_argument(
         "--config", default="configs/routemix-frozen.yaml", help="what is trained (default %(default)s)"

@@ -79,7 +79,7 @@ def study(validation: HeldOut, test: HeldOut, cost_range_usd: float, options: ar
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print one JSON object; 0 when done, 1 on an error of ours."""
+    """Print one JSON object; 0 when done."""
     parser = study_parser("risk", __doc__.splitlines()[0])
     parser.add_argument("--pool", help="pool name or file; default the checkpoint's")
     parser.add_argument("--delta", type=float, default=0.01, help="mean loss of score allowed (default %(default)s)")

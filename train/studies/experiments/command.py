@@ -17,7 +17,7 @@ EXPERIMENTS = {"planted": planted, "domains": domains, "budget": budget, "ceilin
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit code of one experiment: 0 when done, 1 on an error of ours, 2 on bad usage."""
+    """Exit code of one experiment: 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m train experiment", description=__doc__)
     names = parser.add_subparsers(dest="experiment", required=True, metavar="|".join(EXPERIMENTS))
     for name, module in EXPERIMENTS.items():

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Print the figures of each pool as JSON; 0 when done, 1 on an error of ours."""
+    """Print the figures of each pool as JSON; 0 when done."""
     options = parser().parse_args(args)
     if options.queries < 1 or options.attacked < 1:
         raise UsageError(f"--queries and --attacked must be at least 1, got {options.queries} and {options.attacked}")
