@@ -1,7 +1,7 @@
 """Adversarial suffix guard: finds the end of a query that looks like tokens added to change its route (2501.01818).
 
 Such suffixes are found by trial of tokens, so they consist of rare words. The tokenizer tells how rare a word is:
-vocabularies are ordered by frequency, so no counts are stored. The guard knows no network; `Pipeline.ranked` checks
+vocabularies are ordered by frequency, so no counts are stored. The guard knows no network; `Pipeline._guarded` checks
 whether the suffix changes the route. Axes: V vocabulary.
 """
 
@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 WINDOW = 32  # tokens at the end that are examined
 READ_CHARS = 1000  # far more than so many tokens need
 FLOOR = -1.0  # the least score of a token: with less, a few frequent words could hide a suffix of rare ones
-LIMIT = 3.0  # chosen on folds 0 to 7 of RouteMix-open: with the check in `Pipeline.ranked`, under 1% are flagged
+LIMIT = 3.0  # chosen on folds 0 to 7 of RouteMix-open: with the check in `Pipeline._guarded`, under 1% are flagged
 
 
 class SuffixGuard:

@@ -1,7 +1,7 @@
 """Routing in pieces: a list of queries routed a few at a time, so that a server can compute something else in between.
 
-First the queries are read, texts of like length together; then decisions are made in the order of the queries. Only the
-assignment of a list to its budget or quality is one piece, whatever its size.
+First the queries are read, texts of like length together; then decisions are made in the order of the queries. A list
+that meets a budget or quality as a whole is ranked in one piece, whatever its size.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ Pieces = Generator[None, int, list[Decision]]
 
 
 def route_in_pieces(pipeline: Pipeline, queries: Sequence[str], request: Request) -> Pieces:
-    """A generator: after `next`, each `send(n)` computes the next `n` queries; it returns the decisions.
+    """A generator: after `next`, each `send(n)` encodes `n` further queries, later decides on `n` further ones; n >= 1.
 
-    They are those of `Pipeline.route`, up to rounding: other queries are encoded together.
+    It returns the decisions of `Pipeline.route`, up to rounding, since other queries are computed together; a large
+    pool is narrowed for other groups of queries.
     """
     if not queries:
         return []

@@ -59,7 +59,7 @@ class Choice:
     weights: NDArray[np.float64]  # (B,) quality per USD
     admitted: NDArray[np.bool_]  # (B, M)
     utility: Array  # (B, M)
-    order: list[list[int]]  # of each query its admitted candidates, the chosen one first, at least two where there are
+    order: list[list[int]]  # of each query its best admitted candidates, the chosen one first
 
 
 class Pipeline:
@@ -92,7 +92,7 @@ class Pipeline:
         check_queries(queries)
         if not request.is_met_by_batch:
             cost_weights(request.dial, len(queries), self.pool_cache.candidates(request.pool).cost_range_usd)
-        elif self.pool_cache.shortlist(request.pool) is not None:
+        elif self.pool_cache.is_large(request.pool):
             check_fits(len(queries), len(request.pool.candidates))
 
     def read(self, queries: Sequence[str], request: Request) -> Reading:
@@ -166,6 +166,8 @@ class Pipeline:
             for each in (whole, shorter)
         )
         moved = best != best_without
+        if not moved.any():
+            return reading, (None,) * len(reading.queries)
         flagged = [tail if differs else None for tail, differs in zip(reading.tails, moved.tolist(), strict=True)]
         return reading.without_tails(moved), tuple(flagged)
 

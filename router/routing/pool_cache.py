@@ -47,24 +47,28 @@ class PoolCache:
         self.folder = folder
         self.shortlists: dict[Pool, Shortlist] = {}
         self._candidates: dict[Pool, Candidates] = {}
-        self._made = threading.RLock()  # that an index is built once
+        self._index_lock = threading.Lock()  # so that each index is built once
 
     def candidates(self, pool: Pool) -> Candidates:
         """The pool's arrays, where the learned profiles' are."""
-        if pool not in self._candidates:
+        found = self._candidates.get(pool)
+        if found is None:
             known = self.checkpoint
-            self._candidates[pool] = gather_candidates(
-                pool, self.learned, known.all_systems, known.all_models, known.covariance_factors
-            )
-        return self._candidates[pool]
+            found = gather_candidates(pool, self.learned, known.all_systems, known.all_models, known.covariance_factors)
+            self._candidates[pool] = found
+        return found
+
+    def is_large(self, pool: Pool) -> bool:
+        """Whether the pool has a shortlist."""
+        return is_needed(len(pool.candidates), self.index)
 
     def shortlist(self, pool: Pool) -> Shortlist | None:
         """Shortlist that proposes candidates of a large pool; None for a pool whose candidates are all scored."""
-        if not is_needed(len(pool.candidates), self.index):
+        if not self.is_large(pool):
             return None
-        with self._made:
+        with self._index_lock:
             if pool not in self.shortlists:
-                found = None if self.folder is None else self._sealed(self.folder, pool)
+                found = None if self.folder is None else self._saved_index(self.folder, pool)
                 protocols = self.learned.protocols
                 self.shortlists[pool] = Shortlist(self.candidates(pool), protocols, self.index, self.device, found)
             return self.shortlists[pool]
@@ -73,35 +77,43 @@ class PoolCache:
         """Whether the request's pool is large, and its candidates are narrowed to a shortlist."""
         return not request.is_met_by_batch and self.shortlist(request.pool) is not None
 
-    def narrowed(self, request: Request, *read: tuple[QueryVectors, Array]) -> Candidates:
+    def narrowed(self, request: Request, *readings: tuple[QueryVectors, Array]) -> Candidates:
         """The candidates worth scoring for queries, given their vectors and tokens (B,): of a small pool all.
 
-        `read` may hold several readings of the same queries: the best candidates of each are among those returned.
+        `readings` may hold several readings of the same queries: the best candidates of each are among those returned.
         A goal of the batch weighs every candidate.
         """
-        candidates, shortlist = self.candidates(request.pool), self.shortlist(request.pool)
-        if shortlist is None or request.is_met_by_batch:
+        candidates = self.candidates(request.pool)
+        shortlist = None if request.is_met_by_batch else self.shortlist(request.pool)
+        if shortlist is None:
             return candidates
-        _, weights = cost_weights(request.dial, len(read[0][1]), candidates.cost_range_usd)
-        found = [shortlist.narrow(*each, weights, request.constraints, request.top, request.attitude) for each in read]
-        return candidates.take(np.unique(np.concatenate(found)))
+        _, weights = cost_weights(request.dial, len(readings[0][1]), candidates.cost_range_usd)
+        options = (weights, request.constraints, request.top, request.attitude)
+        return candidates.take(np.unique(np.concatenate([shortlist.narrow(*each, *options) for each in readings])))
 
     @staticmethod
-    def _sealed(folder: Path, pool: Pool) -> IndexFile | None:
+    def _saved_index(folder: Path, pool: Pool) -> IndexFile | None:
         """The pool's index in a checkpoint's folder, with its recorded sha256; None where there is none."""
         file = index_file(folder, pool)
         return IndexFile(file, recorded_checksum(folder, file)) if file.is_file() else None
 
     def change(self, before: Pool, after: Pool, kept: Sequence[int]) -> None:
-        """`after` has the members `kept` of `before`, in their order, and new ones behind: it takes over the index."""
-        if shortlist := self.shortlists.pop(before, None):
-            shortlist.change(self.candidates(after), kept)
-            self.shortlists[after] = shortlist
+        """Hand the index of `before` over to `after`: the members `kept`, in their order, and new ones behind.
+
+        Nothing may be routed to `before` meanwhile.
+        """
+        if after == before:
+            return
+        candidates = self.candidates(after)
+        with self._index_lock:
+            if shortlist := self.shortlists.pop(before, None):
+                shortlist.change(candidates, kept)
+                self.shortlists[after] = shortlist
         self._candidates.pop(before, None)
 
     def save(self, folder: Path) -> None:
         """Write the indexes that were made into a checkpoint's folder, and their sha256 into its `config.json`."""
-        for pool in self.shortlists:
+        for pool in list(self.shortlists):
             self.save_index(folder, pool)
 
     def save_own_index(self, pool: Pool) -> Path | None:

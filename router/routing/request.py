@@ -1,6 +1,6 @@
 """Routing requests: the options of queries that are routed together, and the checks of options and queries.
 
-Knows neither encoder nor network. Axes: B queries, M candidates.
+Knows no encoder, no network and no arrays of a pool. Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -162,13 +162,15 @@ class UnmatchedNames:
         """Look up what was not looked up before."""
         for name in deny:
             key = (name[:SHOWN_CHARS], pool)
-            if len(self.looked_up) == MOST_LOOKED_UP or key in self.looked_up:
+            if len(self.looked_up) >= MOST_LOOKED_UP:
+                return
+            if key in self.looked_up:
                 continue
             self.looked_up.add(key)
             if not any(matches(model, [name]) for model in pool.ids):
                 known = known_names(key[0], pool.ids)
                 logger.warning("deny %r matches no model of pool %s; %s", key[0], pool.name, known)
-            if len(self.looked_up) == MOST_LOOKED_UP:
+            if len(self.looked_up) >= MOST_LOOKED_UP:
                 logger.warning("further denied names are not looked up: there were %d", MOST_LOOKED_UP)
 
 
@@ -217,7 +219,9 @@ def read_queries(queries: object) -> str | list[Any] | Iterator[Any]:
 
 
 def check_queries(queries: Iterable[object]) -> None:
-    """QueryError, with its index, for the first of several that cannot be routed."""
+    """QueryError for a string in place of a list, or, with its index, for the first query that cannot be routed."""
+    if isinstance(queries, str):
+        raise QueryError("give a list of queries, got one string: write [query]")
     for index, query in enumerate(queries):
         with counted_from(index):
             check_query(query)

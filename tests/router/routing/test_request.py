@@ -150,3 +150,22 @@ def test_a_router_whose_callers_are_strangers_writes_nothing_of_theirs(
     router.unmatched = None
     router.route(QUERIES, deny=["smal"])
     assert caplog.records == []
+
+
+def test_a_string_in_place_of_a_list_is_an_error_and_not_a_query_a_letter(router: Router) -> None:
+    for call in (lambda: router.predict("abc"), lambda: next(router.route_in_pieces("abc"))):
+        with pytest.raises(QueryError, match=r"give a list of queries, got one string: write \[query\]"):
+            call()
+
+
+def test_a_pool_that_does_not_change_keeps_its_index_and_so_does_one_whose_change_fails(
+    router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_cache, "is_needed", lambda models, index: True)
+    pool, cache = router.pool(NARROW), router.pool_cache
+    index = cache.shortlist(pool)
+    assert router.change_pool(pool) == pool and cache.shortlist(pool) is index
+    monkeypatch.setattr(pool_cache, "gather_candidates", lambda *_: pytest.fail("no such profile"))
+    with pytest.raises(pytest.fail.Exception):
+        router.change_pool(pool, remove=pool.ids[:1])
+    assert cache.shortlist(pool) is index
