@@ -88,8 +88,9 @@ class PoolCache:
         if shortlist is None:
             return candidates
         _, weights = cost_weights(request.dial, len(readings[0][1]), candidates.cost_range_usd)
-        options = (weights, request.constraints, request.top, request.attitude)
-        return candidates.take(np.unique(np.concatenate([shortlist.narrow(*each, *options) for each in readings])))
+        demands, top, attitude = request.constraints, request.top, request.attitude
+        rows = [shortlist.narrow(*each, weights, demands, top, attitude) for each in readings]
+        return candidates.take(np.unique(np.concatenate(rows)))
 
     @staticmethod
     def _saved_index(folder: Path, pool: Pool) -> IndexFile | None:
