@@ -44,8 +44,8 @@ def isolated(descriptor: int) -> list[str]:
     return [
         "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534",
         "--cap-drop", "ALL", "--die-with-parent", "--new-session", "--clearenv", "--setenv", "PATH", os.defpath,
-        "--setenv", "HOME", "/tmp", "--hostname", "isolated",
-        "--size", str(TMP_BYTES), "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/home",
+        "--setenv", "HOME", "/tmp/home", "--hostname", "isolated",
+        "--size", str(TMP_BYTES), "--tmpfs", "/tmp", "--dir", "/tmp/home", "--tmpfs", "/run", "--tmpfs", "/home",
         *binds, "--proc", "/proc", "--dev", "/dev",
         *(word for each in ("/dev", "/run", "/home", "/") for word in ("--remount-ro", each)),
         "--chdir", "/tmp", "--seccomp", str(descriptor), "--",
