@@ -168,7 +168,7 @@ def test_further_paths_are_passed_on_by_setting(tiny_checkpoint: Checkpoint, tmp
 
 def lines(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
     """The log fields of the first `count` requests, which are written after their responses."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         found = [each.fields for each in list(caplog.records) if each.getMessage() == "request"]
         if len(found) >= count or time.monotonic() > until:
