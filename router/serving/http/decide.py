@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from router.policy.decision import Decision
+from starlette.requests import Request
+
+from router.policy.decision import Alternative, Decision
 from router.serving.dispatch.plan import Plan, always_best, demands, make_plan
 from router.serving.dispatch.session_keys import kept_upstream
 from router.serving.protocol.conversation import Conversation
@@ -92,6 +94,17 @@ async def by_deadline(work: Awaitable[T], deadline: float) -> T:
             "no decision within serve.deadline_s of the request's arrival: ask again later, or fewer queries at a time",
             retry_after(1),
         ) from None
+
+
+def note_decision(request: Request, decision_id: str, chosen: Alternative, dial: float) -> None:
+    """Store a decision's fields for the log line of its request."""
+    request.scope["router.decided"] = {
+        "decision": decision_id,
+        "model": chosen.model,
+        "dial": dial,
+        "quality": round(chosen.quality, 4),
+        "cost_usd": round(chosen.cost_usd, 8),
+    }
 
 
 def log_decision(state: GatewayState, planned: PlannedDecision, key_id: str | None) -> None:

@@ -19,7 +19,7 @@ from router.policy.decision import Decision
 from router.pools.schema import Field, flag, not_negative, read_mapping, shown
 from router.serving.dispatch.plan import Plan
 from router.serving.http.access import count_queries, key_id
-from router.serving.http.decide import PlannedDecision, by_deadline, decide, log_decision
+from router.serving.http.decide import PlannedDecision, by_deadline, decide, log_decision, note_decision
 from router.serving.protocol.conversation import READERS
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import read_body
@@ -123,6 +123,7 @@ async def route(request: Request) -> JSONResponse:
         routing = state.engine.route(query, client=key, pool=snapshot.pool, top=top, **options)
         planned = _as_routed(await by_deadline(routing, deadline), query)
     log_decision(state, planned, key)
+    note_decision(request, planned.id, planned.plan.order[0], planned.decision.dial)
     state.metrics.overhead(time.monotonic() - started)
     return JSONResponse(_shown(planned, top))
 

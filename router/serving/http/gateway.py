@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from router.errors import RouterError, known_names
 from router.serving.http.access import ClientLeftError, key_id, request_error
-from router.serving.http.decide import decide, log_decision
+from router.serving.http.decide import decide, log_decision, note_decision
 from router.serving.http.response import PassThroughResponse, Record, disconnected
 from router.serving.protocol.conversation import READERS, Conversation
 from router.serving.protocol.errors import RequestError, retry_after
@@ -61,7 +61,7 @@ async def _routed(
     planned = await decide(state, snapshot, conversation, dial, request.headers, body.values, key_id(request), deadline)
     record = Record(state, planned.id, planned.plan.order[0], session=planned.session)
     log_decision(state, planned, key_id(request))
-    _note_decision(request, record, dial)
+    note_decision(request, planned.id, planned.plan.order[0], dial)
     state.metrics.overhead(time.monotonic() - started)
     sent = _upstream_request(request, checked=True, streams=conversation.stream, passed_on=False)
 
@@ -72,7 +72,7 @@ async def _routed(
     forwarded = await _unless_left(request, forwarding, record)
     record.chosen, record.target, record.attempt = forwarded.chosen, forwarded.target, forwarded.attempts
     record.latency_s = forwarded.response.latency_s
-    _note_decision(request, record, dial)
+    note_decision(request, planned.id, forwarded.chosen, dial)
     return PassThroughResponse(forwarded.response, record, _path(request), events=conversation.stream)
 
 
@@ -134,18 +134,6 @@ def _check_passed(request: Request, snapshot: Snapshot) -> None:
             f"{request.method} {path[:200]} is not passed on; POST below {', '.join(PASSED_PATHS)} is, and what the "
             "operator names in serve.passed_paths",
         )
-
-
-def _note_decision(request: Request, record: Record, dial: float) -> None:
-    """Store the decision's fields for the request's log line."""
-    assert record.chosen is not None
-    request.scope["router.decided"] = {
-        "decision": record.decision_id,
-        "model": record.chosen.model,
-        "dial": dial,
-        "quality": round(record.chosen.quality, 4),
-        "cost_usd": round(record.chosen.cost_usd, 8),
-    }
 
 
 def _upstream_request(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> UpstreamRequest:

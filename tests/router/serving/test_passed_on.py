@@ -176,6 +176,14 @@ def lines(caplog: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]:
         time.sleep(0.01)
 
 
+def test_the_line_of_a_bare_decision_names_it_too(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="router")
+    decided = served.client.post("/v1/route", json={"query": "prove it", "dial": 7}).json()
+    (line,) = lines(caplog, 1)
+    assert (line["decision"], line["model"], line["dial"]) == (decided["id"], decided["model"], 7)
+    assert line["quality"] == pytest.approx(decided["quality"], abs=1e-4)
+
+
 def test_a_routed_requests_line_names_what_was_decided(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="router")
     first = served.chat(model="auto:7")
