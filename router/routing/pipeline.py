@@ -127,7 +127,7 @@ class Pipeline:
         flagged: tuple[str | None, ...] = (None,) * len(reading.queries)
         if request.guard:
             reading, flagged = self._guarded(reading, request)
-        vectors = self._vectors(reading.embedding, reading)
+        vectors = self._vectors(reading.embedding, reading.queries)
         candidates = self.pool_cache.narrowed(request, vectors)
         prediction = candidates.predict(*vectors, request.attitude)
         choice = choose(prediction, candidates, request)
@@ -150,14 +150,13 @@ class Pipeline:
     def predict(self, queries: Sequence[str], candidates: Candidates, batch_size: int) -> Prediction:
         """Quality and expected cost (B, M) of all candidates."""
         check_queries(queries)
-        vectors = self.network.query_vectors(self.encoder.encode(list(queries), batch_size=batch_size))
-        return candidates.predict(vectors, like(estimated_tokens(queries), vectors.difficulty))
+        return candidates.predict(*self._vectors(self.encoder.encode(list(queries), batch_size=batch_size), queries))
 
     def _guarded(self, reading: Reading, request: Request) -> tuple[Reading, tuple[str | None, ...]]:
         """The reading without those ends of queries that change a route, and these ends (B,)."""
         if not any(reading.tails):
             return reading, (None,) * len(reading.queries)
-        both = [self._vectors(each, reading) for each in (reading.embedding, reading.shorter)]
+        both = [self._vectors(each, reading.queries) for each in (reading.embedding, reading.shorter)]
         candidates = self.pool_cache.narrowed(request, *both)
         whole, shorter = (candidates.predict(*each, request.attitude) for each in both)
         choice = choose(whole, candidates, request)
@@ -171,15 +170,10 @@ class Pipeline:
         flagged = [tail if differs else None for tail, differs in zip(reading.tails, moved.tolist(), strict=True)]
         return reading.without_tails(moved), tuple(flagged)
 
-    def _vectors(self, embedding: Array, reading: Reading) -> tuple[QueryVectors, Array]:
-        """Query vectors of an `embedding` (B, E), and the tokens (B,) of the queries."""
-        query = self.network.query_vectors(embedding)
-        return query, like(estimated_tokens(reading.queries), query.difficulty)
-
-
-def estimated_tokens(queries: Sequence[str]) -> list[float]:
-    """Tokens (B,) of the queries as the models will be sent them."""
-    return [len(query) / CHARS_PER_TOKEN for query in queries]
+    def _vectors(self, embedding: Array, queries: Sequence[str]) -> tuple[QueryVectors, Array]:
+        """Query vectors of an `embedding` (B, E), and estimated tokens (B,) of the queries as the models get them."""
+        vectors = self.network.query_vectors(embedding)
+        return vectors, like([len(query) / CHARS_PER_TOKEN for query in queries], vectors.difficulty)
 
 
 def choose(prediction: Prediction, candidates: Candidates, request: Request) -> Choice:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from fixtures.annotating import PRICES, annotate, labels_by_row, notes_of, truth, write_queries
 from fixtures.loopback_llm import Faults, LoopbackLLM, serving
 from fixtures.planted_llm import PlantedLLM
 
@@ -22,39 +22,10 @@ from train.annotate.prompt import annotation_form
 from train.data_folders.synthetic.command import write_planted
 from train.data_folders.synthetic.generate import PlantedData, plant
 
-PRICES = ("--price-in", "0.1", "--price-out", "0.4")
-
 
 @pytest.fixture(scope="module")
 def planted() -> PlantedData:
     return plant(60, seed=3)
-
-
-def write_queries(path: Path, texts: Sequence[str]) -> Path:
-    lines = [json.dumps({"query_id": f"planted/{row}", "query": text}) + "\n" for row, text in enumerate(texts)]
-    path.write_text("".join(lines))
-    return path
-
-
-def annotate(llm: LoopbackLLM, queries: Path, *options: object) -> int:
-    out = queries.with_name("notes.jsonl")
-    given = ("--model", "labeller", "--base-url", llm.url, *PRICES, "--max-usd", "1", "--out", out, "--quiet", *options)
-    return main(["annotate", str(queries), *map(str, given)])
-
-
-def notes_of(queries: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in queries.with_name("notes.jsonl").read_text().splitlines()]
-
-
-def labels_by_row(queries: Path) -> dict[int, Labels]:
-    return {
-        int(note["query_id"].split("/")[1]): Labels(tuple(note["capabilities"]), tuple(note["knowledge"]))
-        for note in notes_of(queries)
-    }
-
-
-def truth(planted: PlantedData) -> dict[int, Labels]:
-    return {row: Labels(*both) for row, both in enumerate(zip(planted.capabilities, planted.domains, strict=True))}
 
 
 def test_labels_are_written_in_the_files_order_and_read_as_a_data_folders_annotations(
