@@ -14,12 +14,12 @@ import json
 import os
 import platform
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from router.errors import UsageError
@@ -28,10 +28,12 @@ from router.files import atomic_write
 from router.pools.pool import Pool, read_pool
 from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
+from train.compare.report.markdown import markdown_table
 from train.studies.arguments import folds
 from train.studies.onboarding_pool import LeftOut
 
 DESCRIPTION = "How good profiles from few answers and from benchmark scores are: `python -m train onboarding`."
+COLUMNS = "pool|profile from|answers|excess log loss, mean · worst|AIQ recovered, together · least|models".split("|")
 
 
 def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: int) -> list[list[str]]:
@@ -41,48 +43,36 @@ def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: 
     return [[models[i] for i in order[start::groups]] for start in range(groups)]
 
 
-def train_without(config: str, models: Sequence[str], dataset: Dataset, rows: Rows, out: Path, cache: str) -> Path:
-    """The checkpoint of `config` trained with no outcome of `models`; an earlier run's in `out` is reused."""
-    return ours.fit(config, 0, dataset, rows, out, json.dumps([config, *sorted(models)]), cache, without=models)
-
-
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Means over draws and models per pool, way and number of answers, and the worst model.
 
     `recovered` is the share of the models' worth, in height of the curve, that onboarding recovers for all of them
     together; `least_recovered` is that of the model with the least.
     """
-    groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[row["pool"], row["way"], row["n"]][row["model"]].append(row)
+    frame = pd.DataFrame(rows).astype({"added": float})
+    of_models = frame.groupby(["pool", "way", "n", "model"], sort=False)[["excess", "added", "worth"]].mean()
     found = []
-    for (pool, way, n), models in groups.items():
-        excess = [np.mean([row["excess"] for row in draws]) for draws in models.values()]
-        worth = [draws[0]["worth"] for draws in models.values() if draws[0]["added"] is not None]
-        added = [np.mean([row["added"] for row in draws]) for draws in models.values() if draws[0]["added"] is not None]
-        shares = [float(a / w) for a, w in zip(added, worth, strict=True)]
+    for (pool, way, n), each in of_models.groupby(level=[0, 1, 2], sort=False):
+        counted = each.dropna()
         found.append({
-            "pool": pool, "way": way, "n": n, "models": len(models), "excess": float(np.mean(excess)),
-            "worst": float(np.max(excess)), "counted": len(worth), "worth": float(np.sum(worth)),
-            "recovered": float(np.sum(added) / np.sum(worth)) if worth else None,
-            "least_recovered": min(shares) if shares else None,
+            "pool": pool, "way": way, "n": n, "models": len(each), "excess": float(each["excess"].mean()),
+            "worst": float(each["excess"].max()), "counted": len(counted), "worth": float(counted["worth"].sum()),
+            "recovered": float(counted["added"].sum() / counted["worth"].sum()) if len(counted) else None,
+            "least_recovered": float((counted["added"] / counted["worth"]).min()) if len(counted) else None,
         })  # fmt: skip
     return found
 
 
 def as_table(found: Sequence[dict[str, Any]]) -> str:
     """Markdown table of the summary."""
-    lines = [
-        "| pool | profile from | answers | excess log loss, mean · worst | AIQ recovered, together · least | models |",
-        "|---|---|---|---|---|---|",
-    ]
+    cells = []
     for row in found:
         back = ""
         if row["recovered"] is not None:
             back = f"{row['recovered']:.0%} · {row['least_recovered']:.0%} (of {row['counted']})"
         loss = f"{row['excess']:+.4f} · {row['worst']:+.4f}"
-        lines.append(f"| {row['pool']} | {row['way']} | {row['n']} | {loss} | {back} | {row['models']} |")
-    return "\n".join(lines) + "\n"
+        cells.append((row["pool"], row["way"], str(row["n"]), loss, back, str(row["models"])))
+    return markdown_table(COLUMNS, cells) + "\n"
 
 
 def main(args: list[str] | None = None) -> int:
@@ -126,18 +116,13 @@ def study(options: argparse.Namespace) -> list[dict[str, Any]]:
     train = np.isin(fold, train_folds)
     rows = Rows(train, fold == val_fold, np.isin(fold, options.judge or test_folds), train)
     groups = left_out_groups(dataset, pools, options.groups, options.seed)
-    folder = {
-        g: train_without(options.config, models, dataset, rows, options.out / f"without-{g}", options.cache)
-        for g, models in enumerate(
-            tqdm([[], *groups], desc="training", unit="network", disable=not sys.stderr.isatty())
-        )
-    }
+    checkpoints = []
+    for g, models in enumerate(tqdm([[], *groups], "training", unit="network", disable=not sys.stderr.isatty())):
+        run, key = options.out / f"without-{g}", json.dumps([options.config, *sorted(models)])
+        checkpoints.append(ours.fit(options.config, 0, dataset, rows, run, key, options.cache, without=models))
     texts = dataset.queries["text"].tolist()
-    full = ours.load(folder[0], texts, options.cache)
-    reduced_of = {}
-    for g, models in enumerate(groups, 1):
-        reduced = ours.load(folder[g], texts, options.cache).checkpoint
-        reduced_of.update(dict.fromkeys(models, reduced))
+    full, *reduced = (ours.load(each, texts, options.cache) for each in checkpoints)
+    reduced_of = {model: each.checkpoint for each, models in zip(reduced, groups, strict=True) for model in models}
     found = []
     for pool in pools:
         judged = LeftOut(dataset, full.pool(pool.name), rows, full, options.draws, options.answers)

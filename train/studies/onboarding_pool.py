@@ -1,46 +1,84 @@
 """Leave-one-out onboarding of a pool's models: the worth of each onboarded profile next to the trained one.
 
-Trains nothing: the networks are given. Axes: N queries of the pool, M candidates.
+Trains nothing: the networks are given. Axes: N queries of the pool, M candidates, F numbers of a profile, n answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from router.arrays import clipped_sigmoid, host, like
 from router.checkpoint.checkpoint import Checkpoint
+from router.evaluation import metrics
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import pool_outcomes, reference_models
 from router.network.vectors import QueryVectors
+from router.onboarding.anchors import CONSIDERED, choose_anchors
 from router.onboarding.prior import prior_for
+from router.onboarding.profile_fit import ProfilePrior, fit_length, fit_profile
 from router.policy.candidates import Candidates, features, gather_candidates
 from router.pools.models import System
 from router.pools.pool import Pool
 from router.routing.router import Router
 from train.compare.regimes import Rows
 from train.export.benchmarks import benchmark_scores
-from train.studies.onboarding_trials import (
-    NEIGHBOURS,
-    PRECISIONS,
-    Subject,
-    anchored,
-    curve_height,
-    linear_head,
-    log_loss,
-    nearest,
-    onboarded,
-    tuned,
-)
 
-SIMPLER = {"knn": nearest, "linear": linear_head}
-WAYS = ("onboarded", "anchors", *SIMPLER)
+Index = NDArray[np.intp]
+WAYS = ("onboarded", "anchors")  # to choose the answers: at random, as `router anchors` does
 WORTH_COUNTS = 0.002  # AIQ that a model must add to the others for its recovery to count
+LEAST = 1e-3  # probabilities are clipped to within this of 0 and 1
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model that is left out and onboarded, with the queries that it is judged on."""
+
+    features: Array  # (N, F) of a network that never saw the model
+    score: Array  # (N,) its own
+    tokens: Array  # (N,) of its answers, NaN where not measured
+    log_length: Array  # (N,) the queries' factor under its protocol
+    prior: ProfilePrior
+    prior_log_tokens: float
+    train: Index  # rows that answers are drawn from
+
+
+def log_loss(quality: Array, score: Array) -> float:
+    """Mean cross-entropy of predicted qualities (n,) on scores (n,).
+
+    >>> round(log_loss(np.array([0.5]), np.array([1.0])), 4)
+    0.6931
+    """
+    kept = np.clip(quality, LEAST, 1 - LEAST)
+    return float(-(score * np.log(kept) + (1 - score) * np.log(1 - kept)).mean())
+
+
+def onboarded(subject: Subject, rows: Index) -> tuple[Array, float]:
+    """Quality (N,) by the profile fitted from the answers on `rows`, and the log of its answer length."""
+    fitted = fit_profile(subject.features[rows], subject.score[rows], subject.prior)
+    length = fit_length(subject.log_length[rows], subject.tokens[rows], subject.prior_log_tokens)
+    return clipped_sigmoid(subject.features @ fitted.row), length
+
+
+def anchored(subject: Subject, n: int, generator: np.random.Generator) -> Index:
+    """Rows (n,) to answer, chosen as `router anchors` does, from some drawn at random."""
+    some = generator.choice(subject.train, min(CONSIDERED, len(subject.train)), replace=False)
+    return some[choose_anchors(subject.features[some], subject.prior, n, int(generator.integers(2**31)))]
+
+
+def curve_height(quality: Array, cost: Array, score: Array, realised: Array, low: float, high: float) -> float:
+    """Mean height of a router's hull between two costs, of predictions and outcomes (B, M).
+
+    The hull has the router's own points alone: a pool without its cheapest model must not get it back.
+    """
+    points_cost, points_score, _ = metrics.policy_points(quality, cost, score, realised, high - low)
+    return metrics.upper_hull(points_cost, points_score).mean_height(low, high)
 
 
 class LeftOut:
@@ -52,18 +90,13 @@ class LeftOut:
         self.dataset, self.pool, self.draws, self.counts = dataset, pool, draws, counts
         outcomes = pool_outcomes(dataset, pool)
         self.at, self.score, self.realised = outcomes.rows, outcomes.score, outcomes.realised_usd
-        self.train, self.tune, self.judged = (
-            np.flatnonzero(mask[self.at]) for mask in (rows.train, rows.val, rows.test)
-        )
+        self.train, self.judged = (np.flatnonzero(mask[self.at]) for mask in (rows.train, rows.test))
         self.training_rows = np.flatnonzero(rows.train)
         self.best, self.cheapest = reference_models(outcomes.take(rows.train), pool)
         self.input_tokens = dataset.input_tokens[self.at].astype(np.float32)
         # Every network reads the same frozen encoder; here it may be the cache of a comparison.
         self.vectors = host(full.encoder.encode(dataset.queries["text"].to_numpy()[self.at].tolist()))
         self._read: dict[int, QueryVectors] = {}  # by the network's identity
-        embedding = self.vectors.astype(np.float64)
-        embedding = embedding - embedding[self.train].mean(axis=0)
-        self.embedding = embedding / np.sqrt(np.square(embedding[self.train]).sum(axis=1).mean())
         self.quality, self.cost = self._predicted(full.candidates(pool), full.checkpoint)
 
     def _predicted(self, candidates: Candidates, checkpoint: Checkpoint) -> tuple[Array, Array]:
@@ -91,16 +124,12 @@ class LeftOut:
         tokens = self.dataset.output_tokens[self.at, place].astype(np.float64)
         return Subject(
             host(features(query, protocol, reduced.network.size.columns)).astype(np.float64),
-            self.embedding,
             self.score[:, column],
             np.where(self.dataset.measured[self.at, place], tokens, np.nan),
             host(query.log_length[:, protocol]).astype(np.float64),
             prior.row,
             prior.log_tokens,
-            self.quality[:, column],
             self.train,
-            self.tune,
-            self.judged,
         )
 
     def others(self, reduced: Checkpoint) -> tuple[Array, Array]:
@@ -123,11 +152,10 @@ class LeftOut:
 
     def added(self, column: int, base: tuple[Array, Array], quality: Array, cost: Array) -> float:
         """Height that a model with predictions (N,) adds to the curve of those in `base`."""
-        with_it = tuple(part.copy() for part in base)
-        with_it[0][:, column], with_it[1][:, column] = quality, cost
-        without = tuple(part.copy() for part in base)
-        without[0][:, column] = np.nan
-        return self.height(*with_it) - self.height(*without)
+        q, c = base
+        own = np.arange(q.shape[1]) == column
+        with_it = self.height(np.where(own, quality[:, None], q), np.where(own, cost[:, None], c))
+        return with_it - self.height(np.where(own, np.nan, q), c)
 
     def cost_of(self, column: int, subject: Subject, log_tokens: float) -> Array:
         """Expected cost (N,) in USD of the model in `column`, at an answer length."""
@@ -137,53 +165,33 @@ class LeftOut:
 
     def rows(self, reduced_of: dict[str, Checkpoint], seed: int, progress: bool) -> list[dict[str, Any]]:
         """One row per model, way, number of answers and draw: excess log loss and height added to the curve."""
-        systems = [c.system for c in self.pool.candidates]
-        subjects = [self.subject(m, reduced_of[s.model]) for m, s in enumerate(systems) if s is not None]
-        found = []
-        settings: dict[tuple[str, int], float] = {}
-        for n in self.counts:
-            generator = np.random.default_rng(seed)
-            settings["knn", n] = tuned(nearest, NEIGHBOURS, subjects, n, generator)
-            settings["linear", n] = tuned(linear_head, PRECISIONS, subjects, n, generator)
-        bases = {id(reduced): self.others(reduced) for reduced in reduced_of.values()}
-        for column, subject in enumerate(tqdm(subjects, desc=self.pool.name, unit="model", disable=not progress)):
+        found, bases = [], {id(reduced): self.others(reduced) for reduced in reduced_of.values()}
+        for column in tqdm(range(len(self.pool.ids)), desc=self.pool.name, unit="model", disable=not progress):
             reduced = reduced_of[self._system(column).model]
-            base = bases[id(reduced)]
+            subject, base = self.subject(column, reduced), bases[id(reduced)]
             own = self.quality[:, column], self.cost[:, column]
-            among = tuple(np.where(np.isnan(base[0]), np.nan, part) for part in (self.quality, self.cost))
-            worth = self.added(column, (among[0], among[1]), *own)
-            fixed = {"pool": self.pool.name, "model": self.pool.ids[column], "worth": worth}
-            for way, n, quality, log_tokens in self._profiles(column, subject, reduced, settings, seed):
-                rows, truth = self.judged, subject.score[self.judged]
-                excess = log_loss(quality[rows], truth) - log_loss(subject.trained[rows], truth)
+            absent = np.isnan(base[0])
+            worth = self.added(column, (np.where(absent, np.nan, self.quality), self.cost), *own)
+            truth = subject.score[self.judged]
+            trained = log_loss(own[0][self.judged], truth)
+            for way, n, quality, log_tokens in self._profiles(column, subject, reduced, seed):
                 added = None
-                if worth >= WORTH_COUNTS and log_tokens is not None:
+                if worth >= WORTH_COUNTS:
                     added = self.added(column, base, quality, self.cost_of(column, subject, log_tokens))
-                found.append(fixed | {"way": way, "n": n, "excess": excess, "added": added})
+                excess = log_loss(quality[self.judged], truth) - trained
+                row = {"pool": self.pool.name, "model": self.pool.ids[column], "worth": worth, "way": way, "n": n}
+                found.append(row | {"excess": excess, "added": added})
         return found
 
     def _profiles(
-        self,
-        column: int,
-        subject: Subject,
-        reduced: Checkpoint,
-        settings: dict[tuple[str, int], float],
-        seed: int,
-    ) -> Iterator[tuple[str, int, Array, float | None]]:
-        """Way, number of answers, quality (N,) and log of the answer length of each profile.
-
-        The simpler ways have no lengths, and quality on judged rows alone.
-        """
+        self, column: int, subject: Subject, reduced: Checkpoint, seed: int
+    ) -> Iterator[tuple[str, int, Array, float]]:
+        """Way, number of answers, quality (N,) and log of the answer length of each profile."""
         for n in self.counts:
             generator = np.random.default_rng([seed, n, column])
             for _ in range(self.draws):
-                drawn = generator.choice(self.train, n, replace=False)
-                yield "onboarded", n, *onboarded(subject, drawn)
+                yield "onboarded", n, *onboarded(subject, generator.choice(self.train, n, replace=False))
                 yield "anchors", n, *onboarded(subject, anchored(subject, n, generator))
-                for way, predict in SIMPLER.items():
-                    quality = np.full(len(self.at), np.nan)
-                    quality[self.judged] = predict(subject, drawn, self.judged, settings[way, n])
-                    yield way, n, quality, None
         own = benchmark_scores(self.dataset, self.training_rows, [self._system(column)]).scores
         known = sorted(name for name, protocol in reduced.benchmarks.scores if (name, protocol) in own)
         some = np.random.default_rng([seed, column]).permutation(known).tolist()

@@ -1,6 +1,5 @@
 """A tiny planted comparison from its YAML to its report, resumed, and with a training of ours."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from train.compare.settings import read_settings
 from train.compare.stats.tally import select
 from train.compare.workplace import open_workplace
 from train.data_folders.synthetic.command import write_planted
-from train.studies.experiments.ceiling import KNOWN
 
 pytestmark = pytest.mark.end_to_end
 
@@ -106,22 +104,6 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
     assert len(list((out / "figures").glob("*.png"))) == 5
     assert all(picture.stat().st_size > 5000 for picture in (out / "figures").glob("*.png"))
     assert not (tmp_path / "runs").exists()  # ours wrote under OUT alone
-
-
-def test_the_ceiling_starts_from_a_finished_comparison(comparison, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    file, _ = comparison()
-    asked = ["experiment", "ceiling", "--config", str(file), "--splits", "2", "--json", "ceiling.json"]
-    assert main(asked) == 2 and "run `python -m train compare` with the same --config first" in capsys.readouterr().err
-    assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
-    capsys.readouterr()
-    assert main(asked) == 0
-    rows = json.loads((tmp_path / "ceiling.json").read_text())["pools"]["planted"]
-    assert list(rows) == list(KNOWN) and all(len(row["by_part"]) == 2 for row in rows.values())
-    assert all(row["oracle"] > row["quality"] for row in rows.values())
-    assert len(capsys.readouterr().out.splitlines()) == 2 + len(KNOWN)
-    file, _ = comparison(rotations=[0])
-    assert main(asked) == 2 and "needs two rotations or more" in capsys.readouterr().err
 
 
 def out_cell(out: Path) -> Path:

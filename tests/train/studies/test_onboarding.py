@@ -99,7 +99,7 @@ def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
     answered = {(way, n) for way in onboarding_pool.WAYS for n in (5, 20)}
     assert answered | {("price", 0)} <= ways
     assert all(row["models"] == len(models) and np.isfinite(row["excess"]) for row in found["summary"])
-    profiles = [row for row in found["models"] if row["way"] not in onboarding_pool.SIMPLER]
+    profiles = found["models"]
     assert all((row["added"] is not None) == (row["worth"] >= onboarding_pool.WORTH_COUNTS) for row in profiles)
     assert any(row["added"] is not None for row in profiles)
     table = (out / "onboarding.md").read_text()
