@@ -17,12 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.evaluation.metrics import choose
-from router.evaluation.pool_report import evaluate_router, judged_and_training, predict, reference_models
-from router.options import DEFAULT_DIAL
-from router.policy.constraints import cost_weights
-from router.routing.router import Router
+from router.evaluation.dataset import data_folder, read_dataset
+from router.evaluation.pool_report import evaluate_router
 from train import cli
 from train.compare.ours import load, moved
 from train.studies.measure import agreement
@@ -36,16 +32,6 @@ def margins(report: dict[str, float]) -> dict[str, float]:
         "half_cost_margin": report["quality_at_half_cost"] - report["best_single"],
         "ece": report["ece"],
     }
-
-
-def calls_elsewhere(router: Router, dataset: Dataset, name: str, split: str | None, folds: list[int] | None) -> float:
-    """Share of the judged queries that the default dial sends to another model than the best single one of training."""
-    pool = router.pool(name)
-    judged, training = judged_and_training(dataset, pool, split, folds)
-    best, _ = reference_models(training, pool)
-    prediction = predict(router, dataset.queries["text"].to_numpy()[judged.rows].tolist(), pool)
-    _, weights = cost_weights(DEFAULT_DIAL, 1, router.candidates(pool).cost_range_usd)
-    return float((choose(prediction.quality, prediction.cost_usd, float(weights[0])) != best).mean())
 
 
 def spread(values: list[float]) -> dict[str, object]:
@@ -82,9 +68,6 @@ def main() -> int:
         router = load(out / "router", texts, "runs/cache")
         for name in options.pools or router.pools:
             report = margins(evaluate_router(router, dataset, name, **rows))
-            report["elsewhere_at_default_dial"] = calls_elsewhere(
-                router, dataset, name, rows.get("split"), rows.get("folds")
-            )
             for key, value in report.items():
                 figures.setdefault(name, {}).setdefault(key, []).append(value)
         if not options.split:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from timing import CHECKPOINT, gpu_name, seconds, spread
+from timing import CHECKPOINT, environment, seconds, spread, table
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -199,12 +198,11 @@ def depth_table(checkpoint: str, lengths: Sequence[int]) -> str:
                 run = partial(encoder.forward, ids, np.ones_like(ids))
                 found[turn, row, column] = 1e3 * np.median([seconds(run) for _ in range(DEPTH_REPEATS)])
     median = np.median(found[1:], axis=0)
-    lines = ["| layers | " + " | ".join(f"{tokens} tokens, ms | ×" for tokens in lengths) + " |"]
-    lines.append("|---" * (1 + 2 * len(lengths)) + "|")
+    rows = []
     for layers, times in zip(LAYERS, median, strict=True):
-        cells = [f"{ms:.2f} | {last / ms:.1f}" for ms, last in zip(times, median[-1], strict=True)]
-        lines.append(f"| {', '.join(map(str, layers))} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [cell for ms, last in zip(times, median[-1], strict=True) for cell in (f"{ms:.2f}", f"{last / ms:.1f}")]
+        rows.append((", ".join(map(str, layers)), *cells))
+    return table(["layers", *(head for tokens in lengths for head in (f"{tokens} tokens, ms", "×"))], rows)
 
 
 @torch.inference_mode()
@@ -300,14 +298,13 @@ def main() -> int:
     if options.depth:
         print(depth_table(options.checkpoint, options.lengths))
         return 0
-    device, gpu = torch.device(options.device), gpu_name(options.device)
-    most = ceilings(device)
-    about = {
-        "gpu": gpu, "threads": torch.get_num_threads(), "torch": torch.__version__, "cuda": torch.version.cuda,
-        "python": platform.python_version(), "peak_tflops": options.peak_tflops, "bandwidth_tb": options.bandwidth_tb,
-        "measured": most,
+    most = ceilings(torch.device(options.device))
+    about = environment("torch", device=options.device) | {
+        "threads": torch.get_num_threads(), "cuda": torch.version.cuda, "peak_tflops": options.peak_tflops,
+        "bandwidth_tb": options.bandwidth_tb, "measured": most,
     }  # fmt: skip
-    print(f"{gpu or 'CPU'}: {most['tflops']:.1f} TFLOP/s, {most['tb_per_s']:.3f} TB/s measured\n", file=sys.stderr)
+    limits = f"{most['tflops']:.1f} TFLOP/s, {most['tb_per_s']:.3f} TB/s measured"
+    print(f"{about['gpu'] or 'CPU'}: {limits}\n", file=sys.stderr)
     rows = measure(options, most)
     print(json.dumps(about | {"rows": rows}))
     return int(any(row.get("wrong") or "error" in row for row in rows))
