@@ -3,10 +3,9 @@
 The bare forward of the checkpoint's encoder, token ids to embeddings, on batches of texts of one length: padded under
 autocast (`eager`), packed in bfloat16 (`packed`, see `router.encoding.packed_bert`), with GELU within the product
 before it (`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU),
-replayed as a CUDA graph (`graph`) and compiled (--compile). Each way is first checked against the float32 module; one
-that fails or differs keeps its row, and the command ends with 1. Operations are those of the matrix products. 989
-TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are measured beside them. Prints JSON, and
-on stderr a Markdown table.
+and replayed as a CUDA graph (`graph`). Each way is first checked against the float32 module; one that fails or differs
+keeps its row, and the command ends with 1. Operations are those of the matrix products. 989 TFLOP/s and 4.8 TB/s are
+from the H200's datasheet; the machine's own limits are measured beside them. Prints JSON, and on stderr a Markdown table.
 
 With --depth only the bare forward by onnxruntime, one text at a time, for the sets of layers of
 configs/sweeps/layers.yaml: a Markdown table of milliseconds, and of the speed relative to the last set.
@@ -115,9 +114,7 @@ def batch_of(encoder: QueryEncoder, lengths: Sequence[int], device: torch.device
     return Batch(encoder.collate(ids, device), pack(ids, device))
 
 
-def ways(
-    encoder: QueryEncoder, device: torch.device, precision: str, compiled: str | None
-) -> dict[str, Callable[[Batch], Run]]:
+def ways(encoder: QueryEncoder, device: torch.device, precision: str) -> dict[str, Callable[[Batch], Run]]:
     """Ways to compute embeddings by name, each a function from a batch to the timed call."""
 
     def padded(function: Callable[..., Tensor], batch: Batch) -> Run:
@@ -142,11 +139,6 @@ def ways(
     found |= {name: partial(packed, embed) for name, embed in embeds.items()}
     if device.type == "cuda":
         found |= {f"{name}, graph": partial(replayed, embed) for name, embed in embeds.items()}
-    if compiled:
-        mode = "reduce-overhead" if device.type == "cuda" else "default"
-        found["compiled"] = partial(padded, torch.compile(encoder, mode=mode, dynamic=False))
-        for name, embed in embeds.items():
-            found[f"{name}, compiled"] = partial(packed, torch.compile(embed, mode=compiled, dynamic=False))
     return found
 
 
@@ -214,11 +206,11 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
     config, depth = encoder.described.config, encoder.depth
     rows = []
     print(HEADER, file=sys.stderr)
-    by_precision = {each: ways(encoder, device, each, options.compile) for each in options.precisions}
+    by_precision = {each: ways(encoder, device, each) for each in options.precisions}
     for texts in options.batches:
         lengths = np.random.default_rng(1).integers(1, options.tokens + 1, texts).tolist()
         mixed, full = (batch_of(encoder, each, device) for each in (lengths, [options.tokens] * texts))
-        expected = {"mixed": encoder(*mixed.padded), "full": encoder(*full.padded)}
+        checked = [(batch, encoder(*batch.padded)) for batch in (mixed, full)]
         work = sum(each for each, _ in operators(config, depth, texts, options.tokens))
         limits = {
             "of_roofline": (options.peak_tflops, options.bandwidth_tb),
@@ -228,9 +220,7 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
             for name, prepare in prepared.items():
                 row: dict[str, Any] = {"batch": texts, "tokens": options.tokens, "precision": precision, "run": name}
                 try:
-                    # A compiled one is for one shape, so it is checked on the texts that are timed.
-                    checked = [("full", full)] if "compiled" in name else [("mixed", mixed), ("full", full)]
-                    row["cosine"] = min(least_cosine(prepare(batch)(), expected[of]) for of, batch in checked)
+                    row["cosine"] = min(least_cosine(prepare(batch)(), made) for batch, made in checked)
                     row["wrong"] = not row["cosine"] >= LEAST_COSINE
                     row |= figures(repeated(prepare(full), device, options.repeats), work, texts, options.peak_tflops)
                     if precision == "bf16":
@@ -289,7 +279,6 @@ def main() -> int:
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--precisions", nargs="+", choices=("bf16", "fp32"), default=["bf16", "fp32"])
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--compile", nargs="?", const="default", help="also compiled, the packed ones in this mode")
     parser.add_argument("--peak-tflops", type=float, help="the processor's peak in the precision measured")
     parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="its memory's TB/s")
     parser.add_argument("--depth", action="store_true", help="measure sets of layers by onnxruntime, and nothing else")

@@ -28,7 +28,6 @@ from router.arrays import like
 from router.index import gpu_topk
 from router.index.candidate_index import CandidateIndex
 from router.index.linear_utility import item_vectors, search_vectors, tangent_logit
-from router.index.stores import find_faiss
 from router.index.topk import top_k
 from router.options import CHARS_PER_TOKEN
 from router.policy.constraints import cost_weights
@@ -87,17 +86,6 @@ def two_passes(query: Tensor, items: Tensor, group: int, precision: str | None) 
         gpu_topk.GROUP, gpu_topk.PRECISION, gpu_topk.HAS_TRITON = before
 
 
-def faiss_way(query: Tensor, items: Tensor, device: torch.device) -> Callable[[], Any] | None:
-    """Search by FAISS's flat index on the GPU, from and to numpy; None where FAISS has none."""
-    faiss = find_faiss()
-    if faiss is None or not hasattr(faiss, "StandardGpuResources"):
-        return None
-    index = faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), items.shape[1])
-    index.add(items.cpu().numpy())
-    texts = query.cpu().numpy()
-    return lambda: tuple(map(torch.from_numpy, index.search(texts, TOP)))
-
-
 def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each way."""
     device = torch.device(args.device)
@@ -110,8 +98,6 @@ def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
             for precision in ("tf32", "tf32x3"):
                 name = f"two passes, {precision} kernel, groups of {group}"
                 ways[name] = partial(two_passes, query, items, group, precision)
-    if device.type == "cuda" and (by_faiss := faiss_way(query, items, device)):
-        ways["FAISS flat"] = by_faiss
     limits = {
         "limit_operations_ms": 2e3 * query.numel() * len(items) / (args.peak_tflops * 1e12),
         "limit_bytes_ms": 4e3 * (query.numel() + items.numel()) / (args.bandwidth_tb * 1e12),

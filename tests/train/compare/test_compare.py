@@ -74,9 +74,7 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
     comparison, world, tiny_encoder, tmp_path, capsys, monkeypatch
 ):
     config = train_config(world, tiny_encoder, tmp_path)
-    flips = pd.DataFrame({"method": ["one"], "pool": ["planted"], "subset": ["typos"], "value": [0.97]})
-    flips.to_parquet(tmp_path / "flips.parquet")
-    file, out = comparison(ours={str(config): [0]}, rotations=[0], flips=str(tmp_path / "flips.parquet"))
+    file, out = comparison(ours={str(config): [0]}, rotations=[0])
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
     assert capsys.readouterr().out.strip() == str(out / "report.md")
@@ -86,7 +84,6 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
     assert margins["value"]["table-benchmark"] > margins["value"]["constant"] > margins["value"]["random"]
     assert (margins["low"] < margins["value"]).all() and margins["p_holm"].notna().sum() == 3
     assert select(frame, "n", method="pool")["value"].item() == len(read_cell(out_cell(out)).test_rows)
-    assert frame[frame["metric"] == "unchanged"]["value"].tolist() == [0.97]
     figures = summary(frame, "one")
     assert figures["in-distribution/planted/aiq_margin"] == margins["value"]["one"]
     assert not [key for key in figures if "height" in key or "strongest" in key]
@@ -98,10 +95,9 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
         f"--config {file}",
         "random [0, 1]",
         "▲",
-        "0.970",
     ):
         assert part in text
-    assert len(list((out / "figures").glob("*.png"))) == 5
+    assert len(list((out / "figures").glob("*.png"))) == 3
     assert all(picture.stat().st_size > 5000 for picture in (out / "figures").glob("*.png"))
     assert not (tmp_path / "runs").exists()  # ours wrote under OUT alone
 
@@ -207,7 +203,7 @@ def test_baselines_see_no_outcome_of_a_test_row(comparison, monkeypatch):
 def test_mistakes_are_one_line(comparison, capsys):
     for changes, message in (
         ({"benchmarks": ["planted-coding"], "regimes": ["ood"]}, "no row of split ood"),
-        ({"flips": "missing.parquet"}, "flips: missing.parquet has no columns method"),
+        ({"flips": "flips.parquet"}, "'flips': unknown key"),
         ({"pools": ["missing.yaml"]}, "missing.yaml"),
     ):
         file, _ = comparison(**changes)
