@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from router.evaluation.dataset import data_folder, read_dataset
 from router.evaluation.pool_report import evaluate_router
 from train import cli
 from train.compare.ours import load, moved
+from train.studies.arguments import folds
 from train.studies.measure import agreement
 
 
@@ -44,18 +46,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--folds", default="8,9")
+    parser.add_argument("--folds", type=folds, default="8,9")
     parser.add_argument("--split", help="judge a split in place of folds, such as ood")
     parser.add_argument("--pools", nargs="+", help="default: all of the checkpoint")
     parser.add_argument("--out", default="runs/seeds", help="folder of the runs")
     parser.add_argument("--fit", nargs=argparse.REMAINDER, default=[], help="further arguments of `fit`, last")
     options = parser.parse_args()
-    rows: dict[str, Any] = (
-        {"split": options.split} if options.split else {"folds": [int(fold) for fold in options.folds.split(",")]}
-    )
+    rows: dict[str, Any] = {"split": options.split} if options.split else {"folds": options.folds}
     dataset = read_dataset(data_folder())
     texts = dataset.queries["text"].tolist()
-    figures: dict[str, dict[str, list[float]]] = {}
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in options.seeds:
         out = Path(options.out) / Path(options.config).stem / str(seed)
         if not (out / "router").is_dir():
@@ -66,14 +66,13 @@ def main() -> int:
             if failed:
                 return 1
         router = load(out / "router", texts, "runs/cache")
-        for name in options.pools or router.pools:
-            report = margins(evaluate_router(router, dataset, name, **rows))
-            for key, value in report.items():
-                figures.setdefault(name, {}).setdefault(key, []).append(value)
+        made = {name: margins(evaluate_router(router, dataset, name, **rows)) for name in options.pools or router.pools}
         if not options.split:
-            capability, domain, _ = agreement(router, dataset, rows["folds"])
-            for key, share in (("first_capability", capability), ("first_domain", domain)):
-                figures.setdefault("annotations", {}).setdefault(key, []).append(float(share or 0))
+            capability, domain, _ = agreement(router, dataset, options.folds)
+            made["annotations"] = {"first_capability": capability or 0.0, "first_domain": domain or 0.0}
+        for name, report in made.items():
+            for key, value in report.items():
+                figures[name][key].append(value)
     summary = {pool: {key: spread(values) for key, values in each.items()} for pool, each in figures.items()}
     print(json.dumps({"config": options.config, "rows": rows, "seeds": options.seeds, "figures": summary}, indent=1))
     return 0

@@ -5,7 +5,8 @@ autocast (`eager`), packed in bfloat16 (`packed`, see `router.encoding.packed_be
 before it (`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU),
 and replayed as a CUDA graph (`graph`). Each way is first checked against the float32 module; one that fails or differs
 keeps its row, and the command ends with 1. Operations are those of the matrix products. 989 TFLOP/s and 4.8 TB/s are
-from the H200's datasheet; the machine's own limits are measured beside them. Prints JSON, and on stderr a Markdown table.
+from the H200's datasheet; the machine's own limits are measured beside them. Prints JSON, and a Markdown table on
+stderr.
 
 With --depth only the bare forward by onnxruntime, one text at a time, for the sets of layers of
 configs/sweeps/layers.yaml: a Markdown table of milliseconds, and of the speed relative to the last set.

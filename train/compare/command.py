@@ -6,8 +6,6 @@ Ties the parts together: settings, cells, figures, then OUT/comparison.parquet, 
 from __future__ import annotations
 
 import argparse
-import datetime
-import platform
 import shlex
 import sys
 from pathlib import Path
@@ -25,6 +23,7 @@ from train.compare.settings import Settings, read_settings
 from train.compare.stats.judge import judge_pool
 from train.compare.stats.tally import table
 from train.compare.workplace import Workplace, open_workplace
+from train.export.card import measured_by
 
 DESCRIPTION = (
     "`python -m train compare --config FILE [--config FILE ...]`: every method under every regime, judged and reported."
@@ -39,7 +38,7 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
     fill(place, workers, progress)
     frame = judge(place, workers, progress)
     atomic_write(place.out / "comparison.parquet", frame.to_parquet(index=False))
-    atomic_write(place.out / "report.md", report(frame, settings, made_line(command)).encode())
+    atomic_write(place.out / "report.md", report(frame, settings, measured_by(command)).encode())
     track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 
@@ -54,12 +53,6 @@ def judge(place: Workplace, workers: int, progress: bool) -> pd.DataFrame:
             found[rows[0]["regime"], rows[0]["pool"]] = rows
             bar.update()
     return table(row for regime, pool in jobs for row in found[regime.name, pool])
-
-
-def made_line(command: str) -> str:
-    """Command, date and machine of a report."""
-    machine = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
-    return f"`{command}`, {datetime.date.today().isoformat()}, {machine}."
 
 
 def main(args: list[str] | None = None) -> int:

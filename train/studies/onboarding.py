@@ -9,10 +9,7 @@ a JSON file. Axes: N queries of a pool, M models, F numbers of a profile, n answ
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +38,7 @@ from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
 from train.compare.report.markdown import markdown_table
 from train.export.benchmarks import benchmark_scores
+from train.export.card import measured_by
 from train.studies.arguments import folds
 
 Index = NDArray[np.intp]
@@ -154,12 +152,11 @@ def main(args: list[str] | None = None) -> int:
     rows = study(options)
     found = summary(rows)
     command = "python -m train onboarding " + " ".join(sys.argv[2:] if args is None else args)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     table = markdown_table(COLUMNS, [
         (row["pool"], row["way"], str(row["n"]), f"{row['excess']:+.4f} · {row['worst']:+.4f}", str(row["models"]))
         for row in found
     ])  # fmt: skip
-    text = f"`{command.strip()}`, {datetime.date.today().isoformat()}, {machine}.\n\n{table}\n"
+    text = f"{measured_by(command.strip())}\n\n{table}\n"
     options.out.mkdir(parents=True, exist_ok=True)
     atomic_write(options.out / "onboarding.json", json.dumps({"summary": found, "models": rows}, indent=1).encode())
     atomic_write(options.out / "onboarding.md", text.encode())
