@@ -59,14 +59,10 @@ class OnnxEncoder(HasTokenizer):
         self.int8 = int8
         self.source = source  # the folder it was read from
         self.stamp = stamp  # `stamp_of` the folder when the weights were read
+        self.dimension = int(session.get_outputs()[0].shape[1])  # E, the length of an embedding
         self._beside: InferenceSession | None = None  # see `add_session`
         self._under_way = 0  # batches being computed
         self._counting = threading.Lock()
-
-    @property
-    def dimension(self) -> int:
-        """E, the length of an embedding."""
-        return int(self.session.get_outputs()[0].shape[1])
 
     @classmethod
     def from_pretrained(

@@ -98,7 +98,9 @@ class _OfStored(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, stored: tuple[Tensor, ...]) -> Tensor:
         named = zip(self._names.items(), stored, strict=True)
-        return self._call({name: each if table else each.float() for (name, table), each in named}, input_ids, attention_mask)
+        return self._call(
+            {name: each if table else each.float() for (name, table), each in named}, input_ids, attention_mask
+        )
 
 
 def _attention(
@@ -110,7 +112,7 @@ def _attention(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of `query`, `key` and `value` (B, heads, T, size) as one operator of onnxruntime, (B, T, heads, size)."""
+    """Attention of `query`, `key` and `value` (B, heads, T, size), (B, T, heads, size), by onnxruntime's operator."""
     flat = [each.transpose(1, 2).flatten(2) for each in (query, key, value)]
     padding = bias = None
     if attention_mask is not None and attention_mask.dim() == 2:

@@ -33,7 +33,7 @@ class OnnxNetwork:
     """The network on onnxruntime; read one from a file with `OnnxNetwork.read`."""
 
     def __init__(self, size: Dimensions, state: State, heads: InferenceSession) -> None:
-        """`state` has the names of `RouterNetwork.state_dict`; CheckpointError where it or `heads` does not fit `size`."""
+        """`state` has the names of `RouterNetwork.state_dict`; CheckpointError where a part does not fit `size`."""
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(ARRAYS, (size.systems,))
         shapes["weight"] = (size.systems, size.columns)
         found = {name: state[PROFILES + name].shape for name in ARRAYS if PROFILES + name in state}

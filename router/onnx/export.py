@@ -83,9 +83,7 @@ def quantize_graph(model: ir.Model, weights: Mapping[str, Stored]) -> list[str]:
         sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
         product = ir.node("MatMulNBits", [node.inputs[0], *factors], sizes, domain=_FUSED, version=1)
         product.outputs[0].name = f"{name}.product"
-        ir.convenience.replace_nodes_and_values(
-            graph, node, [node], [product], [node.outputs[0]], [product.outputs[0]]
-        )
+        ir.convenience.replace_nodes_and_values(graph, node, [node], [product], [node.outputs[0]], [product.outputs[0]])
     passes.RemoveUnusedNodesPass()(model)
     return [name for _, name in found]
 
