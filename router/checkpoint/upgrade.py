@@ -39,14 +39,17 @@ def upgrade_checkpoint(folder: str | Path) -> int:
     if version == FORMAT_VERSION:
         return version
     check_can_export()
-    recorded = config.get("sha256")
-    verify(folder, recorded, version)
+    verify(folder, config.get("sha256"), version)
     with replacing(folder) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         try:
             encoder = {name: config["encoder"][name] for name in ("max_tokens", "head_share", "layers")}
             write_graphs(partial, encoder, Dimensions(**config["dimensions"]))
-            changed = {"format_version": FORMAT_VERSION, "encoder": encoder, "sha256": recorded | checksums(partial)}
+            changed = {
+                "format_version": FORMAT_VERSION,
+                "encoder": encoder,
+                "sha256": config["sha256"] | checksums(partial),
+            }
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
         (partial / LAYOUT.config).write_text(config_text(config | changed), encoding="utf-8")

@@ -114,7 +114,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Attention of `query`, `key` and `value` (B, heads, T, size), (B, T, heads, size), by onnxruntime's operator."""
     flat = [each.transpose(1, 2).flatten(2) for each in (query, key, value)]
-    padding = bias = None
+    padding: Tensor | None = None
+    bias: Tensor | None = None
     if attention_mask is not None and attention_mask.dim() == 2:
         padding = attention_mask.to(torch.int32)
     elif attention_mask is not None:
@@ -136,8 +137,7 @@ def _mask(*, mask_function: Any, attention_mask: Tensor | None = None, **others:
     if mask_function is bidirectional_mask_function:
         return attention_mask
     options = others | {"allow_is_bidirectional_skip": False}
-    found: Tensor = sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **options)
-    return found
+    return sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **options)
 
 
 def _check(folder: Path, words: int, max_tokens: int) -> None:

@@ -55,10 +55,10 @@ def export_graph(
     assert program is not None
     model = program.model
     for value in list(model.graph.inputs):
-        if value.name in weights:  # given as an input, so that the exporter's optimiser computed nothing with it
+        stored = weights.get(value.name or "")
+        if stored is not None:  # given as an input, so that the exporter's optimiser computed nothing with it
             model.graph.inputs.remove(value)
             if value.uses():
-                stored = weights[value.name]
                 _place(model, value, file, stored, ONNX[stored.dtype])
     _drop_reshapes(model)
     passes.RemoveUnusedNodesPass()(model)
@@ -105,26 +105,31 @@ def _place(model: ir.Model, value: ir.Value, file: str, stored: Stored, kind: ir
 
 
 def _products(model: ir.Model) -> Iterator[tuple[ir.Node, str]]:
-    """Each product of activations and a stored matrix (O, I), turned, and the matrix's name."""
+    """Each product of activations and a stored matrix (O, I), which is turned, and the matrix's name."""
     for node in model.graph:
-        if node.op_type == "MatMul" and (turn := node.inputs[1].producer()) is not None and turn.op_type == "Transpose":
-            widening = turn.inputs[0].producer()
-            matrix = turn.inputs[0] if widening is None else widening.inputs[0]
-            if (widening is None or widening.op_type == "Cast") and matrix.name in model.graph.initializers:
-                yield node, matrix.name
+        turned = _source(node.inputs[1], "Transpose") if node.op_type == "MatMul" else None
+        matrix = _source(turned, "Cast") or turned  # widened, unless it is stored in float32
+        if matrix is not None and matrix.name is not None and matrix.name in model.graph.initializers:
+            yield node, matrix.name
 
 
 def _drop_reshapes(model: ir.Model) -> None:
     """Take out what attention splits into heads and joins again: 5% of the time of 8 tokens."""
     for node in model.graph:
-        if node.op_type != "Reshape":
+        source = _source(node.outputs[0], "Reshape")
+        while source is not None and (before := _source(source, "Reshape")) is not None:
+            source = before
+        if source is None:
             continue
-        source, result = node.inputs[0], node.outputs[0]
-        while (before := source.producer()) is not None and before.op_type == "Reshape":
-            source = before.inputs[0]
         node.replace_input_with(0, source)
-        if source.shape is not None and source.shape == result.shape:
-            ir.convenience.replace_all_uses_with(result, source)
+        if source.shape is not None and source.shape == node.outputs[0].shape:
+            ir.convenience.replace_all_uses_with(node.outputs[0], source)
+
+
+def _source(value: ir.Value | None, kind: str) -> ir.Value | None:
+    """What an operator of this kind made `value` of; None where another made it."""
+    node = None if value is None else value.producer()
+    return node.inputs[0] if node is not None and node.op_type == kind else None
 
 
 @contextmanager
