@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,14 +18,9 @@ class Finding:
     where: str  # benchmark, protocol or model
     what: str  # a sentence with the figures
     advice: str  # what to do
-    count: int  # rows concerned: queries, answers or models
+    count: int | None = None  # queries, answers or models concerned; None: as many as `rows`
     rows: tuple[str, ...] = ()  # their ids, in the order they should be looked at
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with every row."""
-        return asdict(self)
-
-
-def most_severe_first(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings by level; within a level in their order."""
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+        return asdict(self) | {"count": len(self.rows) if self.count is None else self.count}
