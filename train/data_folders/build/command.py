@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,8 @@ from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.data_folders.build.folder import check_target, write_folder
 from train.data_folders.build.hub import read_benchmark
 from train.data_folders.build.part import Part
-from train.data_folders.build.sources.embedllm import read_embedllm
-from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
-from train.data_folders.build.sources.plain import read_plain
-from train.data_folders.build.sources.routerarena import read_routerarena
-from train.data_folders.build.sources.routerbench import read_routerbench
-from train.data_folders.build.sources.sprout import read_sprout
-from train.data_folders.build.sources.votes import read_votes
+from train.data_folders.build.sources import READERS
 
-READERS: dict[str, Callable[[Path, str, bool], Part]] = {
-    "routerbench": read_routerbench,
-    "embedllm": read_embedllm,
-    "sprout": read_sprout,
-    "llmrouterbench": read_llmrouterbench,
-    "routerarena": read_routerarena,
-    "votes": read_votes,
-    "plain": read_plain,
-}
 SETS = {"index": INDEX, "tests": TESTS, "all": BENCHMARKS}
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from router.errors import DataError, UsageError
 from router.installation import how_to_install
 from train.data_folders.build.benchmarks import Benchmark, Row
@@ -42,9 +44,8 @@ def read_benchmark(rows: tuple[Benchmark, ...], folder: Path | None, limit: int 
                 raise DataError(
                     f"{where}, record {number}: {error}; its row in the table may be out of date"
                 ) from error
-    part = make_part(
-        rows[0].name, folder or ", ".join(dict.fromkeys(row.hub_id for row in rows)), queries, (), left_out
-    )
+    origin = folder or ", ".join(dict.fromkeys(row.hub_id for row in rows))
+    part = make_part(rows[0].name, origin, [pd.DataFrame(queries)], left_out)
     part.verified = all(row.verified for row in rows)
     return part
 
