@@ -24,18 +24,18 @@ from router.llm.client import Client
 from router.llm.options import add_llm_options, cache_path, check_cap, check_keys
 from router.llm.session import WINDOW, closing_line, exit_code, in_order, progress, run_session, show
 from router.pools.strict_yaml import read_values
-from train.collect.folder import CollectedFolder, check_folder, collected_folder
+from train.collect.folder import CollectedFolder, check_folder, collected_folder, figures_of
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
 from train.collect.records import query_record
-from train.collect.summary import Summary
+from train.collect.summary import summary_lines
 from train.collect.trials import Graders, Missing, Trial, run_query
 from train.data_folders.query_file import QueryRow, read_queries, survey
 
 
-async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm) -> Summary:
+async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm) -> None:
     """Run every query and write it to the folder, in file order."""
     graders = Graders(None if plan.judge is None else Judge(client, plan.judge), plan.code)
-    endpoints, summary = plan.settings.endpoints.values(), Summary()
+    endpoints = plan.settings.endpoints.values()
     at_once = WINDOW * sum(endpoint.parallel for endpoint in endpoints)
     window = max(2, at_once // (len(endpoints) * plan.settings.trials))
 
@@ -46,9 +46,7 @@ async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm
     async with contextlib.aclosing(rows):
         async for row, results in rows:
             folder.write(query_record(row, plan.benchmark), results)
-            summary.add(results)
             show(bar, client)
-    return summary
 
 
 def plain_pool(path: Path) -> Mapping[str, Any]:
@@ -105,20 +103,19 @@ def run(options: argparse.Namespace) -> int:
     cache, raw = cache_path(options, options.out), plain_pool(options.pool)
     protocol = options.protocol or raw.get("protocol") or DEFAULT_PROTOCOL
 
-    async def job(client: Client) -> Summary:
+    async def job(client: Client) -> None:
         with progress(held.queries, "query", options.quiet) as bar:
-            summary = await collect(client, plan, folder, bar)
+            await collect(client, plan, folder, bar)
         print(closing_line(client, cache), file=sys.stderr)
-        return summary
 
     with collected_folder(options.out, raw, protocol, options.annotations) as folder:
-        summary = run_session(cache, options.max_usd, job)
+        run_session(cache, options.max_usd, job)
     if not options.quiet:
-        print("\n".join(summary.lines(models)))
+        print("\n".join(summary_lines(figures_of(options.out), folder.missing, models)))
     if folder.missing:
         print(
-            f"train: {folder.missing:,} trials have no grade, see {options.out / 'missing.jsonl'}; run the same "
-            "command again to ask those that got no answer",
+            f"train: {folder.missing.total():,} trials have no grade, see {options.out / 'missing.jsonl'}; run the "
+            "same command again to ask those that got no answer",
             file=sys.stderr,
         )
     return 3 if folder.missing else 0

@@ -1,49 +1,25 @@
-"""Summary of a collection per model: score, cost, latency, missing grades. Pure sums."""
+"""Summary of a collection per model: score, cost, latency, missing grades."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import pandas as pd
 
 from router.cli.text import table, usd
-from train.collect.trials import Missing, Trial
 
 
-@dataclass
-class Summary:
-    """Sums over the trials of each model."""
-
-    trials: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    score: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    cost_usd: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    latency_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    cut: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    missing: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    def add(self, results: Sequence[Trial | Missing]) -> None:
-        """Count the trials of one query."""
-        for each in results:
-            if isinstance(each, Missing):
-                self.missing[each.model] += 1
-                continue
-            self.trials[each.model] += 1
-            self.score[each.model] += each.score
-            self.cost_usd[each.model] += each.answer.usd
-            self.latency_s[each.model] += each.answer.latency_s
-            self.cut[each.model] += each.answer.finish == "length"
-
-    def lines(self, models: Sequence[str]) -> list[str]:
-        """The summary as a table."""
-        rows = []
-        for model in models:
-            n = self.trials[model]
-            sums = (self.score[model], self.cost_usd[model], self.latency_s[model])
-            score, cost, latency = (value / n if n else None for value in sums)
-            shown = [
-                "-" if score is None else f"{score:.3f}", usd(cost), "-" if latency is None else f"{latency:.2f} s"
-            ]  # fmt: skip
-            rows.append([model, f"{n:,}", *shown, f"{self.cut[model]:,}", f"{self.missing[model]:,}"])
-        return table(
-            ["model", "trials", "score", "cost", "latency", "cut short", "missing"], rows, right=(1, 2, 3, 4, 5, 6)
-        )
+def summary_lines(trials: pd.DataFrame, missing: Counter[str], models: Sequence[str]) -> list[str]:
+    """A table of the means over each model's trials; `missing` counts its trials without a grade."""
+    rows = []
+    for model in models:
+        own = trials[trials["model"] == model]
+        means = own[["score", "cost_usd", "latency_s"]].mean()
+        score, cost, latency = (None if pd.isna(value) else float(value) for value in means)
+        shown = "-" if score is None else f"{score:.3f}", usd(cost), "-" if latency is None else f"{latency:.2f} s"
+        cut = (own["finish"] == "length").sum()
+        rows.append([model, f"{len(own):,}", *shown, f"{cut:,}", f"{missing[model]:,}"])
+    return table(
+        ["model", "trials", "score", "cost", "latency", "cut short", "missing"], rows, right=(1, 2, 3, 4, 5, 6)
+    )
