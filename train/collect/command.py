@@ -22,7 +22,7 @@ from router.grading.grading import KINDS
 from router.grading.judge import Judge
 from router.llm.client import Client
 from router.llm.options import add_llm_options, cache_path, check_cap, check_keys
-from router.llm.session import WINDOW, closing_line, exit_code, in_order, progress, run_session, show
+from router.llm.session import WINDOW, exit_code, in_order, run_session, show
 from router.pools.strict_yaml import read_values
 from train.collect.folder import CollectedFolder, check_folder, collected_folder, figures_of
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
@@ -103,13 +103,8 @@ def run(options: argparse.Namespace) -> int:
     cache, raw = cache_path(options, options.out), plain_pool(options.pool)
     protocol = options.protocol or raw.get("protocol") or DEFAULT_PROTOCOL
 
-    async def job(client: Client) -> None:
-        with progress(held.queries, "query", options.quiet) as bar:
-            await collect(client, plan, folder, bar)
-        print(closing_line(client, cache), file=sys.stderr)
-
     with collected_folder(options.out, raw, protocol, options.annotations) as folder:
-        run_session(cache, options.max_usd, job)
+        run_session(options, cache, held.queries, lambda client, bar: collect(client, plan, folder, bar))
     if not options.quiet:
         print("\n".join(summary_lines(figures_of(options.out), folder.missing, models)))
     if folder.missing:
