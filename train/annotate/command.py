@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--price-out", action="append", type=float, metavar="USD", help="per million tokens of answers")
     add("--annotators", type=Path, metavar="POOL.yaml", help="in place of these: a pool file whose entries annotate")
     add("--share", type=float, default=1.0, help="part of the queries that further annotators read (default: all)")
-    add("--parallel", type=int, metavar="N", help="requests under way at once (default: 16)")
+    add("--parallel", dest="concurrency", type=int, metavar="N", help="requests under way at once (default: 16)")
     add("--requests-per-minute", type=float, metavar="N", help="default: no limit")
     add("--tokens-per-minute", type=float, metavar="N", help="default: no limit")
     add("--timeout", type=float, default=60.0, metavar="S", help="of one request (default: %(default)g)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from router.cli.text import table
@@ -33,14 +34,12 @@ class Coverage:
     @property
     def rare_capabilities(self) -> list[str]:
         """Capabilities that fewer than RARE_CAPABILITY queries need, the rarest first."""
-        rare = [name for name in CAPABILITIES if self.capabilities[name] < RARE_CAPABILITY]
-        return sorted(rare, key=lambda name: (self.capabilities[name], name))
+        return _rare(self.capabilities, CAPABILITIES, RARE_CAPABILITY)
 
     @property
     def rare_domains(self) -> list[str]:
         """Domains named fewer than RARE_DOMAIN times, the rarest first."""
-        rare = [name for name, n in self.knowledge.items() if n < RARE_DOMAIN]
-        return sorted(rare, key=lambda name: (self.knowledge[name], name))
+        return _rare(self.knowledge, self.knowledge, RARE_DOMAIN)
 
     def to_json(self) -> dict[str, object]:
         """All counts."""
@@ -70,3 +69,7 @@ class Coverage:
                 "with `other`"
             )
         return lines
+
+
+def _rare(count: Counter[str], names: Iterable[str], least: int) -> list[str]:
+    return sorted((name for name in names if count[name] < least), key=lambda name: (count[name], name))

@@ -28,19 +28,19 @@ from train.collect.folder import CollectedFolder, check_folder, collected_folder
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
 from train.collect.records import query_record
 from train.collect.summary import summary_lines
-from train.collect.trials import Graders, Missing, Trial, run_query
+from train.collect.trials import Missing, Trial, run_query
 from train.data_folders.query_file import QueryRow, read_queries, survey
 
 
 async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm) -> None:
     """Run every query and write it to the folder, in file order."""
-    graders = Graders(None if plan.judge is None else Judge(client, plan.judge), plan.code)
+    judge = None if plan.judge is None else Judge(client, plan.judge)
     endpoints = plan.settings.endpoints.values()
     at_once = WINDOW * sum(endpoint.parallel for endpoint in endpoints)
     window = max(2, at_once // (len(endpoints) * plan.settings.trials))
 
     async def work(row: QueryRow) -> Sequence[Trial | Missing]:
-        return await run_query(client, row, plan.task(row), plan.settings, graders)
+        return await run_query(client, row, plan.task(row), plan.settings, judge, plan.code)
 
     rows = in_order(read_queries(plan.queries), work, window)
     async with contextlib.aclosing(rows):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from router.cli.text import table as aligned
 from router.errors import UsageError, known_names
 from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.data_folders.build.folder import check_target, write_folder
@@ -104,13 +105,13 @@ def _reported(part: Part) -> Part:
 
 def table() -> str:
     """The table of benchmarks as text: name, set, grade, verified, hub id, subsets and split."""
-    lines = [f"{'benchmark':<14}{'set':<7}{'grade':<8}{'verified':<10}from"]
+    rows = []
     for row in BENCHMARKS:
         subsets = "/".join(str(each) for each in row.configs if each)
-        kind = "tests" if row.held_out else "index"
         where = f"{row.data_files if row.hub_id == 'json' else row.hub_id} {subsets} [{row.split}]"
-        lines.append(f"{row.name:<14}{kind:<7}{row.grade:<8}{'yes' if row.verified else 'no':<10}{where}")
-    return "\n".join(lines)
+        kind, verified = "tests" if row.held_out else "index", "yes" if row.verified else "no"
+        rows.append([row.name, kind, row.grade, verified, where])
+    return "\n".join(aligned(["benchmark", "set", "grade", "verified", "from"], rows))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -5,7 +5,6 @@ Ids of queries begin with the source's name, so that they are unique.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -63,11 +62,6 @@ def make_part(name: str, origin: object, pieces: Iterable[pd.DataFrame], left_ou
     for table in (q, o):
         table["query_id"] = f"{name}/" + table["query_id"].astype(str)
     return Part(name, str(origin), q.reset_index(drop=True), o, +left_out)
-
-
-def text_id(text: str) -> str:
-    """An id for a query without one: the first 16 hexadecimal digits of the text's sha256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def answer_chars(text: object, tokens: float | None) -> float | None:

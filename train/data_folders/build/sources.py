@@ -16,8 +16,9 @@ import pandas as pd
 
 from router.errors import DataError
 from train.data_folders.build.files import records, tables
-from train.data_folders.build.part import Part, answer_chars, make_part, text_id
-from train.data_folders.build.votes import read_votes
+from train.data_folders.build.part import Part, answer_chars, make_part
+from train.data_folders.build.votes import ID_DIGITS, read_votes
+from train.data_folders.questions import key_of
 
 ANSWER, COST = "|model_response", "|total_cost"  # of RouterBench's columns
 EMBEDLLM = {"prompt_id": "query_id", "prompt": "text", "model_name": "model", "label": "score"}
@@ -185,7 +186,7 @@ def read_plain(path: Path, name: str, trust_pickle: bool = False) -> Part:
             tokens = table.get("output_tokens", pd.Series(index=table.index, dtype=float))
             found = table.rename(columns={text: "text"}).reindex(columns=PLAIN)
             found["query_id"] = [
-                text_id(str(text)) if pd.isna(key) else str(key)
+                key_of(str(text), ID_DIGITS) if pd.isna(key) else str(key)
                 for key, text in zip(found["query_id"], found["text"], strict=True)
             ]
             found["output_chars"] = found["output_chars"].fillna(tokens.map(lambda n: answer_chars(None, n)))

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from router.errors import DataError
 from train.data_folders.build.files import tables
-from train.data_folders.build.part import Part, make_part, text_id
+from train.data_folders.build.part import Part, make_part
+from train.data_folders.questions import key_of
 
 Array = NDArray[np.float64]
 
 WON = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "both_bad": 0.5}
 FLAGS = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": 0.5}
 
+ID_DIGITS = 16  # of the text's hash, the id of a query without one
 ROUNDS = 1000
 SETTLED = 1e-8  # largest change of a log strength at which the iteration ends
 PRIOR_VOTES = 1.0  # against an average model, half of them won: so that every strength is finite
@@ -40,7 +42,7 @@ def read_votes(path: Path, name: str, trust_pickle: bool = False) -> Part:
     votes = table[good]
     if votes.empty:
         raise DataError(f"{path}: no vote with a prompt and a winner; left out: {dict(left_out)}")
-    votes = votes.assign(query_id=votes["text"].map(text_id))
+    votes = votes.assign(query_id=[key_of(text, ID_DIGITS) for text in votes["text"]])
     codes, models = pd.factorize(pd.concat([votes["model_a"], votes["model_b"]]), sort=True)
     first, second = np.split(codes, 2)
     won = votes["won"].to_numpy(np.float64)
