@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
-from router.cli.text import usd
+from router.cli.text import table, usd
 from router.errors import PoolError
 from router.evaluation.dataset import DEFAULT_PROTOCOL
 from router.grading.grading import KINDS
@@ -27,7 +29,6 @@ from router.pools.strict_yaml import read_values
 from train.collect.folder import CollectedFolder, check_folder, collected_folder, figures_of
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
 from train.collect.records import query_record
-from train.collect.summary import summary_lines
 from train.collect.trials import Missing, Trial, run_query
 from train.data_folders.query_file import QueryRow, read_queries, survey
 
@@ -114,6 +115,21 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 3 if folder.missing else 0
+
+
+def summary_lines(trials: pd.DataFrame, missing: Counter[str], models: Sequence[str]) -> list[str]:
+    """A table of the means over each model's trials; `missing` counts its trials without a grade."""
+    rows = []
+    for model in models:
+        own = trials[trials["model"] == model]
+        means = own[["score", "cost_usd", "latency_s"]].mean()
+        score, cost, latency = (None if pd.isna(value) else float(value) for value in means)
+        shown = "-" if score is None else f"{score:.3f}", usd(cost), "-" if latency is None else f"{latency:.2f} s"
+        cut = (own["finish"] == "length").sum()
+        rows.append([model, f"{len(own):,}", *shown, f"{cut:,}", f"{missing[model]:,}"])
+    return table(
+        ["model", "trials", "score", "cost", "latency", "cut short", "missing"], rows, right=(1, 2, 3, 4, 5, 6)
+    )
 
 
 def main(args: list[str] | None = None) -> int:

@@ -58,21 +58,10 @@ def query_record(row: QueryRow, benchmark: str) -> dict[str, Any]:
 
 def trial_record(query_id: str, trial: Trial) -> dict[str, Any]:
     """A row of trials.parquet."""
-    answer = trial.answer
-    return {
-        "query_id": query_id,
-        "model": trial.model,
-        "trial": trial.number,
-        "score": trial.score,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "tokens_counted": answer.counted,
-        "cost_usd": answer.usd,
-        "latency_s": answer.latency_s,
-        "finish": answer.finish,
-        "judge_usd": trial.judge_usd,
-        "answer": answer.text,
-    }
+    names = {"counted": "tokens_counted", "usd": "cost_usd", "text": "answer"}
+    answer = {names.get(name, name): value for name, value in vars(trial.answer).items()}
+    about = {"query_id": query_id, "model": trial.model, "trial": trial.number, "score": trial.score}
+    return {**about, **answer, "judge_usd": trial.judge_usd}
 
 
 def outcomes_of(trials: pd.DataFrame, protocol: str) -> pd.DataFrame:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -115,12 +114,9 @@ def _row(found: dict[str, Any]) -> QueryRow | str:
     query_id = f"q-{digest[:16]}" if id_key is None else str(found[id_key])
     if not query_id.isprintable() or not query_id:
         return f"{id_key} must be printable text, got {query_id!r:.80}"
-    fields = {name: value for name, value in found.items() if name not in (key, id_key) and not _empty(value)}
+    known = {name: value for name, value in found.items() if value not in (None, "") and value == value}  # not NaN
+    fields = {name: value for name, value in known.items() if name not in (key, id_key)}
     return QueryRow(query_id, text, fields, id_key is not None)
-
-
-def _empty(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _line_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:

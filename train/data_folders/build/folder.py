@@ -61,7 +61,18 @@ def _write_files(folder: Path, parts: list[Part], prices: pd.DataFrame | None) -
         "groups": int(queries["group"].nunique()),
         "ood_twins": int(queries["ood_twin"].sum()),
         "notes": notes,
-        "parts": [_about(part) for part in parts],
+        "parts": [
+            {
+                "name": part.name,
+                "origin": part.origin,
+                "verified": part.verified,
+                "queries": len(part.queries),
+                "outcomes": len(part.outcomes),
+                "models": int(part.outcomes["model"].nunique()),
+                "left_out": dict(part.left_out),
+            }
+            for part in parts
+        ],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return manifest
@@ -96,15 +107,3 @@ def _models(outcomes: pd.DataFrame, prices: pd.DataFrame | None) -> pd.DataFrame
     if missing:
         raise DataError(f"the table of --models lacks the columns {missing}; it has {list(prices.columns)[:10]}")
     return models.merge(prices.drop_duplicates("model"), on="model", how="left")
-
-
-def _about(part: Part) -> dict[str, Any]:
-    return {
-        "name": part.name,
-        "origin": part.origin,
-        "verified": part.verified,
-        "queries": len(part.queries),
-        "outcomes": len(part.outcomes),
-        "models": int(part.outcomes["model"].nunique()),
-        "left_out": dict(part.left_out),
-    }

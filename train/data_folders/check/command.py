@@ -13,9 +13,8 @@ from pathlib import Path
 from router.errors import DataError, UsageError
 from router.evaluation.dataset import data_folder
 from router.files import atomic_write
-from train.data_folders.check.finding import LEVELS, NOTE, Finding
+from train.data_folders.check.finding import LEVELS, NOTE, Finding, as_json, as_markdown, as_text, counted
 from train.data_folders.check.folder import read_folder
-from train.data_folders.check.report import as_json, as_markdown, as_text, counted
 from train.data_folders.check.rules.artefacts import artefact_findings
 from train.data_folders.check.rules.constants import constant_findings
 from train.data_folders.check.rules.contradictions import contradiction_findings
