@@ -23,7 +23,7 @@ from router.errors import UsageError
 from router.files import atomic_folder, atomic_text
 from train.collect.records import QUERIES, TRIALS, outcomes_of, own_pool, trial_record
 from train.collect.trials import Missing, Trial
-from train.data_folders.data_folder import holds_other_files
+from train.data_folders.data_folder import PRICES, holds_other_files
 
 MARKER = "collected.json"  # marks a collected folder, which may be replaced
 ROWS = 2_000  # written at a time
@@ -54,8 +54,7 @@ def collected_folder(
             folder = CollectedFolder(queries, trials, failures)
             yield folder
         outcomes_of(figures_of(fresh), protocol).to_parquet(fresh / "outcomes.parquet", index=False)
-        prices = ("input_usd_per_mtok", "output_usd_per_mtok")
-        models = [{"model": entry["id"]} | {name: entry[name] for name in prices} for entry in pool["models"]]
+        models = [{"model": entry["id"]} | {name: entry[name] for name in PRICES} for entry in pool["models"]]
         pd.DataFrame(models).to_csv(fresh / "models.csv", index=False)
         (fresh / "pool.yaml").write_text(yaml.safe_dump(own_pool(pool, protocol), sort_keys=False))
         if annotations is not None:

@@ -15,14 +15,13 @@ import pandas as pd
 import yaml
 
 from router.errors import UsageError
-from train.data_folders.data_folder import holds_other_files, whole_data_folder
+from train.data_folders.data_folder import PRICES, holds_other_files, whole_data_folder
 from train.data_folders.questions import fold_of, key_of, split_of
 from train.data_folders.synthetic.generate import PlantedData, plant
-from train.data_folders.synthetic.models import MODELS
+from train.data_folders.synthetic.world import MODELS
 
 PROTOCOL = POOL = "planted"
 MARKER = "planted.json"  # marks a planted folder, which may be replaced
-PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 PRICE_DATE = "2026-11"  # when the prices were invented
 
 

@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
-from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
-from train.data_folders.synthetic.words import DIFFICULTIES, DOMAINS, WORDINGS, WORLD
+from train.data_folders.synthetic.world import (
+    DIFFICULTIES,
+    DOMAINS,
+    LENGTH_FACTORS,
+    MODELS,
+    WORDINGS,
+    WORLD,
+    skills_of,
+)
 
 Array = NDArray[np.float64]
 

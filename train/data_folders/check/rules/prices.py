@@ -11,9 +11,9 @@ import pandas as pd
 
 from train.data_folders.check.finding import NOTE, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
+from train.data_folders.data_folder import PRICES
 
 OLD_DAYS = 180
-PRICES = ["input_usd_per_mtok", "output_usd_per_mtok"]
 USUAL_USD_PER_MTOK = (1e-3, 1e3)  # other prices are per token or per thousand tokens
 DATE = re.compile(r"\b20\d\d(?:-\d\d)?(?:-\d\d)?\b")  # a day, a month or a year
 
