@@ -66,12 +66,9 @@ def strengths(first: NDArray[np.intp], second: NDArray[np.intp], won: Array, mod
     >>> strengths(one, other, np.array([1.0, 1.0, 1.0, 0.0]), 2).round(2).tolist()
     [1.61, 0.62]
     """
-    wins = np.full(models, PRIOR_VOTES / 2)
-    np.add.at(wins, first, won)
-    np.add.at(wins, second, 1 - won)
-    met: Array = np.zeros((models, models))
-    np.add.at(met, (first, second), 1.0)
-    met += met.T
+    wins = np.bincount(first, won, models) + np.bincount(second, 1 - won, models) + PRIOR_VOTES / 2
+    met = np.bincount(first * models + second, minlength=models**2).reshape(models, models)
+    met = met + met.T
     strength = np.ones(models)
     for _ in range(ROUNDS):
         expected = (met / (strength[:, None] + strength[None, :])).sum(axis=1) + PRIOR_VOTES / (strength + 1)
