@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
-from train.data_folders.synthetic.world import (
-    DIFFICULTIES,
-    DOMAINS,
-    LENGTH_FACTORS,
-    MODELS,
-    WORDINGS,
-    WORLD,
-    skills_of,
-)
+from train.data_folders.synthetic.world import DIFFICULTIES, DOMAINS, LENGTH_FACTORS, MODELS, WORDINGS, WORLD, skills_of
 
 Array = NDArray[np.float64]
 
