@@ -26,7 +26,7 @@ from router.files import atomic_write
 from router.index.low_rank import LOST, LowRankProjection
 from router.index.stores import KINDS, Floats, Ids, Mask, State, Store, find_faiss
 from router.installation import how_to_install
-from router.options import INDEX_CHOICES
+from router.options import HNSW_REMOVED
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,11 @@ _warned: set[str] = set()
 
 
 def choose_kind(wanted: str, count: int, device: str) -> str:
-    """The kind of store, a key of KINDS, for `count` items.
+    """The kind of store, a key of KINDS, for `count` items, where `wanted` is auto, flat or ivf.
 
     For `auto` it is the exact product on a GPU; on a CPU FAISS's flat index of few items, its inverted lists of many.
-    Without FAISS it is the exact product, and one warning says so. Raises UsageError where `wanted` is not one of auto,
-    flat, ivf and hnsw.
+    Without FAISS it is the exact product, and one warning says so.
     """
-    if wanted not in INDEX_CHOICES or wanted == "exact":
-        raise UsageError(f"an index is one of {', '.join(c for c in INDEX_CHOICES if c != 'exact')}, got {wanted!r}")
     if wanted == "auto" and device.partition(":")[0] != "cpu":
         return "product"
     if find_faiss() is None:
@@ -103,7 +100,7 @@ class CandidateIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of vectors, ids, lists and links."""
+        """Bytes of vectors, ids and lists."""
         return self._store.nbytes + self._ids.nbytes + self._outliers.nbytes
 
     def add(self, items: Array) -> None:
@@ -180,6 +177,8 @@ class CandidateIndex:
         """
         file = saved.path
         about, parts = _read(saved)
+        if about.get("kind") == "hnsw":
+            raise CheckpointError(f"{file} is of a removed kind: {HNSW_REMOVED}")
         if about.get("version") != FORMAT_VERSION or about.get("kind") not in KINDS:
             raise CheckpointError(f"{file} is an index of another version")
         if about["fingerprint"] != fingerprint:
