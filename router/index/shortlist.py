@@ -210,11 +210,10 @@ class Shortlist:
             index = CandidateIndex.load(saved, self._fingerprint(), self.device)
             if len(index) != len(self.candidates.facts):
                 raise CheckpointError(f"{file} holds {len(index)} models, the pool {len(self.candidates.facts)}")
+            if self.wanted not in ("auto", index.kind):
+                raise CheckpointError(f"{file} is of kind {index.kind}")
         except CheckpointError as error:
             logger.log(logging.WARNING if HNSW_REMOVED in str(error) else logging.INFO, "%s; another is built", error)
-            return None
-        if self.wanted not in ("auto", index.kind):
-            logger.info("%s is of kind %s; another is built", file, index.kind)
             return None
         return index
 

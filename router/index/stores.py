@@ -4,9 +4,10 @@
     FlatStore   every vector, in FAISS
     IvfStore    FAISS's inverted lists: clusters of vectors, of which a search reads the most promising
 
-Ids of vectors count from 0; `remove` and `search` take masks over ids. Vectors are clustered by their places
-(`LowRankProjection.place`) and scored by inner product, under which there are no neighbourhoods. FAISS is imported in
-this module only, on first use. Axes: N vectors, J columns, F of places, B queries, k results.
+Ids of vectors count from 0; `remove` and `search` take masks over ids; `of_state` is the inverse of `state`. Vectors
+are clustered by their places (`LowRankProjection.place`) and scored by inner product, under which there are no
+neighbourhoods. FAISS is imported in this module only, on first use.
+Axes: N vectors, J columns, F of places, B queries, k results.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,17 +42,6 @@ def find_faiss() -> ModuleType | None:
     except ImportError:
         return None
     return faiss
-
-
-class Store(Protocol):
-    """The interface that `CandidateIndex` uses; every store also has `of_state`, the inverse of `state`."""
-
-    @property
-    def nbytes(self) -> int: ...
-    def add(self, short: Floats, place: Floats, ids: Ids) -> None: ...
-    def remove(self, gone: Mask) -> None: ...
-    def search(self, query: Floats, k: int, admitted: Mask | None) -> tuple[Floats, Ids]: ...
-    def state(self) -> State: ...
 
 
 class ExactStore:
@@ -119,7 +109,7 @@ class FlatStore:
         return _restored(cls, index=_faiss().deserialize_index(state["faiss"]), on_gpu=_OnGpu(device))
 
 
-class IvfStore:
+class IvfStore(FlatStore):
     """FAISS's `IndexIVFFlat`: lists are clusters of places, and a search chooses lists by an upper estimate of scores.
 
     A list's estimate is the score of its mean vector plus one standard deviation. For that the vectors have one more
@@ -153,14 +143,10 @@ class IvfStore:
 
     @property
     def nbytes(self) -> int:
-        return self.index.ntotal * (4 * self.index.d + 8) + self.index.nlist * 4 * self.index.d + self.places.nbytes
+        return super().nbytes + self.index.nlist * 4 * self.index.d + self.places.nbytes
 
     def add(self, short: Floats, place: Floats, ids: Ids) -> None:
         self._put(short, self._nearest(place), ids)
-
-    def remove(self, gone: Mask) -> None:
-        self.index.remove_ids(_selector(gone))
-        self.on_gpu.forget()
 
     def search(self, query: Floats, k: int, admitted: Mask | None) -> tuple[Floats, Ids]:
         length = np.linalg.norm(query[:, : self.profile_length], axis=1, keepdims=True)
@@ -180,7 +166,7 @@ class IvfStore:
             probes *= 4
 
     def state(self) -> State:
-        return {"faiss": _faiss().serialize_index(self.index), "places": self.places}
+        return {**super().state(), "places": self.places}
 
     @classmethod
     def of_state(cls, state: State, profile_length: int, device: str) -> IvfStore:
@@ -200,7 +186,8 @@ class IvfStore:
         self.on_gpu.forget()
 
 
-KINDS: dict[str, Any] = {"product": ExactStore, "flat": FlatStore, "ivf": IvfStore}
+Store = ExactStore | FlatStore  # what `CandidateIndex` uses
+KINDS: dict[str, type[Store]] = {"product": ExactStore, "flat": FlatStore, "ivf": IvfStore}
 
 
 class _OnGpu:

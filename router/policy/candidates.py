@@ -179,7 +179,7 @@ def gather_candidates(
         like(np.where(rows >= 0, protocols[rows.clip(min=0)], home), table.protocol),
         price_in,
         price_out,
-        pool.cost_range_usd or _cost_range(_known_means(host(means), unsure), host(price_in), host(price_out)),
+        pool.cost_range_usd or _cost_range(host(means), host(price_in), host(price_out), unsure),
         tuple(unsure),
         tuple(row_of[system] for system in unsure.values()),
         like(np.stack([covariance_factors[system] for system in unsure_systems]), table.bias) if unsure else None,
@@ -211,17 +211,14 @@ def _price_class(
     return share
 
 
-def _known_means(means: NDArray[Any], unsure: Collection[int]) -> NDArray[Any]:
-    """The candidates' means (M, 3), without the score of those with few answers, which may have been easy ones."""
-    if len(unsure) == len(means):
-        return means
-    known = means.copy()
-    known[list(unsure), 0] = -1.0
-    return known
+def _cost_range(means: NDArray[Any], price_in: NDArray[Any], price_out: NDArray[Any], unsure: Collection[int]) -> float:
+    """Cost of the best model on average minus that of the cheapest, USD per query: the scale of the dial.
 
-
-def _cost_range(means: NDArray[Any], price_in: NDArray[Any], price_out: NDArray[Any]) -> float:
-    """Cost of the best model on average minus that of the cheapest, USD per query: the scale of the dial."""
-    cost = (means[:, 1] * price_in + means[:, 2] * price_out) / 1e6
-    span = float(cost[means[:, 0].argmax()] - cost.min()) or float(cost.max() - cost.min())
+    `means` (M, 3) are score and tokens. The best is none of the `unsure` ones, whose few answers may have been easy,
+    unless all are.
+    """
+    cost, score = (means[:, 1] * price_in + means[:, 2] * price_out) / 1e6, means[:, 0].copy()
+    if len(unsure) < len(means):
+        score[list(unsure)] = -1.0
+    span = float(cost[score.argmax()] - cost.min()) or float(cost.max() - cost.min())
     return span if span > 0 else 1.0  # all cost the same: no dial changes a choice
