@@ -72,7 +72,7 @@ class ExactStore:
         return {"items": host(self.items), "ids": host(self.ids)}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> ExactStore:
+    def of_state(cls, state: State, profile_length: int = 0, device: str = "cpu") -> ExactStore:
         return cls(state["items"], np.empty((0, 0), np.float32), state["ids"], profile_length, device)
 
 

@@ -23,7 +23,6 @@ from router.pools.models import ModelFacts, System, context_windows
 from router.pools.pool import Pool
 
 ARRAYS = ("profile", "bias", "log_tokens", "protocol", "price_in", "price_out")  # of `Candidates`, (M, ...) each
-PRIORS_AT_ONCE = 1024  # candidates whose weights over all systems are held in one matrix
 PRIOR_BANDWIDTH = math.log(2)  # a model at twice the price weighs exp(-1/2) in a price-class prior
 
 
@@ -138,28 +137,21 @@ def gather_candidates(
     home = int(np.bincount(protocols[known] if known else protocols).argmax())
     covariance_factors = covariance_factors or {}
     rows = np.array([-1 if c.system is None else index[c.system] for c in pool.candidates])
-    priors: dict[float, NDArray[np.float64]] = {}  # they hang on the price alone, and large pools repeat prices
-    blends: list[tuple[slice, Array]] = []  # weights (N, S) of runs that hold a candidate without a profile
-    for start in range(0, len(rows), PRIORS_AT_ONCE):
-        run = pool.candidates[start : start + PRIORS_AT_ONCE]
-        if any(c.system is None for c in run):
-            weights = np.zeros((len(run), len(systems)))
-            for row, candidate in enumerate(run):
-                price = candidate.facts.output_usd_per_mtok or 0.0
-                if candidate.system is not None:
-                    weights[row, index[candidate.system]] = 1.0
-                    continue
-                if price not in priors:
-                    priors[price] = _price_class(candidate.facts, protocols, systems, models, home, covariance_factors)
-                weights[row] = priors[price]
-            blends.append((slice(start, start + len(run)), like(weights, table.bias)))
+    without: dict[float, list[int]] = {}  # candidates without a profile by price, on which alone their prior hangs
+    for row, candidate in enumerate(pool.candidates):
+        if candidate.system is None:
+            without.setdefault(candidate.facts.output_usd_per_mtok or 0.0, []).append(row)
+    priors: list[tuple[Array, Array]] = []  # rows of candidates, and the weights (S,) of all systems in their prior
+    for same in without.values():
+        weights = _price_class(pool.candidates[same[0]].facts, protocols, systems, models, home, covariance_factors)
+        priors.append((like(same, table.protocol), like(weights, table.bias)))
     nearest = like(rows.clip(min=0), table.protocol)
 
     def of_members(numbers: Array) -> Array:
         """Each candidate's part of the systems' `numbers` (S, ...): its system's, or the mean of its price class."""
         found = numbers[nearest]
-        for run, weights in blends:
-            found[run] = weights @ numbers
+        for same, weights in priors:
+            found[same] = weights @ numbers
         return found
 
     facts = tuple(c.facts for c in pool.candidates)
