@@ -80,7 +80,8 @@ def onboard(
     system = System(facts.id, protocol)
     _check_name(facts.id)
     old = [each for each in checkpoint.added_models.systems if each.model == facts.id] if replace_old else []
-    old_pools = dict.fromkeys(name for each in old for name in pools_of(checkpoint, each))
+    before = checkpoint.all_pools.items()
+    old_pools = [name for name, pool in before if any(member.system in old for member in pool.candidates)]
     checkpoint = without_old_profiles(checkpoint, [system, *old], replace_old)
     if pools is None:
         pools = [name for name in old_pools if name in checkpoint.all_pools]
@@ -118,15 +119,6 @@ def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
         known = f"; {known_names(name, (system.id for system in systems))}" if systems else "; no model was"
         raise PoolError(f"{name!r} {reason}{known}")
     return replace(checkpoint, added_models=checkpoint.added_models.without(found))
-
-
-def pools_of(checkpoint: Checkpoint, system: System) -> tuple[str, ...]:
-    """Names of the pools with an added system as a member; none for any other system."""
-    if system not in checkpoint.added_models.systems:
-        return ()
-    return tuple(
-        name for name, pool in checkpoint.all_pools.items() if any(c.system == system for c in pool.candidates)
-    )
 
 
 def default_protocol(checkpoint: Checkpoint) -> str:
