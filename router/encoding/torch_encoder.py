@@ -39,7 +39,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         **removed: object,
     ) -> None:
         super().__init__()
-        self.transformer = transformer  # (input_ids, attention_mask) -> .hidden_states, a tuple of (B, T, H)
+        self.transformer = transformer  # of transformers: (input_ids, attention_mask) to hidden states (B, T, H)
         self.described = described
         self.tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
         self.layers = pooled_layers(layers, self.depth)
@@ -118,7 +118,9 @@ class QueryEncoder(HasTokenizer, nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        return self.joined([self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers])
+        # In transformers 5.0 the last of `hidden_states` of ModernBERT is without the final normalisation.
+        hidden = (*states.hidden_states[:-1], states.last_hidden_state)
+        return self.joined([self._pool(hidden[layer].float(), attention_mask) for layer in self.layers])
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """Embeddings (B, E) of the pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""

@@ -41,7 +41,6 @@ def load_transformer(folder: Path) -> PreTrainedModel:
                 config=config,
                 state_dict=state,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
                 ignore_mismatched_sizes=True,  # reported below
                 output_loading_info=True,
                 **options,

@@ -61,6 +61,15 @@ def test_names_of_other_checkpoints_are_found(tiny_encoder: Path, tmp_path: Path
     assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_an_architecture_without_fused_attention_is_loaded(tiny_encoder: Path, tmp_path: Path) -> None:
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    folder = Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 6}
+    DebertaV2Model(DebertaV2Config(vocab_size=200, **sizes)).save_pretrained(folder)
+    assert QueryEncoder.from_pretrained(folder).encode(["two", "prove that two is prime"]).isfinite().all()
+
+
 def test_an_encoder_decoder_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
     from transformers import T5Config, T5Model
 
