@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router.encoding.gpu_norm import layer_norm
-from router.encoding.sentence_folder import ACTIVATIONS, can_build
+
+# The activation's name in a config -> the argument `approximate` of F.gelu.
+ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
 
 class Packed(NamedTuple):
@@ -58,9 +60,20 @@ def fits(transformer: Any, device: torch.device) -> bool:
         and torch.backends.cuda.is_flash_attention_available()
         and find_spec("torch.nn.attention.varlen") is not None  # since torch 2.10
         and torch.cuda.get_device_capability(device) >= (8, 0)
-        and can_build(transformer.config.to_dict())
+        and can_pack(transformer.config)
         and _head_size(transformer) % 8 == 0
         and _head_size(transformer) <= 256
+    )
+
+
+def can_pack(config: Any) -> bool:
+    """Whether `PackedBert` computes the network of a config of transformers, which is so for BERT."""
+    return (
+        config.model_type == "bert"
+        and config.hidden_act in ACTIVATIONS
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and not config.is_decoder
+        and not config.add_cross_attention
     )
 
 

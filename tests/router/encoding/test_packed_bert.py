@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, BertModel
 
-from router.encoding.packed_bert import PackedBert, fits, pack
+from router.encoding.packed_bert import PackedBert, can_pack, fits, pack
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 
 E, H = 24, 3
@@ -93,6 +93,20 @@ def test_texts_are_packed_end_to_end_with_nothing_between() -> None:
     assert packed.ids.tolist() == [7, 8, 9, 5] and packed.positions.tolist() == [0, 1, 2, 0]
     assert packed.offsets.tolist() == [0, 3, 3, 4] and packed.longest == 3
     assert {each.dtype for each in packed[:3]} == {torch.int32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "can"),
+    [
+        ({}, True),
+        ({"hidden_act": "relu"}, False),
+        ({"position_embedding_type": "relative_key"}, False),
+        ({"is_decoder": True}, False),
+        ({"model_type": "roberta"}, False),
+    ],
+)
+def test_it_says_which_networks_it_can_compute(changes: dict[str, object], can: bool) -> None:
+    assert can_pack(AutoConfig.for_model(**{"model_type": "bert"} | changes)) is can
 
 
 # The encoder

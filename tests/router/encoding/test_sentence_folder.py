@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.encoding.sentence_folder import can_build, read_folder
+from router.encoding.sentence_folder import read_folder
 from router.encoding.transformer import read_weights
 from router.errors import CheckpointError
 
@@ -40,17 +40,3 @@ def test_a_broken_folder_is_one_clear_error(folder: Path, name: str, content: by
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         read_weights(read_folder(folder)[1])
-
-
-@pytest.mark.parametrize(
-    ("changes", "can"),
-    [
-        ({}, True),
-        ({"hidden_act": "relu"}, False),
-        ({"position_embedding_type": "relative_key"}, False),
-        ({"is_decoder": True}, False),
-        ({"model_type": "roberta"}, False),
-    ],
-)
-def test_it_says_which_networks_are_berts(changes: dict[str, object], can: bool) -> None:
-    assert can_build({"model_type": "bert"} | changes) is can
