@@ -144,7 +144,7 @@ def ways(encoder: QueryEncoder, device: torch.device, precision: str) -> dict[st
 
 def packed_embedding(encoder: QueryEncoder, **options: Any) -> Callable[[Packed], Tensor]:
     """A function from packed texts to embeddings (B, E), by a `PackedBert` with these options."""
-    network = PackedBert(encoder.transformer, **options)  # type: ignore[arg-type]  # a Bert, as shipped
+    network = PackedBert(encoder.transformer, **options)
     return lambda packed: encoder.joined(network(packed, encoder.layers, encoder.described.pooling))
 
 
