@@ -22,7 +22,7 @@ from router.evaluation.dataset import data_folder, read_dataset
 from router.evaluation.pool_report import evaluate_router
 from train import cli
 from train.compare.ours import load, moved
-from train.studies.arguments import folds
+from train.studies.inputs import folds
 from train.studies.measure import agreement
 
 

@@ -17,9 +17,8 @@ from router.files import atomic_text, atomic_write
 from router.llm.options import add_llm_options, cache_path, check_cap, check_keys, check_output
 from router.llm.session import exit_code, run_session
 from router.network.taxonomy import OTHER, Taxonomy
-from train.annotate.annotators import annotators_of
-from train.annotate.prompt import annotation_form
-from train.annotate.run import Plan, annotate
+from train.annotate.labels import annotation_form
+from train.annotate.run import Plan, annotate, annotators_of
 from train.data_folders.query_file import survey
 
 

@@ -2,13 +2,15 @@
 
 A cell is finished when its file's key is the digest of everything that decides it: data, rows, pool, settings, seed,
 and the sources of the baselines. The sources of our own training are not in it: delete OUT/fits to train anew.
-Cells are computed in jobs. Knows neither how a method works nor how it is judged.
+Cells are computed in jobs; no method sees an outcome of a test row. It does not know how a cell is judged.
+Axes: N queries of the folder, B queries of a pool, M candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,23 @@ import numpy as np
 from tqdm import tqdm
 
 import train.baselines
-from router.encoding.torch_encoder import DEFAULT_ENCODER
-from router.evaluation.pool_report import predict
+from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
+from router.evaluation.metrics import Array
+from router.evaluation.pool_report import predict, reference_models
+from router.network.taxonomy import RANK_DECAY
 from router.pools.pool import read_pool
+from train.baselines.closed_form import predicted_labels
+from train.baselines.closed_form_router import annotated_weights
+from train.baselines.cost import AnswerLengths
+from train.baselines.methods import METHODS
+from train.baselines.task import Outcomes, Queries, Task
 from train.compare import ours
-from train.compare.predictions import Cell, CellPredictions, digest_of, is_finished, key_of, write_cell
+from train.compare.predictions import Cell, CellPredictions, Index, digest_of, is_finished, key_of, write_cell
 from train.compare.processes import run
 from train.compare.regimes import Regime
 from train.compare.settings import method_name
-from train.compare.tasks import baseline_predictions
 from train.compare.workplace import Workplace
+from train.data.training_data import taxonomy_of
 
 DATA_FILES = ("queries.parquet", "outcomes.parquet", "annotations.jsonl", "models.csv")
 
@@ -49,7 +58,10 @@ def fill(place: Workplace, workers: int, progress: bool = True) -> None:
     """
     jobs = [*_our_jobs(place), *_baseline_jobs(place)]  # our fits take longest: first
     total = sum(len(job.cells) for job in jobs)
-    pending = [left for job in jobs if (left := _unfinished(job, place)).cells]
+    pending = []
+    for job in jobs:
+        if left := {cell: key for cell, key in job.cells.items() if not is_finished(cell.file(place.out), key)}:
+            pending.append(replace(job, cells=left))
     _embed(place, pending)
     finished = total - sum(len(job.cells) for job in pending)
     with tqdm(total=total, initial=finished, unit="cell", desc=place.settings.name, disable=not progress) as bar:
@@ -63,12 +75,6 @@ def fill_job(place: Workplace, job: Job) -> int:
     for cell, predictions in found:
         write_cell(cell.file(place.out), job.cells[cell], predictions)
     return len(job.cells)
-
-
-def _unfinished(job: Job, place: Workplace) -> Job:
-    """The job with only its unfinished cells."""
-    left = {cell: key for cell, key in job.cells.items() if not is_finished(cell.file(place.out), key)}
-    return replace(job, cells=left)
 
 
 def _embed(place: Workplace, pending: list[Job]) -> None:
@@ -153,12 +159,68 @@ def _baseline_jobs(place: Workplace) -> Iterator[Job]:
                     yield Job(regime, part, draw, cells)
 
 
-def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
-    """Predictions of the job's cells by their baselines."""
-    wanted = [(cell.method, cell.seed) for cell in job.cells]
-    found = baseline_predictions(place, next(iter(job.cells)).pool, job.regime, job.part, job.seed, wanted)
-    return zip(job.cells, found, strict=True)
-
-
 def _data_digest(place: Workplace) -> str:
     return digest_of(*(place.dataset.folder / name for name in DATA_FILES))
+
+
+@lru_cache(maxsize=1)
+def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Queries:
+    """All N queries of the folder as baselines read them; consecutive pools of one part share them.
+
+    Label axes and predicted labels come from the training rows' annotations; without any, predicted labels are NaN.
+    """
+    train, dataset = np.flatnonzero(place.rows(regime, part, seed).train), place.dataset
+    phrases = QueryEncoder.from_pretrained(place.settings.encoder)
+    taxonomy = taxonomy_of(dataset, train, lambda names: phrases.encode(names).numpy())
+    llm = np.full((len(dataset.queries), len(taxonomy.axes)), np.nan)
+    for row, weights in annotated_weights(dataset, taxonomy, RANK_DECAY).items():
+        llm[row] = weights
+    predicted = np.full_like(llm, np.nan)
+    if not np.isnan(llm[train]).all():
+        predicted = predicted_labels(place.embedding[train], llm[train], place.embedding)
+    benchmark, category = (dataset.queries[name].to_numpy(str) for name in ("benchmark", "category"))
+    named = np.array([f"{b}/{c}" for b, c in zip(benchmark, category, strict=True)])
+    return Queries(place.embedding, dataset.input_tokens, benchmark, named, llm, predicted)
+
+
+def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> Array:
+    """Predicted costs (B, M) in USD of the queries at `asked`, with answer lengths learned from training rows."""
+    dataset, candidates = place.dataset, place.pools[pool].candidates
+    columns = dataset.columns(tuple(c.system for c in candidates if c.system is not None))
+    tokens = np.where(dataset.measured, dataset.output_tokens, np.nan)[train][:, columns]
+    lengths = AnswerLengths().fit(place.embedding[train], tokens).predict(place.embedding[asked])
+    price_in = np.array([c.facts.input_usd_per_mtok for c in candidates], np.float64)
+    price_out = np.array([c.facts.output_usd_per_mtok for c in candidates], np.float64)
+    return (dataset.input_tokens[asked][:, None] * price_in + lengths * price_out) / 1e6
+
+
+def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
+    """Predictions of the job's cells, all of one pool, by their baselines."""
+    pool = next(iter(job.cells)).pool
+    outcomes, rows = place.outcomes[pool], place.rows(job.regime, job.part, job.seed)
+    queries = queries_of(place, job.regime, job.part, job.seed)
+    train, val, test = (outcomes.take(mask) for mask in (rows.train, rows.val, rows.test))
+    cost = expected_costs(place, pool, train.rows, np.concatenate([test.rows, val.rows]))
+    test_cost, val_cost = cost[: len(test.rows)], cost[len(test.rows) :]
+    task = Task(
+        queries.take(train.rows),
+        Outcomes(train.score, train.realised_usd),
+        queries.take(val.rows),
+        Outcomes(val.score, val.realised_usd),
+        val_cost,
+        *reference_models(train, place.pools[pool]),
+    )
+    for cell in job.cells:
+        baseline = METHODS[cell.method]()
+        baseline.fit(task, cell.seed)
+        yield (
+            cell,
+            CellPredictions(
+                test.rows,
+                np.asarray(baseline.predict(queries.take(test.rows)), np.float64),
+                test_cost,
+                val.rows,
+                np.asarray(baseline.predict(task.val), np.float64),
+                val_cost,
+            ),
+        )

@@ -22,7 +22,7 @@ from router.options import BACKENDS
 from router.policy.constraints import cost_weights, rank
 from router.routing.router import Router
 from train.compare.report.markdown import markdown_table
-from train.studies.arguments import folds, router_and_data, study_parser
+from train.studies.inputs import folds, router_and_data, study_parser
 
 DIALS = (0.0, 3.0, 5.0)
 NEAR = 1e-5  # utilities that differ by less are a tie, which rounding may decide

@@ -13,8 +13,7 @@ from router.evaluation.dataset import Dataset
 from router.files import atomic_write
 from router.policy.goals import DialTable, measure_dials, tables_to_json
 from router.routing.router import Router
-from train.studies.arguments import folds, router_and_data, study_parser
-from train.studies.held_out import held_out
+from train.studies.inputs import folds, held_out, router_and_data, study_parser
 
 
 def dial_tables(

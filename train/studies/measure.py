@@ -20,7 +20,7 @@ from router.evaluation.pool_report import evaluate_router, first_label_agreement
 from router.files import atomic_write
 from router.routing.router import Router
 from train.export.card import figures_table, measured_by
-from train.studies.arguments import folds, router_and_data, study_parser
+from train.studies.inputs import folds, router_and_data, study_parser
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 

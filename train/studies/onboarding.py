@@ -39,7 +39,7 @@ from train.compare.regimes import Rows, rotation_folds
 from train.compare.report.markdown import markdown_table
 from train.export.benchmarks import benchmark_scores
 from train.export.card import measured_by
-from train.studies.arguments import folds
+from train.studies.inputs import folds
 
 Index = NDArray[np.intp]
 LEAST = 1e-3  # probabilities are clipped to within this of 0 and 1

@@ -18,8 +18,7 @@ import numpy as np
 from router.evaluation.metrics import Array
 from router.evidence.risk import cheapest_safe
 from router.policy.goals import DIALS, dial_choices
-from train.studies.arguments import apart, folds, router_and_data, study_parser
-from train.studies.held_out import HeldOut, held_out
+from train.studies.inputs import HeldOut, apart, folds, held_out, router_and_data, study_parser
 
 
 def losses(held: HeldOut, cost_range_usd: float) -> tuple[Array, Array]:

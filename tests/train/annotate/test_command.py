@@ -17,8 +17,7 @@ from router.evaluation.dataset import read_dataset
 from router.llm.untrusted_text import with_nonce
 from router.network.taxonomy import CAPABILITIES
 from train.__main__ import main
-from train.annotate.labels import Labels
-from train.annotate.prompt import annotation_form
+from train.annotate.labels import Labels, annotation_form
 from train.data_folders.synthetic.command import write_planted
 from train.data_folders.synthetic.generate import PlantedData, plant
 

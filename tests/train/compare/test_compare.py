@@ -9,7 +9,7 @@ import yaml
 
 from router.encoding.torch_encoder import QueryEncoder
 from train.__main__ import main
-from train.compare import tasks
+from train.compare import runner
 from train.compare.predictions import Cell, read_cell
 from train.compare.report.tracking import summary
 from train.compare.runner import fill
@@ -133,13 +133,13 @@ def test_a_tuned_encoder_is_made_of_each_parts_training_rows_and_its_share_is_pa
 
 def test_a_second_run_skips_finished_cells_and_a_changed_setting_makes_them_anew(comparison, monkeypatch):
     asked = []
-    original = tasks.METHODS["constant"]
+    original = runner.METHODS["constant"]
 
     def counted():
         asked.append("constant")
         return original()
 
-    monkeypatch.setitem(tasks.METHODS, "constant", counted)
+    monkeypatch.setitem(runner.METHODS, "constant", counted)
     changes = {"baselines": {"constant": [0]}}
     file, out = comparison(**changes)
     fill(open_workplace(read_settings(file)), 1, progress=False)
@@ -158,7 +158,7 @@ def test_a_run_that_fails_keeps_the_cells_before(comparison, monkeypatch):
     def broken():
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(tasks.METHODS, "constant", broken)
+    monkeypatch.setitem(runner.METHODS, "constant", broken)
     file, out = comparison(baselines={"table-benchmark": [0], "constant": [0]})
     assert main(["compare", "--config", str(file), "--workers", "1"]) == 130
     assert [each.name for each in out.rglob("*.npz")] == ["table-benchmark-0.npz"]
@@ -188,7 +188,7 @@ def test_baselines_see_no_outcome_of_a_test_row(comparison, monkeypatch):
         def predict(self, queries):
             return np.zeros((len(queries.input_tokens), 10))
 
-    monkeypatch.setitem(tasks.METHODS, "constant", Spy)
+    monkeypatch.setitem(runner.METHODS, "constant", Spy)
     place = open_workplace(read_settings(file))
     fill(place, 1, progress=False)
     rows = place.rows(place.regimes[0], "3", 0)

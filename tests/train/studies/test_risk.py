@@ -8,7 +8,7 @@ import pytest
 
 from router.policy.goals import DIALS
 from train.__main__ import main
-from train.studies.held_out import HeldOut
+from train.studies.inputs import HeldOut
 from train.studies.risk import judge, losses, study
 
 RANGE = 0.001

@@ -1,4 +1,8 @@
-"""Writer of a built data folder in RouteMix-open's format: joins the parts of all sources and writes a manifest."""
+"""Writer of a built data folder in RouteMix-open's format: joins the parts of all sources and writes a manifest.
+
+Folds and splits are drawn by group: twins (the same question with any options, or nearly the same text) share a group
+and hence a fold. A twin of a query from a held-out benchmark is marked as `ood_twin`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from router.errors import DataError, UsageError
 from router.evaluation.dataset import read_dataset
-from train.data_folders.build.groups import with_folds
 from train.data_folders.build.part import OUTCOME_COLUMNS, Part
 from train.data_folders.data_folder import PRICES, holds_other_files, whole_data_folder
+from train.data_folders.near_duplicates import near_duplicates
+from train.data_folders.questions import fold_of, group_keys, split_of
 
 MANIFEST = "manifest.json"  # marks a built folder, which may be replaced
 
@@ -106,3 +112,28 @@ def _models(outcomes: pd.DataFrame, prices: pd.DataFrame | None) -> pd.DataFrame
     if missing:
         raise DataError(f"the table of --models lacks the columns {missing}; it has {list(prices.columns)[:10]}")
     return models.merge(prices.drop_duplicates("model"), on="model", how="left")
+
+
+def with_folds(queries: pd.DataFrame) -> pd.DataFrame:
+    """The queries with `group`, `fold`, `split` and `ood_twin` in place of `held_out`."""
+    texts = queries["text"].tolist()
+    keys = group_keys(texts)
+    group = pd.Series(_joined(keys, near_duplicates(texts, keys)), index=queries.index)
+    held_out = queries["held_out"]
+    fold = group.map(fold_of)
+    split = fold.map(split_of).where(~held_out, "ood")
+    twin = group.isin(set(group[held_out])) & ~held_out
+    return queries.drop(columns="held_out").assign(split=split, fold=fold.astype("int8"), group=group, ood_twin=twin)
+
+
+def _joined(keys: list[str], pairs: list[tuple[int, int]]) -> list[str]:
+    """The keys; keys that pairs connect are replaced by the least of them.
+
+    >>> _joined(["b", "c", "a", "d"], [(0, 1), (1, 2)])
+    ['a', 'a', 'a', 'd']
+    """
+    names, place = np.unique(keys, return_inverse=True)
+    a, b = place[np.array(pairs, int).reshape(-1, 2)].T
+    joined = sparse.coo_matrix((np.ones(len(a)), (a, b)), (len(names), len(names)))
+    _, component = sparse.csgraph.connected_components(joined, directed=False)
+    return pd.Series(names).groupby(component).transform("min")[place].tolist()

@@ -15,15 +15,11 @@ from router.evaluation.dataset import data_folder
 from router.files import atomic_write
 from train.data_folders.check.finding import LEVELS, NOTE, Finding, as_json, as_markdown, as_text, counted
 from train.data_folders.check.folder import read_folder
-from train.data_folders.check.rules.artefacts import artefact_findings
-from train.data_folders.check.rules.constants import constant_findings
+from train.data_folders.check.rules.agreement import artefact_findings, scrambled_findings
+from train.data_folders.check.rules.constants import constant_findings, gap_findings
 from train.data_folders.check.rules.contradictions import contradiction_findings
-from train.data_folders.check.rules.duplicates import duplicate_findings
-from train.data_folders.check.rules.gaps import gap_findings
-from train.data_folders.check.rules.instructions import instruction_findings
-from train.data_folders.check.rules.labels import label_findings
-from train.data_folders.check.rules.prices import price_findings
-from train.data_folders.check.rules.scrambled import scrambled_findings
+from train.data_folders.check.rules.metadata import label_findings, price_findings
+from train.data_folders.check.rules.texts import duplicate_findings, instruction_findings
 
 # Frozen in tests/golden/flags-train.txt.
 DESCRIPTION = """\

@@ -17,8 +17,7 @@ import yaml
 from router.errors import UsageError
 from train.data_folders.data_folder import PRICES, holds_other_files, whole_data_folder
 from train.data_folders.questions import fold_of, key_of, split_of
-from train.data_folders.synthetic.generate import PlantedData, plant
-from train.data_folders.synthetic.world import MODELS
+from train.data_folders.synthetic.generate import MODELS, PlantedData, plant
 
 PROTOCOL = POOL = "planted"
 MARKER = "planted.json"  # marks a planted folder, which may be replaced

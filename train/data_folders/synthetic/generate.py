@@ -1,22 +1,32 @@
 """Generator of planted data: queries from templates whose text shows what they need, outcomes from true profiles.
 
-It does not know files. Axes: N queries, M models, C capabilities, K knowledge domains.
+The world is that of `world.yaml` beside this file: words of queries, and ten invented models. Skills are logits:
+`b + c(x)·C + k(x)·K - d(x)` is the log odds of a good answer, where the rank weights c(x) and k(x) each sum to 1.
+Axes: N queries, M models, C capabilities, K knowledge domains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
-from train.data_folders.synthetic.world import DIFFICULTIES, DOMAINS, LENGTH_FACTORS, MODELS, WORDINGS, WORLD, skills_of
 
 Array = NDArray[np.float64]
+
+WORLD: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("world.yaml").read_text(encoding="utf-8"))
+WORDINGS: dict[str, dict[str, list[str]]] = WORLD["wordings"]  # of a capability: openings, tasks, additions to others
+DOMAINS: dict[str, dict[str, list[str]]] = WORLD["domains"]  # topics, and synonyms that annotators use
+DIFFICULTIES = [(each["logits"], each["remarks"]) for each in WORLD["difficulties"]]  # logits, remarks in the query
+LENGTH_FACTORS: dict[str, float] = WORLD["length_factors"]  # of answers, by the capability that a query needs first
 
 DOMAIN_NAMES = tuple(DOMAINS)
 NUMBERS_OF_CAPABILITIES = (0.6, 0.3, 0.1)  # probability that a query needs 1, 2, 3
@@ -25,6 +35,27 @@ LENGTH_SPREAD = 0.35  # standard deviation of log answer length
 LONGER_WHEN_HARD = 0.15  # log answer length per logit of difficulty
 ANNOTATED_SHARE = 0.7
 SWAPPED_SHARE, SYNONYM_SHARE, RARE_SHARE = 0.03, 0.06, 0.01  # of annotations: errors of annotators
+
+
+@dataclass(frozen=True)
+class PlantedModel:
+    """True skills, prices and answer length of one invented model."""
+
+    name: str
+    developer: str
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    bias: float  # log odds of a good answer without a particular skill
+    skills: Mapping[str, float]  # capability or domain -> logits added where a query needs nothing else of that kind
+    usual_chars: int  # median length of its answers
+
+
+MODELS = tuple(PlantedModel(**facts) for facts in WORLD["models"])
+
+
+def skills_of(axes: Sequence[str]) -> Array:
+    """True skills (M, A) of `MODELS` on `axes`; 0 without a particular skill."""
+    return np.array([[model.skills.get(axis, 0.0) for axis in axes] for model in MODELS])
 
 
 @dataclass(frozen=True)
@@ -100,7 +131,7 @@ def _pick(rng: Generator, options: Sequence[str]) -> str:
 
 def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...], level: int) -> str:
     """The text of one query: first capability and first domain in front, the others behind in random order."""
-    topics = DOMAINS[domains[0]].topics
+    topics = DOMAINS[domains[0]]["topics"]
     topic, second, third, *others = (topics[i] for i in rng.permutation(len(topics)))
     blanks = {
         "topic": topic,
@@ -112,11 +143,13 @@ def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...
         "passage": _passage(rng, (topic, second, third, *others[:3])),
     }
     wording = WORDINGS[capabilities[0]]
-    behind = [_pick(rng, WORDINGS[name].additions) for name in capabilities[1:]]
-    behind += [_pick(rng, WORLD["links"]).replace("{topic}", _pick(rng, DOMAINS[name].topics)) for name in domains[1:]]
+    behind = [_pick(rng, WORDINGS[name]["additions"]) for name in capabilities[1:]]
+    behind += [
+        _pick(rng, WORLD["links"]).replace("{topic}", _pick(rng, DOMAINS[name]["topics"])) for name in domains[1:]
+    ]
     behind.append(_pick(rng, DIFFICULTIES[level][1]))
     behind = [behind[i] for i in rng.permutation(len(behind)) if behind[i]]
-    first = f"{_pick(rng, wording.openings).rstrip()} {_pick(rng, wording.tasks)}"
+    first = f"{_pick(rng, wording['openings']).rstrip()} {_pick(rng, wording['tasks'])}"
     return " ".join([first, *behind]).format(**blanks)
 
 
@@ -137,7 +170,7 @@ def _annotations(
         if len(needed) > 1 and rng.random() < SWAPPED_SHARE:
             needed[:2] = needed[1::-1]
         if rng.random() < SYNONYM_SHARE:
-            known[-1] = _pick(rng, DOMAINS[known[-1]].synonyms)
+            known[-1] = _pick(rng, DOMAINS[known[-1]]["synonyms"])
         if rng.random() < RARE_SHARE:
             known.append(_pick(rng, WORLD["rare_names"]))
         note = {"query_id": f"planted/{row}", "capabilities": needed, "knowledge": known}

@@ -15,11 +15,9 @@ from typing import Any
 from router.errors import UsageError
 from router.evaluation.dataset import Dataset
 from router.routing.router import Router
-from train.studies.arguments import folds, router_and_data, study_parser
-from train.studies.robustness.attack import AIMS, gadget_figures, wrongly_flagged
-from train.studies.robustness.flips import flip_figures
-from train.studies.robustness.gadgets import Search
-from train.studies.robustness.sample import draw_sample
+from train.studies.inputs import folds, router_and_data, study_parser
+from train.studies.robustness.flips import draw_sample, flip_figures
+from train.studies.robustness.gadgets import AIMS, Search, gadget_figures, wrongly_flagged
 
 
 def suite(

@@ -1,11 +1,13 @@
-"""Flips of the chosen model under harmless rewording, and their cost.
+"""Flips of the chosen model under harmless rewording, and their cost, on a sample of judged queries of a pool.
 
-Measured at a dial at which the pool's models share the calls: a router that always chooses one model never flips.
-Axes: B queries, M candidates.
+Measured at a dial at which the pool's models share the calls: a router that always chooses one model never flips. The
+sample and the training queries that an attacker learns from never overlap. Axes: B queries, M candidates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,48 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from router.evaluation import metrics
+from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import Predictions, predict
+from router.evaluation.pool_report import PoolOutcomes, Predictions, judged_and_training, predict, reference_models
 from router.options import DEFAULT_DIAL, DIAL_MAX
 from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router
 from train.data.rewording import PERTURBATIONS, perturbed
-from train.studies.robustness.sample import Sample
 
 SHARE_LIMIT = 0.6  # docs/method.md section 4: no model takes more of the calls
 DIALS = np.linspace(0, DIAL_MAX, 41)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some judged queries of a pool."""
+
+    texts: list[str]  # (B,)
+    outcomes: PoolOutcomes  # of the same queries
+    best_single: int  # columns chosen on training rows
+    cheapest: int
+    attacker: list[str]  # texts of training rows
+
+    def head(self, count: int) -> Sample:
+        """The first `count` judged queries."""
+        outcomes = self.outcomes
+        kept = PoolOutcomes(outcomes.rows[:count], outcomes.score[:count], outcomes.realised_usd[:count])
+        return replace(self, texts=self.texts[:count], outcomes=kept)
+
+
+def draw_sample(dataset: Dataset, pool: Pool, folds: Sequence[int], count: int, seed: int) -> Sample:
+    """At most `count` of the pool's queries in `folds`, drawn by `seed`, and at most as many of its training rows.
+
+    Training rows are folds 0 to 6 less `folds`. Raises DataError where the pool has no query in `folds`.
+    """
+    judged, known = judged_and_training(dataset, pool, None, list(folds))
+    best, cheapest = reference_models(known, pool)
+    generator = np.random.default_rng(seed)
+    drawn, seen = (generator.permutation(len(part.rows))[:count] for part in (judged, known))
+    text = dataset.queries["text"].to_numpy()
+    outcomes = PoolOutcomes(judged.rows[drawn], judged.score[drawn], judged.realised_usd[drawn])
+    return Sample(text[outcomes.rows].tolist(), outcomes, best, cheapest, text[known.rows[seen]].tolist())
 
 
 def choices(quality: Array, cost: Array, dial: float, cost_range: float) -> NDArray[np.intp]:

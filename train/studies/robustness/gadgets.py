@@ -1,21 +1,23 @@
-"""Search for confounder gadgets (Shafran et al., 2501.01818): one suffix that makes every query's route dearer.
+"""Confounder gadgets (Shafran et al., 2501.01818): one suffix that makes every query's route dearer, guard off and on.
 
-White-box: the gradient of the aim over the encoder's word embeddings proposes tokens for one place at a time (HotFlip,
-Ebrahimi et al., 1712.06751); the router's own decisions on the changed text accept or reject them. Axes: B queries,
-M candidates, G tokens of the gadget, V vocabulary, E hidden size.
+It is found on training queries and tried on others. White-box: the gradient of the aim over the encoder's word
+embeddings proposes tokens for one place at a time (HotFlip, Ebrahimi et al., 1712.06751); the router's own decisions on
+the changed text accept or reject them. Axes: B queries, M candidates, V vocabulary, E hidden size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from router.arrays import like
+from router.arrays import host, like
 from router.encoding.backend import as_torch
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
@@ -26,6 +28,7 @@ from router.policy.candidates import gather_candidates
 from router.policy.constraints import cost_weights
 from router.pools.pool import Pool
 from router.routing.router import Router
+from train.studies.robustness.flips import Sample, cost_shift
 
 MAX_TOKENS = 20
 START = "the"  # repeated, the start of a search
@@ -33,6 +36,7 @@ TEMPERATURE = 0.02  # of the soft choice in `expected_cost`, in utility
 CONSIDERED = 8  # tokens considered per proposal: some rows of tokens do not survive a round trip through text
 
 Aim = Callable[[Tensor, Tensor], Tensor]  # utility and cost (B, M) to the aim (B,) that the gadget shall raise
+AIMS = ("dearest", "cost")  # raise the most expensive model's lead, or the cost of the choice
 
 
 @dataclass(frozen=True)
@@ -166,3 +170,58 @@ def word_embeddings(encoder: QueryEncoder) -> nn.Embedding:
     """The encoder's table of word embeddings (V, E)."""
     table: nn.Embedding = encoder.transformer.get_input_embeddings()  # type: ignore[operator]
     return table
+
+
+def gadget_figures(
+    router: Router,
+    pool: Pool,
+    sample: Sample,
+    dial: float,
+    aim: str,
+    search: Search,
+    adaptive: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """The gadget found for `aim` on the attacker's texts, and its effect on the sample, without and with the guard.
+
+    `adaptive`: the attacker knows the guard and searches against it. Cost shifts are as in `flip_figures`.
+    """
+    predicted = host(router.predict(sample.texts, pool).cost_usd).astype(np.float64)
+    costs = (predicted, sample.outcomes.realised_usd)
+    dearest = int(predicted.mean(axis=0).argmax())
+    raised: Aim = expected_cost if aim == "cost" else lambda utility, _: lead(utility, dearest)
+    gadget = GadgetSearch(router, pool, dial, raised, search, guard=adaptive).find(sample.attacker, progress)
+    attacked = [with_suffix(text, gadget) for text in sample.texts]
+    before, _ = routes(router, pool, sample.texts, dial, guard=False)
+    figures = {
+        "gadget": gadget,
+        "dearest": pool.ids[dearest],
+        "dial": dial,
+        "n": len(before),
+        "to_dearest_before": float((before == dearest).mean()),
+    }
+    for name, guard in (("guard_off", False), ("guard_on", True)):
+        after, flagged = routes(router, pool, attacked, dial, guard)
+        shifts = [cost_shift(before, after, cost, router.candidates(pool).cost_range_usd) for cost in costs]
+        figures[name] = {
+            "to_dearest": float((after == dearest).mean()),
+            "moved": float((after != before).mean()),
+            "predicted_cost_shift": shifts[0],
+            "realised_cost_shift": shifts[1],
+            "flagged": float(flagged.mean()),
+        }
+    return figures
+
+
+def wrongly_flagged(router: Router, pool: Pool, texts: Sequence[str], dial: float) -> float:
+    """Share of ordinary `texts` that the guard flags."""
+    return float(routes(router, pool, texts, dial, guard=True)[1].mean())
+
+
+def routes(
+    router: Router, pool: Pool, texts: Sequence[str], dial: float, guard: bool
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Columns (B,) of the models that the texts are routed to, and whether each decision is flagged (B,)."""
+    decisions = router.route(texts, pool=pool, dial=dial, guard=guard, top=1)
+    columns = [pool.ids.index(decision.model) for decision in decisions]
+    return np.array(columns), np.array([decision.flagged is not None for decision in decisions])

@@ -19,7 +19,7 @@ from train.data_folders.build.command import table
 from train.data_folders.build.hub import read_benchmark
 from train.data_folders.build.sources import read_llmrouterbench, read_routerbench, read_sprout
 from train.data_folders.check.folder import read_folder
-from train.data_folders.check.rules.duplicates import duplicate_findings
+from train.data_folders.check.rules.texts import duplicate_findings
 
 
 def write_rows(folder: Path, files: dict[str, list[dict[str, Any]]]) -> Path:

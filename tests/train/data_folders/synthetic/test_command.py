@@ -16,8 +16,15 @@ from router.pools.pool import read_pool
 from train.__main__ import main
 from train.data_folders.synthetic import command
 from train.data_folders.synthetic.command import write_planted
-from train.data_folders.synthetic.generate import plant
-from train.data_folders.synthetic.world import DIFFICULTIES, DOMAINS, LENGTH_FACTORS, MODELS, WORDINGS, skills_of
+from train.data_folders.synthetic.generate import (
+    DIFFICULTIES,
+    DOMAINS,
+    LENGTH_FACTORS,
+    MODELS,
+    WORDINGS,
+    plant,
+    skills_of,
+)
 from train.fit.closed_form import ClosedForm
 
 FILES = {"queries.parquet", "outcomes.parquet", "annotations.jsonl", "models.csv", "pool.yaml", "planted.json"}
@@ -162,7 +169,7 @@ def test_texts_are_varied_and_no_blank_stays_open(written):
     assert len(set(planted.text)) > 0.99 * len(planted.text)
     assert not [text for text in planted.text if re.search(r"[{}]", text)]
     assert set(WORDINGS) == set(CAPABILITIES) == set(LENGTH_FACTORS)
-    assert all(len(w.openings) * len(w.tasks) >= 36 for w in WORDINGS.values())
+    assert all(len(w["openings"]) * len(w["tasks"]) >= 36 for w in WORDINGS.values())
     assert {skill for model in MODELS for skill in model.skills} <= {*CAPABILITIES, *DOMAINS}
     assert [model.name for model in MODELS] == sorted(model.name for model in MODELS)
     assert len({hard for hard, _ in DIFFICULTIES}) == len(DIFFICULTIES)

@@ -9,7 +9,7 @@ from router.errors import DataError
 from router.evaluation.dataset import read_dataset
 from router.routing.router import Router
 from train.__main__ import main as command
-from train.studies.robustness.sample import draw_sample
+from train.studies.robustness.flips import draw_sample
 
 pytestmark = pytest.mark.end_to_end
 

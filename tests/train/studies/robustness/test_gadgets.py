@@ -7,9 +7,18 @@ from fixtures.tiny_checkpoint import make_steerable_router
 
 from router.errors import UsageError
 from router.evaluation.pool_report import PoolOutcomes
-from train.studies.robustness.attack import gadget_figures, routes, wrongly_flagged
-from train.studies.robustness.gadgets import GadgetSearch, Search, expected_cost, lead, with_suffix, word_embeddings
-from train.studies.robustness.sample import Sample
+from train.studies.robustness.flips import Sample
+from train.studies.robustness.gadgets import (
+    GadgetSearch,
+    Search,
+    expected_cost,
+    gadget_figures,
+    lead,
+    routes,
+    with_suffix,
+    word_embeddings,
+    wrongly_flagged,
+)
 
 TEXTS = [f"{a} {b} {c}?" for a in ("prove", "write", "who") for b in ("that", "code", "is") for c in ("python", "root")]
 SMALL = Search(steps=12, tokens=4, batch=len(TEXTS), proposals=4)

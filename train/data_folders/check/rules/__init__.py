@@ -1,1 +1,1 @@
-"""Rules of the check, one kind of finding per file."""
+"""Rules of the check, by what they look at."""

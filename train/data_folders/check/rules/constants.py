@@ -1,4 +1,10 @@
-"""Rule for constant outcomes: models that never answer, constant scores of a model, benchmarks with equal scores."""
+"""Rules for constant and missing outcomes.
+
+Constant are models that never answer, a model's scores, or all scores of a benchmark. A gap is a category of a
+benchmark with few outcomes, where nearly all other queries have one: the source left those queries out, often because
+their gold answers are disputed. The rest of the category is then not reliable either, and a comparison of protocols on
+it compares different queries.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from train.data_folders.check.cells import BLOCK, CELL, FEWEST_QUERIES, FEWEST_SYSTEMS
+from train.data_folders.check.cells import BLOCK, CELL, FEWEST_QUERIES, FEWEST_SYSTEMS, discoveries
 from train.data_folders.check.finding import ERROR, NOTE, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
 
@@ -15,6 +22,7 @@ CHANCE = np.log(1e-6)  # log probability below which equal scores are no acciden
 EASIER = 4.0  # factor by which a model's odds may differ from the others'
 CONSTANT_SHARE = 0.9  # share of a benchmark's queries on which all models score the same
 EXTREMES = (0.05, 0.95)  # outside these mean scores, equal scores are expected
+FEWEST_CATEGORIES = 4
 
 
 def constant_findings(folder: CheckedFolder) -> Iterator[Finding]:
@@ -101,4 +109,31 @@ def _constant_benchmarks(folder: CheckedFolder) -> Iterator[Finding]:
             f"on {each.share:.0%} of its queries all models score the same, though the mean is {each.mean:.2f}",
             "check that the grader reads each model's own answer; such queries teach nothing about choices",
             rows=folder.ids(several["row"][here]),
+        )
+
+
+def gap_findings(folder: CheckedFolder) -> Iterator[Finding]:
+    """Findings about categories where the share of queries with outcomes is below half the benchmark's median."""
+    queries = folder.dataset.queries.reset_index(names="row")[["row", "benchmark", "category"]]
+    answered = folder.outcomes[["protocol", "row"]].drop_duplicates()
+    every = queries.merge(answered["protocol"].drop_duplicates(), how="cross")
+    every = every.merge(answered.assign(seen=True), how="left", on=["row", "protocol"])
+    every["seen"] = every["seen"].notna()
+    by_category = every.groupby([*BLOCK, "category"], observed=True)
+    table = by_category["seen"].agg(["size", "sum", "mean"])
+    table = table[(table["sum"] > 0) & (table["size"] >= FEWEST_QUERIES)]
+    share = table.groupby(BLOCK, observed=True)["mean"]
+    table["usual"] = share.transform("median").clip(upper=0.99)
+    table = table[share.transform("size") >= FEWEST_CATEGORIES]
+    p = stats.binom.cdf(table["sum"], table["size"], table["usual"])
+    for each in table[discoveries(p) & (table["mean"] < table["usual"] / 2)].reset_index().itertuples():
+        own = by_category.get_group((each.protocol, each.benchmark, each.category))
+        missing = own["row"][~own["seen"]]
+        yield Finding(
+            WARNING,
+            "gaps",
+            f"{each.benchmark}, {each.category}, under {each.protocol}",
+            f"{len(missing):,} of {len(own):,} queries have no outcome, where {1 - each.usual:.0%} is usual",
+            "ask the source why (gold answers in dispute?); drop the category, or expect noise",
+            rows=folder.ids(missing),
         )

@@ -12,10 +12,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 
-from train.data_folders.check.cells import FEWEST_QUERIES, FEWEST_SYSTEMS
+from train.data_folders.check.cells import FEWEST_QUERIES, FEWEST_SYSTEMS, lost, may_be_zero
 from train.data_folders.check.finding import ERROR, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
-from train.data_folders.check.significance import lost, may_be_zero
 
 FEWEST_SHARED = 5  # systems that answered both copies of a text
 

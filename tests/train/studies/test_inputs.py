@@ -1,11 +1,27 @@
+"""Folds on the command line, and held-out predictions."""
+
+import argparse
+
 import numpy as np
 import pytest
 
-from router.errors import DataError
+from router.errors import DataError, UsageError
 from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import pool_outcomes, predict
 from router.routing.router import Router
-from train.studies.held_out import held_out
+from train.studies.inputs import apart, folds, held_out
+
+
+@pytest.mark.parametrize("text", ["", "10", "7,", "a", "7;8", "-1"])
+def test_what_are_no_folds_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="whole numbers from 0 to 9"):
+        folds(text)
+
+
+def test_no_fold_both_chooses_and_judges():
+    assert apart([7], [8, 9]) == ([7], [8, 9])
+    with pytest.raises(UsageError, match=r"folds \[7\] choose and folds \[7, 8\] judge"):
+        apart([7], [7, 8])
 
 
 def test_predictions_are_the_routers_own_next_to_the_outcomes_and_embeddings_are_cached(planted_checkpoint, tmp_path):
