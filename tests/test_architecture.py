@@ -24,10 +24,7 @@ ROUTER = (
     "errors arrays options installation files hub pools onnx encoding network policy index checkpoint routing "
     "evaluation onboarding batch llm grading evidence serving cli"
 ).split()
-TRAIN = (
-    "runs data_folders annotate collect data fit export baselines compare studies schedule run_logger cli "
-    "lightning_command"
-).split()
+TRAIN = "runs data_folders annotate collect data fit export baselines compare studies cli lightning_command".split()
 SERVING = "protocol telemetry settings lanes engine client_keys dispatch upstreams service http".split()
 
 # 1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.

@@ -81,7 +81,6 @@ def main(args: list[str] | None = None) -> int:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of calls that Lightning makes
     # The encoder is fine-tuned without dropout, so in evaluation mode on purpose.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
-    warnings.filterwarnings("default", message=r"train\.\w+ has moved", category=DeprecationWarning)  # old class paths
     if args == sys.argv[1:]:
         args = None  # LightningCLI warns of arguments given by keyword and on the command line
     try:
