@@ -6,39 +6,30 @@ before it (`packed, fused gelu`), and replayed as a CUDA graph (`graph`). Each w
 module; one that fails or differs keeps its row, and the command ends with 1. Operations are those of the matrix
 products. 989 TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are measured beside them.
 Prints JSON, and on stderr a Markdown table.
-
-With --depth only the bare forward by onnxruntime, one text at a time, for the sets of layers of
-configs/sweeps/layers.yaml: a Markdown table of milliseconds, and of the speed relative to the last set.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from timing import CHECKPOINT, environment, seconds, spread, table
+from timing import CHECKPOINT, environment, seconds, spread
 from torch import Tensor
 from torch.nn import functional as F
 
-from router.encoding.onnx_encoder import OnnxEncoder
-from router.encoding.onnx_export import write_graphs
 from router.encoding.packed_bert import Packed, PackedBert, pack
 from router.encoding.torch_encoder import QueryEncoder
 
 WARM_UP = 5
 LEAST_COSINE = 0.999  # of an embedding with the float32 module's
 BYTES = 2  # of a number in bfloat16
-LAYERS = ((0,), (0, 1), (0, 2), (2, 4), (2, 4, 6))  # sets of --depth
-DEPTH_ROUNDS, DEPTH_REPEATS = 6, 30  # the first round warms up
 Run = Callable[[], Tensor]
 
 
@@ -178,33 +169,6 @@ def stored_encoder(checkpoint: str) -> tuple[Path, dict[str, Any]]:
     return Path(checkpoint) / "encoder", config["encoder"]
 
 
-def _pooling(folder: Path, settings: Mapping[str, Any], layers: Sequence[int]) -> OnnxEncoder:
-    """The encoder in `folder`, exported with other pooled layers."""
-    with TemporaryDirectory() as parent:
-        copy = Path(shutil.copytree(folder, Path(parent) / "encoder"))
-        write_graphs(copy, settings["max_tokens"], layers)
-        return OnnxEncoder.from_pretrained(copy, settings["max_tokens"], settings["head_share"])
-
-
-def depth_table(checkpoint: str, lengths: Sequence[int]) -> str:
-    """Milliseconds of a forward by set of layers and length of the text, as Markdown."""
-    folder, settings = stored_encoder(checkpoint)
-    encoders = [_pooling(folder, settings, each) for each in LAYERS]
-    found = np.zeros((DEPTH_ROUNDS, len(LAYERS), len(lengths)))
-    for turn in range(DEPTH_ROUNDS):
-        for column, tokens in enumerate(lengths):
-            ids = np.full((1, tokens), 2000, np.int64)
-            for row, encoder in enumerate(encoders):
-                run = partial(encoder.forward, ids, np.ones_like(ids))
-                found[turn, row, column] = 1e3 * np.median([seconds(run) for _ in range(DEPTH_REPEATS)])
-    median = np.median(found[1:], axis=0)
-    rows = []
-    for layers, times in zip(LAYERS, median, strict=True):
-        cells = [cell for ms, last in zip(times, median[-1], strict=True) for cell in (f"{ms:.2f}", f"{last / ms:.1f}")]
-        rows.append((", ".join(map(str, layers)), *cells))
-    return table(["layers", *(head for tokens in lengths for head in (f"{tokens} tokens, ms", "×"))], rows)
-
-
 @torch.inference_mode()
 def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[str, Any]]:
     """A row for each batch size, precision and way, printed on stderr as they are made."""
@@ -289,12 +253,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--peak-tflops", type=float, help="the processor's peak in the precision measured")
     parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="its memory's TB/s")
-    parser.add_argument("--depth", action="store_true", help="measure sets of layers by onnxruntime, and nothing else")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[8, 32, 128], help="tokens of --depth")
     options = parser.parse_args()
-    if options.depth:
-        print(depth_table(options.checkpoint, options.lengths))
-        return 0
     most = ceilings(torch.device(options.device))
     about = environment("torch", device=options.device) | {
         "threads": torch.get_num_threads(), "cuda": torch.version.cuda, "peak_tflops": options.peak_tflops,

@@ -1,4 +1,4 @@
-"""`scripts/bench/*.py` once as commands: peers, training, encoder, throughput, topk; fairness; no time is judged."""
+"""`scripts/bench/*.py` once as commands: training, encoder, throughput, topk; fairness; no time is judged."""
 
 import json
 import subprocess
@@ -13,25 +13,8 @@ sys.path.insert(0, str(SCRIPTS))
 
 import encoder as bench_encoder  # noqa: E402
 import fairness as bench_fairness  # noqa: E402
-import peers as bench_peers  # noqa: E402
 
 pytestmark = pytest.mark.end_to_end
-
-
-def test_every_way_is_measured_at_every_length_beside_the_limit(tiny_router):
-    command = [sys.executable, SCRIPTS / "peers.py", tiny_router, "--json", "--lengths", "8", "20"]
-    done = subprocess.run([*command, "--rounds", "1", "--repeats", "1"], capture_output=True, text=True, check=True)
-    figures = json.loads(done.stdout)
-    assert list(figures) == [bench_peers.LIMIT, bench_peers.OURS, "kNN", "matrix factorisation"]
-    assert all(list(by) == ["8", "20"] and by["8"]["least"] > 0 for by in figures.values())
-    rows = bench_peers.markdown(figures, [8, 20]).splitlines()
-    assert len(rows) == 6 and rows[2].count(" 1.00 ") == 2
-
-
-def test_an_environment_without_semantic_router_is_one_line(tiny_router):
-    command = [sys.executable, SCRIPTS / "peers.py", tiny_router, "--semantic-router", sys.executable]
-    done = subprocess.run([*command, "--lengths", "8", "--rounds", "1"], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("peers: error: a process ended")
 
 
 def test_training_steps_are_timed_after_those_that_warm_up(tmp_path):

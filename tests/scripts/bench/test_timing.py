@@ -32,10 +32,10 @@ def test_a_text_has_a_word_for_each_token_but_the_special_ones():
 
 
 def test_a_worker_answers_a_line_for_each_number_and_its_end_is_one_line(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["scripts/bench/peers.py"])
+    monkeypatch.setattr(sys, "argv", ["scripts/bench/latency.py"])
     worker = Worker([sys.executable, "-c", "print('[0]', flush=True); print([int(input())]); raise SystemExit(3)"])
     assert worker.read() == [0] and worker.measure(7) == [7]
-    with pytest.raises(SystemExit, match=r"^peers: error: a process ended with exit code 3; see above"):
+    with pytest.raises(SystemExit, match=r"^latency: error: a process ended with exit code 3; see above"):
         worker.read()
     worker.close()
 
