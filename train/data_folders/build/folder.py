@@ -19,8 +19,7 @@ from router.errors import DataError, UsageError
 from router.evaluation.dataset import read_dataset
 from train.data_folders.build.part import OUTCOME_COLUMNS, Part
 from train.data_folders.data_folder import PRICES, holds_other_files, whole_data_folder
-from train.data_folders.near_duplicates import near_duplicates
-from train.data_folders.questions import fold_of, group_keys, split_of
+from train.data_folders.questions import fold_of, group_keys, near_duplicates, split_of
 
 MANIFEST = "manifest.json"  # marks a built folder, which may be replaced
 

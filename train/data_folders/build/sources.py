@@ -15,8 +15,7 @@ from typing import Any
 import pandas as pd
 
 from router.errors import DataError
-from train.data_folders.build.files import records, tables
-from train.data_folders.build.part import Part, answer_chars, make_part
+from train.data_folders.build.part import Part, answer_chars, make_part, records, tables
 from train.data_folders.build.votes import ID_DIGITS, read_votes
 from train.data_folders.questions import key_of
 

@@ -17,8 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from router.errors import DataError
-from train.data_folders.build.files import tables
-from train.data_folders.build.part import Part, make_part
+from train.data_folders.build.part import Part, make_part, tables
 from train.data_folders.questions import key_of
 
 Array = NDArray[np.float64]

@@ -76,7 +76,7 @@ def test_a_pickle_is_refused_without_being_opened_unless_it_is_trusted(
 def test_embedllm_is_read_in_pieces_and_repeated_prompts_count_with_their_mean(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.data_folders.build.files.CHUNK", 2)
+    monkeypatch.setattr("train.data_folders.build.part.CHUNK", 2)
     rows = [(1, "Two?", "m1", 1), (1, "Two?", "m2", 0), (2, "Three?", "m1", 1), (1, "Two?", "m1", 0)]
     frame = pd.DataFrame(rows, columns=["prompt_id", "prompt", "model_name", "label"])
     frame.assign(category="math", model_id=0).to_csv(tmp_path / "train.csv", index=False)

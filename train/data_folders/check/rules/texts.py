@@ -18,8 +18,7 @@ import pandas as pd
 
 from train.data_folders.check.finding import ERROR, NOTE, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
-from train.data_folders.near_duplicates import near_duplicates
-from train.data_folders.questions import group_keys, words_of
+from train.data_folders.questions import group_keys, near_duplicates, words_of
 
 FEWEST_TEXTS = 50
 RECURS = 0.2  # least share of a benchmark's texts with its most frequent word
