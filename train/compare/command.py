@@ -1,6 +1,6 @@
 """The command `python -m train compare`: runs every method under every regime, judges and reports.
 
-Ties the parts together: settings, cells, figures, then OUT/comparison.parquet, report.md and W&B runs.
+Ties the parts together: settings, cells, figures, then OUT/comparison.parquet, report.md, figures/ and W&B runs.
 """
 
 from __future__ import annotations
@@ -8,24 +8,22 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from router.errors import UsageError
 from router.files import atomic_write
-from router.installation import how_to_install
 from train.compare.processes import cores, run
-from train.compare.report import report
+from train.compare.report import plots
+from train.compare.report.markdown import report
+from train.compare.report.tracking import track
 from train.compare.runner import fill
 from train.compare.settings import Settings, read_settings
 from train.compare.stats.judge import judge_pool
-from train.compare.stats.tally import ALL, table
+from train.compare.stats.tally import table
 from train.compare.workplace import Workplace, open_workplace
 from train.export.card import measured_by
-from train.runs.wandb_logger import PROJECT, resolve_mode
 
 DESCRIPTION = (
     "`python -m train compare --config FILE [--config FILE ...]`: every method under every regime, judged and reported."
@@ -41,7 +39,7 @@ def compare(settings: Settings, workers: int, command: str) -> Path:
     frame = judge(place, workers, progress)
     atomic_write(place.out / "comparison.parquet", frame.to_parquet(index=False))
     atomic_write(place.out / "report.md", report(frame, settings, measured_by(command)).encode())
-    track(frame, settings)
+    track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 
 
@@ -55,37 +53,6 @@ def judge(place: Workplace, workers: int, progress: bool) -> pd.DataFrame:
             found[rows[0]["regime"], rows[0]["pool"]] = rows
             bar.update()
     return table(row for regime, pool in jobs for row in found[regime.name, pool])
-
-
-def track(frame: pd.DataFrame, settings: Settings) -> None:
-    """Start, fill and finish a W&B run per method under one group; `train.runs.wandb_logger` says where to."""
-    mode = resolve_mode("auto")
-    if mode == "disabled":
-        return
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        raise UsageError(f"W&B runs need wandb: {how_to_install('train')}, or set WANDB_MODE=disabled") from error
-    for method, seeds in settings.methods.items():
-        started = wandb.init(
-            project=PROJECT,
-            group=f"compare-{settings.name}",
-            name=method,
-            tags=["compare", *settings.regimes],
-            dir=settings.out,
-            mode=mode,  # type: ignore[arg-type]
-            config={**asdict(settings), "method": method, "seeds": seeds, "configuration": settings.config_of(method)},
-            settings=wandb.Settings(silent=True, console="off"),
-        )
-        started.summary.update(summary(frame, method))
-        started.finish()
-
-
-def summary(frame: pd.DataFrame, method: str) -> dict[str, float]:
-    """A method's figures over all parts and seeds as REGIME/POOL/METRIC; curves are in the Parquet file alone."""
-    rows = frame[(frame["method"] == method) & (frame["part"] == ALL) & (frame["subset"] == ALL) & frame["seed"].isna()]
-    single = rows[~rows.duplicated(["regime", "pool", "metric"], keep=False) & rows["value"].notna()]
-    return {f"{row.regime}/{row.pool}/{row.metric}": float(row.value) for row in single.itertuples()}
 
 
 def main(args: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from router.evaluation.pool_report import pool_outcomes, predict, row_masks
 from router.options import BACKENDS
 from router.policy.constraints import cost_weights, rank
 from router.routing.router import Router
-from train.compare.report import markdown_table
+from train.compare.report.markdown import markdown_table
 from train.studies.inputs import folds, router_and_data, study_parser
 
 DIALS = (0.0, 3.0, 5.0)

@@ -36,7 +36,7 @@ from router.pools.pool import Pool, read_pool
 from router.routing.router import Router
 from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
-from train.compare.report import markdown_table
+from train.compare.report.markdown import markdown_table
 from train.export.benchmarks import benchmark_scores
 from train.export.card import measured_by
 from train.studies.inputs import folds

@@ -10,8 +10,8 @@ import yaml
 from router.encoding.torch_encoder import QueryEncoder
 from train.__main__ import main
 from train.compare import runner
-from train.compare.command import summary
 from train.compare.predictions import Cell, read_cell
+from train.compare.report.tracking import summary
 from train.compare.runner import fill
 from train.compare.settings import read_settings
 from train.compare.stats.tally import select
@@ -97,6 +97,8 @@ def test_a_comparison_trains_ours_judges_all_and_reports(
         "▲",
     ):
         assert part in text
+    assert len(list((out / "figures").glob("*.png"))) == 3
+    assert all(picture.stat().st_size > 5000 for picture in (out / "figures").glob("*.png"))
     assert not (tmp_path / "runs").exists()  # ours wrote under OUT alone
 
 

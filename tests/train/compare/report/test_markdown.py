@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from train.compare.report import Shown, written
+from train.compare.report.markdown import Shown, written
 
 MARGIN = Shown("aiq_margin", "", better=1, signed=True)
 ERROR = Shown("brier_margin", "", better=-1, digits=2)

@@ -1,0 +1,47 @@
+"""Weights & Biases runs of a comparison, one per method under one group; `train.runs.wandb_logger` says where to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from router.errors import UsageError
+from router.installation import how_to_install
+from train.compare.settings import Settings
+from train.compare.stats.tally import ALL
+from train.runs.wandb_logger import PROJECT, resolve_mode
+
+
+def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None:
+    """Start, fill and finish a run per method; the reference's run holds the plots."""
+    mode = resolve_mode("auto")
+    if mode == "disabled":
+        return
+    try:
+        import wandb
+    except ModuleNotFoundError as error:
+        raise UsageError(f"W&B runs need wandb: {how_to_install('train')}, or set WANDB_MODE=disabled") from error
+    for method, seeds in settings.methods.items():
+        run = wandb.init(
+            project=PROJECT,
+            group=f"compare-{settings.name}",
+            name=method,
+            tags=["compare", *settings.regimes],
+            dir=settings.out,
+            mode=mode,  # type: ignore[arg-type]
+            config={**asdict(settings), "method": method, "seeds": seeds, "configuration": settings.config_of(method)},
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        run.summary.update(summary(frame, method))
+        if method == settings.reference:
+            run.log({picture.stem: wandb.Image(str(picture)) for picture in pictures})
+        run.finish()
+
+
+def summary(frame: pd.DataFrame, method: str) -> dict[str, float]:
+    """A method's figures over all parts and seeds as REGIME/POOL/METRIC; curves are in the Parquet file alone."""
+    rows = frame[(frame["method"] == method) & (frame["part"] == ALL) & (frame["subset"] == ALL) & frame["seed"].isna()]
+    single = rows[~rows.duplicated(["regime", "pool", "metric"], keep=False) & rows["value"].notna()]
+    return {f"{row.regime}/{row.pool}/{row.metric}": float(row.value) for row in single.itertuples()}
