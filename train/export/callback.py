@@ -69,7 +69,7 @@ class ExportRouter(Callback):
             images = write_report(
                 table, validation, data, figures, self.folder.parent if self.folder else Path(scratch)
             )
-            log_report(trainer.loggers, images, figures, final)
+            log_report(trainer.loggers, images, figures, final, trainer.global_step)
 
     def _export(
         self,
@@ -108,11 +108,11 @@ def write_report(
 
 
 def log_report(
-    loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float]
+    loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float], step: int
 ) -> None:
     """Log the best epoch's metrics; to loggers that accept images (Weights & Biases) also the plots and a table."""
     for log in loggers:
-        log.log_metrics(final)
+        log.log_metrics(final, step)
         if hasattr(log, "log_image") and hasattr(log, "log_table"):
             for key, file in images.items():
                 log.log_image(key=key, images=[str(file)])

@@ -11,7 +11,8 @@ from router.errors import UsageError
 from router.installation import how_to_install
 from train.compare.settings import Settings
 from train.compare.stats.tally import ALL
-from train.runs.wandb_logger import PROJECT, resolve_mode
+from train.runs.run_log import PROJECT, RunLog
+from train.runs.wandb_logger import resolve_mode
 
 
 def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None:
@@ -24,17 +25,23 @@ def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None
     except ModuleNotFoundError as error:
         raise UsageError(f"W&B runs need wandb: {how_to_install('train')}, or set WANDB_MODE=disabled") from error
     for method, seeds in settings.methods.items():
+        group, tags, figures = f"compare-{settings.name}", ["compare", *settings.regimes], summary(frame, method)
+        config = {**asdict(settings), "method": method, "seeds": seeds, "configuration": settings.config_of(method)}
         run = wandb.init(
             project=PROJECT,
-            group=f"compare-{settings.name}",
+            group=group,
             name=method,
-            tags=["compare", *settings.regimes],
+            tags=tags,
             dir=settings.out,
             mode=mode,  # type: ignore[arg-type]
-            config={**asdict(settings), "method": method, "seeds": seeds, "configuration": settings.config_of(method)},
+            config=config,
             settings=wandb.Settings(silent=True, console="off"),
         )
-        run.summary.update(summary(frame, method))
+        run.summary.update(figures)
+        log = RunLog(PROJECT, method, group, tags, settings.out, run.id)
+        log.log_hyperparams(config)
+        log.log_metrics({**figures})
+        log.finalize("success")
         if method == settings.reference:
             run.log({picture.stem: wandb.Image(str(picture)) for picture in pictures})
         run.finish()
