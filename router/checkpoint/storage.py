@@ -6,8 +6,9 @@ files, `profiles_file` defines `profiles.json`.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from router.checkpoint.checkpoint import Network
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
 FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
@@ -81,7 +83,7 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
         systems = tuple(_system(name) for name in config["systems"])
         models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
         checkpoint = Checkpoint(
-            encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
+            encoder=load_encoder(folder / LAYOUT.encoder, _encoder_settings(config, folder), chosen, device),
             network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"]), chosen, device),
             taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
             systems=systems,
@@ -137,7 +139,6 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
             "max_tokens": checkpoint.encoder.max_tokens,
             "head_share": checkpoint.encoder.head_share,
             "layers": checkpoint.encoder.layers,
-            "correct_typos": checkpoint.encoder.correct_typos,
         },
         "dimensions": asdict(checkpoint.network.size),
         "default_pool": checkpoint.default_pool,
@@ -182,6 +183,14 @@ def _parsed_if_there(file: Path, parse: Callable[[str], T]) -> T | None:
 def _read_card(file: Path) -> str:
     """The card; empty if it was deleted, since no decision depends on it."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _encoder_settings(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """How the encoder reads, without the key of spelling correction that older checkpoints have."""
+    settings = dict(config["encoder"])
+    if settings.pop("correct_typos", False):
+        logger.info("%s was trained with spelling correction, which was removed: it reads queries as written", folder)
+    return settings
 
 
 def _system(name: str) -> System:

@@ -70,15 +70,16 @@ class OnnxEncoder(HasTokenizer):
         max_tokens: int = 256,
         head_share: float = 0.75,
         layers: Sequence[int] = (),
-        correct_typos: bool = False,
+        *,
         int8: bool = False,
         threads: int | None = None,
+        **removed: object,
     ) -> OnnxEncoder:
         """The encoder of a folder, ready for inference.
 
         Args:
             folder: a sentence-transformers or transformers folder whose network `can_build` accepts.
-            max_tokens, head_share, layers, correct_typos: as for `QueryEncoder.from_pretrained`.
+            max_tokens, head_share, layers, removed: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
             threads: threads for one batch; by default one per available processor, at most `MOST_THREADS`.
 
@@ -87,7 +88,7 @@ class OnnxEncoder(HasTokenizer):
             UsageError: onnxruntime is missing or too old, or an argument does not fit the encoder.
         """
         described, inner = read_folder(Path(folder))
-        tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
+        tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
         layers = pooled_layers(layers, int(described.config["num_hidden_layers"]))
         stamp = stamp_of(Path(folder))
         session = _session(described, inner, layers, int8, _processors() if threads is None else threads)

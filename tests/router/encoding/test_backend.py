@@ -115,7 +115,6 @@ def test_decisions_are_torchs(tiny_router: Path) -> None:
         for ours, theirs in zip(onnx.route(QUERIES, **options), reference.route(QUERIES, **options), strict=True):
             assert ours.model == theirs.model
             assert ours.quality == pytest.approx(theirs.quality, abs=1e-5)
-            assert ours.corrected == theirs.corrected
             assert ours.domains.keys() == theirs.domains.keys()
             assert ours.reasons is not None and theirs.reasons is not None
             assert sum(each.logit for each in ours.reasons.axes) == pytest.approx(
@@ -186,7 +185,7 @@ def test_as_torch_reads_the_weights_again_only_where_there_are_none(
     assert as_torch(tiny_checkpoint.encoder) is tiny_checkpoint.encoder
     onnx = load_checkpoint(tiny_router, backend="onnx").encoder
     again = as_torch(onnx)
-    assert (again.max_tokens, again.head_share, again.layers, again.correct_typos) == (100, 0.6, (1, 2), True)
+    assert (again.max_tokens, again.head_share, again.layers) == (100, 0.6, (1, 2))
     np.testing.assert_allclose(again.encode(QUERIES).numpy(), onnx.encode(QUERIES), rtol=0, atol=1e-5)
 
 

@@ -47,7 +47,7 @@ def rewrite(folder: Path, change: object) -> None:
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("layers", [(), (2, 0), (1,), (0,)])
 def test_embeddings_are_torchs(tiny_encoder: Path, layers: tuple[int, ...], batch_size: int) -> None:
-    onnx, reference = both(tiny_encoder, max_tokens=20, head_share=0.6, layers=layers, correct_typos=True)
+    onnx, reference = both(tiny_encoder, max_tokens=20, head_share=0.6, layers=layers)
     embeddings = onnx.encode(TEXTS, batch_size)
     assert embeddings.dtype == np.float32
     assert embeddings.shape == (6, onnx.dimension) == (6, reference.dimension)
@@ -55,9 +55,8 @@ def test_embeddings_are_torchs(tiny_encoder: Path, layers: tuple[int, ...], batc
 
 
 def test_it_reads_what_torch_reads(tiny_encoder: Path) -> None:
-    onnx, reference = both(tiny_encoder, max_tokens=12, head_share=0.3, correct_typos=True)
+    onnx, reference = both(tiny_encoder, max_tokens=12, head_share=0.3)
     assert onnx.tokenize(TEXTS) == reference.tokenize(TEXTS)
-    assert onnx.corrections(TEXTS[2]) == {"wrte": "write", "pyhton": "python"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -93,11 +92,11 @@ def test_names_of_another_bert_checkpoint_are_found(folder: Path) -> None:
 
 
 def test_the_shipped_encoder_is_torchs_at_every_length() -> None:
-    onnx, reference = both(SHIPPED, max_tokens=128, layers=(2, 4, 6), correct_typos=True)
+    onnx, reference = both(SHIPPED, max_tokens=128, layers=(2, 4, 6))
     texts = ["hi", "Is this indemnity clause enforceable in Delaware?", "Prove it. " * 30, "the end " * 400]
     assert [len(ids) for ids in onnx.tokenize(texts)] == [3, 13, 92, 128]
     np.testing.assert_allclose(onnx.encode(texts), reference.encode(texts).numpy(), **CLOSE)
-    int8 = OnnxEncoder.from_pretrained(SHIPPED, 128, layers=(2, 4, 6), correct_typos=True, int8=True).encode(texts)
+    int8 = OnnxEncoder.from_pretrained(SHIPPED, 128, layers=(2, 4, 6), int8=True).encode(texts)
     assert (int8 * onnx.encode(texts)).sum(axis=1).min() > 3 * 0.999  # three layers, each of length one
 
 
