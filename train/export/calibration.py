@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import sigmoid
+
 Array = NDArray[np.float64]
 
 SHRINKAGE = (
@@ -35,7 +37,7 @@ def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), 
     precision = np.array([*[SLOPE_STIFFNESS] * (len(centre) - 1), 1.0]) * (0.25 * shrinkage + 1e-6)
     theta = centre.copy()
     for _ in range(NEWTON_STEPS):
-        probability = 0.5 + 0.5 * np.tanh(0.5 * features @ theta)
+        probability = sigmoid(features @ theta)
         gradient = features.T @ (probability - score) + precision * (theta - centre)
         curvature = (features * (probability * (1 - probability))[:, None]).T @ features + np.diag(precision)
         theta = theta - np.linalg.solve(curvature, gradient)

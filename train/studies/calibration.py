@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from router.arrays import sigmoid
 from router.evaluation import metrics
 from router.evaluation.metrics import Array, brier, expected_calibration_error
 from train.export.calibration import calibrate
@@ -32,7 +33,7 @@ def calibrated(method: str, fit: HeldOut, judged: HeldOut) -> Array:
     if method == "affine":
         one_protocol = np.zeros(fit.score.shape[1], np.int64)
         scale, shift = calibrate(fit.logits, fit.score, one_protocol)
-        return 1 / (1 + np.exp(-(scale * judged.logits + shift)))
+        return sigmoid(scale * judged.logits + shift)
     from sklearn.isotonic import IsotonicRegression
 
     columns = []

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from router.arrays import sigmoid
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
 from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
@@ -63,7 +64,7 @@ def plant(queries: int = 3000, seed: int = 0) -> PlantedData:
         + _weights(domains, DOMAIN_NAMES) @ skills_of(DOMAIN_NAMES).T
         - difficulty[:, None]
     )
-    quality = 1 / (1 + np.exp(-logit))
+    quality = sigmoid(logit)
     log_chars = (
         np.log([model.usual_chars for model in MODELS])
         + np.log([LENGTH_FACTORS[needed[0]] for needed in capabilities])[:, None]

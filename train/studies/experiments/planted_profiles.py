@@ -15,6 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import stats
 
+from router.arrays import sigmoid
 from router.network.taxonomy import CAPABILITIES, rank_weights
 from router.onboarding.profile_fit import ProfilePrior, fit_profile
 from train.data_folders.synthetic.generate import NUMBERS_OF_CAPABILITIES, PlantedData
@@ -83,7 +84,7 @@ def fitted(requirement: Array, score: Array) -> Array:
         mean = float(np.clip(column.mean(), *EXTREMES))
         prior = ProfilePrior(np.full(axes, np.log(mean / (1 - mean))), np.eye(axes) * PRIOR_SPREAD, np.zeros((1, axes)))
         rows.append(fit_profile(requirement, column, prior).row)
-    return np.asarray(1 / (1 + np.exp(-np.stack(rows))), np.float64)
+    return sigmoid(np.stack(rows))
 
 
 def posterior_mean(requirement: Array, score: Array, seed: int = 0) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from router.arrays import sigmoid
 from train.data_folders.check.blocks import Block
 from train.data_folders.check.finding import ERROR, Finding
 from train.data_folders.check.folder import CheckedFolder
@@ -46,7 +47,7 @@ class _MeanScores:
         count = np.stack([block.count for block in blocks], axis=1)
         logit = np.log((mean * count + 0.5) / ((1 - mean) * count + 0.5))
         self.mean, self.residual = mean, _polished(logit)
-        expected = 1 / (1 + np.exp(-(logit - self.residual)))
+        expected = sigmoid(logit - self.residual)
         spread = max(1.4826 * float(np.nanmedian(np.abs(self.residual))), LEAST_SPREAD)
         self.expected = expected
         self.z = self.residual / np.sqrt(spread**2 + 1 / (count * expected * (1 - expected)))
