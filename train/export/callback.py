@@ -83,10 +83,10 @@ class ExportRouter(Callback):
         training = collect(module, datamodule, evenly_spaced(datamodule.training_data.train_rows, LENGTH_ROWS))
         metadata = {
             "name": self.name,
-            "seed": int(datamodule.options.seed),
+            "seed": datamodule.options.seed,
             "best_epoch": best,
-            "data": settings(datamodule.hparams),
-            "model": settings(module.hparams),
+            "data": dict(datamodule.hparams),
+            "model": dict(module.hparams),
         }
         encoder = module.encoder or datamodule.encoder
         card = write_card(self.name, datamodule.training_data, metadata, figures)
@@ -141,7 +141,7 @@ def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None
 
     data, device = datamodule.training_data, module.device
     train, val = observed(data.train_rows), observed(data.val_rows)
-    fit_prototypes(module.network.cpu(), train, val, int(datamodule.options.seed))
+    fit_prototypes(module.network.cpu(), train, val, datamodule.options.seed)
     module.network.to(device)
 
 
@@ -175,12 +175,3 @@ def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     [0, 2, 4, 6, 9]
     """
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-
-
-def settings(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters in a JSON-able form, without what Lightning's command line adds for itself.
-
-    >>> settings({"folds": (1, 2), "_instantiator": "x"})
-    {'folds': [1, 2]}
-    """
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in hparams.items() if not k.startswith("_")}

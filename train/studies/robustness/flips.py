@@ -19,7 +19,7 @@ from router.options import DEFAULT_DIAL, DIAL_MAX
 from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router
-from train.data.rewording import PERTURBATIONS, perturbed
+from train.studies.robustness.rewording import PERTURBATIONS, perturbed
 from train.studies.robustness.sample import Sample
 
 SHARE_LIMIT = 0.6  # docs/method.md section 4: no model takes more of the calls

@@ -5,8 +5,8 @@ import pytest
 from fixtures.tiny_checkpoint import make_steerable_router
 
 from router.evaluation.pool_report import PoolOutcomes
-from train.data.rewording import PERTURBATIONS
 from train.studies.robustness.flips import SHARE_LIMIT, choices, cost_shift, flip_figures, greatest_share, shared_dial
+from train.studies.robustness.rewording import PERTURBATIONS
 from train.studies.robustness.sample import Sample
 
 TEXTS = [f"{a} {b} {c}?" for a in ("prove", "write", "who") for b in ("that", "code", "is") for c in ("python", "root")]
