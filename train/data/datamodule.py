@@ -35,16 +35,16 @@ class RoutingDataModule(L.LightningDataModule):
     """Batches for `RoutingModule`.
 
     Args:
-        pools: see `DataOptions`, as for the rest.
-        folder: likewise.
-        options: the other options of `DataOptions`; the hyper-parameters hold all as plain values.
+        pools: pool files whose AIQ is validated and that go into the checkpoint; the first is its default.
+        folder: data in RouteMix-open's format; None: ROUTEMIX_DIR if set, otherwise data/routemix-open.
+        options: the others of `DataOptions`; the hyper-parameters hold all as plain values.
     """
 
     training_data: TrainingData
 
     def __init__(self, pools: list[str], folder: str | None = None, **options: Any) -> None:
         super().__init__()
-        self.options = DataOptions(pools=pools, folder=folder, **options)
+        self.options = DataOptions.checked("data", pools=pools, folder=folder, **options)
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
         self.embeddings: Tensor | None = None  # (N, E) by the encoder before training, where needed
         self.tokens: list[list[int]] = []  # of the N texts, where the encoder is trained

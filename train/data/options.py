@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
-from annotated_types import Ge, Gt, Interval
-from pydantic import model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from router.encoding.torch_encoder import DEFAULT_ENCODER
-
-Count = Annotated[int, Ge(1)]
-Whole = Annotated[int, Ge(0)]
-Share = Annotated[float, Interval(ge=0, le=1)]
-Weight = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+from router.errors import UsageError
+from router.validation import Section, read
 
 
-@dataclass(frozen=True, kw_only=True)
-class EncoderOptions:
+@dataclass(frozen=True)
+class Bounds:
+    """Annotation of a number from `low` to `high`.
+
+    jsonargparse checks pydantic's own annotations itself, one option at a time; of this one it only shows the bounds.
+    """
+
+    low: float
+    high: float = math.inf
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of these numbers."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: float) -> float:
+        if self.low <= value <= self.high:
+            return value
+        allowed = f"{self.low:,} or more" if self.high == math.inf else f"a number from {self.low:,} to {self.high:,}"
+        raise ValueError(f"got {value}; write {allowed}")
+
+
+Count = Annotated[int, Bounds(1)]
+Whole = Annotated[int, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1)]
+Weight = Annotated[float, Bounds(0)]
+
+
+class EncoderOptions(Section):
     """What training and its data share.
 
     Args:
@@ -30,17 +54,26 @@ class EncoderOptions:
 
     encoder: str = DEFAULT_ENCODER
     max_tokens: Count = 256
-    layers: tuple[int, ...] = ()
+    layers: Sequence[int] = ()
     freeze_encoder: bool = True
 
+    @classmethod
+    def checked(cls, section: str, **options: Any) -> Self:
+        """The options of a section of the configuration; UsageError with all problems at once."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            problems: list[str] = []
+            read(cls, options, f"{section}.", problems)
+            raise UsageError("; ".join(problems)) from error
 
-@dataclass(frozen=True, kw_only=True)
+
 class DataOptions(EncoderOptions):
     """Options of the batches.
 
     Args:
-        pools: pool files whose AIQ is validated and that go into the checkpoint; the first is its default.
-        folder: data in RouteMix-open's format; None: ROUTEMIX_DIR if set, otherwise data/routemix-open.
+        pools: see `RoutingDataModule`.
+        folder: likewise.
         train_folds: folds trained on.
         val_folds: folds that choose: epochs, calibration.
         test_folds: folds of `lightning test`; look once.
@@ -58,12 +91,12 @@ class DataOptions(EncoderOptions):
         planted_queries: write a generated world of so many queries to `folder` first, if it is not there.
     """
 
-    pools: list[str]
+    pools: Sequence[str]
     folder: str | None = None
-    train_folds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
-    val_folds: tuple[int, ...] = (7,)
-    test_folds: tuple[int, ...] = (8, 9)
-    ood_benchmarks: tuple[str, ...] = ()
+    train_folds: Sequence[int] = (0, 1, 2, 3, 4, 5, 6)
+    val_folds: Sequence[int] = (7,)
+    test_folds: Sequence[int] = (8, 9)
+    ood_benchmarks: Sequence[str] = ()
     batch_size: Count = 256
     val_batch_size: Count = 256
     taxonomy_encoder: str | None = None
@@ -78,5 +111,5 @@ class DataOptions(EncoderOptions):
     @model_validator(mode="after")
     def _folder_of_the_planted(self) -> Self:
         if self.planted_queries and not self.folder:
-            raise ValueError("planted_queries needs data.folder: where the generated data are written")
+            raise ValueError("planted_queries needs folder: where the generated data are written")
         return self

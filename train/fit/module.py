@@ -48,7 +48,7 @@ class RoutingModule(L.LightningModule):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.options = ModelOptions(**options)
+        self.options = ModelOptions.checked("model", **options)
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.encoder: QueryEncoder | None = None

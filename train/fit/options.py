@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from annotated_types import Interval
 from pydantic import model_validator
-from pydantic.dataclasses import dataclass
 
-from train.data.options import Count, EncoderOptions, Positive, Weight, Whole
+from train.data.options import Bounds, Count, EncoderOptions, Share, Weight, Whole
 
 MOST_PROTOTYPES = 2000  # the checkpoint keeps aggregates, never queries
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelOptions(EncoderOptions):
     """Options of network, losses and optimizer.
 
@@ -41,16 +38,16 @@ class ModelOptions(EncoderOptions):
 
     hidden: Count = 384
     residual: Whole = 0
-    prototypes: Annotated[int, Interval(ge=0, le=MOST_PROTOTYPES)] = 0
+    prototypes: Annotated[int, Bounds(0, MOST_PROTOTYPES)] = 0
     likeness: Count = 64
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    dropout: Share = 0.1
     embedding_noise: Weight = 0.0
     label_weight: Weight = 0.3
     outcome_weight: Weight = 1.0
     length_weight: Weight = 0.1
     category_weight: Weight = 0.0
     decision_weight: Weight = 0.0
-    temperature: Positive = 0.1
+    temperature: Annotated[float, Bounds(1e-6)] = 0.1
     label_only_epochs: Whole = 0
     balance: float = 0.5
     encoder_lr: Weight = 5e-5
@@ -58,5 +55,5 @@ class ModelOptions(EncoderOptions):
     @model_validator(mode="after")
     def _categories_stand_beside_prototypes(self) -> Self:
         if self.category_weight and not self.prototypes:
-            raise ValueError("category_weight needs model.prototypes: only they use what is learned of categories")
+            raise ValueError("category_weight needs prototypes: only they use what is learned of categories")
         return self

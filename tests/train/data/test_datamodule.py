@@ -48,7 +48,15 @@ def test_an_epoch_has_the_same_batches_whatever_came_before_it(data, freeze_enco
         assert torch.equal(one["row"], other["row"]) and torch.equal(one[name], other[name])
 
 
-@pytest.mark.parametrize("change", [{"augment": 1.5}, {"augment": -0.1}, {"augmented_copies": 0}])
-def test_settings_out_of_range_are_refused(change):
-    with pytest.raises(UsageError, match=r"data\.augment is a share from 0 to 1"):
-        RoutingDataModule(pools=[], **change)
+def test_all_options_out_of_range_are_named_at_once():
+    with pytest.raises(UsageError) as error:
+        RoutingDataModule(pools=[], batch_size=0, weak_label_weight=1.5, val_folds=["7"], sead=1)
+    for part in (
+        "data.batch_size: got 0; write 1 or more",
+        "data.weak_label_weight: got 1.5; write a number from 0 to 1",
+        "data.val_folds: got '7' (text); write a whole number",
+        "data.'sead': unknown key; did you mean seed?",
+    ):
+        assert part in str(error.value)
+    with pytest.raises(UsageError, match="data: planted_queries needs folder"):
+        RoutingDataModule(pools=[], planted_queries=100)
