@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +25,12 @@ def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None
         raise UsageError(f"W&B runs need wandb: {how_to_install('train')}, or set WANDB_MODE=disabled") from error
     for method, seeds in settings.methods.items():
         group, tags, figures = f"compare-{settings.name}", ["compare", *settings.regimes], summary(frame, method)
-        config = {**asdict(settings), "method": method, "seeds": seeds, "configuration": settings.config_of(method)}
+        config = {
+            **settings.model_dump(),
+            "method": method,
+            "seeds": seeds,
+            "configuration": settings.config_of(method),
+        }
         run = wandb.init(
             project=PROJECT,
             group=group,
