@@ -1,12 +1,11 @@
-"""Log of a training run on this machine: a folder with `run.json` (name, configuration, state) and `metrics.csv`.
+"""Log of a training run on this machine: a folder with `run.json` (configuration, last metrics) and `metrics.csv`.
 
-Each row is written when it is logged, so of a killed run all but the last row reads back. `train.runs.wandb_logger`
-writes one beside each W&B run; as a trainer's logger it needs no W&B. `train.runs.store` reads the folders.
+`run.json` is replaced whenever something is logged, so what a killed run had logged reads back. `RunLogger` in
+`train.runs.wandb_logger` keeps one beside each W&B run; as a trainer's logger it needs no W&B.
 """
 
 from __future__ import annotations
 
-import shutil
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,30 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from router.files import atomic_path
-from train.runs.store import LOG, Run, flat, write_run
+from train.runs.store import LOG, Run, finite, flat, write_run
 
 PROJECT = "inferencedynamics"
 STATES = {"success": "finished", "failed": "failed"}  # by Lightning's word
-
-
-class AtomicWriter(ExperimentWriter):
-    """Lightning's CSV file, which stays whole when the process is killed while a new column is added."""
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        file = self.metrics_file_path
-        with atomic_path(Path(file)) as sibling:
-            shutil.copy(file, sibling)
-            self.metrics_file_path = str(sibling)
-            try:
-                super()._rewrite_with_new_header(fieldnames)
-            finally:
-                self.metrics_file_path = file
 
 
 class RunLog(CSVLogger):
@@ -66,17 +48,10 @@ class RunLog(CSVLogger):
         super().__init__(save_dir, project, id, flush_logs_every_n_steps=1)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.run = Run(id, name or id, group or "", tuple(tags or ()), "unfinished", started, {}, {})
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        """The open CSV file; the run exists on the disk from the first call on."""
-        if self._experiment is None:
-            self._experiment = AtomicWriter(self.log_dir)
-            self._keep()
-        return self._experiment
+        self.last: dict[str, Any] = {}
 
     def _keep(self, **changes: Any) -> None:
+        assert self.experiment is not None  # it makes the folder
         self.run = replace(self.run, **changes)
         write_run(self.run, Path(self.log_dir, LOG))
 
@@ -84,9 +59,16 @@ class RunLog(CSVLogger):
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace | None = None) -> None:
         """Add `params` to the run's configuration."""
         values = vars(params) if isinstance(params, Namespace) else params or {}
-        self.run.config.update(flat(values))
-        self.experiment.save()
-        self._keep()
+        self._keep(config={**self.run.config, **dict(flat(values))})
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add a row of the numbers in `metrics`; images and tables are for W&B alone."""
+        numbers: dict[str, Any] = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+        if numbers:
+            super().log_metrics(numbers, step)
+            self.last |= numbers if step is None else {**numbers, "trainer/global_step": step}  # W&B's name
+            self._keep(metrics=finite(self.last))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

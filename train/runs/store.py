@@ -1,17 +1,16 @@
 """Training runs as one dataclass, read from their logs on this machine, W&B's server, or exported JSON.
 
-A log is a folder with `run.json` and `metrics.csv` (`train.runs.run_log`). An exported run is `NAME.run.json`:
-configuration and last metrics, no row of data, small enough to commit. Knows nothing of comparing or showing runs.
+A log (`train.runs.run_log`) holds `run.json`: configuration and last metrics, no row of data, small enough to commit.
+An exported run is such a file too, `NAME.run.json`. Knows nothing of comparing or showing runs.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from router.installation import how_to_install
 
 FORMAT_VERSION = 1
 Values = Mapping[str, Any]
-LOG, METRICS = "run.json", "metrics.csv"  # of a run's folder
-EXPORTS = "*.run.json"
+LOG, EXPORTS = "run.json", "*.run.json"
 WANDB_FILES = "run-*.wandb"  # run-ID.wandb, of older versions' runs too, which wrote no other log
 
 
@@ -49,31 +47,10 @@ def read_folders(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder; give one of logged runs ({LOG}) or of exported runs ({EXPORTS})")
-        for path in sorted(folder.rglob(LOG)):
-            run = read_log(path)
-            found.setdefault(run.id, run)
-        for path in sorted(folder.rglob(EXPORTS)):
-            run = read_export(path)
+        for path in sorted([*folder.rglob(LOG), *folder.rglob(EXPORTS)]):
+            run = read_run(path)
             found.setdefault(run.id, run)
     return sorted(found.values(), key=lambda run: (run.started, run.id))
-
-
-def read_log(path: Path) -> Run:
-    """The run whose folder has this `run.json`, with the last value of each metric in `metrics.csv`.
-
-    Raises DataError where one of the two breaks its format.
-    """
-    run, file = read_export(path), path.with_name(METRICS)
-    rows = file.read_bytes() if file.is_file() else b""
-    last: dict[str, str] = {}
-    for row in csv.DictReader(rows[: rows.rfind(b"\n") + 1].decode().splitlines()):  # a kill can tear the last line
-        last |= {name: value for name, value in row.items() if value}
-    if last:
-        last["trainer/global_step"] = last.pop("step", "")  # W&B's name
-    try:
-        return replace(run, metrics=finite({name: float(value) for name, value in last.items()}))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{file}: {error}; a log of metrics holds numbers") from error
 
 
 def only_in_wandb(folders: Sequence[Path], runs: Sequence[Run]) -> list[Path]:
@@ -118,7 +95,7 @@ def finite(values: Values) -> dict[str, float]:
     return {
         key: float(value)
         for key, value in sorted(values.items())
-        if type(value) in (int, float) and math.isfinite(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
 
 
@@ -155,8 +132,8 @@ def write_run(run: Run, path: Path) -> None:
     atomic_write(path, f"{json.dumps(values, indent=1, sort_keys=True, default=str)}\n".encode())
 
 
-def read_export(path: Path) -> Run:
-    """The run of an exported file, or of a log's `run.json`; DataError for any other file."""
+def read_run(path: Path) -> Run:
+    """The run of a log's or an exported file; DataError for any other file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.pop("format_version")

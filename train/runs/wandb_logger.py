@@ -73,11 +73,9 @@ class RunLogger(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log the metrics to both; images and tables to W&B alone."""
+        """Log the metrics to both."""
         super().log_metrics(metrics, step)
-        numbers: dict[str, Any] = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-        if numbers:
-            self.run_log.log_metrics(numbers, step)
+        self.run_log.log_metrics(metrics, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

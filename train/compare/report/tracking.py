@@ -44,7 +44,7 @@ def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None
         run.summary.update(figures)
         log = RunLog(PROJECT, method, group, tags, settings.out, run.id)
         log.log_hyperparams(config)
-        log.log_metrics({**figures})
+        log.log_metrics(figures)
         log.finalize("success")
         if method == settings.reference:
             run.log({picture.stem: wandb.Image(str(picture)) for picture in pictures})
