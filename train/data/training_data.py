@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from router.evaluation.dataset import Dataset
-from router.evaluation.pool_report import LABELLER, mean_filled
+from router.evaluation.pool_report import labels, mean_filled
 from router.network.taxonomy import Taxonomy
-from router.network.vectors import Dimensions
-from router.pools.models import ModelFacts, System
+from router.pools.models import System
 from router.pools.pool import Pool, read_pool
 from train.data.taxonomy import consolidate
 
@@ -44,21 +43,6 @@ class TrainingData:
     def protocol(self) -> Tensor:
         """(S,) column of each system's protocol."""
         return torch.tensor([self.protocols.index(s.protocol) for s in self.systems])
-
-    def dimensions(self, embedding: int, **sizes: int) -> Dimensions:
-        """Axis sizes of a network for these data; `sizes` are those that the data do not fix."""
-        return Dimensions(
-            embedding,
-            len(self.taxonomy.capabilities),
-            len(self.taxonomy.domains),
-            len(self.protocols),
-            len(self.systems),
-            **sizes,
-        )
-
-    def facts(self, model: str) -> ModelFacts:
-        """Facts of a model from models.csv; its name alone where it has no row."""
-        return self.dataset.models.get(model, ModelFacts(model))
 
     @property
     def texts(self) -> list[str]:
@@ -104,13 +88,8 @@ def taxonomy_of(
     minimum_count: int = 10,
 ) -> Taxonomy:
     """Taxonomy of the LLM's annotations of the training rows; `embed` as in `build_training_data`."""
-    train_ids = set(dataset.queries["query_id"].to_numpy()[train_rows])
-    names = Counter(
-        name
-        for note in dataset.annotations
-        if note.annotator == LABELLER and note.query_id in train_ids
-        for name in note.knowledge
-    )
+    notes = labels(dataset)
+    names = Counter(name for row in train_rows.tolist() if row in notes for name in notes[row].knowledge)
     return consolidate(names, embed, merge_cosine, minimum_count)
 
 
@@ -133,10 +112,8 @@ def tensors_of(
     tokens = dataset.output_tokens[:, columns]
     capability = np.zeros((len(score), len(taxonomy.capabilities)), np.float32)
     knowledge = np.zeros((len(score), len(taxonomy.domains)), np.float32)
-    row_of = {query_id: row for row, query_id in enumerate(dataset.queries["query_id"])}
-    for note in dataset.annotations:
-        row = row_of[note.query_id]
-        if note.annotator == LABELLER and usable[row]:
+    for row, note in labels(dataset).items():
+        if usable[row]:
             capability[row], knowledge[row] = taxonomy.targets(note.capabilities, note.knowledge)
     arrays = {
         "score": np.where(seen, np.nan_to_num(score), 0.0).astype(np.float32),

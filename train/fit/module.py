@@ -17,13 +17,14 @@ from torch.optim.lr_scheduler import ConstantLR
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.network.torch_network import Prototypes, RouterNetwork
+from router.network.vectors import Dimensions
 from train.data.datamodule import Batch, RoutingDataModule
 from train.data.training_data import TrainingData
 from train.fit import losses
 from train.fit.initialisation import initialise_profiles, protocol_weights
 from train.fit.options import ModelOptions
 from train.fit.schedule import WarmupCosine
-from train.fit.validation import Collected, pool_metrics
+from train.fit.validation import Collected, flat_figures, judge_pools
 
 DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
 
@@ -71,8 +72,12 @@ class RoutingModule(L.LightningModule):
         data = datamodule.training_data
         if not self.options.freeze_encoder:
             self.encoder = datamodule.encoder
-        size = data.dimensions(
+        size = Dimensions(
             datamodule.encoder.dimension,
+            len(data.taxonomy.capabilities),
+            len(data.taxonomy.domains),
+            len(data.protocols),
+            len(data.systems),
             residual=self.options.residual,
             hidden=self.options.hidden,
             prototypes=self.options.prototypes,
@@ -172,7 +177,9 @@ class RoutingModule(L.LightningModule):
 
     def _log_metrics(self, stage: str) -> None:
         gathered = Collected(*(self._gather(torch.cat(parts)) for parts in zip(*self.collected, strict=True)))
-        figures = pool_metrics(gathered, self.network.profiles, self.training_data)
+        data = self.training_data
+        judged = judge_pools(gathered, self.network.profiles, data)
+        figures = flat_figures({name: each.report() for name, each in judged.items()}, gathered, data)
         self.log(f"{stage}/aiq_margin", figures.pop("aiq_margin"), prog_bar=True)
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
 
