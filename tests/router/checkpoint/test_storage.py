@@ -83,10 +83,10 @@ def test_a_card_with_front_matter_is_written_as_it_is(tiny_checkpoint: Checkpoin
     assert (tmp_path / "router" / "README.md").read_text() == card == load_checkpoint(tmp_path / "router").card
 
 
-def test_a_checkpoint_is_safetensors_json_and_a_card_and_nothing_else(tiny_router: Path) -> None:
-    assert {Path(name).suffix for name in list_files(tiny_router)} == {".json", ".safetensors", ".md"}
+def test_a_checkpoint_is_safetensors_json_graphs_and_a_card_and_nothing_else(tiny_router: Path) -> None:
+    assert {Path(name).suffix for name in list_files(tiny_router)} == {".json", ".safetensors", ".onnx", ".md"}
     assert {name for name in list_files(tiny_router) if "/" not in name} == {
-        *(LAYOUT.config, LAYOUT.heads, LAYOUT.taxonomy, LAYOUT.profiles, LAYOUT.card)
+        *(LAYOUT.config, LAYOUT.heads, LAYOUT.heads_graph, LAYOUT.taxonomy, LAYOUT.profiles, LAYOUT.card)
     }
 
 
