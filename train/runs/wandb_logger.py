@@ -9,7 +9,7 @@ import netrc
 import os
 from argparse import Namespace
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -52,18 +52,12 @@ class RunLogger(WandbLogger):
                 f"the run logger needs wandb: {how_to_install('train')}, or log on this machine alone: "
                 "--trainer.logger train.runs.run_log.RunLog"
             ) from error
-        self.about: dict[str, Any] = {
-            "project": project,
-            "name": name,
-            "group": group,
-            "tags": tags,
-            "save_dir": save_dir,
-        }
+        self.start_log = partial(RunLog, project, name, group, tags, save_dir)
 
     @cached_property
     def run_log(self) -> RunLog:
         """Our own log; it starts with the W&B run, whose id it has."""
-        return RunLog(**self.about, id=self.experiment.id)
+        return self.start_log(self.experiment.id)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
