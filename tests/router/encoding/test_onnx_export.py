@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from fixtures.tiny_checkpoint import make_checkpoint
 from fixtures.tiny_encoders import MAX_TOKENS, TEXTS
 
+from router import Router
+from router.checkpoint.storage import save_checkpoint
 from router.encoding import onnx_export
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.onnx_export import write_graphs
@@ -42,6 +47,29 @@ def test_every_architecture_is_served_as_torch_computes_it(folder: Path, layers:
     rounded = OnnxEncoder.from_pretrained(folder, MAX_TOKENS, int8=True).encode(TEXTS)
     lengths = np.linalg.norm(rounded, axis=1) * np.linalg.norm(expected, axis=1)
     assert ((rounded * expected).sum(axis=1) / lengths).min() > 0.98  # random numbers, 32 wide
+
+
+SERVED = """
+import json, sys
+for name in ("torch", "transformers", "onnx", "onnxscript"):
+    sys.modules[name] = None
+from router import Router
+decisions = Router.from_pretrained(sys.argv[1]).route(json.loads(sys.argv[2]))
+print(json.dumps([{"model": each.model, "difficulty": each.difficulty, **each.capabilities} for each in decisions]))
+"""
+
+
+def test_a_checkpoint_of_every_architecture_is_saved_and_served_where_there_is_no_torch(
+    tiny_of_each_kind: Path, tmp_path: Path
+) -> None:
+    texts = [text for text in TEXTS if text]
+    folder = tmp_path / "router"
+    save_checkpoint(make_checkpoint(tiny_of_each_kind, MAX_TOKENS), folder)
+    command = [sys.executable, "-c", SERVED, str(folder), json.dumps(texts)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    for served, expected in zip(found, Router.from_pretrained(folder, backend="torch").route(texts), strict=True):
+        assert served.pop("model") == expected.model
+        assert served == pytest.approx({"difficulty": expected.difficulty, **expected.capabilities}, abs=1e-4)
 
 
 def test_the_shipped_graphs_are_small_and_open_in_any_viewer() -> None:
