@@ -67,17 +67,7 @@ class RoutingDataModule(L.LightningDataModule):
             folds["test"] = options.test_folds
         self.rows = {name: fold_rows(dataset, usable, each) for name, each in folds.items()}
         self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
-        phrase_encoder = QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
-        self.training_data = build_training_data(
-            dataset,
-            usable,
-            self.rows["train"],
-            self.rows["val"],
-            options.pools,
-            lambda phrases: phrase_encoder.encode(phrases).numpy(),
-            options.merge_cosine,
-            options.minimum_count,
-        )
+        self.training_data = build_training_data(dataset, usable, self.rows, options)
         texts = self.training_data.texts
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
