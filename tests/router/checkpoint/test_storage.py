@@ -137,17 +137,6 @@ def test_the_card_may_be_edited_and_even_deleted(tiny_router: Path) -> None:
 # What is not loaded
 
 
-@pytest.mark.parametrize("corrected", [True, False])
-def test_an_older_checkpoint_loads_without_its_spelling_correction(
-    tiny_router: Path, caplog: pytest.LogCaptureFixture, corrected: bool
-) -> None:
-    plain = load_checkpoint(tiny_router).encoder.tokenize(["wrte pyhton code"])
-    edit(tiny_router / "config.json", lambda raw: raw["encoder"].update(correct_typos=corrected))
-    with caplog.at_level("INFO", "router.checkpoint"):
-        assert load_checkpoint(tiny_router).encoder.tokenize(["wrte pyhton code"]) == plain
-    assert len([each for each in caplog.messages if "spelling correction, which was removed" in each]) == corrected
-
-
 def test_not_a_number_in_the_weights_is_refused(tiny_router: Path) -> None:
     for name, weight in (
         ("heads.safetensors", "heads.trunk.0.bias"),
