@@ -51,7 +51,7 @@ class RunLog(CSVLogger):
         self.last: dict[str, Any] = {}
 
     def _keep(self, **changes: Any) -> None:
-        assert self.experiment is not None  # it makes the folder
+        _ = self.experiment  # it makes the folder
         self.run = replace(self.run, **changes)
         write_run(self.run, Path(self.log_dir, LOG))
 

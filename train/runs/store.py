@@ -47,7 +47,7 @@ def read_folders(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder; give one of logged runs ({LOG}) or of exported runs ({EXPORTS})")
-        for path in sorted([*folder.rglob(LOG), *folder.rglob(EXPORTS)]):
+        for path in [*sorted(folder.rglob(LOG)), *sorted(folder.rglob(EXPORTS))]:
             run = read_run(path)
             found.setdefault(run.id, run)
     return sorted(found.values(), key=lambda run: (run.started, run.id))
