@@ -125,8 +125,6 @@ class Settings(Section):
     """Layers of that encoder, pooled and concatenated; none: the last one."""
     cache: Text = "runs/cache"
     """Folder of cached embeddings, shared by baselines and our fits."""
-    flips: Text | None = None
-    """Parquet of the robustness suite: columns method, pool, subset (the perturbation), value (share unchanged)."""
 
     @property
     def methods(self) -> Seeds:
