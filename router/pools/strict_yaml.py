@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +76,26 @@ def _read_text(path: Path) -> str:
 
 
 def _loaded(text: str, loader_class: type[_StrictLoader]) -> tuple[object, list[str]]:
-    loader, collects = None, gc.isenabled()
-    gc.disable()  # two thirds of the time went into looking for garbage among a million nodes, all of which stay
+    loader = None
     try:
-        loader = loader_class(text)
-        return loader.get_single_data(), loader.problems
+        with no_garbage_collection():
+            loader = loader_class(text)
+            return loader.get_single_data(), loader.problems
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """A block that makes a million values which all stay; looking for garbage among them takes most of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collects:
             gc.enable()
-        if loader is not None:
-            loader.dispose()
 
 
 class _StrictLoader(yaml.SafeLoader):

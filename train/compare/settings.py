@@ -13,8 +13,9 @@ from typing import Any
 
 from router.encoding.torch_encoder import DEFAULT_ENCODER
 from router.errors import UsageError, known_names
-from router.pools.schema import Field, read_mapping, shown, text
+from router.pools.checks import Field, read_mapping, text
 from router.pools.strict_yaml import read_yaml
+from router.validation import shown
 from train.baselines.methods import METHODS
 from train.compare.regimes import REGIMES, ROTATIONS
 
