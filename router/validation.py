@@ -152,7 +152,8 @@ def _custom(schema: CoreSchema, message: str, kind: str = "says") -> CoreSchema:
     return core_schema.custom_error_schema(schema, custom_error_type=kind, custom_error_message=message)
 
 
-def _tidy(value: str) -> str:
+def tidy(value: str) -> str:
+    """A text that is not empty and has no space around it and nothing unprintable in it; ValueError for another."""
     if value.strip() == value != "" and value.isprintable():
         return value
     raise ValueError
@@ -169,7 +170,7 @@ def listed(value: object) -> tuple[object, ...]:
 
 Text = Annotated[
     str,
-    AfterValidator(_tidy),
+    AfterValidator(tidy),
     Says("write text (in quotes where YAML reads something else), no spaces around it"),
 ]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -189,10 +190,9 @@ def _line(model: type[Section], error: ErrorDetails) -> str:
         kind = "finite_number"
     if kind == "literal_error":
         context["expected"] = context["expected"].replace("'", "")
-    message = _LINES.get(kind, "got {shown}; {message}").format(
-        value=quoted(value), shown=shown(value), message=error["msg"], advice=advice and f"; {advice}",
-        keys=", ".join(getattr(owner, "model_fields", ())), **context
-    )  # fmt: skip
+    words = {"value": quoted(value), "shown": shown(value), "message": error["msg"], "advice": advice and f"; {advice}"}
+    words |= {"keys": ", ".join(getattr(owner, "model_fields", ()))}
+    message = _LINES.get(kind, "got {shown}; {message}").format_map(context | words)
     return f"{place}{place and ': '}{message}"
 
 

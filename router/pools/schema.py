@@ -1,24 +1,5 @@
 """Pool schema: pydantic models of what a pool file may say, and the pool in such plain values.
 
-    name: chat27                       # required
-    protocol: chat-0shot-cot           # under which model names are looked up
-    price_date: 2024-11                # of the models that have none of their own
-    cost_range_usd: 0.01               # scale of the cost dial; derived by the Router where absent
-    models:                            # required, M entries
-      - id: gpt-4o                     # required, what a decision names
-        profile: gpt-4o-2024-08-06     # a model or model@protocol of the checkpoint; default the id, null for none
-        input_usd_per_mtok: 2.5        # required, as is output_usd_per_mtok
-        output_usd_per_mtok: 10
-        price_date: 2024-11-05         # or a month
-        context_window: 128000         # these four may be left out: unknown
-        modalities: [text, image]
-        tools: true
-        tags: [openai]
-        allow_prior: true              # without a profile: admit it at the prior of its price class
-        upstream: {api_base: "https://api.openai.com/v1", model: gpt-4o, key_env: OPENAI_API_KEY, timeout_s: 60}
-        # or instead of key_env: key_file: keys/openai, a path from the pool file's folder
-    serve: {port: 8080}                # how `router serve` serves it, see router.serving.settings; not part of a Pool
-
 Opens no file. `router.pools.pool` imports this module when a pool is read, since pydantic takes 0.1 s to load.
 """
 
@@ -39,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from router.errors import PoolError, known_names, quoted
 from router.pools.models import MODALITIES, ModelFacts, System, resolve_system
 from router.pools.pool import OPENAI, Candidate, Pool, Upstream
-from router.validation import Names, NotNegative, Positive, Says, Section, Text, read, shown
+from router.validation import Names, NotNegative, Positive, Says, Section, Text, read, shown, tidy
 
 
 def _day_or_month(value: str) -> str:
@@ -56,31 +37,21 @@ def _modalities(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _web_address(value: object) -> str:
+def _web_address(value: Any) -> str:
     """An http or https address with a host and without a secret; no message repeats it, since it may hold one."""
     try:
-        if not (isinstance(value, str) and value.strip() == value and value.isprintable()):
-            raise ValueError
-        parts = urlsplit(value)
+        parts = urlsplit(tidy(value))
         host = parts.hostname if parts.port != 0 else None  # reading the port checks it
-    except ValueError:
+    except (AttributeError, ValueError):
         raise ValueError("not an address (not shown); write one such as https://api.example.com/v1") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("has credentials, ?query or #fragment (not shown); leave them out, use key_env or key_file")
     if parts.scheme not in ("http", "https") or not host or " " in value:
         raise ValueError("not an address (not shown) that opens with http:// or https:// and names a host")
-    return value
+    return str(value)
 
 
-def _path(value: str) -> str:
-    if value.strip() == value and value.isprintable() and ("/" in value or "." in value):
-        return value
-    raise ValueError
-
-
-Day = Annotated[
-    str, AfterValidator(_day_or_month), Says("write a date or a month, such as 2024-11-05 or 2024-11")
-]  # ISO 8601
+Day = Annotated[str, AfterValidator(_day_or_month), Says("write a date or a month, such as 2024-11-05 or 2024-11")]
 Tokens = Annotated[int, Field(gt=0), Says("write a whole number of tokens above 0, such as 128000")]
 Modalities = Annotated[Names, AfterValidator(_modalities)]
 Address = Annotated[str, BeforeValidator(_web_address)]
@@ -91,18 +62,19 @@ Variable = Annotated[
 ]
 KeyPath = Annotated[
     str,
-    AfterValidator(_path),
+    Field(pattern="[/.]"),
+    AfterValidator(tidy),
     Says("not a path with a / or a dot in it (not shown); write one such as keys/openai or ./openai", secret=True),
 ]
 
 
 class UpstreamSection(Section):
-    """`upstream:` of an entry; what is left out has the defaults of `Upstream`."""
+    """The upstream of an entry; what is left out has the defaults of `Upstream`."""
 
     api_base: Address | None = None  # required of some, see `_upstream_problems`
     model: Text | None = None  # default: the entry's id
     key_env: Variable | None = None
-    key_file: KeyPath | None = None  # not beside key_env
+    key_file: KeyPath | None = None  # instead of key_env; from the pool file's folder
     timeout_s: Positive | None = None
     limits: dict[Text, Positive] | None = None
     provider: Text | None = None
@@ -115,12 +87,12 @@ _PRICE = "write US dollars per million tokens (0 if it costs nothing)"
 
 
 class Entry(Section):
-    """One of `models:`; a fact that is left out has the default of `ModelFacts`."""
+    """One of the models; a fact that is left out has the default of `ModelFacts`."""
 
     nullable: ClassVar[frozenset[str]] = frozenset({"profile"})
 
     id: Text = Field(description="give the entry an id")
-    profile: Text | None = ""  # empty: the id
+    profile: Text | None = ""  # a model or model@protocol of the checkpoint; empty: the id; None: no profile
     input_usd_per_mtok: NotNegative = Field(description=_PRICE)
     output_usd_per_mtok: NotNegative = Field(description=_PRICE)
     price_date: Day | None = None
@@ -128,7 +100,7 @@ class Entry(Section):
     modalities: Modalities | None = None
     tools: bool | None = None
     tags: Names | None = None
-    allow_prior: bool = False
+    allow_prior: bool = False  # without a profile: admit it at the prior of its price class
     upstream: UpstreamSection | None = None
 
 
@@ -136,13 +108,13 @@ class PoolFile(Section):
     """A whole file; its entries are read one by one, so that a problem names the entry."""
 
     name: Text = Field(description="give the pool a name")
-    protocol: Text | None = None
-    price_date: Day | None = None
-    cost_range_usd: Positive | None = None
+    protocol: Text | None = None  # under which model names are looked up
+    price_date: Day | None = None  # of the models that have none of their own
+    cost_range_usd: Positive | None = None  # scale of the cost dial; derived by the Router where absent
     models: Annotated[list[Any], Field(min_length=1), Says("write a list of at least one model")] = Field(
         description="list the pool's models"
     )
-    serve: Any = None  # checked by router.serving.settings
+    serve: Any = None  # how `router serve` serves it, see router.serving.settings
 
 
 _FACTS = frozenset(each.name for each in fields(ModelFacts))
