@@ -7,14 +7,24 @@ pydantic are this one and those that define models.
 from __future__ import annotations
 
 import difflib
-import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
+
+from router.errors import quoted as quoted
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -25,24 +35,24 @@ S = TypeVar("S", bound="Section")
 # Keys under which people paste a secret; no message repeats such a value.
 SECRET_KEYS = {"api_key", "apikey", "auth", "authorization", "bearer", "key", "password", "secret", "token"}
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
-_BOUNDS = {
-    "greater_than": "write a number above {gt:g}",
-    "greater_than_equal": "write {ge:g} or more",
-    "less_than": "write a number below {lt:g}",
-    "less_than_equal": "write at most {le:g}",
+_LINES = {  # by the type of pydantic's error; any other: what was got, and its message
+    "bool_type": "got {shown}; write true or false",
+    "dict_type": "got {shown}; write a mapping",
+    "finite_number": "got {shown}; write a finite number",
+    "float_type": "got {shown}; write a number, such as 0.15, without quotes or a unit",
+    "greater_than": "got {value}; write a number above {gt:g}",
+    "greater_than_equal": "got {value}; write {ge:g} or more",
+    "int_type": "got {shown}; write a whole number",
+    "less_than": "got {value}; write a number below {lt:g}",
+    "less_than_equal": "got {value}; write at most {le:g}",
+    "list_type": "got {shown}; write a list",
+    "literal_error": "got {shown}; write {expected}",
+    "missing": "missing{advice}",
+    "model_type": "got {shown}; write a mapping with the keys {keys}",
+    "secret": "{message}",
+    "string_type": "got {shown}; write text",
+    "value_error": "{error}",
 }
-_WRITE = {
-    "bool_type": "write true or false",
-    "dict_type": "write a mapping",
-    "float_type": "write a number, such as 0.15, without quotes or a unit",
-    "int_type": "write a whole number",
-    "list_type": "write a list",
-    "string_type": "write text",
-}
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-quoted = _SHORT.repr  # one line, shortened
 
 
 def shown(value: object) -> str:
@@ -68,16 +78,14 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, raw: object) -> object:
-        return _without_nulls(cls, raw) if isinstance(raw, dict) and None in raw.values() else raw
+        if not isinstance(raw, dict) or None not in raw.values():
+            return raw
+        dropped = cls.model_fields.keys() - cls.nullable
+        return {key: value for key, value in raw.items() if value is not None or key not in dropped}
 
 
-def _without_nulls(model: type[Section], raw: Mapping[Any, Any]) -> dict[Any, Any]:
-    dropped = model.model_fields.keys() - model.nullable
-    return {key: value for key, value in raw.items() if value is not None or key not in dropped}
-
-
-def read(model: type[S], raw: object, where: str, problems: list[str]) -> S:
-    """The model in plain values; each problem adds a line to `problems`, which opens with `where`.
+def read(model: type[S], raw: object, where: str | Callable[[], str], problems: list[str]) -> S:
+    """The model in plain values; each problem adds a line to `problems`, which opens with `where` (or its result).
 
     Where there are problems, the model has only the keys of `raw` that have none, as they are, and defaults: enough to
     look for problems between keys. A required key may then be no attribute at all.
@@ -86,12 +94,27 @@ def read(model: type[S], raw: object, where: str, problems: list[str]) -> S:
         return model.model_validate(raw)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    for each in found:
-        place = where.rstrip(".: ")
-        problems.append((where if each["loc"] else place and f"{place}: ") + _line(model, each))
+    opening = where if isinstance(where, str) else where()
+    place = opening.rstrip(".: ")
+    problems += [(opening if each["loc"] else place and f"{place}: ") + _line(model, each) for each in found]
     wrong = {each["loc"][0] for each in found if each["loc"]}
-    given = _without_nulls(model, raw) if isinstance(raw, dict) else {}
-    return model.model_construct(**{key: given[key] for key in model.model_fields.keys() - wrong if key in given})
+    given = raw if isinstance(raw, dict) else {}
+    null = {key for key, value in given.items() if value is None} - model.nullable
+    good = {key: given[key] for key in model.model_fields if key in given.keys() - wrong - null}
+    return model.model_construct(**good)
+
+
+def check(kind: Any, value: object) -> Any:
+    """A value of an annotated type, such as `Positive`; ValueError with the message alone for any other.
+
+    >>> check(Positive, 0)
+    Traceback (most recent call last):
+    ValueError: got 0; write a number above 0
+    """
+    try:
+        return TypeAdapter(kind, config=Section.model_config).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(_line(Section, error.errors()[0])) from None
 
 
 @dataclass(frozen=True)
@@ -100,9 +123,8 @@ class Says:
 
     >>> class Door(Section):
     ...     width: Annotated[float, Field(gt=0), Says("write the width in metres")]
-    >>> read(Door, {"width": "a yard", "wdth": 1}, "door.", problems := []) and problems
-    ["door.width: got 'a yard' (text); write the width in metres", \
-"door.'wdth': unknown key; did you mean width? known: width"]
+    >>> read(Door, {"width": "a yard"}, "door.", problems := []) and problems
+    ["door.width: got 'a yard' (text); write the width in metres"]
     """
 
     message: str
@@ -130,34 +152,31 @@ def _custom(schema: CoreSchema, message: str, kind: str = "says") -> CoreSchema:
     return core_schema.custom_error_schema(schema, custom_error_type=kind, custom_error_message=message)
 
 
-def _tidy(value: str) -> str:
+def tidy(value: str) -> str:
+    """A text that is not empty and has no space around it and nothing unprintable in it; ValueError for another."""
     if value.strip() == value != "" and value.isprintable():
         return value
     raise ValueError
 
 
-def _listed(value: object) -> tuple[object, ...]:
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise ValueError(f"got {shown(value)}; write a list, such as [openai, vision]")
-
-
-def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(value)) == len(value):
-        return value
-    raise ValueError(f"got {shown([*value])}; name each once")
+def listed(value: object) -> tuple[object, ...]:
+    """The values of a list, of which each is there once; ValueError for anything else."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"got {shown(value)}; write a list, such as [openai, vision]")
+    if len({*map(repr, value)}) < len(value):
+        raise ValueError(f"got {shown([*value])}; name each once")
+    return tuple(value)
 
 
 Text = Annotated[
     str,
-    AfterValidator(_tidy),
+    AfterValidator(tidy),
     Says("write text (in quotes where YAML reads something else), no spaces around it"),
 ]
-Number = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1), Says("write a number from 0 to 1")]
-Names = Annotated[tuple[Text, ...], BeforeValidator(_listed), AfterValidator(_distinct)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(listed)]
 
 
 def _line(model: type[Section], error: ErrorDetails) -> str:
@@ -167,56 +186,37 @@ def _line(model: type[Section], error: ErrorDetails) -> str:
         place, owner, _ = _place(model, loc[:-1])
         return f"{place}{place and '.'}{_unknown(value if kind == 'invalid_key' else loc[-1], owner.model_fields)}"
     place, owner, advice = _place(model, loc)
-    if kind == "missing":
-        message = f"missing; {advice}" if advice else "missing"
-    elif kind in ("value_error", "secret"):
-        message = str(context["error"]) if kind == "value_error" else error["msg"]
-    elif kind in _BOUNDS:
-        message = f"got {quoted(value)}; {_BOUNDS[kind].format(**context)}"
-    else:
-        message = f"got {shown(value)}; {_advice(error, owner)}"
+    if kind == "float_type" and type(value) is int:  # too large for a float
+        kind = "finite_number"
+    if kind == "literal_error":
+        context["expected"] = context["expected"].replace("'", "")
+    words = {"value": quoted(value), "shown": shown(value), "message": error["msg"], "advice": advice and f"; {advice}"}
+    words |= {"keys": ", ".join(getattr(owner, "model_fields", ()))}
+    message = _LINES.get(kind, "got {shown}; {message}").format_map(context | words)
     return f"{place}{place and ': '}{message}"
 
 
-def _advice(error: ErrorDetails, owner: Any) -> str:
-    """What to write instead of a value; `owner` is the type of its place."""
-    kind = error["type"]
-    if kind == "model_type":
-        return f"write a mapping with the keys {', '.join(owner.model_fields)}"
-    if kind == "literal_error":
-        return f"write {error['ctx']['expected'].replace(chr(39), '')}"
-    if kind == "finite_number" or (kind == "float_type" and type(error["input"]) is int):
-        return "write a finite number"
-    return _WRITE.get(kind, error["msg"])
-
-
-def _place(model: type[Section], loc: tuple[int | str, ...]) -> tuple[str, Any, str | None]:
+def _place(model: type[Section], loc: tuple[int | str, ...]) -> tuple[str, Any, str]:
     """The place in words, its type, and the description of its field: `models[3].limits: 'rpm'`.
 
     An index at the end is left out, since the message shows the value.
     """
     owner: Any = model
-    place, advice, index = "", None, ""
-    for step in loc:
-        owner = _bare(owner)
+    place = advice = index = ""
+    for step in (*loc, None):
+        while get_origin(owner) in (Annotated, Union, UnionType):
+            owner = next(each for each in get_args(owner) if each is not NoneType)
+        if step is None or step == "[key]":
+            break
         if isinstance(owner, type) and issubclass(owner, BaseModel):
-            place += f"{index}{(place or index) and '.'}{step}"
+            place += f"{index}{place and '.'}{step}"
             field = owner.model_fields[str(step)]
-            owner, advice, index = field.annotation, field.description, ""
-        elif get_origin(owner) in (dict, Mapping):
-            place += f"{index}: {quoted(step)}" if step != "[key]" else ""
-            owner, index = get_args(owner)[1] if step != "[key]" else owner, ""
+            owner, advice, index = field.annotation, field.description or "", ""
+        elif get_origin(owner) is dict:
+            place, owner, index = f"{place}{index}: {quoted(step)}", get_args(owner)[1], ""
         else:
-            index += f"[{step}]"
-            owner = next(iter(get_args(owner)), Any)
-    return place, _bare(owner), advice
-
-
-def _bare(annotation: Any) -> Any:
-    """A type without its annotations and without None."""
-    while get_origin(annotation) in (Annotated, Union, UnionType):
-        annotation = next(each for each in get_args(annotation) if each is not NoneType)
-    return annotation
+            owner, index = next(iter(get_args(owner)), Any), f"{index}[{step}]"
+    return place, owner, advice
 
 
 def _unknown(key: object, known: Mapping[str, Any]) -> str:

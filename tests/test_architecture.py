@@ -30,7 +30,7 @@ TRAIN = (
 ).split()
 SERVING = "protocol telemetry settings lanes engine client_keys dispatch upstreams service http".split()
 
-# 1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.
+# 0.1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.
 HEAVY = (
     "lightning",
     "wandb",
@@ -46,6 +46,7 @@ HEAVY = (
     "pandas",
     "sklearn",
     "faiss",
+    "pydantic",
 )
 
 

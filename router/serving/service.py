@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:
     for name in FIXED:
         if getattr(old, name) != getattr(settings, name):
             logger.warning("serve.%s changes with a restart only", name)
-    return replace(settings, **{name: getattr(old, name) for name in FIXED})
+    return settings.model_copy(update={name: getattr(old, name) for name in FIXED})
 
 
 def _open_log(settings: ServeSettings) -> DecisionLog | None:
@@ -172,7 +172,7 @@ def _open_log(settings: ServeSettings) -> DecisionLog | None:
         settings.decision_log,
         max_bytes=settings.log_max_bytes,
         max_age_s=None if settings.log_max_age_days is None else settings.log_max_age_days * 86_400,
-        when_full=settings.when_log_full,  # type: ignore[arg-type]  # one of its literals
+        when_full=settings.when_log_full,
         store_prompts=settings.store_prompts,
     )
     log.start()

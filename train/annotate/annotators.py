@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from router.errors import UsageError
 from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
-from router.pools.pool import read_pool
-from router.pools.schema import RATE_LIMITS
+from router.pools.pool import RATE_LIMITS, read_pool
 from train.data_folders.query_file import QueryRow
 
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from router.errors import QueryError, RouterError, UsageError
 from router.policy.decision import Decision
-from router.pools.schema import Field, flag, not_negative, read_mapping, shown
+from router.pools.checks import Field, flag, not_negative, read_mapping
 from router.serving.dispatch.plan import Plan
 from router.serving.http.access import count_queries, key_id
 from router.serving.http.decide import PlannedDecision, by_deadline, decide, log_decision, note_decision
@@ -24,6 +24,7 @@ from router.serving.protocol.conversation import READERS
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import read_body
 from router.serving.service import MOST_ALTERNATIVES, GatewayState, Snapshot, new_decision_id
+from router.validation import shown
 
 MOST_QUERIES = 1000  # of a batch
 WRITTEN_AT_ONCE = 8  # decisions of a batch that are encoded before other requests have their turn

@@ -17,8 +17,7 @@ from typing import Any
 
 import httpx
 
-from router.pools.pool import Candidate, Pool, Upstream
-from router.pools.schema import OPENAI
+from router.pools.pool import OPENAI, Candidate, Pool, Upstream
 from router.pools.upstream_keys import upstream_key
 from router.serving.protocol.errors import RequestError
 from router.serving.protocol.stream import passed_headers
