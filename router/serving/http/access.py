@@ -25,7 +25,7 @@ from router.serving.upstreams.client import StreamBrokenError
 
 logger = logging.getLogger(__name__)
 OPEN = ("/health",)  # paths without a key
-KINDS = ("application/json", "multipart/form-data")  # of bodies; without the types that a foreign web page may send
+JSON = "application/json"  # the type of bodies; a foreign web page may send forms and plain text, not this
 CORS_SECONDS = "600"
 
 
@@ -194,9 +194,13 @@ def _limited(receive: Receive, headers: Headers, snapshot: Snapshot) -> Receive:
         raise RequestError("body_too_large", f"the body has {int(declared):,} bytes, at most {most:,} are read")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError("unsupported_media_type", "send the body without a content-encoding")
-    kind = headers.get("content-type", KINDS[0]).partition(";")[0].strip().lower()
-    if kind not in KINDS:
-        raise RequestError("unsupported_media_type", f"the content type is {kind[:80]!r}; send {' or '.join(KINDS)}")
+    kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise RequestError(
+            "unsupported_media_type",
+            f"the content type is {kind[:80]!r}, but the gateway reads and passes on JSON bodies only: send {JSON}, "
+            "and a form (to upload a file, say) to the upstream directly",
+        )
 
     async def limited() -> Message:
         nonlocal size, whole

@@ -20,7 +20,6 @@ from router.serving.http.response import PassThroughResponse, Record, disconnect
 from router.serving.protocol.conversation import READERS, Conversation
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import JsonBody, read_body
-from router.serving.protocol.multipart import FormModel, read_form
 from router.serving.service import GatewayState, Snapshot
 from router.serving.settings import AUTO, PASSED_PATHS
 from router.serving.upstreams.client import PASSED_ON, Target, UpstreamRequest, UpstreamResponse, is_safe_path
@@ -41,9 +40,7 @@ async def routed_path(request: Request) -> PassThroughResponse:
     model = _model(body.values)
     found = AUTO.fullmatch(model)
     if found is None:
-        return await _passed(
-            request, state, snapshot, model, body.with_value("model", _sent_name(snapshot, model)), body.values
-        )
+        return await _passed(request, state, snapshot, model, body, streams=body.values.get("stream") is True)
     dial = snapshot.settings.dial if found[1] is None else float(found[1])
     return await _routed(request, state, snapshot, body, dial, started)
 
@@ -83,32 +80,25 @@ async def passed_path(request: Request) -> PassThroughResponse:
     if request.method == "HEAD":  # Starlette takes it for a GET
         raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
     _check_passed(request, snapshot)
-    path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
-    body: JsonBody | None = None
-    form: FormModel | None = None
-    if kind.lower().startswith("multipart/"):
-        form = read_form(raw, kind)
-    elif raw:
-        body = read_body(raw, snapshot.settings.max_depth)
-    model = form.model if form else _model(body.values) if body else ""
-    if not model:
+    path, raw = _path(request), await request.body()
+    if not raw:
         raise RequestError("not_routed", f"{path} needs a body that names a concrete model; {_routed_names()}")
-    if model.startswith("auto") and AUTO.fullmatch(model):
+    body = read_body(raw, snapshot.settings.max_depth)
+    model = _model(body.values)
+    if AUTO.fullmatch(model):
         raise RequestError("not_routed", f"model {model!r} is not routed on {path}; {_routed_names()}")
-    name = _sent_name(snapshot, model)
-    raw = form.with_model(name) if form else body.with_value("model", name) if body else raw
-    return await _passed(request, state, snapshot, model, raw, {})
+    return await _passed(request, state, snapshot, model, body, streams=False)
 
 
 async def _passed(
-    request: Request, state: GatewayState, snapshot: Snapshot, model: str, raw: bytes, values: Mapping[str, Any]
+    request: Request, state: GatewayState, snapshot: Snapshot, model: str, body: JsonBody, *, streams: bool
 ) -> PassThroughResponse:
     """The response of the model that the client named: one attempt, whatever the breaker says."""
+    raw = body.with_value("model", _sent_name(snapshot, model))
     if not is_safe_path(_path(request).removeprefix("/v1")):
         raise RequestError("not_found", "the path has signs that are not passed on")
     target = snapshot.upstreams.targets[model]
     record = Record(state, target=target)
-    streams = values.get("stream") is True
     sent = _upstream_request(request, checked=_path(request) in ROUTED, streams=streams, passed_on=True)
     response = await _unless_left(
         request, snapshot.upstreams.send(target, sent, raw, snapshot.settings.deadline_s), record
