@@ -115,7 +115,7 @@ def log_decision(state: GatewayState, planned: PlannedDecision, key_id: str | No
         return
     state.log.put(
         DecisionRow(
-            id=planned.id,
+            decision_id=planned.id,
             time_s=now(),
             route=planned.to_json(),
             model=first.model,

@@ -187,11 +187,10 @@ class DecisionLog:
             return False
         if room:
             self._recovered()
-        else:
-            self._failed(f"{self._used_bytes:,} bytes are used of max_bytes {self.max_bytes:,}; rows are dropped")
-        if room:
             with suppress(sqlite3.Error, OSError):  # the rows are written; the next round reports the error
                 self._used_bytes = self._file.used_bytes()  # now, so that `full` counts these rows
+        else:
+            self._failed(f"{self._used_bytes:,} bytes are used of max_bytes {self.max_bytes:,}; rows are dropped")
         if bad:
             logger.error("decision log %s: %d rows hold what cannot be written; they are dropped", self.path, bad)
         with self._lock:
