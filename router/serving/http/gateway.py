@@ -6,17 +6,16 @@ reading, deciding, forwarding and logging, each of which is a module of its own.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from router.errors import RouterError, known_names
-from router.serving.http.access import ClientLeftError, key_id, request_error
+from router.serving.http.access import key_id, request_error
 from router.serving.http.decide import decide, log_decision, note_decision
-from router.serving.http.response import PassThroughResponse, Record, disconnected
+from router.serving.http.response import PassThroughResponse, Record, unless_left
 from router.serving.protocol.conversation import READERS, Conversation
 from router.serving.protocol.errors import RequestError, retry_after
 from router.serving.protocol.json_body import JsonBody, read_body
@@ -175,21 +174,11 @@ def _routed_names() -> str:
     return f"auto, auto:0 to auto:10 are routed on {' and '.join(ROUTED)}"
 
 
-async def _unless_left(request: Request, work: Awaitable[T], record: Record) -> T:
+async def _unless_left(request: Request, work: Coroutine[Any, Any, T], record: Record) -> T:
     """The result of `work`, cancelled when the client disconnects. A RequestError carries the decision's id."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.create_task(disconnected(request.receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-            raise ClientLeftError
-        return task.result()
+        return await unless_left(request.receive, work)
     except RouterError as error:
         failure = request_error(error)
         failure.headers |= {name.decode(): value.decode() for name, value in record.headers() if b"decision" in name}
         raise failure from error
-    finally:
-        for each in (task, gone):
-            each.cancel()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,6 +23,7 @@ from router.serving.upstreams.failover import Attempt
 from router.serving.upstreams.outcomes import ANSWERED, LEFT, REFUSED, Outcome
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 UNREAD_S = 60.0  # a client that reads nothing for so long is cut off: it holds a connection of the upstream
 
 
@@ -49,7 +52,7 @@ class Record:
             }
         elif self.target is not None:
             found["x-router-model"] = self.target.id
-        return [(name.encode(), _latin(value)) for name, value in found.items() if value]
+        return [(name.encode(), value.encode("ascii", "backslashreplace")) for name, value in found.items() if value]
 
     def note(self, attempt: Attempt) -> None:
         """Log an attempt that failed; one whose response goes to the client is logged at its end, with its cost."""
@@ -124,17 +127,10 @@ class PassThroughResponse:
                 record.ended(response.outcome)
             return
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        relay = asyncio.create_task(self._relay(response.stream, send))
-        gone = asyncio.create_task(disconnected(receive))
         try:
-            await asyncio.wait({relay, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await unless_left(receive, self._relay(response.stream, send))
         finally:
-            gone.cancel()
-            relay.cancel()
-            await asyncio.wait({relay})
             await response.stream.aclose()  # needed if the relay was cancelled before it began
-        if not relay.cancelled() and (error := relay.exception()):
-            raise error
 
     async def _relay(self, stream: Stream, send: Send) -> None:
         """Pass the stream on. One that breaks ends with an error event; a stream without events is cut off."""
@@ -168,11 +164,20 @@ def _part(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 
-def _latin(value: str) -> bytes:
-    return value.encode("ascii", "backslashreplace")
+async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. When the client disconnects, `work` is cancelled and ClientLeftError raised."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientLeftError
+    finally:
+        gone.cancel()
+        task.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def disconnected(receive: Receive) -> None:
-    """Return when the client has disconnected."""
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

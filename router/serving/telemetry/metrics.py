@@ -7,6 +7,7 @@ make the series grow. Money is in US dollars.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -38,31 +39,21 @@ class Metrics:
         """
         self._breakers, self._dropped, self._deleted = breakers, dropped, deleted
         registry = self._registry = CollectorRegistry()
-        self._decisions = Counter("router_decisions", "Decisions by the model chosen", ["model"], registry=registry)
-        self._predicted = Counter(
-            "router_predicted_cost_usd", "Expected cost of the decisions", ["model"], registry=registry
-        )
-        self._cost = Counter(
-            "router_cost_usd", "Cost by the tokens that upstreams reported", ["model"], registry=registry
-        )
-        self._best = Counter(
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self._decisions = counter("router_decisions", "Decisions by the model chosen", ["model"])
+        self._predicted = counter("router_predicted_cost_usd", "Expected cost of the decisions", ["model"])
+        self._cost = counter("router_cost_usd", "Cost by the tokens that upstreams reported", ["model"])
+        self._best = counter(
             "router_always_best_cost_usd",
             "Expected cost had the model of the greatest predicted quality answered each of these requests",
-            registry=registry,
         )
-        self._saving = Gauge(  # no counter: a request can cost more than the best model would have
-            "router_saving_usd", "router_always_best_cost_usd less router_predicted_cost_usd", registry=registry
+        self._saving = gauge(  # no counter: a request can cost more than the best model would have
+            "router_saving_usd", "router_always_best_cost_usd less router_predicted_cost_usd"
         )
-        self._overhead = Histogram(
-            "router_overhead_seconds",
-            "Time that a request spent here before it was sent on",
-            buckets=OVERHEAD_BUCKETS_S,
-            registry=registry,
-        )
-        self._requests = Counter(
-            "router_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry
-        )
-        Gauge("router_queue", "Requests that wait for their decision", registry=registry).set_function(queue)
+        overhead = "Time that a request spent here before it was sent on"
+        self._overhead = Histogram("router_overhead_seconds", overhead, buckets=OVERHEAD_BUCKETS_S, registry=registry)
+        self._requests = counter("router_requests", "Requests by endpoint and status", ["endpoint", "status"])
+        gauge("router_queue", "Requests that wait for their decision").set_function(queue)
         registry.register(self)
 
     def decided(self, model: str, cost_usd: float, always_best_cost_usd: float) -> None:
