@@ -16,9 +16,10 @@ from starlette.requests import Request
 from router.policy.decision import Alternative, Decision
 from router.serving.dispatch.plan import Plan, always_best, demands, make_plan
 from router.serving.dispatch.session_keys import kept_upstream
+from router.serving.protocol.bodies import MOST_ALTERNATIVES
 from router.serving.protocol.conversation import Conversation
 from router.serving.protocol.errors import RequestError, retry_after
-from router.serving.service import MOST_ALTERNATIVES, GatewayState, Snapshot, new_decision_id, now
+from router.serving.service import GatewayState, Snapshot, new_decision_id, now
 from router.serving.telemetry.log_rows import DecisionRow
 
 T = TypeVar("T")

@@ -35,7 +35,6 @@ COMMIT_EVERY_S = 0.25
 TOGETHER = 256  # rows in one transaction
 LARGEST_TRANSACTION = MIB  # characters of prompts in one transaction
 MOST_WAITING, MOST_WAITING_CHARS = 20_000, 64 * MIB  # rows in the queue; characters of their prompts
-LONGEST_COMMENT = 10_000  # characters
 
 
 class DecisionLog:
@@ -98,12 +97,8 @@ class DecisionLog:
     def feedback(self, decision_id: str, score: float, comment: str | None = None) -> bool:
         """Attach a score in [0, 1], replacing an earlier one; False for an unknown decision. Reads the disk.
 
-        Raises UsageError for a value that is not allowed, RouterError if the log has no room.
+        Raises RouterError if the log has no room.
         """
-        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise UsageError(f"score: got {score!r}, allowed is a number from 0 to 1")
-        if comment is not None and (not isinstance(comment, str) or len(comment) > LONGEST_COMMENT):
-            raise UsageError(f"comment: allowed is text of at most {LONGEST_COMMENT:,} characters")
         if self.get(decision_id) is None:
             return False
         if self._trouble or not self.put(FeedbackRow(decision_id, self._clock(), float(score), comment)):
