@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,8 +185,3 @@ def freeze_garbage() -> None:
 def new_decision_id() -> str:
     """A random id of a decision, which nobody can guess."""
     return f"dec_{secrets.token_hex(12)}"
-
-
-def now() -> float:
-    """Seconds since the epoch."""
-    return time.time()

@@ -18,7 +18,7 @@ from router.errors import RouterError
 from router.policy.decision import Decision
 from router.serving.dispatch.plan import Plan
 from router.serving.http.access import count_queries, key_id
-from router.serving.http.decide import PlannedDecision, by_deadline, decide, log_decision, note_decision
+from router.serving.http.decide import PlannedDecision, by_deadline, check_log, decide, finish_decision, log_decision
 from router.serving.protocol.bodies import Batch, ConversationOptions, Feedback, Route, read_own
 from router.serving.protocol.conversation import READERS
 from router.serving.protocol.errors import RequestError, retry_after
@@ -36,33 +36,30 @@ async def route(request: Request) -> JSONResponse:
     started = time.monotonic()
     state: GatewayState = request.app.state.gateway
     raw = await request.body()
-    snapshot, key = state.snapshot, key_id(request)
+    snapshot = state.snapshot
     deadline = started + snapshot.settings.deadline_s
     values = dict(read_body(raw, snapshot.settings.max_depth).values)
-    _check_log(state)
+    check_log(state)
     if kind := next((name for name in CONVERSATION if name in values), None):
-        planned, top = await _on_conversation(request, state, snapshot, values, kind, deadline)
+        planned, top = await _on_conversation(request, snapshot, values, kind, deadline)
     else:
         asked = read_own(Route, values)
         options = asked.of_engine(snapshot.settings.dial)
-        routing = state.engine.route(asked.query, client=key, pool=snapshot.pool, **options)
+        routing = state.engine.route(asked.query, client=key_id(request), pool=snapshot.pool, **options)
         planned, top = _as_routed(await by_deadline(routing, deadline), asked.query), asked.top
-    log_decision(state, planned, key)
-    note_decision(request, planned.id, planned.plan.order[0], planned.decision.dial)
-    state.metrics.overhead(time.monotonic() - started)
+    finish_decision(request, planned, started)
     return JSONResponse(_shown(planned, top))
 
 
 async def _on_conversation(
-    request: Request, state: GatewayState, snapshot: Snapshot, values: dict[str, Any], kind: str, deadline: float
+    request: Request, snapshot: Snapshot, values: dict[str, Any], kind: str, deadline: float
 ) -> tuple[PlannedDecision, int]:
     """The decision that the gateway would make on a chat or response request, requirements and session included."""
     own = {name: value for name, value in values.items() if name not in (kind, *TAKEN_ALONG)}
     options = read_own(ConversationOptions, own)
     conversation = READERS[CONVERSATION[kind]](values)
     dial = snapshot.settings.dial if options.dial is None else options.dial
-    planned = await decide(state, snapshot, conversation, dial, request.headers, values, key_id(request), deadline)
-    return planned, options.top
+    return await decide(request, snapshot, conversation, values, dial, deadline), options.top
 
 
 async def route_batch(request: Request) -> Response:
@@ -70,17 +67,17 @@ async def route_batch(request: Request) -> Response:
     started = time.monotonic()
     state: GatewayState = request.app.state.gateway
     raw = await request.body()
-    snapshot, key = state.snapshot, key_id(request)
+    snapshot = state.snapshot
     asked = read_own(Batch, read_body(raw, snapshot.settings.max_depth).values)
-    _check_log(state)
+    check_log(state)
     count_queries(request.scope, state, len(asked.queries))
     options = asked.of_engine(snapshot.settings.dial)
-    routing = state.engine.route_many(asked.queries, client=key, pool=snapshot.pool, **options)
+    routing = state.engine.route_many(asked.queries, client=key_id(request), pool=snapshot.pool, **options)
     decisions = await by_deadline(routing, started + snapshot.settings.deadline_s)
     written: list[bytes] = []
     for each, query in zip(decisions, asked.queries, strict=True):
         planned = _as_routed(each, query)
-        log_decision(state, planned, key)
+        log_decision(request, planned)
         written.append(_written(_shown(planned, asked.top)))
         if len(written) % WRITTEN_AT_ONCE == 0:
             await asyncio.sleep(0)
@@ -119,11 +116,6 @@ async def _logged(state: GatewayState, name: str, key_id: str | None) -> dict[st
     if found is None or found.get("key_id") != key_id:
         raise RequestError("not_found", f"no decision {name[:80]!r} is logged")
     return found
-
-
-def _check_log(state: GatewayState) -> None:
-    if state.log is not None and state.log.full:
-        raise RequestError("log_full", "the decision log is full, and the server refuses requests then")
 
 
 def _shown(planned: PlannedDecision, top: int) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from router.errors import RouterError, known_names
-from router.serving.http.access import key_id, request_error
-from router.serving.http.decide import decide, log_decision, note_decision
+from router.serving.http.access import request_error
+from router.serving.http.decide import check_log, decide, finish_decision, note_decision
 from router.serving.http.response import PassThroughResponse, Record, unless_left
 from router.serving.protocol.conversation import READERS, Conversation
-from router.serving.protocol.errors import RequestError, retry_after
+from router.serving.protocol.errors import RequestError
 from router.serving.protocol.json_body import JsonBody, read_body
 from router.serving.service import GatewayState, Snapshot
 from router.serving.settings import AUTO, PASSED_PATHS
@@ -41,24 +41,13 @@ async def routed_path(request: Request) -> PassThroughResponse:
     if found is None:
         return await _passed(request, state, snapshot, model, body, streams=body.values.get("stream") is True)
     dial = snapshot.settings.dial if found[1] is None else float(found[1])
-    return await _routed(request, state, snapshot, body, dial, started)
-
-
-async def _routed(
-    request: Request, state: GatewayState, snapshot: Snapshot, body: JsonBody, dial: float, started: float
-) -> PassThroughResponse:
     _check_forwards(snapshot)
-    if state.log is not None and state.log.full:
-        raise RequestError(
-            "log_full", "the decision log is full, and the server refuses requests then", retry_after(60)
-        )
+    check_log(state)
     conversation: Conversation = READERS[_path(request)](body.values)
     deadline = started + snapshot.settings.deadline_s
-    planned = await decide(state, snapshot, conversation, dial, request.headers, body.values, key_id(request), deadline)
+    planned = await decide(request, snapshot, conversation, body.values, dial, deadline)
     record = Record(state, planned.id, planned.plan.order[0], session=planned.session)
-    log_decision(state, planned, key_id(request))
-    note_decision(request, planned.id, planned.plan.order[0], dial)
-    state.metrics.overhead(time.monotonic() - started)
+    finish_decision(request, planned, started)
     sent = _upstream_request(request, checked=True, streams=conversation.stream, passed_on=False)
 
     async def send(target: Target, within_s: float) -> UpstreamResponse:
@@ -78,8 +67,15 @@ async def passed_path(request: Request) -> PassThroughResponse:
     snapshot = state.snapshot
     if request.method == "HEAD":  # Starlette takes it for a GET
         raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
-    _check_passed(request, snapshot)
-    path, raw = _path(request), await request.body()
+    path = _path(request)
+    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*snapshot.settings.passed_paths]
+    if not any(path == each or path.startswith(f"{each}/") for each in within):  # the upstream's key may do far more
+        raise RequestError(
+            "not_found",
+            f"{request.method} {path[:200]} is not passed on; POST below {', '.join(PASSED_PATHS)} is, and what the "
+            "operator names in serve.passed_paths",
+        )
+    raw = await request.body()
     if not raw:
         raise RequestError("not_routed", f"{path} needs a body that names a concrete model; {_routed_names()}")
     body = read_body(raw, snapshot.settings.max_depth)
@@ -111,18 +107,6 @@ async def _passed(
     if response.outcome.status is None or kind == "broken":
         raise RequestError("upstream_failed", f"{model} did not answer as it should: {kind}")
     return PassThroughResponse(response, record, _path(request), events=streams)
-
-
-def _check_passed(request: Request, snapshot: Snapshot) -> None:
-    """Raise 404 for a path that is not passed on: the upstream's key may allow much more than a client should do."""
-    path = _path(request)
-    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*snapshot.settings.passed_paths]
-    if not any(path == each or path.startswith(f"{each}/") for each in within):
-        raise RequestError(
-            "not_found",
-            f"{request.method} {path[:200]} is not passed on; POST below {', '.join(PASSED_PATHS)} is, and what the "
-            "operator names in serve.passed_paths",
-        )
 
 
 def _upstream_request(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> UpstreamRequest:

@@ -32,9 +32,11 @@ from router.serving.upstreams.outcomes import ANSWERED, LEFT, REFUSED, Outcome, 
 CONNECT_S = 10.0
 LARGEST_ANSWER = 64 << 20  # bytes of an answer that is not streamed
 LARGEST_ERROR = 1 << 20
+UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 JSON_TYPE = (b"content-type", b"application/json")
 ODD_REQUEST = RequestError("invalid_request", "the path or query is too long, or has signs that are not passed on")
 OWN_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "inferencedynamics"}
+parsed_url = lru_cache(maxsize=1024)(httpx.URL)  # most requests go to few addresses
 PASSED_ON = ("content-type", "accept", "openai-beta")  # headers of a client that the upstream gets
 
 
@@ -103,7 +105,17 @@ class Upstreams:
                     breaker = before.breaker
                     breaker.failures, breaker.open_s = settings.breaker_failures, settings.breaker_open_s
             self.targets[candidate.id] = Target(candidate, candidate.upstream, breaker, load, key)
-        self.client: httpx.AsyncClient = old.client if old else _client()
+        if old is not None:
+            self.client: httpx.AsyncClient = old.client
+            return
+        self.client = httpx.AsyncClient(
+            transport=PooledTransport(),
+            mounts={"litellm://": LiteLLMTransport()},  # imports LiteLLM on its first request
+            follow_redirects=False,
+            trust_env=False,
+        )
+        # Cookies must not leak between clients.
+        self.client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def available(self) -> set[str]:
         """Ids of the models whose breakers admit a request now."""
@@ -145,25 +157,19 @@ class Upstreams:
             http_request = self._http_request(target, request, body)
         except (httpx.InvalidURL, UnicodeError) as error:
             return UpstreamResponse(Outcome(REFUSED, 400, type(error).__name__), [JSON_TYPE], ODD_REQUEST.body)
-        try:
-            reply = await self.client.send(http_request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-            return UpstreamResponse(Outcome("unreachable", detail=type(error).__name__))
-        except httpx.TimeoutException as error:
-            return UpstreamResponse(Outcome("timeout", detail=type(error).__name__))
-        except httpx.HTTPError as error:
-            return UpstreamResponse(Outcome("broken", detail=type(error).__name__))
+        reply: httpx.Response | None = None
         opened = False
         try:
+            reply = await self.client.send(http_request, stream=True)
             response = await self._read(target, request, reply)
             opened = response.stream is not None
             return response
-        except httpx.TimeoutException as error:
-            return UpstreamResponse(Outcome("timeout", reply.status_code, type(error).__name__))
         except httpx.HTTPError as error:
-            return UpstreamResponse(Outcome("broken", reply.status_code, type(error).__name__))
+            broken = "timeout" if isinstance(error, httpx.TimeoutException) else "broken"
+            kind = "unreachable" if isinstance(error, UNREACHABLE) else broken
+            return UpstreamResponse(Outcome(kind, reply.status_code if reply else None, type(error).__name__))
         finally:
-            if not opened:
+            if reply is not None and not opened:
                 await reply.aclose()
 
     @staticmethod
@@ -174,7 +180,7 @@ class Upstreams:
         seconds = target.upstream.timeout_s
         by_sdk = target.upstream.provider != OPENAI  # the SDK builds the address from `api_base`
         base = f"litellm://{target.upstream.provider}" if by_sdk else target.upstream.api_base.rstrip("/")
-        url = _url(base + request.path + (f"?{request.query}" if request.query else ""))
+        url = parsed_url(base + request.path + (f"?{request.query}" if request.query else ""))
         extensions: dict[str, Any] = {"timeout": httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)).as_dict()}
         if by_sdk:
             extensions |= {UPSTREAM: target.upstream, KEY: target.key}
@@ -185,7 +191,6 @@ class Upstreams:
         """The response, read as far as it must be validated before its first byte is passed on."""
         status, kind = reply.status_code, reply.headers.get("content-type", "")
         headers = [each for each in passed_headers(reply.headers.raw) if each[1] == _without(target.key, each[1])]
-        plain = not reply.headers.get("content-encoding")  # an encoded body is passed on without validation
         if not 200 <= status < 300:
             body, _ = await _limited(reply, LARGEST_ERROR)
             body = _without(target.key, body)  # some upstreams quote a key that they refuse
@@ -202,31 +207,15 @@ class Upstreams:
         body, whole = await _limited(reply, LARGEST_ANSWER)
         if not whole:
             return UpstreamResponse(Outcome("broken", status, f"an answer above {LARGEST_ANSWER:,} bytes"))
-        if plain and (wrong := check_answer(kind, body, request.streams)):
+        encoded = reply.headers.get("content-encoding")  # passed on without validation
+        if not encoded and (wrong := check_answer(kind, body, request.streams)):
             return UpstreamResponse(Outcome("broken", status, wrong))
         return UpstreamResponse(Outcome(ANSWERED, status), headers, body)
-
-
-@lru_cache(maxsize=1024)
-def _url(text: str) -> httpx.URL:
-    """A parsed URL, cached: most requests go to few addresses."""
-    return httpx.URL(text)
 
 
 def _without(key: str | None, raw: bytes) -> bytes:
     """`raw` without the upstream's key."""
     return raw.replace(key.encode(), b"[key]") if key else raw
-
-
-def _client() -> httpx.AsyncClient:
-    client = httpx.AsyncClient(
-        transport=PooledTransport(),
-        mounts={"litellm://": LiteLLMTransport()},  # imports LiteLLM on its first request
-        follow_redirects=False,
-        trust_env=False,
-    )
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # cookies must not leak between clients
-    return client
 
 
 def _note(target: Target, response: UpstreamResponse, probe: bool, passed_on: bool) -> None:
