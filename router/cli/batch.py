@@ -28,16 +28,11 @@ def add_batch(commands: Commands) -> None:
     """Add `router batch` to the parser."""
     command = add_command(commands, "batch", "route a large corpus into a folder of parts", run_batch)
     add_common(command)
-    command.add_argument(
-        "input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)"
-    )
-    command.add_argument("--format", choices=INPUTS, help="what FILE is (default: its suffix)")
-    command.add_argument(
-        "--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept"
-    )
-    command.add_argument(
-        "--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)"
-    )
+    add = command.add_argument
+    add("input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)")
+    add("--format", choices=INPUTS, help="what FILE is (default: its suffix)")
+    add("--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept")
+    add("--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)")
     add_choice(command)
 
 
