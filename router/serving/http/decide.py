@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -40,13 +40,8 @@ class PlannedDecision:
     def to_json(self) -> dict[str, Any]:
         """The router's decision as JSON fields, with those of the plan."""
         first = self.plan.order[0]
-        raw = self.decision.to_json(LEAST_LOGIT)
+        raw = self.decision.to_json(LEAST_LOGIT) | asdict(first)
         return raw | {
-            "model": first.model,
-            "quality": first.quality,
-            "cost_usd": first.cost_usd,
-            "utility": first.utility,
-            "prior": first.prior,
             "routed_model": self.decision.model,  # by the router, before load and session
             "order": [each.model for each in self.plan.order],
             "why": self.plan.reason,

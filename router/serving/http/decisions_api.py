@@ -6,9 +6,7 @@ Options are read strictly: a misspelt one is an error and is not ignored.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -78,7 +76,7 @@ async def route_batch(request: Request) -> Response:
     for each, query in zip(decisions, asked.queries, strict=True):
         planned = _as_routed(each, query)
         log_decision(request, planned)
-        written.append(_written(_shown(planned, asked.top)))
+        written.append(bytes(JSONResponse(_shown(planned, asked.top)).body))
         if len(written) % WRITTEN_AT_ONCE == 0:
             await asyncio.sleep(0)
     return Response(b'{"decisions":[' + b",".join(written) + b"]}", media_type="application/json")
@@ -123,8 +121,3 @@ def _shown(planned: PlannedDecision, top: int) -> dict[str, Any]:
     reasons = planned.decision.reasons
     lines = [] if reasons is None else reasons.lines()
     return {"id": planned.id} | raw | {"alternatives": raw["alternatives"][:top], "reasons_text": lines}
-
-
-def _written(values: Mapping[str, Any]) -> bytes:
-    """JSON as a JSONResponse writes it."""
-    return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

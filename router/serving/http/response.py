@@ -57,7 +57,7 @@ class Record:
     def note(self, attempt: Attempt) -> None:
         """Log an attempt that failed; one whose response goes to the client is logged at its end, with its cost."""
         if attempt.outcome.kind not in (ANSWERED, REFUSED):
-            self._log(attempt.number, attempt.model, attempt.outcome, attempt.latency_s)
+            self._log(attempt)
 
     def ended(self, outcome: Outcome) -> None:
         """Count the tokens of a response that ended or broke as load; log them and their cost."""
@@ -74,37 +74,19 @@ class Record:
             self.state.metrics.billed(self.target.id, cost)
         if self.session is not None and outcome.kind == ANSWERED:
             self.state.sessions.answered(self.session, self.target.id, self.tail.response_id())
-        self._log(self.attempt, self.target.id, outcome, self.latency_s, tokens, cost)
+        self._log(Attempt(self.attempt, self.target.id, outcome, self.latency_s), tokens, cost)
 
     def _log(
-        self,
-        number: int,
-        model: str,
-        outcome: Outcome,
-        latency_s: float,
-        tokens: tuple[int | None, int | None] = (None, None),
-        cost_usd: float | None = None,
+        self, attempt: Attempt, tokens: tuple[int | None, int | None] = (None, None), cost_usd: float | None = None
     ) -> None:
+        model, outcome = attempt.model, attempt.outcome
         error = None if outcome.kind == ANSWERED else f"{outcome.kind} {outcome.detail}".strip()
         if error:
-            logger.info(
-                "attempt failed", extra={"fields": {"decision": self.decision_id, "model": model, "error": error}}
-            )
-        if self.state.log is None or not self.decision_id:
-            return
-        self.state.log.put(
-            OutcomeRow(
-                self.decision_id,
-                number,
-                model,
-                outcome.status,
-                error,
-                *tokens,
-                cost_usd,
-                latency_s,
-                outcome.possibly_billed,
-            )
-        )
+            fields = {"decision": self.decision_id, "model": model, "error": error}
+            logger.info("attempt failed", extra={"fields": fields})
+        if self.state.log is not None and self.decision_id:
+            row = (self.decision_id, attempt.number, model, outcome.status, error, *tokens, cost_usd)
+            self.state.log.put(OutcomeRow(*row, attempt.latency_s, outcome.possibly_billed))
 
 
 class PassThroughResponse:

@@ -17,14 +17,8 @@ from router.serving.protocol.bodies import ROLES, ChatFields, ResponseFields, br
 
 IMAGE_TOKENS = 1000  # a rough count; providers count by the size of a picture
 MAX_TEXT_CHARS = 400_000  # of the text to route on; the middle of a longer one is left out
-MODALITY_OF = {
-    "image_url": "image",
-    "input_image": "image",
-    "image": "image",
-    "input_audio": "audio",
-    "video_url": "video",
-    "input_video": "video",
-}
+MODALITY_OF = {"image_url": "image", "input_image": "image", "image": "image", "input_audio": "audio",
+               "video_url": "video", "input_video": "video"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -54,6 +54,16 @@ class Target:
     def id(self) -> str:
         """The model id of the candidate."""
         return self.candidate.id
+
+    def count(self, outcome: Outcome, probe: bool, passed_on: bool) -> None:
+        """Count the end of a request in the breaker."""
+        if outcome.against_breaker_passed_on if passed_on else outcome.against_breaker:
+            # The Retry-After of a path that a client chose must not stop routed requests.
+            self.breaker.failed(probe, None if passed_on else outcome.retry_after_s, passed_on=passed_on)
+        elif outcome.kind == LEFT or (passed_on and outcome.kind != ANSWERED):
+            self.breaker.left(probe)
+        else:
+            self.breaker.succeeded(probe, passed_on=passed_on)
 
 
 @dataclass
@@ -149,7 +159,13 @@ class Upstreams:
             response = UpstreamResponse(Outcome("timeout", detail="no answer in time"))
         finally:
             response.latency_s = time.monotonic() - started
-            _note(target, response, probe, request.passed_on)
+            if response.stream is not None:  # counts itself when it ends
+                response.stream.probe, response.stream.passed_on = probe, request.passed_on
+                target.load.began(response.latency_s)
+            else:
+                target.count(response.outcome, probe, request.passed_on)
+                counts = response.outcome.kind in (ANSWERED, "timeout")  # the latency of an error says little
+                target.load.ended(response.latency_s if counts else None)
         return response
 
     async def _exchange(self, target: Target, request: UpstreamRequest, body: bytes) -> UpstreamResponse:
@@ -218,24 +234,6 @@ def _without(key: str | None, raw: bytes) -> bytes:
     return raw.replace(key.encode(), b"[key]") if key else raw
 
 
-def _note(target: Target, response: UpstreamResponse, probe: bool, passed_on: bool) -> None:
-    """Count a response in breaker and load; a stream counts itself when it ends."""
-    outcome = response.outcome
-    if response.stream is not None:
-        response.stream.probe, response.stream.passed_on = probe, passed_on
-        target.load.began(response.latency_s)
-        return
-    if outcome.against_breaker_passed_on if passed_on else outcome.against_breaker:
-        # The Retry-After of a path that a client chose must not stop routed requests.
-        target.breaker.failed(probe, None if passed_on else outcome.retry_after_s, passed_on=passed_on)
-    elif outcome.kind == LEFT or (passed_on and outcome.kind != ANSWERED):
-        target.breaker.left(probe)
-    else:
-        target.breaker.succeeded(probe, passed_on=passed_on)
-    counts = outcome.kind in (ANSWERED, "timeout")  # the latency of an error says little
-    target.load.ended(response.latency_s if counts else None)
-
-
 async def _limited(reply: httpx.Response, most: int) -> tuple[bytes, bool]:
     """At most `most` bytes of a body, and whether they are the whole body."""
     parts: list[bytes] = []
@@ -267,24 +265,22 @@ class Stream:
         try:
             return await anext(self._chunks)
         except StopAsyncIteration:
-            self._count(partial(self._target.breaker.succeeded, passed_on=self.passed_on))
+            self._count(ANSWERED)
             raise
         except httpx.HTTPError as error:
-            breaker = self._target.breaker
-            counts = not self.passed_on or isinstance(error, httpx.TimeoutException)
-            self._count(partial(breaker.failed, passed_on=self.passed_on) if counts else breaker.left)
+            self._count("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
             raise StreamBrokenError(type(error).__name__) from error
 
-    def _count(self, how: Callable[[bool], None]) -> None:
+    def _count(self, kind: str) -> None:
         if not self._counted:
             self._counted = True
-            how(self.probe)
+            self._target.count(Outcome(kind), self.probe, self.passed_on)
 
     async def aclose(self) -> None:
         """Release the connection, to the pool if the response was read to its end."""
         if not self._closed:
             self._closed = True
-            self._count(self._target.breaker.left)
+            self._count(LEFT)
             self._target.load.ended()
             await asyncio.shield(self._reply.aclose())
 
