@@ -9,4 +9,4 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a hub id without a network retri
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # otherwise tokenizers warns after every fork
 
-pytest_plugins = ["fixtures.not_run", "fixtures.network", "fixtures.checkpoints"]
+pytest_plugins = ["fixtures.not_run", "fixtures.network", "fixtures.checkpoints", "fixtures.tiny_encoders"]

@@ -21,8 +21,8 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Each package imports only from those before it: the order of docs/architecture.md.
 ROUTER = (
-    "errors arrays options installation files hub validation pools onnx encoding network policy index checkpoint routing "
-    "evaluation onboarding batch llm grading evidence serving cli"
+    "errors arrays options installation files hub validation pools onnx encoding network policy index checkpoint "
+    "routing evaluation onboarding batch llm grading evidence serving cli"
 ).split()
 TRAIN = (
     "runs data_folders annotate collect data fit export baselines compare studies schedule run_logger cli "

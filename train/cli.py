@@ -10,21 +10,22 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from router.errors import RouterError
+from router.encoding.tokenizer import CORRECT_TYPOS
+from router.errors import RouterError, UsageError
 from router.files import atomic_path
 from train.data.datamodule import RoutingDataModule
 from train.export.callback import ExportRouter
 from train.fit.module import RoutingModule
 
 # Arguments of the module that the data module gets too.
-SHARED = ("encoder", "max_tokens", "layers", "correct_typos", "freeze_encoder")
+SHARED = ("encoder", "max_tokens", "layers", "freeze_encoder")
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -43,6 +44,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         with atomic_path(Path(path)) as sibling:
             super().save_checkpoint(checkpoint, sibling, storage_options)
+
+
+class Parser(LightningArgumentParser):
+    """The parser, which says of a removed option that it was removed."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if "correct_typos" in message:
+            raise UsageError(CORRECT_TYPOS) from ex
+        super().error(message, ex)
 
 
 class RoutingCLI(LightningCLI):
@@ -79,6 +89,7 @@ def main(args: list[str] | None = None) -> int:
             RoutingModule,
             RoutingDataModule,
             args=args,
+            parser_class=Parser,
             seed_everything_default=0,
             save_config_callback=LoggedConfig,
             save_config_kwargs={"overwrite": True},

@@ -152,7 +152,7 @@ def _parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as a row: dictionaries as lists of pairs, an id as text, reasons as JSON."""
     row = dict(record)
-    for name in ("capabilities", "domains", "corrected"):
+    for name in ("capabilities", "domains"):
         row[name] = list(record.get(name, {}).items())
     row["id"] = None if record.get("id") is None else str(record["id"])
     row["reasons"] = json.dumps(record["reasons"]) if record.get("reasons") else None
@@ -182,7 +182,6 @@ def _schema(pa: Any) -> pyarrow.Schema:
             ("difficulty", number),
             ("reasons", text),
             ("flagged", text),
-            ("corrected", pa.map_(text, text)),
             ("error", pa.struct([("type", text), ("message", text)])),
         ]
     )

@@ -1,8 +1,9 @@
 """Files of a checkpoint folder: names, format version, checksums, and replacement of a folder as a whole.
 
     config.json         format version, sizes, row order, and the sha256 of files that must not change
-    encoder/            a sentence-transformers folder
+    encoder/            a sentence-transformers folder, with the encoder's graphs for onnxruntime
     heads.safetensors   heads and all profile numbers: the state of `RouterNetwork`, float32
+    heads.onnx          the graph of the heads, whose weights lie in heads.safetensors
     taxonomy.json       the named axes
     profiles.json       facts of the models, and the pools; people may edit prices
     dials.json          cost and quality of each dial on validation; older checkpoints have none
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,10 @@ from router import hub
 from router.encoding.sentence_folder import TOKENIZER, WEIGHTS
 from router.errors import CheckpointError
 from router.files import atomic_folder, atomic_write, read_json
-from router.installation import how_to_get_checkpoint
+from router.installation import how_to_get_checkpoint, how_to_install
 
-FORMAT_VERSION = 4
-READABLE = (2, 3, 4)  # 1 had no centre and scale in the heads; 2 no prototypes, 3 no categories, both optional
+FORMAT_VERSION = 5
+UPGRADABLE = (2, 3, 4)  # without graphs; `router.checkpoint.upgrade` adds them
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Layout:
     config: str = "config.json"
     encoder: str = "encoder"
     heads: str = "heads.safetensors"
+    heads_graph: str = "heads.onnx"
     taxonomy: str = "taxonomy.json"
     profiles: str = "profiles.json"
     dials: str = "dials.json"
@@ -53,7 +55,7 @@ class Layout:
     def always_verified(self) -> set[str]:
         """Files that every checkpoint has and that must not change."""
         encoder = {f"{self.encoder}/{name}" for name in ("config.json", WEIGHTS, TOKENIZER)}
-        return {self.heads, self.taxonomy} | encoder
+        return {self.heads, self.heads_graph, self.taxonomy} | encoder
 
 
 LAYOUT = Layout()
@@ -75,8 +77,8 @@ def find_folder(path_or_hub_id: str | Path, revision: str | None = None, local_f
     raise CheckpointError(f"there is no checkpoint folder {name!r}{hub.spelling_hint(name)}: {how_to_get_checkpoint()}")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The content of `config.json`; CheckpointError for a missing file or a version that is not READABLE."""
+def read_config(folder: Path, versions: Collection[int] = (FORMAT_VERSION,)) -> dict[str, Any]:
+    """The content of `config.json`; CheckpointError for a missing file or a version that is not in `versions`."""
     file = folder / LAYOUT.config
     if not file.is_file():
         raise CheckpointError(f"{folder} is no router checkpoint: it has no {file.name}; {_listing(folder)}")
@@ -84,27 +86,31 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or "format_version" not in config:
         raise CheckpointError(f"{folder} is no router checkpoint: its {file.name} has no format_version")
     version = config["format_version"]
-    if version not in READABLE:
-        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
+    if version in versions:
+        return config
+    if version in UPGRADABLE:
         raise CheckpointError(
-            f"{folder} has format_version {version!r}; this installation reads {known}: install the version of "
-            "inferencedynamics that wrote it, or train it again"
+            f"{folder} has format_version {version}, of an earlier version of inferencedynamics: `router checkpoint "
+            f"upgrade {folder}` converts it, with torch ({how_to_install('torch')})"
         )
-    return config
+    raise CheckpointError(
+        f"{folder} has format_version {version!r}; this installation reads {FORMAT_VERSION}: install the version of "
+        "inferencedynamics that wrote it, or train it again"
+    )
 
 
 def checksums(folder: Path) -> dict[str, str]:
     """The sha256 of each file that must not change, by the name inside the folder."""
     names = [name for name in list_files(folder) if name.startswith(f"{LAYOUT.encoder}/")]
-    return {name: _sha256(folder / name) for name in sorted([LAYOUT.heads, LAYOUT.taxonomy, *names])}
+    always = [LAYOUT.heads, LAYOUT.heads_graph, LAYOUT.taxonomy]
+    return {name: _sha256(folder / name) for name in sorted([*always, *names])}
 
 
-def verify(folder: Path, recorded: object) -> None:
+def verify(folder: Path, recorded: object, version: int = FORMAT_VERSION) -> None:
     """Compare the files with the recorded checksums; CheckpointError names every missing or altered file."""
-    if not isinstance(recorded, dict) or not set(recorded) >= LAYOUT.always_verified:
-        raise CheckpointError(
-            f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(LAYOUT.always_verified)}"
-        )
+    least = LAYOUT.always_verified - ({LAYOUT.heads_graph} if version in UPGRADABLE else set())
+    if not isinstance(recorded, dict) or not set(recorded) >= least:
+        raise CheckpointError(f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(least)}")
     problems = []
     needed = [name for name in recorded if not name.startswith(f"{LAYOUT.index}/")]
     for name in [*needed, LAYOUT.profiles]:

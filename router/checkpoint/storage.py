@@ -6,9 +6,11 @@ files, `profiles_file` defines `profiles.json`.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,9 +36,11 @@ from router.checkpoint.layout import (
 from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
 from router.encoding.backend import as_torch, choose_backend, load_encoder, uses_torch
 from router.errors import CheckpointError, RouterError, UsageError
-from router.network.onnx_network import OnnxNetwork
+from router.installation import how_to_install
+from router.network.onnx_network import OnnxNetwork, read_state
 from router.network.taxonomy import Taxonomy
 from router.network.vectors import Dimensions
+from router.onnx.weights import StoredWeights
 from router.policy.goals import tables_from_json, tables_to_json
 from router.pools.models import System
 
@@ -45,7 +49,9 @@ if TYPE_CHECKING:
 
     from router.checkpoint.checkpoint import Network
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
 FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
 
@@ -60,6 +66,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: s
     dtype = str(weights_dtype).removeprefix("torch.")
     if dtype not in WEIGHTS_DTYPES:
         raise UsageError(f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
+    check_can_export()
     checkpoint = replace(checkpoint, encoder=as_torch(checkpoint.encoder))
     check_consistent(checkpoint, "this checkpoint cannot be saved", dtype)
     with replacing(Path(folder)) as partial:
@@ -81,8 +88,8 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
         systems = tuple(_system(name) for name in config["systems"])
         models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
         checkpoint = Checkpoint(
-            encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
-            network=_load_network(folder / LAYOUT.heads, Dimensions(**config["dimensions"]), chosen, device),
+            encoder=load_encoder(folder / LAYOUT.encoder, _encoder_settings(config, folder), chosen, device),
+            network=_load_network(folder, Dimensions(**config["dimensions"]), chosen, device),
             taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
             systems=systems,
             protocols=tuple(config["protocols"]),
@@ -131,14 +138,11 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
     write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
     card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
+    encoder = {name: getattr(checkpoint.encoder, name) for name in ("max_tokens", "head_share", "layers")}
+    write_graphs(folder, encoder, checkpoint.network.size)
     config = {
         "format_version": FORMAT_VERSION,
-        "encoder": {
-            "max_tokens": checkpoint.encoder.max_tokens,
-            "head_share": checkpoint.encoder.head_share,
-            "layers": checkpoint.encoder.layers,
-            "correct_typos": checkpoint.encoder.correct_typos,
-        },
+        "encoder": encoder,
         "dimensions": asdict(checkpoint.network.size),
         "default_pool": checkpoint.default_pool,
         "weights_dtype": weights_dtype,
@@ -152,6 +156,29 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"`training` of a checkpoint must be plain JSON values: {error}") from error
     (folder / LAYOUT.config).write_text(text, encoding="utf-8")
+
+
+def check_can_export() -> None:
+    """UsageError where a package is missing that exports networks."""
+    if missing := [name for name in ("torch", "transformers", "onnx", "onnxscript") if find_spec(name) is None]:
+        raise UsageError(f"saving a checkpoint needs {', '.join(missing)}: {how_to_install('torch')}")
+
+
+def write_graphs(folder: Path, encoder: Mapping[str, Any], size: Dimensions) -> None:
+    """Export the encoder and the heads in `folder`, of these settings and this size, for onnxruntime.
+
+    An encoder that cannot be exported is left without graphs, with a warning: torch alone can serve it. Raises
+    CheckpointError where the heads' weights do not fit.
+    """
+    from router.encoding.onnx_export import write_graphs as write_encoder  # needs torch and onnx
+    from router.network.onnx_export import heads_graph
+
+    graph = heads_graph(size, StoredWeights.read(folder / LAYOUT.heads), LAYOUT.heads)
+    (folder / LAYOUT.heads_graph).write_bytes(graph)
+    try:
+        write_encoder(folder / LAYOUT.encoder, encoder["max_tokens"], encoder["layers"])
+    except CheckpointError as error:
+        logger.warning("the encoder gets no graph, so that only the backend torch can serve it: %s", error)
 
 
 def _profiles_text(checkpoint: Checkpoint) -> str:
@@ -184,6 +211,14 @@ def _read_card(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
+def _encoder_settings(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """How the encoder reads, without the key of spelling correction that older checkpoints have."""
+    settings = dict(config["encoder"])
+    if settings.pop("correct_typos", False):
+        logger.info("%s was trained with spelling correction, which was removed: it reads queries as written", folder)
+    return settings
+
+
 def _system(name: str) -> System:
     model, separator, protocol = name.rpartition("@")
     if not separator:
@@ -196,10 +231,13 @@ def _stored(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
 
 
-def _load_network(file: Path, size: Dimensions, backend: str, device: str) -> Network:
-    served = OnnxNetwork.read(file, size)
+def _load_network(folder: Path, size: Dimensions, backend: str, device: str) -> Network:
+    file = folder / LAYOUT.heads
     if not uses_torch(backend):
-        return served
+        return OnnxNetwork.read(file, folder / LAYOUT.heads_graph, size)
     from router.network.torch_network import RouterNetwork
 
-    return RouterNetwork.of_state(size, served.state_dict()).to(device)
+    try:
+        return RouterNetwork.of_state(size, read_state(file)).to(device)
+    except RuntimeError as error:  # of load_state_dict
+        raise CheckpointError(f"{file} does not fit the dimensions in config.json: {error}") from error

@@ -25,7 +25,7 @@ from router.cli.onboard import add_forget, add_onboard
 from router.cli.parser import Parser
 from router.cli.route import add_route
 from router.cli.serve import add_serve
-from router.cli.show import add_evaluate, add_index, add_pools, add_show
+from router.cli.show import add_checkpoint, add_evaluate, add_index, add_pools, add_show
 from router.errors import RouterError, UsageError
 
 logger = logging.getLogger("router.cli.main")  # also where this file is run as __main__
@@ -41,6 +41,7 @@ ADD_COMMANDS = (  # in the order of --help
     add_onboard,
     add_forget,
     add_index,
+    add_checkpoint,
     add_serve,
     add_keys,
 )

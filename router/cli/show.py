@@ -1,4 +1,4 @@
-"""Commands about a checkpoint: `router pools`, `show`, `evaluate` and `index`.
+"""Commands about a checkpoint: `router pools`, `show`, `evaluate`, `index` and `checkpoint upgrade`.
 
 Each prints its result on stdout and returns an exit code. Heavy packages are imported inside.
 """
@@ -10,7 +10,15 @@ import math
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from router.cli.arguments import Commands, add_command, add_common, add_index_kind, folds, number
+from router.cli.arguments import (
+    Commands,
+    add_command,
+    add_common,
+    add_index_kind,
+    add_verbosity,
+    folds,
+    number,
+)
 from router.cli.loading import find_checkpoint, load_router, needing, print_json, show_progress
 from router.cli.text import pool_lines, profile_lines, report_lines
 from router.errors import CheckpointError, PoolError, known_names
@@ -187,4 +195,27 @@ def run_evaluate(args: Namespace) -> int:
     else:
         shown = about | ({"folds": ",".join(map(str, args.folds))} if args.folds else {})
         print("\n".join(report_lines(shown | figures)))
+    return 0
+
+
+def add_checkpoint(commands: Commands) -> None:
+    """Add `router checkpoint upgrade` to the parser."""
+    checkpoint = add_command(commands, "checkpoint", "convert a checkpoint of an earlier version")
+    add_verbosity(checkpoint)
+    actions = checkpoint.add_subparsers(dest="action", metavar="ACTION", required=True)
+    upgrade = add_command(actions, "upgrade", "convert a folder in place to the format that is read now", run_upgrade)
+    upgrade.add_argument("folder", metavar="DIR", help="the checkpoint's folder")
+    add_verbosity(upgrade)
+
+
+def run_upgrade(args: Namespace) -> int:
+    """Convert a checkpoint folder, or say that it needs no conversion."""
+    from router.checkpoint.layout import FORMAT_VERSION
+    from router.checkpoint.upgrade import upgrade_checkpoint
+
+    before = upgrade_checkpoint(args.folder)
+    if before == FORMAT_VERSION:
+        print(f"{args.folder} has format_version {before} already")
+    else:
+        print(f"{args.folder}: format_version {before} became {FORMAT_VERSION}; weights, pools and models as before")
     return 0

@@ -63,9 +63,6 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
         ("needs", _weights(decision.capabilities)),
         ("domains", _weights(decision.domains)),
     ]
-    if decision.corrected:
-        words = ", ".join(f"{read} ({written})" for written, read in decision.corrected.items())
-        facts.append(("read as", words))
     if decision.flagged:
         facts.append(("flagged", f"{decision.flagged!r}  not read: an unusual end that changes the route"))
     rows = [

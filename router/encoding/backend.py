@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.encoding.onnx_encoder import OnnxEncoder, stamp_of
-from router.encoding.sentence_folder import can_build, read_transformer_config
+from router.encoding.sentence_folder import FACTS, read_transformer_config
 from router.errors import CheckpointError, UsageError
 from router.installation import how_to_install
 from router.onnx.session import onnxruntime_problem
@@ -60,9 +60,9 @@ def _obstacle(device: str, folder: Path) -> str | None:
     """Why onnxruntime cannot compute the encoder; None where it can."""
     if device.partition(":")[0] != "cpu":
         return f"it computes on the CPU, and the device is {device}"
-    config, _ = read_transformer_config(folder)
-    if not can_build(config):
-        return f"its graph is made for BERT, and this encoder is of another kind ({config['model_type']})"
+    inner = read_transformer_config(folder)[1]
+    if not (inner / FACTS).is_file():
+        return f"{inner} has no graph of the encoder: it could not be exported when it was saved"
     return onnxruntime_problem()
 
 
@@ -93,6 +93,4 @@ def as_torch(encoder: Encoder) -> QueryEncoder:
 
     if stamp_of(encoder.source) != encoder.stamp:
         raise CheckpointError(f"{encoder.source} changed since the encoder was read from it: load it again")
-    return QueryEncoder.from_pretrained(
-        encoder.source, encoder.max_tokens, encoder.head_share, encoder.layers, encoder.correct_typos
-    )
+    return QueryEncoder.from_pretrained(encoder.source, encoder.max_tokens, encoder.head_share, encoder.layers)

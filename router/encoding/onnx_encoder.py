@@ -1,7 +1,8 @@
 """Query encoder on onnxruntime: the same folder, texts and embeddings as in `router.encoding.torch_encoder`.
 
-It computes in float32, equal to torch's up to rounding, or with 8-bit weights and activations. It reads the weights
-once and writes nothing to disk. It knows nothing of heads or routing. Axes: B texts, T tokens, E embedding.
+It opens the graphs that `router.encoding.onnx_export` left in the folder, of any architecture: in float32, equal to
+torch's up to rounding, or with 8-bit weights and activations. It reads the weights once and writes nothing to disk. It
+knows nothing of heads or routing. Axes: B texts, T tokens, E embedding.
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from router.encoding.onnx_bert import EMBEDDING, IDS, INTEGERS, MASK, WEIGHTS, build_graph
 from router.encoding.sentence_folder import (
+    FACTS,
+    GRAPHS,
+    WEIGHTS,
     SentenceFolder,
-    pooled_layers,
     read_folder,
     read_transformer_config,
     weights_file,
 )
 from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
-from router.errors import CheckpointError
+from router.errors import CheckpointError, UsageError
+from router.files import read_json
+from router.onnx.quantization import INTEGERS, quantized_file
 from router.onnx.session import start_session
 from router.onnx.weights import StoredWeights
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+IDS, MASK, EMBEDDING = "input_ids", "attention_mask", "sentence_embedding"  # inputs (B, T), and the output (B, E)
 MOST_THREADS = 4  # one query has too little work for more
 
 
@@ -54,14 +59,10 @@ class OnnxEncoder(HasTokenizer):
         self.int8 = int8
         self.source = source  # the folder it was read from
         self.stamp = stamp  # `stamp_of` the folder when the weights were read
+        self.dimension = int(session.get_outputs()[0].shape[1])  # E, the length of an embedding
         self._beside: InferenceSession | None = None  # see `add_session`
         self._under_way = 0  # batches being computed
         self._counting = threading.Lock()
-
-    @property
-    def dimension(self) -> int:
-        """E, the length of an embedding."""
-        return int(self.described.config["hidden_size"]) * len(self.layers)
 
     @classmethod
     def from_pretrained(
@@ -70,15 +71,16 @@ class OnnxEncoder(HasTokenizer):
         max_tokens: int = 256,
         head_share: float = 0.75,
         layers: Sequence[int] = (),
-        correct_typos: bool = False,
+        *,
         int8: bool = False,
         threads: int | None = None,
+        **removed: object,
     ) -> OnnxEncoder:
         """The encoder of a folder, ready for inference.
 
         Args:
             folder: a sentence-transformers or transformers folder whose network `can_build` accepts.
-            max_tokens, head_share, layers, correct_typos: as for `QueryEncoder.from_pretrained`.
+            max_tokens, head_share, layers, removed: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
             threads: threads for one batch; by default one per available processor, at most `MOST_THREADS`.
 
@@ -87,11 +89,15 @@ class OnnxEncoder(HasTokenizer):
             UsageError: onnxruntime is missing or too old, or an argument does not fit the encoder.
         """
         described, inner = read_folder(Path(folder))
-        tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
-        layers = pooled_layers(layers, int(described.config["num_hidden_layers"]))
+        tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
+        facts = read_json(inner / FACTS)
+        if list(layers or facts["layers"]) != facts["layers"]:
+            raise UsageError(
+                f"the graphs in {inner} pool the layers {facts['layers']}, got {list(layers)}: save the checkpoint anew"
+            )
         stamp = stamp_of(Path(folder))
-        session = _session(described, inner, layers, int8, _processors() if threads is None else threads)
-        return cls(session, described, tokenizer, layers, int8, Path(folder), stamp)
+        session = _session(inner, facts["quantized"], int8, _processors() if threads is None else threads)
+        return cls(session, described, tokenizer, tuple(facts["layers"]), int8, Path(folder), stamp)
 
     def add_session(self) -> None:
         """Start a second session, with one thread, for batches that arrive while another is being computed.
@@ -102,7 +108,8 @@ class OnnxEncoder(HasTokenizer):
         """
         if stamp_of(self.source) != self.stamp:
             raise CheckpointError(f"{self.source} changed since the encoder was read from it: load it again")
-        self._beside = _session(*read_folder(self.source), self.layers, self.int8, threads=1)
+        inner = read_transformer_config(self.source)[1]
+        self._beside = _session(inner, read_json(inner / FACTS)["quantized"], self.int8, threads=1)
 
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> NDArray[np.float32]:
         """Embeddings (B, E) in the order of `texts`.
@@ -136,17 +143,17 @@ def stamp_of(folder: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _session(
-    described: SentenceFolder, inner: Path, layers: tuple[int, ...], int8: bool, threads: int
-) -> InferenceSession:
-    """A session of the encoder, whose weights lie in `inner`; CheckpointError for unusable weights."""
-    file = weights_file(inner)
+def _session(folder: Path, quantized: Sequence[str], int8: bool, threads: int) -> InferenceSession:
+    """A session of the graph in the transformer's folder; CheckpointError for unusable weights."""
+    file = weights_file(folder)
     weights = StoredWeights.read(file)
     wrong = weights.not_finite()
     if wrong:
         raise CheckpointError(f"{file} holds weights that are not finite numbers: {wrong[:5]}")
-    model, integers = build_graph(described.config, weights, layers, described.pooling, described.normalize, int8=int8)
-    return start_session(model, threads, {WEIGHTS: weights.content} | ({INTEGERS: integers} if int8 else {}))
+    files = {WEIGHTS: weights.content}
+    if int8:
+        files[INTEGERS] = quantized_file(map(weights.array, quantized))
+    return start_session((folder / GRAPHS[int8]).read_bytes(), threads, files)
 
 
 def _processors() -> int:

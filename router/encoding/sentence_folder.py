@@ -19,6 +19,8 @@ from router.files import read_json
 
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
+GRAPHS = {False: "graph.onnx", True: "graph-int8.onnx"}  # beside the weights, by whether products have 8 bits
+FACTS = "graph.json"  # what both graphs have in common: the layers they pool, the matrices that 8 bits replace
 POOLINGS = ("mean", "cls")
 # The activation's name in a config -> the argument `approximate` of F.gelu.
 ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}

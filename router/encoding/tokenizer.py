@@ -1,4 +1,4 @@
-"""Query tokenizer: texts to token ids, with typos corrected and long texts cut to their head and tail.
+"""Query tokenizer: texts to token ids, with long texts cut to their head and tail.
 
 It also forms batches of ids. It works in numpy, so that encoders with and without torch read the same. It knows no
 network. Axes: B texts, T tokens.
@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from tokenizers.models import WordPiece
 
 from router.encoding.sentence_folder import SentenceFolder
-from router.encoding.spelling import Spelling
 from router.errors import QueryError, UsageError
 
 MAX_CHARS_PER_TOKEN = 20  # far above the mean of any text: characters beyond so many per token are not tokenised
 _CHUNK = 1024  # texts tokenised at a time, to bound memory
+CORRECT_TYPOS = (
+    "correct_typos was removed: spelling correction took terms for typos (async became sync, sqrt became sort) and no "
+    "gain was measurable; leave it out"
+)
 
 
 class QueryTokenizer:
@@ -28,19 +29,21 @@ class QueryTokenizer:
         described: the folder.
         max_tokens: texts longer than this, special tokens included, are clipped.
         head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
-        correct_typos: correct mistyped words before a text is tokenised (`router.encoding.spelling`).
+        removed: nothing: CORRECT_TYPOS is the error for `correct_typos`.
 
-    Raises UsageError where an argument does not fit the encoder.
+    Raises UsageError where an argument does not fit the encoder or was removed.
     """
 
     def __init__(
-        self, described: SentenceFolder, max_tokens: int = 256, head_share: float = 0.75, correct_typos: bool = False
+        self, described: SentenceFolder, max_tokens: int = 256, head_share: float = 0.75, **removed: object
     ) -> None:
+        if "correct_typos" in removed:
+            raise UsageError(CORRECT_TYPOS)
+        if removed:
+            raise TypeError(f"an encoder has no option {', '.join(removed)}")
         self.tokenizer = described.tokenizer
         self.max_tokens = max_tokens
         self.head_share = head_share
-        self.correct_typos = correct_typos
-        self._spelling = _spelling(self.tokenizer) if correct_typos else None
         probe = self.tokenizer.encode("a")
         content = [i for i, special in enumerate(probe.special_tokens_mask) if not special] or [len(probe.ids)]
         self._prefix, self._suffix = probe.ids[: content[0]], probe.ids[content[-1] + 1 :]
@@ -56,16 +59,6 @@ class QueryTokenizer:
     def suffix_tokens(self) -> int:
         """How many special tokens end each text."""
         return len(self._suffix)
-
-    def correct(self, text: str) -> str:
-        """`text` with mistyped words corrected, where the encoder corrects typos."""
-        return self._spelling.correct(text) if self._spelling else text
-
-    def corrections(self, text: str) -> dict[str, str]:
-        """The correct word for each mistyped word of `text`; empty where the encoder corrects no typos."""
-        if self._spelling is None:
-            return {}
-        return {word: read for end in self._ends(text) for word, read in self._spelling.corrections(end).items()}
 
     def _ends(self, text: str) -> tuple[str, ...]:
         """The parts of a text that can be kept: the whole text, or both ends of a very long one."""
@@ -87,7 +80,7 @@ class QueryTokenizer:
         head = round(self.head_share * room)
         try:
             parts = [self._ends(text) for text in texts]
-            flat = [self.correct(part) for pair in parts for part in pair]
+            flat = [part for pair in parts for part in pair]
             encoded = iter(self.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
         except (TypeError, UnicodeEncodeError) as error:
             raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
@@ -124,22 +117,9 @@ class HasTokenizer:
         return self.tokenizer.head_share
 
     @property
-    def correct_typos(self) -> bool:
-        """Whether mistyped words are corrected."""
-        return self.tokenizer.correct_typos
-
-    @property
     def suffix_tokens(self) -> int:
         """See `QueryTokenizer.suffix_tokens`."""
         return self.tokenizer.suffix_tokens
-
-    def correct(self, text: str) -> str:
-        """See `QueryTokenizer.correct`."""
-        return self.tokenizer.correct(text)
-
-    def corrections(self, text: str) -> dict[str, str]:
-        """See `QueryTokenizer.corrections`."""
-        return self.tokenizer.corrections(text)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """See `QueryTokenizer.tokenize`."""
@@ -155,17 +135,6 @@ def batches_by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def _spelling(tokenizer: Tokenizer) -> Spelling:
-    """English spelling, with the whole words of the vocabulary; UsageError unless it is WordPiece that ignores case."""
-    normalizer = tokenizer.normalizer
-    if not isinstance(tokenizer.model, WordPiece) or normalizer is None or normalizer.normalize_str("A") != "a":
-        raise UsageError(
-            "correct_typos needs a WordPiece vocabulary that ignores case, such as uncased BERT has; this encoder's "
-            f"is {type(tokenizer.model).__name__}{' with case' * isinstance(tokenizer.model, WordPiece)}: turn it off"
-        )
-    return Spelling.english(tokenizer.get_vocab())
 
 
 def _positions(described: SentenceFolder) -> int:

@@ -36,12 +36,12 @@ class QueryEncoder(HasTokenizer, nn.Module):
         max_tokens: int = 256,
         head_share: float = 0.75,
         layers: Sequence[int] = (),
-        correct_typos: bool = False,
+        **removed: object,
     ) -> None:
         super().__init__()
         self.transformer = transformer  # (input_ids, attention_mask) -> .hidden_states, a tuple of (B, T, H)
         self.described = described
-        self.tokenizer = QueryTokenizer(described, max_tokens, head_share, correct_typos)
+        self.tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
         self.layers = pooled_layers(layers, self.depth)
         self.bf16 = False  # encode in bfloat16, for GPUs and for processors with bfloat16
         self._packed: tuple[object, PackedBert] | None = None  # with the weights' stamp; not in the state dict
@@ -68,7 +68,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         max_tokens: int = 256,
         head_share: float = 0.75,
         layers: Sequence[int] = (),
-        correct_typos: bool = False,
+        **removed: object,
     ) -> QueryEncoder:
         """The encoder of a folder or hub id, in float32 and ready for inference.
 
@@ -79,15 +79,15 @@ class QueryEncoder(HasTokenizer, nn.Module):
             head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
             layers: hidden states to pool and concatenate in this order: 0 are the token embeddings, 1 is the first
                 layer. Empty means the last layer alone, as in sentence-transformers.
-            correct_typos: correct mistyped words before a text is tokenised (`router.encoding.spelling`).
+            removed: see `QueryTokenizer`.
 
         Raises:
             CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
-            UsageError: `max_tokens`, `head_share`, `layers` or `correct_typos` does not fit the encoder.
+            UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder, or an option was removed.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
         transformer = load_transformer(described.config, folder)
-        return cls(transformer, described, max_tokens, head_share, layers, correct_typos).eval()
+        return cls(transformer, described, max_tokens, head_share, layers, **removed).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.

@@ -26,8 +26,14 @@ WINDOW = 4  # items at work or waiting for an earlier one, for each request that
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_session(cache: Path, cap_usd: float | None, job: Callable[[Client], Awaitable[Result]]) -> Result:
-    """The result of `job`. Raises what stopped it: UsageError, or KeyboardInterrupt for a signal."""
+def run_session(
+    options: argparse.Namespace, cache: Path, queries: int, job: Callable[[Client, tqdm], Awaitable[Result]]
+) -> Result:
+    """The result of `job`, with a progress bar over `queries` and a closing line on stderr.
+
+    `options` are those of `add_llm_options`. Raises what stopped it: UsageError, or KeyboardInterrupt for a signal.
+    """
+    quiet = options.quiet or not sys.stderr.isatty()
     with Store(cache) as store:
         if store.lost:
             print(
@@ -35,12 +41,21 @@ def run_session(cache: Path, cap_usd: float | None, job: Callable[[Client], Awai
                 "the most they can have cost",
                 file=sys.stderr,
             )
-        return asyncio.run(_run(store, cap_usd, job))
+        with tqdm(total=queries, unit="query", disable=quiet, smoothing=0.05, dynamic_ncols=True) as bar:
+            client = Client(store, options.max_usd)
+            result = asyncio.run(_run(client, lambda: job(client, bar)))
+        tally = client.tally
+        print(
+            f"{tally.sent:,} requests, {tally.answered:,} answers and {tally.cached:,} from the cache; "
+            f"${tally.spent_usd:.4f} spent, ${client.cap.spent_usd:.4f} with earlier runs ({cache})",
+            file=sys.stderr,
+        )
+        return result
 
 
-async def _run(store: Store, cap_usd: float | None, job: Callable[[Client], Awaitable[Result]]) -> Result:
+async def _run(client: Client, job: Callable[[], Awaitable[Result]]) -> Result:
     loop = asyncio.get_running_loop()
-    async with Client(store, cap_usd) as client:
+    async with client:
 
         def interrupt() -> None:
             for each in SIGNALS:
@@ -51,7 +66,7 @@ async def _run(store: Store, cap_usd: float | None, job: Callable[[Client], Awai
         for each in SIGNALS:
             loop.add_signal_handler(each, interrupt)
         try:
-            return await job(client)
+            return await job()
         except StoppedError as error:
             raise client.fatal or error from error
         finally:
@@ -86,24 +101,10 @@ async def in_order(
         await asyncio.gather(*(task for _, task in at_work), return_exceptions=True)
 
 
-def progress(total: int, unit: str, quiet: bool) -> tqdm:
-    """Progress bar on stderr; none where stderr is no terminal."""
-    return tqdm(total=total, unit=unit, disable=quiet or not sys.stderr.isatty(), smoothing=0.05, dynamic_ncols=True)
-
-
 def show(bar: tqdm, client: Client) -> None:
     """Move the bar by one and show what was spent."""
     bar.set_postfix_str(f"${client.cap.spent_usd:.4f}, {client.tally.cached:,} from cache", refresh=False)
     bar.update()
-
-
-def closing_line(client: Client, cache: Path) -> str:
-    """Summary of the run in one line."""
-    tally = client.tally
-    return (
-        f"{tally.sent:,} requests, {tally.answered:,} answers and {tally.cached:,} from the cache; "
-        f"${tally.spent_usd:.4f} spent, ${client.cap.spent_usd:.4f} with earlier runs ({cache})"
-    )
 
 
 def exit_code(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""ONNX tools without the package `onnx`: graph writer, weight files, onnxruntime sessions."""
+"""ONNX tools: export of torch modules, weight files, quantisation, onnxruntime sessions. Serving needs no `onnx`."""

@@ -7,9 +7,14 @@ and O outputs of a linear map, N blocks of a row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from router.onnx.weights import Stored
+
+INTEGERS = "integers"  # what graphs call the file of `quantized_file`, which is made in memory and never written
 BLOCK = 32  # numbers that share a scale
 LEVELS = 127
 MIDDLE = 128  # stands for 0 in onnxruntime
@@ -32,3 +37,24 @@ def quantize(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np
     largest = np.abs(padded).max(axis=2)
     scale = np.where(largest > 0, largest, LEVELS).astype(np.float32) / np.float32(LEVELS)
     return (np.rint(padded / scale[..., None]) + MIDDLE).astype(np.uint8), scale
+
+
+def quantized_file(matrices: Iterable[NDArray[np.float32]]) -> bytes:
+    """The integers and scales of matrices (O, I), one after the other; `places` says where."""
+    return b"".join(part.tobytes() for matrix in matrices for part in quantize(matrix))
+
+
+def places(shapes: Sequence[tuple[int, ...]]) -> list[tuple[Stored, Stored]]:
+    """Where the integers (O, N, BLOCK) and the scales (O, N) of matrices of these shapes (O, I) lie in the file.
+
+    >>> [(whole.offset, scale.offset) for whole, scale in places([(2, 33), (1, 8)])]
+    [(0, 128), (144, 176)]
+    """
+    found, offset = [], 0
+    for outputs, inputs in shapes:
+        blocks = -(-inputs // BLOCK)
+        whole = Stored("U8", (outputs, blocks, BLOCK), offset, outputs * blocks * BLOCK)
+        scale = Stored("F32", (outputs, blocks), offset + whole.length, 4 * outputs * blocks)
+        found.append((whole, scale))
+        offset = scale.offset + scale.length
+    return found

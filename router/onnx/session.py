@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from router.errors import UsageError
+from router.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -53,4 +53,10 @@ def start_session(model: bytes, threads: int, files: Mapping[str, bytes] = Mappi
     options.add_session_config_entry("session.force_spinning_stop", "1")
     names, contents = list(files), list(files.values())
     options.add_external_initializers_from_files_in_memory(names, contents, [len(each) for each in contents])
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # SkipLayerNormalization takes three times as long as the sum and the normalisation that it replaces.
+    slow = ["SkipLayerNormFusion"]
+    providers = ["CPUExecutionProvider"]
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers, disabled_optimizers=slow)
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise CheckpointError(f"onnxruntime cannot open the graph: {error}") from error

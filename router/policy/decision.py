@@ -6,7 +6,7 @@ Plain data with its JSON and text forms; `router.policy.explanation` fills it. N
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -130,20 +130,13 @@ class Decision:
     reasons: Reasons | None  # None where there was one candidate only
     goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
     flagged: str | None = None  # the end of the query that the guard left out, where it did
-    corrected: dict[str, str] = field(default_factory=dict)  # mistyped words of the query, and what they were read as
 
     def of(self, query: str) -> Decision:
         """The same decision on `query`, with its own copies of the dictionaries, so that callers can change them."""
-        return replace(
-            self,
-            query=query,
-            capabilities=dict(self.capabilities),
-            domains=dict(self.domains),
-            corrected=dict(self.corrected),
-        )
+        return replace(self, query=query, capabilities=dict(self.capabilities), domains=dict(self.domains))
 
     def to_json(self, least_logit: float = 0.0) -> dict[str, Any]:
-        """A JSON object; of the query, which the caller has, it holds only what was flagged or corrected.
+        """A JSON object; of the query, which the caller has, it holds only what was flagged.
 
         Of the axes those whose share of the lead is at least `least_logit`, up or down. The object is the caller's own.
         """
@@ -163,7 +156,6 @@ class Decision:
             "goal": None if self.goal is None else dict(vars(self.goal)),
             "reasons": None,
             "flagged": self.flagged,
-            "corrected": dict(self.corrected),
         }
         if self.reasons is not None:
             kept = self.reasons.axes.at_least(least_logit)

@@ -35,7 +35,6 @@ class RankedBatch:
     order: list[list[int]]  # of each query its admitted candidates, the chosen one first, at least two where there are
     goal: Goal | None
     flagged: Sequence[str | None]  # (B,) the tails that the guard left out
-    corrected: list[dict[str, str]]  # (B,) mistyped words and what they were read as
 
     def decisions(self, top: int, rows: range | None = None) -> list[Decision]:
         """One for each query, or for each query in `rows`, with at most `top` alternatives."""
@@ -84,7 +83,6 @@ class RankedBatch:
             reasons=self._explain(vector, order, alternatives, weight) if len(order) > 1 else None,
             goal=self.goal and self.goal.met_at(weight),
             flagged=self.flagged[row],
-            corrected=self.corrected[row],
         )
 
     def _explain(

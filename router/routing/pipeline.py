@@ -144,7 +144,6 @@ class Pipeline:
             order=choice.order,
             goal=request.goal,
             flagged=flagged,
-            corrected=[self.encoder.corrections(query) for query in reading.queries],
         )
 
     def predict(self, queries: Sequence[str], candidates: Candidates, batch_size: int) -> Prediction:

@@ -17,10 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +33,7 @@ from torch.nn import functional as F
 
 from router.encoding.gpu_norm import torch_layer_norm
 from router.encoding.onnx_encoder import OnnxEncoder
+from router.encoding.onnx_export import write_graphs
 from router.encoding.packed_bert import Packed, PackedBert, pack
 from router.encoding.torch_encoder import QueryEncoder
 
@@ -187,10 +190,18 @@ def stored_encoder(checkpoint: str) -> tuple[Path, dict[str, Any]]:
     return Path(checkpoint) / "encoder", config["encoder"]
 
 
+def _pooling(folder: Path, settings: Mapping[str, Any], layers: Sequence[int]) -> OnnxEncoder:
+    """The encoder in `folder`, exported with other pooled layers."""
+    with TemporaryDirectory() as parent:
+        copy = Path(shutil.copytree(folder, Path(parent) / "encoder"))
+        write_graphs(copy, settings["max_tokens"], layers)
+        return OnnxEncoder.from_pretrained(copy, settings["max_tokens"], settings["head_share"])
+
+
 def depth_table(checkpoint: str, lengths: Sequence[int]) -> str:
     """Milliseconds of a forward by set of layers and length of the text, as Markdown."""
     folder, settings = stored_encoder(checkpoint)
-    encoders = [OnnxEncoder.from_pretrained(folder, **{**settings, "layers": each}) for each in LAYERS]
+    encoders = [_pooling(folder, settings, each) for each in LAYERS]
     found = np.zeros((DEPTH_ROUNDS, len(LAYERS), len(lengths)))
     for turn in range(DEPTH_ROUNDS):
         for column, tokens in enumerate(lengths):

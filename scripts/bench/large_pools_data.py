@@ -139,9 +139,12 @@ def large_checkpoint(checkpoint: Checkpoint, size: int, pool: str | None = None,
         PROFILES + "bias": drawn[:, -4].astype(np.float32),
         PROFILES + "log_tokens": drawn[:, -3].astype(np.float32),
     }
-    network: RouterNetwork | OnnxNetwork = OnnxNetwork(replace(checkpoint.network.size, systems=size), state)
-    if isinstance(checkpoint.network, RouterNetwork):
-        network = RouterNetwork.of(network)
+    before, sizes = checkpoint.network, replace(checkpoint.network.size, systems=size)
+    network = (
+        OnnxNetwork(sizes, state, before.heads)
+        if isinstance(before, OnnxNetwork)
+        else RouterNetwork.of_state(sizes, state)
+    )
     price = np.exp(drawn[:, -2:].astype(float)).tolist()
     facts = [
         ModelFacts(f"base{base}-{row}", input_price, output_price)

@@ -107,10 +107,6 @@ def _steps(router: Any, text: str) -> dict[str, Callable[[], object]]:
         def encode(self, texts: Sequence[str], batch_size: int) -> Any:
             return embedding
 
-        def corrections(self, query: str) -> dict[str, str]:
-            result: dict[str, str] = encoder.corrections(query)
-            return result
-
     def rest() -> object:
         router.pipeline.encoder = Read()
         try:

@@ -6,11 +6,11 @@ import hashlib
 import string
 from argparse import Namespace
 from dataclasses import dataclass
-from pathlib import Path
 
 from router.errors import UsageError
 from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
 from router.pools.pool import read_pool
+from router.pools.schema import RATE_LIMITS
 from train.data_folders.query_file import QueryRow
 
 
@@ -31,29 +31,22 @@ def annotators_of(options: Namespace) -> list[Annotator]:
     """The annotators that the options name; UsageError or PoolError where they are not usable."""
     if not 0 < options.share <= 1:
         raise UsageError(f"--share is a part of the queries, above 0 and at most 1, got {options.share:g}")
-    endpoints = _from_pool(options.annotators, options.key_env) if options.annotators else _from_options(options)
+    if options.annotators:
+        pool = read_pool(options.annotators, None)
+        endpoints = [endpoint_of(candidate, options.key_env) for candidate in pool.candidates]
+    else:
+        endpoints = _from_options(options)
     if len(endpoints) > len(string.ascii_lowercase):
         raise UsageError(f"at most {len(string.ascii_lowercase)} annotators, got {len(endpoints)}")
-    names = [f"llm-{letter}" for letter in string.ascii_lowercase]
-    return [
-        Annotator(name, endpoint, 1.0 if number == 0 else options.share)
-        for number, (name, endpoint) in enumerate(zip(names, endpoints, strict=False))
-    ]
-
-
-def _from_pool(path: Path, key_env: str | None) -> list[Endpoint]:
-    return [endpoint_of(candidate, key_env) for candidate in read_pool(path, None).candidates]
+    shares = [1.0] + [options.share] * (len(endpoints) - 1)
+    letters = string.ascii_lowercase[: len(endpoints)]
+    return [Annotator(f"llm-{letter}", *each) for letter, *each in zip(letters, endpoints, shares, strict=True)]
 
 
 def _from_options(options: Namespace) -> list[Endpoint]:
     if not options.model or not options.base_url:
         raise UsageError("name who annotates: --model ID --base-url URL, or --annotators POOL.yaml")
-    limits = {
-        "concurrency": options.parallel,
-        "requests_per_minute": options.requests_per_minute,
-        "tokens_per_minute": options.tokens_per_minute,
-    }
-    limits = {name: value for name, value in limits.items() if value is not None}
+    limits = {name: value for name in RATE_LIMITS if (value := getattr(options, name)) is not None}
     prices = [_each(options, name) for name in ("price_in", "price_out")]
     return [
         make_endpoint(options.base_url, model, price, key_env=options.key_env, timeout_s=options.timeout, limits=limits)

@@ -14,13 +14,11 @@ from pathlib import Path
 from router.cli.text import usd
 from router.errors import CheckpointError, UsageError
 from router.files import atomic_text, atomic_write
-from router.llm.client import Client
 from router.llm.options import add_llm_options, cache_path, check_cap, check_keys, check_output
-from router.llm.session import closing_line, exit_code, progress, run_session
+from router.llm.session import exit_code, run_session
 from router.network.taxonomy import OTHER, Taxonomy
 from train.annotate.annotators import annotators_of
 from train.annotate.prompt import annotation_form
-from train.annotate.report import Report
 from train.annotate.run import Plan, annotate
 from train.data_folders.query_file import survey
 
@@ -55,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--price-out", action="append", type=float, metavar="USD", help="per million tokens of answers")
     add("--annotators", type=Path, metavar="POOL.yaml", help="in place of these: a pool file whose entries annotate")
     add("--share", type=float, default=1.0, help="part of the queries that further annotators read (default: all)")
-    add("--parallel", type=int, metavar="N", help="requests under way at once (default: 16)")
+    add("--parallel", dest="concurrency", type=int, metavar="N", help="requests under way at once (default: 16)")
     add("--requests-per-minute", type=float, metavar="N", help="default: no limit")
     add("--tokens-per-minute", type=float, metavar="N", help="default: no limit")
     add("--timeout", type=float, default=60.0, metavar="S", help="of one request (default: %(default)g)")
@@ -86,22 +84,13 @@ def run(options: argparse.Namespace) -> int:
     check_keys(each.endpoint for each in plan.annotators)
     cache, failed = cache_path(options, options.out), options.out.with_name(options.out.name + ".failed.jsonl")
 
-    async def job(client: Client) -> Report:
-        with progress(held.queries, "query", options.quiet) as bar:
-            report = await annotate(client, plan, notes, failures, bar)
-        print(closing_line(client, cache), file=sys.stderr)
-        return report
-
     with atomic_text(options.out) as notes, atomic_text(failed, keep_empty=False) as failures:
-        report = run_session(cache, options.max_usd, job)
+        report = run_session(
+            options, cache, held.queries, lambda client, bar: annotate(client, plan, notes, failures, bar)
+        )
     about = options.out.with_name(options.out.name + ".report.json")
     atomic_write(about, json.dumps(report.to_json(), indent=1, ensure_ascii=False).encode())
-    return _print_report(report, failed, options.quiet)
-
-
-def _print_report(report: Report, failed: Path, quiet: bool) -> int:
-    """Print the report and return the exit code."""
-    if not quiet:
+    if not options.quiet:
         print("\n".join(report.lines()))
     if not report.failed:
         return 0

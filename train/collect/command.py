@@ -9,46 +9,45 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
-from router.cli.text import usd
+from router.cli.text import table, usd
 from router.errors import PoolError
 from router.evaluation.dataset import DEFAULT_PROTOCOL
 from router.grading.grading import KINDS
 from router.grading.judge import Judge
 from router.llm.client import Client
 from router.llm.options import add_llm_options, cache_path, check_cap, check_keys
-from router.llm.session import WINDOW, closing_line, exit_code, in_order, progress, run_session, show
+from router.llm.session import WINDOW, exit_code, in_order, run_session, show
 from router.pools.strict_yaml import read_values
-from train.collect.folder import CollectedFolder, check_folder, collected_folder
+from train.collect.folder import CollectedFolder, check_folder, collected_folder, figures_of
 from train.collect.plan import USUAL_TOKENS, Plan, make_plan
 from train.collect.records import query_record
-from train.collect.summary import Summary
-from train.collect.trials import Graders, Missing, Trial, run_query
+from train.collect.trials import Missing, Trial, run_query
 from train.data_folders.query_file import QueryRow, read_queries, survey
 
 
-async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm) -> Summary:
+async def collect(client: Client, plan: Plan, folder: CollectedFolder, bar: tqdm) -> None:
     """Run every query and write it to the folder, in file order."""
-    graders = Graders(None if plan.judge is None else Judge(client, plan.judge), plan.code)
-    endpoints, summary = plan.settings.endpoints.values(), Summary()
+    judge = None if plan.judge is None else Judge(client, plan.judge)
+    endpoints = plan.settings.endpoints.values()
     at_once = WINDOW * sum(endpoint.parallel for endpoint in endpoints)
     window = max(2, at_once // (len(endpoints) * plan.settings.trials))
 
     async def work(row: QueryRow) -> Sequence[Trial | Missing]:
-        return await run_query(client, row, plan.task(row), plan.settings, graders)
+        return await run_query(client, row, plan.task(row), plan.settings, judge, plan.code)
 
     rows = in_order(read_queries(plan.queries), work, window)
     async with contextlib.aclosing(rows):
         async for row, results in rows:
             folder.write(query_record(row, plan.benchmark), results)
-            summary.add(results)
             show(bar, client)
-    return summary
 
 
 def plain_pool(path: Path) -> Mapping[str, Any]:
@@ -105,23 +104,32 @@ def run(options: argparse.Namespace) -> int:
     cache, raw = cache_path(options, options.out), plain_pool(options.pool)
     protocol = options.protocol or raw.get("protocol") or DEFAULT_PROTOCOL
 
-    async def job(client: Client) -> Summary:
-        with progress(held.queries, "query", options.quiet) as bar:
-            summary = await collect(client, plan, folder, bar)
-        print(closing_line(client, cache), file=sys.stderr)
-        return summary
-
     with collected_folder(options.out, raw, protocol, options.annotations) as folder:
-        summary = run_session(cache, options.max_usd, job)
+        run_session(options, cache, held.queries, lambda client, bar: collect(client, plan, folder, bar))
     if not options.quiet:
-        print("\n".join(summary.lines(models)))
+        print("\n".join(summary_lines(figures_of(options.out), folder.missing, models)))
     if folder.missing:
         print(
-            f"train: {folder.missing:,} trials have no grade, see {options.out / 'missing.jsonl'}; run the same "
-            "command again to ask those that got no answer",
+            f"train: {folder.missing.total():,} trials have no grade, see {options.out / 'missing.jsonl'}; run the "
+            "same command again to ask those that got no answer",
             file=sys.stderr,
         )
     return 3 if folder.missing else 0
+
+
+def summary_lines(trials: pd.DataFrame, missing: Counter[str], models: Sequence[str]) -> list[str]:
+    """A table of the means over each model's trials; `missing` counts its trials without a grade."""
+    rows = []
+    for model in models:
+        own = trials[trials["model"] == model]
+        means = own[["score", "cost_usd", "latency_s"]].mean()
+        score, cost, latency = (None if pd.isna(value) else float(value) for value in means)
+        shown = "-" if score is None else f"{score:.3f}", usd(cost), "-" if latency is None else f"{latency:.2f} s"
+        cut = (own["finish"] == "length").sum()
+        rows.append([model, f"{len(own):,}", *shown, f"{cut:,}", f"{missing[model]:,}"])
+    return table(
+        ["model", "trials", "score", "cost", "latency", "cut short", "missing"], rows, right=(1, 2, 3, 4, 5, 6)
+    )
 
 
 def main(args: list[str] | None = None) -> int:

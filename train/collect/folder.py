@@ -1,16 +1,18 @@
 """Collected data folder (docs/data.md), written row by row and moved into its place when it is complete.
 
-Memory does not grow with the number of rows.
+Queries and answers do not stay in memory; the figures of the trials are read back at the end.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -18,10 +20,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from router.errors import UsageError
-from router.files import atomic_folder
-from train.collect.records import OUTCOMES, QUERIES, TRIALS, outcome_records, own_pool, trial_record
+from router.files import atomic_folder, atomic_text
+from train.collect.records import QUERIES, TRIALS, outcomes_of, own_pool, trial_record
 from train.collect.trials import Missing, Trial
-from train.data_folders.data_folder import holds_other_files
+from train.data_folders.data_folder import PRICES, holds_other_files
 
 MARKER = "collected.json"  # marks a collected folder, which may be replaced
 ROWS = 2_000  # written at a time
@@ -44,74 +46,66 @@ def collected_folder(
     `pool`: the plain values of a pool file; its entries' ids are the names of the models.
     """
     with atomic_folder(out) as fresh:  # an OSError of the block is not converted
-        folder = CollectedFolder(fresh, pool, protocol, annotations)
-        with closing(folder):
+        with (
+            _table(fresh / "queries.parquet", QUERIES) as queries,
+            _table(fresh / "trials.parquet", TRIALS) as trials,
+            atomic_text(fresh / "missing.jsonl", keep_empty=False) as failures,
+        ):
+            folder = CollectedFolder(queries, trials, failures)
             yield folder
-        folder.write_rest()
+        outcomes_of(figures_of(fresh), protocol).to_parquet(fresh / "outcomes.parquet", index=False)
+        models = [{"model": entry["id"]} | {name: entry[name] for name in PRICES} for entry in pool["models"]]
+        pd.DataFrame(models).to_csv(fresh / "models.csv", index=False)
+        (fresh / "pool.yaml").write_text(yaml.safe_dump(own_pool(pool, protocol), sort_keys=False))
+        if annotations is not None:
+            shutil.copyfile(annotations, fresh / "annotations.jsonl")
+        about = {"pool": pool["name"], "protocol": protocol, "missing": folder.missing.total()}
+        (fresh / MARKER).write_text(json.dumps(about) + "\n", encoding="utf-8")
 
 
+def figures_of(folder: Path) -> pd.DataFrame:
+    """The trials of a collected folder, without the text of their answers."""
+    return pd.read_parquet(folder / "trials.parquet", columns=TRIALS.names[:-1])
+
+
+@dataclass
 class CollectedFolder:
     """The files of a data folder while it is filled; made by `collected_folder`."""
 
-    def __init__(self, fresh: Path, pool: Mapping[str, Any], protocol: str, annotations: Path | None) -> None:
-        self.fresh, self.pool, self.protocol, self.annotations = fresh, pool, protocol, annotations
-        self.missing = 0
-        self.tables = {
-            "queries": _Table(fresh / "queries.parquet", QUERIES),
-            "outcomes": _Table(fresh / "outcomes.parquet", OUTCOMES),
-            "trials": _Table(fresh / "trials.parquet", TRIALS),
-        }
-        self.failures = (fresh / "missing.jsonl").open("w", encoding="utf-8")
+    queries: _Table
+    trials: _Table
+    failures: TextIO
+    missing: Counter[str] = field(default_factory=Counter)  # trials without a grade, by model
 
     def write(self, query: Mapping[str, Any], results: Sequence[Trial | Missing]) -> None:
         """Write one query with its trials."""
-        query_id, trials = query["query_id"], [each for each in results if isinstance(each, Trial)]
-        self.tables["queries"].add([query])
-        self.tables["outcomes"].add(outcome_records(query_id, self.protocol, trials))
-        self.tables["trials"].add([trial_record(query_id, trial) for trial in trials])
+        query_id = query["query_id"]
+        self.queries.add([query])
+        self.trials.add([trial_record(query_id, each) for each in results if isinstance(each, Trial)])
         for each in results:
             if isinstance(each, Missing):
-                self.missing += 1
+                self.missing[each.model] += 1
                 about = {"query_id": query_id, "model": each.model, "trial": each.number, "problem": each.problem}
                 self.failures.write(json.dumps(about, ensure_ascii=False) + "\n")
-
-    def close(self) -> None:
-        """Close the files that grew with the queries."""
-        for table in self.tables.values():
-            table.close()
-        self.failures.close()
-
-    def write_rest(self) -> None:
-        """Write the other files, after all queries."""
-        prices = ("input_usd_per_mtok", "output_usd_per_mtok")
-        models = [{"model": entry["id"]} | {name: entry[name] for name in prices} for entry in self.pool["models"]]
-        pd.DataFrame(models).to_csv(self.fresh / "models.csv", index=False)
-        (self.fresh / "pool.yaml").write_text(yaml.safe_dump(own_pool(self.pool, self.protocol), sort_keys=False))
-        if self.annotations is not None:
-            shutil.copyfile(self.annotations, self.fresh / "annotations.jsonl")
-        if not self.missing:
-            (self.fresh / "missing.jsonl").unlink()
-        about = {"pool": self.pool["name"], "protocol": self.protocol, "missing": self.missing}
-        (self.fresh / MARKER).write_text(json.dumps(about) + "\n", encoding="utf-8")
 
 
 class _Table:
     """Parquet writer that buffers a few thousand rows."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.writer, self.schema = pq.ParquetWriter(path, schema), schema
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self.writer = writer
         self.rows: list[Mapping[str, Any]] = []
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, rows: Sequence[Mapping[str, Any]], least: int = ROWS) -> None:
         self.rows += rows
-        if len(self.rows) >= ROWS:
-            self._flush()
+        if len(self.rows) >= least:
+            self.writer.write_table(pa.Table.from_pylist(self.rows, schema=self.writer.schema))
+            self.rows = []
 
-    def _flush(self) -> None:
-        self.writer.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
-        self.rows = []
 
-    def close(self) -> None:
-        if self.rows:
-            self._flush()
-        self.writer.close()
+@contextmanager
+def _table(path: Path, schema: pa.Schema) -> Iterator[_Table]:
+    with pq.ParquetWriter(path, schema) as writer:
+        table = _Table(writer)
+        yield table
+        table.add([], least=1)

@@ -1,11 +1,11 @@
-"""Rows and columns of a collected data folder (docs/data.md), from queries and their trials. No input or output."""
+"""Rows of the tables of a collected folder: queries and their trials. No input or output."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from router.evaluation.dataset import SPLITS
@@ -18,13 +18,6 @@ QUERIES = pa.schema(
     [
         ("query_id", pa.string()), ("benchmark", pa.string()), ("category", pa.string()), ("text", pa.string()),
         ("split", pa.string()), ("fold", pa.int8()), ("group", pa.string()), ("ood_twin", pa.bool_()),
-    ]
-)  # fmt: skip
-OUTCOMES = pa.schema(
-    [
-        ("query_id", pa.string()), ("model", pa.string()), ("score", pa.float64()), ("output_chars", pa.float64()),
-        ("protocol", pa.string()), ("output_chars_basis", pa.string()), ("cost_usd", pa.float64()),
-        ("trials", pa.int32()),
     ]
 )  # fmt: skip
 TRIALS = pa.schema(
@@ -63,47 +56,24 @@ def query_record(row: QueryRow, benchmark: str) -> dict[str, Any]:
     }
 
 
-def outcome_records(query_id: str, protocol: str, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Rows of outcomes.parquet: the mean of each model's trials. Lengths are in characters, 4 a token."""
-    by_model: defaultdict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        by_model[trial.model].append(trial)
-    return [
-        {
-            "query_id": query_id,
-            "model": model,
-            "score": _mean([each.score for each in of_model]),
-            "output_chars": CHARS_PER_TOKEN * _mean([each.answer.output_tokens for each in of_model]),
-            "protocol": protocol,
-            "output_chars_basis": "measured",
-            "cost_usd": _mean([each.answer.usd for each in of_model]),
-            "trials": len(of_model),
-        }
-        for model, of_model in by_model.items()
-    ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def trial_record(query_id: str, trial: Trial) -> dict[str, Any]:
     """A row of trials.parquet."""
-    answer = trial.answer
-    return {
-        "query_id": query_id,
-        "model": trial.model,
-        "trial": trial.number,
-        "score": trial.score,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "tokens_counted": answer.counted,
-        "cost_usd": answer.usd,
-        "latency_s": answer.latency_s,
-        "finish": answer.finish,
-        "judge_usd": trial.judge_usd,
-        "answer": answer.text,
-    }
+    names = {"counted": "tokens_counted", "usd": "cost_usd", "text": "answer"}
+    answer = {names.get(name, name): value for name, value in vars(trial.answer).items()}
+    about = {"query_id": query_id, "model": trial.model, "trial": trial.number, "score": trial.score}
+    return {**about, **answer, "judge_usd": trial.judge_usd}
+
+
+def outcomes_of(trials: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Rows of outcomes.parquet: the mean of each model's trials of a query. Lengths are in characters, 4 a token."""
+    means = trials.groupby(["query_id", "model"], sort=False, as_index=False).agg(
+        score=("score", "mean"),
+        output_chars=("output_tokens", "mean"),
+        cost_usd=("cost_usd", "mean"),
+        trials=("trial", "size"),
+    )
+    chars = CHARS_PER_TOKEN * means["output_chars"]
+    return means.assign(output_chars=chars, output_chars_basis="measured", protocol=protocol)
 
 
 def own_pool(pool: Mapping[str, Any], protocol: str) -> dict[str, Any]:

@@ -49,18 +49,10 @@ class Settings:
     against: str | None  # entry whose answers the others are compared with
 
 
-@dataclass(frozen=True)
-class Graders:
-    """Graders for tasks that a comparison cannot grade; None: no query needs it."""
-
-    judge: Judge | None
-    code: CodeRunner | None
-
-
 async def run_query(
-    client: Client, row: QueryRow, task: Task, settings: Settings, graders: Graders
+    client: Client, row: QueryRow, task: Task, settings: Settings, judge: Judge | None, code: CodeRunner | None
 ) -> Sequence[Trial | Missing]:
-    """All trials of one query, by model, then number."""
+    """All trials of one query, by model, then number. `judge` and `code` are None where no query needs them."""
 
     async def one(model: str, number: int) -> Trial | Missing:
         try:
@@ -70,7 +62,7 @@ async def run_query(
                 named = settings.against
                 other = task.right[0] if named is None else (await _answer(client, row, settings, named, number)).text
             even = task.kind == "pairwise" and model == settings.against
-            given = Judgement(EVEN, 0.0) if even else await _graded(task, row.text, answer.text, other, graders)
+            given = Judgement(EVEN, 0.0) if even else await _graded(task, row.text, answer.text, other, judge, code)
         except (UnansweredError, GradingError) as error:
             return Missing(model, number, str(error))
         return Trial(model, number, answer, given.score, given.usd)
@@ -85,11 +77,13 @@ async def _answer(client: Client, row: QueryRow, settings: Settings, model: str,
     return await client.ask(settings.endpoints[model], question)
 
 
-async def _graded(task: Task, query: str, answer: str, other: str | None, graders: Graders) -> Judgement:
-    if task.kind == "code" and graders.code is not None:
-        return Judgement(await graders.code.grade(answer, task.tests), 0.0)
-    if task.kind == "judge" and graders.judge is not None:
-        return await graders.judge.points(task, query, answer)
-    if task.kind == "pairwise" and graders.judge is not None and other is not None:
-        return await graders.judge.against(task, query, answer, other)
+async def _graded(
+    task: Task, query: str, answer: str, other: str | None, judge: Judge | None, code: CodeRunner | None
+) -> Judgement:
+    if task.kind == "code" and code is not None:
+        return Judgement(await code.grade(answer, task.tests), 0.0)
+    if task.kind == "judge" and judge is not None:
+        return await judge.points(task, query, answer)
+    if task.kind == "pairwise" and judge is not None and other is not None:
+        return await judge.against(task, query, answer, other)
     return Judgement(grade(task, answer), 0.0)

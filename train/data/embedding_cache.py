@@ -31,7 +31,7 @@ def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16
     for parameter in encoder.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     for text in texts:
-        digest.update(encoder.correct(text).encode() + b"\0")
+        digest.update(text.encode() + b"\0")
     file = cache / f"embeddings-{digest.hexdigest()[:24]}.npy"
     if not file.is_file():
         device = "cuda" if torch.cuda.is_available() else "cpu"

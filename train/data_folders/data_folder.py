@@ -1,4 +1,4 @@
-"""Atomic data folders (docs/data.md): one that appears whole or not at all, and what it must not replace."""
+"""Atomic data folders (docs/data.md): one that appears whole or not at all, what it must not replace, prices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from router.errors import UsageError
 from router.files import atomic_folder
+
+PRICES = ["input_usd_per_mtok", "output_usd_per_mtok"]  # columns of models.csv
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from train.data_folders.questions import question_of, words_of
@@ -35,25 +34,21 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[str]) -> list[tuple[i
     >>> near_duplicates([a, a + " today", "something else"], ["x", "y", "z"])
     [(0, 1)]
     """
-    first = list(dict(zip(reversed(groups), range(len(groups) - 1, -1, -1), strict=True)).values())[::-1]
+    first = np.sort(np.unique(np.asarray(groups), return_index=True)[1]).tolist()
     questions = [question_of(texts[i]) for i in first]
     triples = [_triples(question) for question in questions]
     pairs = []
     for a, b in _candidates(triples):
         shared, either = len(triples[a] & triples[b]), len(triples[a] | triples[b])
         close = shared >= ALIKE * either and either - shared <= MOST_APART
-        if close and _numbers(questions[a]) == _numbers(questions[b]):
-            pairs.append((min(first[a], first[b]), max(first[a], first[b])))
+        if close and sorted(NUMBER.findall(questions[a])) == sorted(NUMBER.findall(questions[b])):
+            pairs.append((first[a], first[b]))
     return sorted(pairs)
 
 
 def _triples(text: str) -> set[int]:
     words = words_of(text)
     return {hash(tuple(words[i : i + 3])) for i in range(len(words) - 2)}
-
-
-def _numbers(text: str) -> list[str]:
-    return sorted(NUMBER.findall(text))
 
 
 def _candidates(triples: list[set[int]]) -> list[tuple[int, int]]:
@@ -69,15 +64,8 @@ def _candidates(triples: list[set[int]]) -> list[tuple[int, int]]:
     )
     found: list[tuple[int, int]] = []
     for start in range(0, len(triples), ROWS):
-        found += _alike(matrix[start : start + ROWS] @ matrix.T, start, size)
+        later = sparse.triu(matrix[start : start + ROWS] @ matrix.T, start + 1).tocoo()
+        a, b, shared = later.row + start, later.col, later.data
+        alike = shared >= MAYBE * (size[a] + size[b] - shared)
+        found += zip(a[alike].tolist(), b[alike].tolist(), strict=True)
     return found
-
-
-def _alike(product: sparse.csr_matrix, start: int, size: NDArray[np.intp]) -> list[tuple[int, int]]:
-    """Pairs of the product's rows, from `start` on, with later columns."""
-    part = product.tocoo()
-    a, b, shared = part.row + start, part.col, part.data
-    later = a < b
-    a, b, shared = a[later], b[later], shared[later]
-    alike = shared >= MAYBE * (size[a] + size[b] - shared)
-    return list(zip(a[alike].tolist(), b[alike].tolist(), strict=True))

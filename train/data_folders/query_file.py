@@ -8,9 +8,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from router.batch.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES, QUERY_KEYS, read
 from router.errors import DataError
 
 ID_KEYS = ("query_id", "id")
-FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
 SHOWN = 10  # problems of a file in a message
 
 
@@ -43,20 +42,20 @@ class Survey:
 
 def read_queries(path: Path) -> Iterator[QueryRow]:
     """The queries in file order; a repeated text without an id comes once, a query with a problem not at all."""
-    with _SeenIds() as seen:
+    with _new_ids() as is_new:
         for _, row in _rows(path):
-            if isinstance(row, QueryRow) and seen.add(row.query_id):
+            if isinstance(row, QueryRow) and is_new(row.query_id):
                 yield row
 
 
 def survey(path: Path) -> Survey:
     """Read the whole file once; DataError lists its first ten problems."""
     problems, queries, repeated = [], 0, 0
-    with _SeenIds() as seen:
+    with _new_ids() as is_new:
         for number, row in _rows(path):
             if isinstance(row, str):
                 problems.append(f"{number}: {row}")
-            elif seen.add(row.query_id):
+            elif is_new(row.query_id):
                 queries += 1
             elif row.named:
                 problems.append(f"{number}: the id {row.query_id!r} was used before; every query needs its own")
@@ -75,40 +74,32 @@ def problem_list(problems: Sequence[str]) -> str:
     return "".join(f"\n  {line}" for line in [*problems[:SHOWN], *rest])
 
 
-class _SeenIds:
-    """Set of query ids, which SQLite moves to disk when they are many."""
-
-    def __enter__(self) -> _SeenIds:
-        self.database = sqlite3.connect("", isolation_level=None)
-        self.database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
-        self.database.execute("BEGIN")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.database.close()
-
-    def add(self, query_id: str) -> bool:
-        """Add the id; False where it was added before."""
-        return self.database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (query_id,)).rowcount == 1
+@contextmanager
+def _new_ids() -> Iterator[Callable[[str], bool]]:
+    """Function that says whether an id is new; SQLite moves the ids to disk when they are many."""
+    with closing(sqlite3.connect("", isolation_level=None)) as database:
+        database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        database.execute("BEGIN")
+        yield lambda query_id: database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (query_id,)).rowcount == 1
 
 
 def _rows(path: Path) -> Iterator[tuple[str, QueryRow | str]]:
     """The place of each query (line 3, row 2), and the query or what is wrong with it."""
     if path.is_dir():
         path = path / "queries.parquet"
-    readers = {".txt": _text_lines, ".jsonl": _json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    readers = {".txt": _line_rows, ".jsonl": _line_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
     if path.suffix not in readers:
         raise DataError(
-            f"{path}: queries are read from {', '.join(FORMATS)} files or a data folder; rename or convert it"
+            f"{path}: queries are read from {', '.join(readers)} files or a data folder; rename or convert it"
         )
     try:
         for where, found in readers[path.suffix](path):
-            yield where, found if isinstance(found, str) else _row(found)
+            yield where, _row(found) if isinstance(found, dict) else found
     except OSError as error:
         raise DataError(f"cannot read the queries in {path}: {error.strerror or error}") from error
 
 
-def _row(found: Mapping[str, Any]) -> QueryRow | str:
+def _row(found: dict[str, Any]) -> QueryRow | str:
     key = next((key for key in QUERY_KEYS if found.get(key) is not None), None)
     if key is None:
         return f"no query under the name {' or '.join(QUERY_KEYS)}; it has {', '.join(map(str, list(found)[:10]))}"
@@ -123,55 +114,34 @@ def _row(found: Mapping[str, Any]) -> QueryRow | str:
     query_id = f"q-{digest[:16]}" if id_key is None else str(found[id_key])
     if not query_id.isprintable() or not query_id:
         return f"{id_key} must be printable text, got {query_id!r:.80}"
-    fields = {name: value for name, value in found.items() if name not in (key, id_key) and not _empty(value)}
+    known = {name: value for name, value in found.items() if value not in (None, "") and value == value}  # not NaN
+    fields = {name: value for name, value in known.items() if name not in (key, id_key)}
     return QueryRow(query_id, text, fields, id_key is not None)
 
 
-def _empty(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _text_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    for where, text in _lines(path):
-        yield where, text if isinstance(text, _Problem) else {"query": text}
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    for where, text in _lines(path):
-        if isinstance(text, _Problem):
-            yield where, text
-            continue
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            yield where, f'not JSON ({str(error)[:80]}); write {{"query": "..."}}'
-            continue
-        yield where, found if isinstance(found, dict) else f'a JSON {type(found).__name__}; write {{"query": "..."}}'
-
-
-class _Problem(str):
-    """Problem of a line; a type of its own, since lines are text too."""
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The place of each line that is not blank, and its text or its problem."""
+def _line_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """The place of each line that is not blank, and its query or its problem."""
     with path.open("rb") as stream:
         for line in read_lines(stream):
-            where = f"line {line.number}"
-            if line.size > MAX_LINE_BYTES:
-                yield where, _Problem(f"{line.size:,} bytes; at most {MAX_LINE_BYTES:,} are read: shorten it")
-                continue
+            found: Any
             data = line.data.removeprefix(BYTE_ORDER_MARK) if line.number == 1 else line.data
             try:
-                text = data.decode()
+                if line.size > MAX_LINE_BYTES:
+                    found = f"{line.size:,} bytes; at most {MAX_LINE_BYTES:,} are read: shorten it"
+                elif not (text := data.decode()).strip():
+                    continue
+                elif path.suffix == ".txt":
+                    found = {"query": text}
+                elif not isinstance(found := json.loads(text), dict):
+                    found = f'a JSON {type(found).__name__}; write {{"query": "..."}}'
             except UnicodeDecodeError as error:
-                yield where, _Problem(f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}): convert it")
-                continue
-            if text.strip():
-                yield where, text
+                found = f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}): convert it"
+            except (ValueError, RecursionError) as error:
+                found = f'not JSON ({str(error)[:80]}); write {{"query": "..."}}'
+            yield f"line {line.number}", found
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
     csv.field_size_limit(MAX_LINE_BYTES)
     with path.open(encoding="utf-8-sig", newline="") as stream:
         try:
@@ -181,16 +151,14 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
             raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        number = 0
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=512):
-                for found in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", found
+            rows = (row for batch in file.iter_batches(batch_size=512) for row in batch.to_pylist())
+            for number, found in enumerate(rows, 1):
+                yield f"row {number}", found
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be read as parquet: {error}") from error

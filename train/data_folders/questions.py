@@ -63,9 +63,9 @@ def group_keys(texts: Sequence[str]) -> list[str]:
     return [key_of(q if len(wordings[q]) <= TEMPLATE else w) for q, w in zip(questions, wholes, strict=True)]
 
 
-def key_of(text: str) -> str:
-    """The first 12 hexadecimal digits of the text's sha256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def key_of(text: str, digits: int = 12) -> str:
+    """The first hexadecimal digits of the text's sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 def fold_of(group: str) -> int:

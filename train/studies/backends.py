@@ -99,12 +99,7 @@ def study(
     rows = np.unique(np.concatenate([each.rows for each in judged.values()]))
     texts = dataset.queries["text"].to_numpy()[rows].tolist()
     encoder = as_torch(router.encoder)
-    settings = {
-        "max_tokens": encoder.max_tokens,
-        "head_share": encoder.head_share,
-        "layers": encoder.layers,
-        "correct_typos": encoder.correct_typos,
-    }
+    settings = {"max_tokens": encoder.max_tokens, "head_share": encoder.head_share, "layers": encoder.layers}
     embeddings = {"torch": host(cached_embeddings(encoder, texts, cache))}
     for name in backends:
         inner = folder / LAYOUT.encoder

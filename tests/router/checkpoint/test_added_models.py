@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures.added_profiles import NEW, ÉLAN
-from fixtures.tiny_checkpoint import SYSTEMS, edit
+from fixtures.tiny_checkpoint import SYSTEMS
 from safetensors import numpy as safetensors
 from safetensors import safe_open
 
@@ -231,13 +231,6 @@ def test_what_a_profile_rests_on_is_said_in_words():
 # The checkpoint
 
 
-@pytest.fixture
-def plain_router(tiny_router: Path) -> Path:
-    """A checkpoint folder that loads sooner: it corrects no typos."""
-    edit(tiny_router / "config.json", lambda raw: raw["encoder"].update(correct_typos=False))
-    return tiny_router
-
-
 def test_a_checkpoint_is_saved_and_loaded_with_them_to_the_bit(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     save_checkpoint(replace(tiny_checkpoint, added_models=TWO), tmp_path / "router")
     loaded = load_checkpoint(tmp_path / "router")
@@ -246,17 +239,17 @@ def test_a_checkpoint_is_saved_and_loaded_with_them_to_the_bit(tiny_checkpoint: 
     assert torch.equal(before.predict(QUERIES, "mine").quality, after.predict(QUERIES, "mine").quality)
 
 
-def test_no_trained_file_changes_and_after_forgetting_the_folder_is_as_it_was(plain_router: Path) -> None:
-    before = digests(plain_router)
-    file = plain_router / LAYOUT.added_models
+def test_no_trained_file_changes_and_after_forgetting_the_folder_is_as_it_was(tiny_router: Path) -> None:
+    before = digests(tiny_router)
+    file = tiny_router / LAYOUT.added_models
     write_added_models(TWO, file)
-    after = digests(plain_router)
+    after = digests(tiny_router)
     assert after.pop(LAYOUT.added_models) and after == before
-    left = forget(load_checkpoint(plain_router), "new")
+    left = forget(load_checkpoint(tiny_router), "new")
     write_added_models(left.added_models, file)
-    assert load_checkpoint(plain_router).added_models.systems == (ÉLAN.system,)
-    write_added_models(forget(load_checkpoint(plain_router), "élan@exam").added_models, file)
-    assert digests(plain_router) == before
+    assert load_checkpoint(tiny_router).added_models.systems == (ÉLAN.system,)
+    write_added_models(forget(load_checkpoint(tiny_router), "élan@exam").added_models, file)
+    assert digests(tiny_router) == before
 
 
 def test_a_checkpoint_saved_anew_with_and_without_them_has_the_same_trained_files(
@@ -276,12 +269,12 @@ def test_trained_models_score_the_same_to_the_bit_whoever_is_onboarded(tiny_chec
         assert torch.equal(before.cost_usd[:, :2], after.cost_usd[:, :2])
 
 
-def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is_back(plain_router: Path) -> None:
-    (plain_router / LAYOUT.added_models).write_bytes(b"PK\x03\x04 a pickle")
+def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is_back(tiny_router: Path) -> None:
+    (tiny_router / LAYOUT.added_models).write_bytes(b"PK\x03\x04 a pickle")
     with pytest.raises(CheckpointError, match=r"onboarded\.safetensors is broken .*remove the file"):
-        load_checkpoint(plain_router)
-    (plain_router / LAYOUT.added_models).unlink()
-    assert load_checkpoint(plain_router).added_models.profiles == ()
+        load_checkpoint(tiny_router)
+    (tiny_router / LAYOUT.added_models).unlink()
+    assert load_checkpoint(tiny_router).added_models.profiles == ()
 
 
 @pytest.mark.parametrize(
@@ -297,14 +290,14 @@ def test_a_broken_file_stops_the_checkpoint_and_without_it_the_trained_router_is
     ],
 )
 def test_a_profile_that_does_not_fit_the_trained_router_is_neither_saved_nor_loaded(
-    tiny_checkpoint: Checkpoint, plain_router: Path, tmp_path: Path, profile: AddedProfile, message: str
+    tiny_checkpoint: Checkpoint, tiny_router: Path, tmp_path: Path, profile: AddedProfile, message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=f"this checkpoint cannot be saved: {message}"):
         save_checkpoint(replace(tiny_checkpoint, added_models=AddedModels((profile,))), tmp_path / "new")
     assert not (tmp_path / "new").exists()
-    write_added_models(AddedModels((profile,)), plain_router / LAYOUT.added_models)
+    write_added_models(AddedModels((profile,)), tiny_router / LAYOUT.added_models)
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(plain_router)
+        load_checkpoint(tiny_router)
 
 
 def test_a_system_that_is_onboarded_twice_is_refused(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ VERIFIED = (
     "encoder/config.json",
     "encoder/model.safetensors",
     "encoder/tokenizer.json",
+    "heads.onnx",
     "heads.safetensors",
     "taxonomy.json",
 )
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     for name in (*VERIFIED, "profiles.json", "README.md", "dials.json"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(f"content of {name}")
-    (made / "config.json").write_text(json.dumps({"format_version": 4, "sha256": checksums(made)}))
+    (made / "config.json").write_text(json.dumps({"format_version": 5, "sha256": checksums(made)}))
     return made
 
 
@@ -111,7 +112,7 @@ def test_the_list_of_what_is_there_stays_near_the_top(folder: Path) -> None:
 def test_checksums_that_are_no_mapping_of_all_files_are_refused(folder: Path, recorded: object) -> None:
     assert refusal(folder, recorded) == (
         f"{folder / 'config.json'} is broken: sha256 must name at least ['encoder/config.json', "
-        "'encoder/model.safetensors', 'encoder/tokenizer.json', 'heads.safetensors', 'taxonomy.json']"
+        "'encoder/model.safetensors', 'encoder/tokenizer.json', 'heads.onnx', 'heads.safetensors', 'taxonomy.json']"
     )
 
 
@@ -159,16 +160,17 @@ def test_an_empty_folder_is_listed_as_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
-def test_three_format_versions_are_read(folder: Path, version: int) -> None:
+def test_earlier_format_versions_are_refused_with_the_command_that_converts_them(folder: Path, version: int) -> None:
     (folder / "config.json").write_text(json.dumps({"format_version": version, "more": 1}))
-    assert read_config(folder) == {"format_version": version, "more": 1}
-    assert max(checkpoint_folder.READABLE) == checkpoint_folder.FORMAT_VERSION
+    with pytest.raises(CheckpointError, match=f"has format_version {version}, .*`router checkpoint upgrade {folder}`"):
+        read_config(folder)
+    assert read_config(folder, checkpoint_folder.UPGRADABLE) == {"format_version": version, "more": 1}
 
 
-@pytest.mark.parametrize("version", [0, 1, 5, "2", None])
+@pytest.mark.parametrize("version", [0, 1, 6, "2", None])
 def test_other_format_versions_are_refused(folder: Path, version: object) -> None:
     (folder / "config.json").write_text(json.dumps({"format_version": version}))
-    with pytest.raises(CheckpointError, match=f"has format_version {version!r}; this installation reads 2, 3 and 4: "):
+    with pytest.raises(CheckpointError, match=f"has format_version {version!r}; this installation reads 5: "):
         read_config(folder)
 
 

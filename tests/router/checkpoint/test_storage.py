@@ -43,7 +43,6 @@ def test_heads_and_profiles_and_rounded_encoder_weights_return_to_the_bit(
 def test_everything_else_returns_equal(tiny_checkpoint: Checkpoint, tiny_router: Path) -> None:
     loaded = load_checkpoint(tiny_router)
     assert (loaded.encoder.max_tokens, loaded.encoder.head_share, loaded.encoder.layers) == (100, 0.6, (1, 2))
-    assert loaded.encoder.correct_typos
     assert loaded.network.size == tiny_checkpoint.network.size
     assert loaded.card == FRONT_MATTER + "# Card\n"
     for name in ("taxonomy", "systems", "protocols", "models", "pools", "default_pool", "training"):
@@ -84,10 +83,10 @@ def test_a_card_with_front_matter_is_written_as_it_is(tiny_checkpoint: Checkpoin
     assert (tmp_path / "router" / "README.md").read_text() == card == load_checkpoint(tmp_path / "router").card
 
 
-def test_a_checkpoint_is_safetensors_json_and_a_card_and_nothing_else(tiny_router: Path) -> None:
-    assert {Path(name).suffix for name in list_files(tiny_router)} == {".json", ".safetensors", ".md"}
+def test_a_checkpoint_is_safetensors_json_graphs_and_a_card_and_nothing_else(tiny_router: Path) -> None:
+    assert {Path(name).suffix for name in list_files(tiny_router)} == {".json", ".safetensors", ".onnx", ".md"}
     assert {name for name in list_files(tiny_router) if "/" not in name} == {
-        *(LAYOUT.config, LAYOUT.heads, LAYOUT.taxonomy, LAYOUT.profiles, LAYOUT.card)
+        *(LAYOUT.config, LAYOUT.heads, LAYOUT.heads_graph, LAYOUT.taxonomy, LAYOUT.profiles, LAYOUT.card)
     }
 
 
@@ -136,6 +135,17 @@ def test_the_card_may_be_edited_and_even_deleted(tiny_router: Path) -> None:
 
 
 # What is not loaded
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_an_older_checkpoint_loads_without_its_spelling_correction(
+    tiny_router: Path, caplog: pytest.LogCaptureFixture, corrected: bool
+) -> None:
+    plain = load_checkpoint(tiny_router).encoder.tokenize(["wrte pyhton code"])
+    edit(tiny_router / "config.json", lambda raw: raw["encoder"].update(correct_typos=corrected))
+    with caplog.at_level("INFO", "router.checkpoint"):
+        assert load_checkpoint(tiny_router).encoder.tokenize(["wrte pyhton code"]) == plain
+    assert len([each for each in caplog.messages if "spelling correction, which was removed" in each]) == corrected
 
 
 def test_not_a_number_in_the_weights_is_refused(tiny_router: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from dataclasses import replace
@@ -40,27 +39,26 @@ def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "chosen"),
     [("auto", "onnx"), ("onnx", "onnx"), ("onnx-int8", "onnx-int8"), ("torch", "torch"), ("torch-bf16", "torch-bf16")],
 )
-def test_on_a_cpu_with_onnxruntime_each_backend_is_what_it_says(tiny_encoder: Path, name: str, chosen: str) -> None:
-    assert choose_backend(name, "cpu", tiny_encoder) == chosen
+def test_on_a_cpu_with_onnxruntime_each_backend_is_what_it_says(tiny_router: Path, name: str, chosen: str) -> None:
+    assert choose_backend(name, "cpu", tiny_router / "encoder") == chosen
 
 
 def test_auto_says_once_what_it_took_and_why(
-    tiny_encoder: Path, no_onnxruntime: None, caplog: pytest.LogCaptureFixture
+    tiny_router: Path, no_onnxruntime: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "router"):
-        assert choose_backend("auto", "cpu", tiny_encoder) == "torch"
+        assert choose_backend("auto", "cpu", tiny_router / "encoder") == "torch"
     assert caplog.messages == [
         "the encoder is computed by torch: onnxruntime is not installed; pip install it",
     ]
 
 
-def test_auto_is_torch_on_a_gpu_and_for_other_architectures(tiny_encoder: Path, tmp_path: Path) -> None:
-    assert choose_backend("auto", "cuda:1", tiny_encoder) == "torch"
-    folder = Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}))
+def test_auto_is_torch_on_a_gpu_and_for_an_encoder_without_graphs(tiny_router: Path) -> None:
+    folder = tiny_router / "encoder"
+    assert choose_backend("auto", "cuda:1", folder) == "torch"
+    (folder / "graph.json").unlink()
     assert choose_backend("auto", "cpu", folder) == "torch"
-    with pytest.raises(UsageError, match=r"backend onnx cannot be used: .* of another kind \(roberta\)"):
+    with pytest.raises(UsageError, match=r"backend onnx cannot be used: .*encoder has no graph of the encoder"):
         choose_backend("onnx", "cpu", folder)
 
 
@@ -115,7 +113,6 @@ def test_decisions_are_torchs(tiny_router: Path) -> None:
         for ours, theirs in zip(onnx.route(QUERIES, **options), reference.route(QUERIES, **options), strict=True):
             assert ours.model == theirs.model
             assert ours.quality == pytest.approx(theirs.quality, abs=1e-5)
-            assert ours.corrected == theirs.corrected
             assert ours.domains.keys() == theirs.domains.keys()
             assert ours.reasons is not None and theirs.reasons is not None
             assert sum(each.logit for each in ours.reasons.axes) == pytest.approx(
@@ -186,13 +183,13 @@ def test_as_torch_reads_the_weights_again_only_where_there_are_none(
     assert as_torch(tiny_checkpoint.encoder) is tiny_checkpoint.encoder
     onnx = load_checkpoint(tiny_router, backend="onnx").encoder
     again = as_torch(onnx)
-    assert (again.max_tokens, again.head_share, again.layers, again.correct_typos) == (100, 0.6, (1, 2), True)
+    assert (again.max_tokens, again.head_share, again.layers) == (100, 0.6, (1, 2))
     np.testing.assert_allclose(again.encode(QUERIES).numpy(), onnx.encode(QUERIES), rtol=0, atol=1e-5)
 
 
 def test_a_checkpoint_whose_heads_are_made_for_another_encoder_is_refused(tiny_router: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tiny_router, backend="onnx")
-    narrow = OnnxEncoder.from_pretrained(tiny_router / "encoder", 100)
+    narrow = QueryEncoder.from_pretrained(tiny_router / "encoder", 100)
     with pytest.raises(
         CheckpointError, match="the encoder makes 12 numbers in an embedding, but the heads are made for 24"
     ):

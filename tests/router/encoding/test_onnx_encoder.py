@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from router.encoding.onnx_encoder import OnnxEncoder
+from router.encoding.onnx_export import write_graphs
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
 from router.onnx import session as onnx_session
@@ -25,14 +26,22 @@ TEXTS = ["prove that two is prime", "", "wrte pyhton code", "who?", "where is th
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 
 
+@pytest.fixture(scope="module")
+def served(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder with its graphs. Do not write to it."""
+    folder = Path(shutil.copytree(tiny_encoder, tmp_path_factory.mktemp("served") / "encoder"))
+    write_graphs(folder, 512, (2,))
+    return folder
+
+
 @pytest.fixture
-def folder(tiny_encoder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny encoder to break."""
-    return Path(shutil.copytree(tiny_encoder, tmp_path / "encoder"))
+def folder(served: Path, tmp_path: Path) -> Path:
+    """A copy of it to break."""
+    return Path(shutil.copytree(served, tmp_path / "encoder"))
 
 
-def both(folder: Path, **settings: object) -> tuple[OnnxEncoder, QueryEncoder]:
-    return OnnxEncoder.from_pretrained(folder, **settings), QueryEncoder.from_pretrained(folder, **settings)  # type: ignore[arg-type]
+def both(folder: Path, **settings: Any) -> tuple[OnnxEncoder, QueryEncoder]:
+    return OnnxEncoder.from_pretrained(folder, **settings), QueryEncoder.from_pretrained(folder, **settings)
 
 
 def rewrite(folder: Path, change: object) -> None:
@@ -44,25 +53,26 @@ def rewrite(folder: Path, change: object) -> None:
 # The same embeddings as torch's
 
 
-@pytest.mark.parametrize("batch_size", [1, 4])
-@pytest.mark.parametrize("layers", [(), (2, 0), (1,), (0,)])
-def test_embeddings_are_torchs(tiny_encoder: Path, layers: tuple[int, ...], batch_size: int) -> None:
-    onnx, reference = both(tiny_encoder, max_tokens=20, head_share=0.6, layers=layers, correct_typos=True)
-    embeddings = onnx.encode(TEXTS, batch_size)
-    assert embeddings.dtype == np.float32
-    assert embeddings.shape == (6, onnx.dimension) == (6, reference.dimension)
-    np.testing.assert_allclose(embeddings, reference.encode(TEXTS, batch_size).numpy(), **CLOSE)
+@pytest.mark.parametrize("layers", [(2, 0), (1,), (0,)])
+def test_embeddings_are_torchs(folder: Path, layers: tuple[int, ...]) -> None:
+    write_graphs(folder, 512, layers)
+    onnx, reference = both(folder, max_tokens=20, head_share=0.6, layers=layers)
+    for batch_size in (1, 4):
+        embeddings = onnx.encode(TEXTS, batch_size)
+        assert embeddings.dtype == np.float32
+        assert embeddings.shape == (6, onnx.dimension) == (6, reference.dimension)
+        np.testing.assert_allclose(embeddings, reference.encode(TEXTS, batch_size).numpy(), **CLOSE)
 
 
-def test_it_reads_what_torch_reads(tiny_encoder: Path) -> None:
-    onnx, reference = both(tiny_encoder, max_tokens=12, head_share=0.3, correct_typos=True)
+def test_it_reads_what_torch_reads(served: Path) -> None:
+    onnx, reference = both(served, max_tokens=12, head_share=0.3)
     assert onnx.tokenize(TEXTS) == reference.tokenize(TEXTS)
-    assert onnx.corrections(TEXTS[2]) == {"wrte": "write", "pyhton": "python"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_on_disk_is_widened_exactly(tiny_encoder: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     QueryEncoder.from_pretrained(tiny_encoder).save_pretrained(tmp_path, dtype)
+    write_graphs(tmp_path, 256, (2,))
     onnx, reference = both(tmp_path)
     np.testing.assert_allclose(onnx.encode(TEXTS), reference.encode(TEXTS).numpy(), **CLOSE)
     again = OnnxEncoder.from_pretrained(tmp_path, int8=True).encode(TEXTS)
@@ -73,6 +83,7 @@ def test_half_precision_on_disk_is_widened_exactly(tiny_encoder: Path, tmp_path:
 def test_the_other_activations_are_torchs(folder: Path, activation: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"hidden_act": activation}))
+    write_graphs(folder, 512, (2,))
     onnx, reference = both(folder)
     np.testing.assert_allclose(onnx.encode(TEXTS), reference.encode(TEXTS).numpy(), **CLOSE)
 
@@ -81,45 +92,39 @@ def test_first_token_and_no_normalising_are_torchs(folder: Path) -> None:
     modules = json.loads((folder / "modules.json").read_text())
     (folder / "modules.json").write_text(json.dumps(modules[:2]))
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
+    write_graphs(folder, 512, (1, 2))
     onnx, reference = both(folder, layers=(1, 2))
     np.testing.assert_allclose(onnx.encode(TEXTS), reference.encode(TEXTS).numpy(), **CLOSE)
 
 
-def test_names_of_another_bert_checkpoint_are_found(folder: Path) -> None:
-    expected = QueryEncoder.from_pretrained(folder).encode(TEXTS).numpy()
-    rewrite(folder, lambda state: {f"bert.{name.replace('LayerNorm.weight', 'LayerNorm.gamma')}": tensor
-                                   for name, tensor in state.items() if "pooler" not in name})  # fmt: skip
-    np.testing.assert_allclose(OnnxEncoder.from_pretrained(folder).encode(TEXTS), expected, **CLOSE)
-
-
 def test_the_shipped_encoder_is_torchs_at_every_length() -> None:
-    onnx, reference = both(SHIPPED, max_tokens=128, layers=(2, 4, 6), correct_typos=True)
+    onnx, reference = both(SHIPPED, max_tokens=128, layers=(2, 4, 6))
     texts = ["hi", "Is this indemnity clause enforceable in Delaware?", "Prove it. " * 30, "the end " * 400]
     assert [len(ids) for ids in onnx.tokenize(texts)] == [3, 13, 92, 128]
     np.testing.assert_allclose(onnx.encode(texts), reference.encode(texts).numpy(), **CLOSE)
-    int8 = OnnxEncoder.from_pretrained(SHIPPED, 128, layers=(2, 4, 6), correct_typos=True, int8=True).encode(texts)
-    assert (int8 * onnx.encode(texts)).sum(axis=1).min() > 3 * 0.999  # three layers, each of length one
+    int8 = OnnxEncoder.from_pretrained(SHIPPED, 128, layers=(2, 4, 6), int8=True).encode(texts)
+    assert (int8 * onnx.encode(texts)).sum(axis=1).min() >= 3 * 0.9995  # three layers, each of length one
 
 
-def test_nothing_gives_no_rows(tiny_encoder: Path) -> None:
-    assert OnnxEncoder.from_pretrained(tiny_encoder).encode([]).shape == (0, 12)
+def test_nothing_gives_no_rows(served: Path) -> None:
+    assert OnnxEncoder.from_pretrained(served).encode([]).shape == (0, 12)
 
 
 # Eight bits
 
 
-def test_with_eight_bits_an_embedding_does_not_depend_on_the_others(tiny_encoder: Path) -> None:
-    encoder = OnnxEncoder.from_pretrained(tiny_encoder, int8=True)
+def test_with_eight_bits_an_embedding_does_not_depend_on_the_others(served: Path) -> None:
+    encoder = OnnxEncoder.from_pretrained(served, int8=True)
     together = encoder.encode(TEXTS)
     assert np.array_equal(together, np.concatenate([encoder.encode([text]) for text in TEXTS]))
-    exact = QueryEncoder.from_pretrained(tiny_encoder).encode(TEXTS).numpy()
+    exact = QueryEncoder.from_pretrained(served).encode(TEXTS).numpy()
     assert 0 < np.abs(together - exact).max() < 0.1
     assert (together * exact).sum(axis=1).min() > 0.99
 
 
-def test_it_gives_the_same_numbers_again_whatever_the_threads(tiny_encoder: Path) -> None:
+def test_it_gives_the_same_numbers_again_whatever_the_threads(served: Path) -> None:
     for int8 in (False, True):
-        first, second = (OnnxEncoder.from_pretrained(tiny_encoder, int8=int8, threads=n) for n in (1, 2))
+        first, second = (OnnxEncoder.from_pretrained(served, int8=int8, threads=n) for n in (1, 2))
         assert np.array_equal(first.encode(TEXTS), first.encode(TEXTS))
         assert np.array_equal(first.encode(TEXTS), second.encode(TEXTS))
 
@@ -172,15 +177,10 @@ def test_missing_weights_are_an_error(folder: Path) -> None:
         OnnxEncoder.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_weights_that_do_not_fit_the_config_are_named(folder: Path, int8: bool) -> None:
-    name = "encoder.layer.1.output.dense.weight"
-    rewrite(folder, lambda state: state | {name: torch.zeros(12, 21)})
-    with pytest.raises(CheckpointError, match=rf"asks for weights {name} \[12, 20\], but it is \[12, 21\]"):
-        OnnxEncoder.from_pretrained(folder, int8=int8)
-    rewrite(folder, lambda state: {key: tensor for key, tensor in state.items() if key != name})
-    with pytest.raises(CheckpointError, match=rf"asks for weights {name} \[12, 20\], but there is none"):
-        OnnxEncoder.from_pretrained(folder, int8=int8)
+def test_a_broken_graph_is_one_clear_error(folder: Path) -> None:
+    (folder / "graph.onnx").write_bytes((folder / "graph.onnx").read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="onnxruntime cannot open the graph"):
+        OnnxEncoder.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -193,6 +193,8 @@ def test_weights_that_are_no_numbers_are_named(folder: Path, dtype: torch.dtype,
         state[name][3] = number
         return state
 
+    rewrite(folder, lambda state: {key: tensor.to(dtype) for key, tensor in state.items()})
+    write_graphs(folder, 512, (2,))
     rewrite(folder, break_one)
     with pytest.raises(CheckpointError, match=rf"not finite numbers: \['{name}'\]"):
         OnnxEncoder.from_pretrained(folder)
@@ -201,13 +203,13 @@ def test_weights_that_are_no_numbers_are_named(folder: Path, dtype: torch.dtype,
 # Mistakes
 
 
-def test_without_onnxruntime_it_says_what_to_install(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnxruntime_it_says_what_to_install(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(onnx_session, "version", missing)
     with pytest.raises(UsageError, match=r"onnxruntime is not installed; pip install 'onnxruntime>=1\.24\.1'"):
-        OnnxEncoder.from_pretrained(tiny_encoder)
+        OnnxEncoder.from_pretrained(served)
 
 
 @pytest.mark.parametrize(("found", "fits"), [("1.23.2", False), ("1.24.1", True), ("1.24.1rc1", True), ("2.0", True)])
@@ -217,12 +219,12 @@ def test_an_old_onnxruntime_is_refused(monkeypatch: pytest.MonkeyPatch, found: s
     assert problem is None if fits else f"onnxruntime {found} is too old, 1.24.1 is needed" in str(problem)
 
 
-def test_settings_and_texts_are_checked_as_by_torch(tiny_encoder: Path) -> None:
+def test_settings_and_texts_are_checked_as_by_torch(served: Path) -> None:
     with pytest.raises(UsageError, match="max_tokens must lie between 4 and 512"):
-        OnnxEncoder.from_pretrained(tiny_encoder, max_tokens=3)
-    with pytest.raises(UsageError, match="layers must be different numbers from 0"):
-        OnnxEncoder.from_pretrained(tiny_encoder, layers=[3])
-    encoder = OnnxEncoder.from_pretrained(tiny_encoder)
+        OnnxEncoder.from_pretrained(served, max_tokens=3)
+    with pytest.raises(UsageError, match=r"pool the layers \[2\], got \[1\]: save the checkpoint anew"):
+        OnnxEncoder.from_pretrained(served, layers=[1])
+    encoder = OnnxEncoder.from_pretrained(served)
     with pytest.raises(UsageError, match=r"got one string: write \[text\]"):
         encoder.encode("prove")
     with pytest.raises(QueryError, match="not a string of valid Unicode"):

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from router import hub
 from router.encoding import torch_encoder as encoder_module
+from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.tokenizer import MAX_CHARS_PER_TOKEN
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
@@ -97,37 +98,13 @@ def test_what_is_no_valid_text_is_a_query_error(encoder: QueryEncoder, text: obj
         encoder.tokenize([text])  # type: ignore[list-item]
 
 
-def test_typos_are_corrected_where_asked_for(tiny_encoder: Path) -> None:
-    plain = QueryEncoder.from_pretrained(tiny_encoder)
-    correcting = QueryEncoder.from_pretrained(tiny_encoder, correct_typos=True)
-    typed, meant = "wrte pyhton code", "write python code"
-    assert correcting.tokenize([typed]) == correcting.tokenize([meant]) == plain.tokenize([meant])
-    assert plain.tokenize([typed]) != plain.tokenize([meant])
-    assert (plain.correct(typed), correcting.correct(typed)) == (typed, meant)
-    assert correcting.corrections(typed) == {"wrte": "write", "pyhton": "python"} and plain.corrections(typed) == {}
-    assert correcting.corrections("wrte " + "a " * 10_000 + "pyhton") == correcting.corrections(typed)
-    assert correcting.corrections("a " * 10_000 + "wrte" + " a" * 10_000) == {}  # in the middle, which is not read
-    with pytest.raises(QueryError, match="not a string of valid Unicode"):
-        correcting.tokenize([5])  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(
-    ("normalizer", "model", "told"),
-    [
-        ({"lowercase": False}, None, "is WordPiece with case"),
-        (None, {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "is BPE"),
-    ],
-)
-def test_typos_can_be_corrected_by_a_vocabulary_of_whole_words_only(
-    folder: Path, normalizer: dict[str, bool] | None, model: dict[str, object] | None, told: str
-) -> None:
-    file = folder / "tokenizer.json"
-    raw = json.loads(file.read_text())
-    raw["normalizer"] |= normalizer or {}
-    raw["model"] = model or raw["model"]
-    file.write_text(json.dumps(raw))
-    with pytest.raises(UsageError, match=f"correct_typos needs a WordPiece vocabulary .* {told}: turn it off"):
-        QueryEncoder.from_pretrained(folder, correct_typos=True)
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("encoder", [QueryEncoder, OnnxEncoder])
+def test_spelling_correction_was_removed(tiny_encoder: Path, encoder: type[QueryEncoder], value: bool) -> None:
+    with pytest.raises(UsageError, match=r"^correct_typos was removed: .*; leave it out$"):
+        encoder.from_pretrained(tiny_encoder, correct_typos=value)
+    with pytest.raises(TypeError, match=r"an encoder has no option correct_typo$"):
+        encoder.from_pretrained(tiny_encoder, correct_typo=value)
 
 
 def test_collate_pads_to_the_longest_and_masks_it(encoder: QueryEncoder) -> None:

@@ -62,15 +62,15 @@ def test_json_carries_a_schema_version_and_not_the_query():
 
 def test_what_is_changed_in_a_decisions_json_or_in_its_copy_changes_no_decision():
     best = Alternative("big", 0.9, 0.001, 0.87, False)
-    parts = ({"coding": 0.8}, {"Algebra": 0.6}, 0.2, REASONS, Goal(1.0, None, "batch", 200.0), None, {"whta": "what"})
+    parts = ({"coding": 0.8}, {"Algebra": 0.6}, 0.2, REASONS, Goal(1.0, None, "batch", 200.0), None)
     decision = Decision("q", "big", "p", 3.0, 0.9, 0.001, 0.87, False, (best,), *parts)
     before = deepcopy(decision.to_json())
     raw = decision.to_json()
     raw["alternatives"][0]["model"] = raw["goal"]["met_on"] = raw["reasons"]["runner_up"] = "none"
-    for name in ("capabilities", "domains", "corrected", "goal", "reasons"):
+    for name in ("capabilities", "domains", "goal", "reasons"):
         raw[name].clear()
     again = decision.of("r")
-    for found in (again.capabilities, again.domains, again.corrected):
+    for found in (again.capabilities, again.domains):
         found.clear()
     assert decision.to_json() == before and decision.query == "q"
     assert again.query == "r" and again.model == "big"

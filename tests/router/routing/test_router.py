@@ -296,13 +296,6 @@ def test_a_denied_name_that_nobody_has_is_warned_of(router, caplog):
     ]
 
 
-def test_words_that_were_put_right_are_told(router, tiny_encoder):
-    router.pipeline.encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=16, correct_typos=True)
-    decision = router.route("whta is a pirme")
-    assert decision.corrected == {"whta": "what", "pirme": "prime"} == decision.to_json()["corrected"]
-    assert router.route("what is a prime").corrected == {}
-
-
 # Attitudes towards models that were onboarded from few answers
 
 

@@ -22,7 +22,7 @@ from router.evaluation.pool_report import pool_outcomes
 from router.pools.pool import read_pool
 from train.__main__ import main
 from train.data_folders.synthetic.generate import PlantedData, plant
-from train.data_folders.synthetic.models import MODELS
+from train.data_folders.synthetic.world import MODELS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 IDS = [model.name for model in MODELS[:3]]

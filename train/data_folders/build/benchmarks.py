@@ -49,14 +49,7 @@ class Benchmark:
 PARQUET = "refs/convert/parquet"  # `datasets` no longer runs scripts
 RAW = "https://raw.githubusercontent.com/"
 ASK = "Answer the following multiple-choice question.\n\n{question}\n\n{options}"
-LANGUAGES = (
-    ("de", "German"),
-    ("fr", "French"),
-    ("es", "Spanish"),
-    ("zh", "Chinese"),
-    ("ar", "Arabic"),
-    ("sw", "Swahili"),
-)
+LANGUAGES = {"de": "German", "fr": "French", "es": "Spanish", "zh": "Chinese", "ar": "Arabic", "sw": "Swahili"}
 LEGAL = {
     "abercrombie": "Is the mark generic, descriptive, suggestive, arbitrary or fanciful for the product?\n\n{text}",
     "hearsay": "Is there hearsay? Answer Yes or No.\n\n{text}",
@@ -89,7 +82,7 @@ INDEX = (
               tests="{test}\n\nif __name__ == '__main__':\n    unittest.main()"),
     Benchmark("finqa", "dreamerdeo/finqa", "test", "{pre_text}\n\n{table}\n\n{post_text}\n\nQuestion: {question}",
               "{answers}", NUMBER, revision=PARQUET),
-    *(_flores(code, language) for code, language in LANGUAGES),
+    *(_flores(code, language) for code, language in LANGUAGES.items()),
     Benchmark("gsm8k", "openai/gsm8k", "test", "{question}", "{final}", NUMBER, ("main",),
               prepare=lambda row: {**row, "final": row["answer"].rpartition("####")[2].strip()}),
     Benchmark("hitom", "json", "train", "Read the story and answer the question.\n\n{story}\n\n{question}\n{choices}",

@@ -8,34 +8,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from router.cli.text import table as aligned
 from router.errors import UsageError, known_names
 from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.data_folders.build.folder import check_target, write_folder
 from train.data_folders.build.hub import read_benchmark
 from train.data_folders.build.part import Part
-from train.data_folders.build.sources.embedllm import read_embedllm
-from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
-from train.data_folders.build.sources.plain import read_plain
-from train.data_folders.build.sources.routerarena import read_routerarena
-from train.data_folders.build.sources.routerbench import read_routerbench
-from train.data_folders.build.sources.sprout import read_sprout
-from train.data_folders.build.sources.votes import read_votes
+from train.data_folders.build.sources import READERS
 
-READERS: dict[str, Callable[[Path, str, bool], Part]] = {
-    "routerbench": read_routerbench,
-    "embedllm": read_embedllm,
-    "sprout": read_sprout,
-    "llmrouterbench": read_llmrouterbench,
-    "routerarena": read_routerarena,
-    "votes": read_votes,
-    "plain": read_plain,
-}
 SETS = {"index": INDEX, "tests": TESTS, "all": BENCHMARKS}
 
 
@@ -120,13 +105,13 @@ def _reported(part: Part) -> Part:
 
 def table() -> str:
     """The table of benchmarks as text: name, set, grade, verified, hub id, subsets and split."""
-    lines = [f"{'benchmark':<14}{'set':<7}{'grade':<8}{'verified':<10}from"]
+    rows = []
     for row in BENCHMARKS:
         subsets = "/".join(str(each) for each in row.configs if each)
-        kind = "tests" if row.held_out else "index"
         where = f"{row.data_files if row.hub_id == 'json' else row.hub_id} {subsets} [{row.split}]"
-        lines.append(f"{row.name:<14}{kind:<7}{row.grade:<8}{'yes' if row.verified else 'no':<10}{where}")
-    return "\n".join(lines)
+        kind, verified = "tests" if row.held_out else "index", "yes" if row.verified else "no"
+        rows.append([row.name, kind, row.grade, verified, where])
+    return "\n".join(aligned(["benchmark", "set", "grade", "verified", "from"], rows))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -38,7 +38,9 @@ def tables(
             )
         try:
             for table in _pieces(file, None if optional is None else {*columns, *optional}):
-                _require(file, table, columns)
+                missing = [name for name in columns if name not in table]
+                if missing:
+                    raise DataError(f"{file} lacks the columns {missing}; it has {list(table.columns)[:12]}")
                 yield table
         except DataError:
             raise
@@ -71,9 +73,3 @@ def records(file: Path) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise DataError(f"{file}: expected a list of JSON objects")
     return found
-
-
-def _require(file: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> None:
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise DataError(f"{file} lacks the columns {missing}; it has {list(table.columns)[:12]}")

@@ -14,10 +14,9 @@ from router.errors import DataError, UsageError
 from router.evaluation.dataset import read_dataset
 from train.data_folders.build.groups import with_folds
 from train.data_folders.build.part import OUTCOME_COLUMNS, Part
-from train.data_folders.data_folder import holds_other_files, whole_data_folder
+from train.data_folders.data_folder import PRICES, holds_other_files, whole_data_folder
 
 MANIFEST = "manifest.json"  # marks a built folder, which may be replaced
-PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 
 
 def check_target(target: Path, force: bool) -> None:
@@ -57,11 +56,22 @@ def _write_files(folder: Path, parts: list[Part], prices: pd.DataFrame | None) -
         "queries": len(queries),
         "outcomes": len(outcomes),
         "models": len(models),
-        "unpriced": int(models[list(PRICES)].isna().any(axis=1).sum()),
+        "unpriced": int(models[PRICES].isna().any(axis=1).sum()),
         "groups": int(queries["group"].nunique()),
         "ood_twins": int(queries["ood_twin"].sum()),
         "notes": notes,
-        "parts": [_about(part) for part in parts],
+        "parts": [
+            {
+                "name": part.name,
+                "origin": part.origin,
+                "verified": part.verified,
+                "queries": len(part.queries),
+                "outcomes": len(part.outcomes),
+                "models": int(part.outcomes["model"].nunique()),
+                "left_out": dict(part.left_out),
+            }
+            for part in parts
+        ],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return manifest
@@ -96,15 +106,3 @@ def _models(outcomes: pd.DataFrame, prices: pd.DataFrame | None) -> pd.DataFrame
     if missing:
         raise DataError(f"the table of --models lacks the columns {missing}; it has {list(prices.columns)[:10]}")
     return models.merge(prices.drop_duplicates("model"), on="model", how="left")
-
-
-def _about(part: Part) -> dict[str, Any]:
-    return {
-        "name": part.name,
-        "origin": part.origin,
-        "verified": part.verified,
-        "queries": len(part.queries),
-        "outcomes": len(part.outcomes),
-        "models": int(part.outcomes["model"].nunique()),
-        "left_out": dict(part.left_out),
-    }

@@ -6,7 +6,9 @@ from a held-out benchmark is marked as `ood_twin`.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from train.data_folders.near_duplicates import near_duplicates
 from train.data_folders.questions import fold_of, group_keys, split_of
@@ -30,15 +32,8 @@ def _joined(keys: list[str], pairs: list[tuple[int, int]]) -> list[str]:
     >>> _joined(["b", "c", "a", "d"], [(0, 1), (1, 2)])
     ['a', 'a', 'a', 'd']
     """
-    parent = {key: key for key in keys}
-
-    def root(key: str) -> str:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for a, b in pairs:
-        one, other = sorted((root(keys[a]), root(keys[b])))
-        parent[other] = one
-    return [root(key) for key in keys]
+    names, place = np.unique(keys, return_inverse=True)
+    a, b = place[np.array(pairs, int).reshape(-1, 2)].T
+    joined = sparse.coo_matrix((np.ones(len(a)), (a, b)), (len(names), len(names)))
+    _, component = sparse.csgraph.connected_components(joined, directed=False)
+    return pd.Series(names).groupby(component).transform("min")[place].tolist()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from router.errors import DataError, UsageError
 from router.installation import how_to_install
 from train.data_folders.build.benchmarks import Benchmark, Row
@@ -33,8 +35,15 @@ def read_benchmark(rows: tuple[Benchmark, ...], folder: Path | None, limit: int 
         DataError: the Hub or the folder cannot be read, or a record does not fit the row.
     """
     queries, left_out = [], Counter[str]()
-    for benchmark in rows:
-        for subset, number, record in _wanted(benchmark, folder, len(rows) > 1, limit, left_out):
+    for benchmark, subset in ((row, subset) for row in rows for subset in row.configs):
+        taken = 0
+        for number, record in enumerate(_records(benchmark, folder, subset, len(rows) * len(benchmark.configs) > 1)):
+            if taken == limit:
+                break
+            if benchmark.wanted and not benchmark.wanted(record):
+                left_out["records that the benchmark's row does not want"] += 1
+                continue
+            taken += 1
             try:
                 queries.append(_query(benchmark, subset, number, record))
             except (DataError, KeyError, TypeError, ValueError) as error:
@@ -42,9 +51,8 @@ def read_benchmark(rows: tuple[Benchmark, ...], folder: Path | None, limit: int 
                 raise DataError(
                     f"{where}, record {number}: {error}; its row in the table may be out of date"
                 ) from error
-    part = make_part(
-        rows[0].name, folder or ", ".join(dict.fromkeys(row.hub_id for row in rows)), queries, (), left_out
-    )
+    origin = folder or ", ".join(dict.fromkeys(row.hub_id for row in rows))
+    part = make_part(rows[0].name, origin, [pd.DataFrame(queries)], left_out)
     part.verified = all(row.verified for row in rows)
     return part
 
@@ -85,22 +93,6 @@ def _options(benchmark: Benchmark, row: Row) -> tuple[list[str], str]:
         found, labels = list(found.values()), list(found)
     options = [str(option) for option in found]
     return options, letter_of(lookup(row, benchmark.answer), options, labels)
-
-
-def _wanted(
-    benchmark: Benchmark, folder: Path | None, several: bool, limit: int | None, left_out: Counter[str]
-) -> Iterator[tuple[str | None, int, Row]]:
-    """Subset, number and record of each wanted record of a row; the others are counted in `left_out`."""
-    for subset in benchmark.configs:
-        taken = 0
-        for number, record in enumerate(_records(benchmark, folder, subset, several or len(benchmark.configs) > 1)):
-            if limit is not None and taken >= limit:
-                break
-            if benchmark.wanted and not benchmark.wanted(record):
-                left_out["records that the benchmark's row does not want"] += 1
-                continue
-            taken += 1
-            yield subset, number, record
 
 
 def _records(benchmark: Benchmark, folder: Path | None, subset: str | None, several: bool) -> Iterator[Row]:

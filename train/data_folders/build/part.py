@@ -5,19 +5,17 @@ Ids of queries begin with the source's name, so that they are unique.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
 from router.errors import DataError
 from router.options import CHARS_PER_TOKEN
 
-QUERY_COLUMNS = ("query_id", "benchmark", "category", "text", "answer", "grade", "tests", "rubric", "held_out")
-OUTCOME_COLUMNS = ("query_id", "model", "score", "output_chars", "cost_usd")
+QUERY_COLUMNS = ["query_id", "benchmark", "category", "text", "answer", "grade", "tests", "rubric", "held_out"]
+OUTCOME_COLUMNS = ["query_id", "model", "score", "output_chars", "cost_usd"]
 
 
 @dataclass
@@ -32,48 +30,38 @@ class Part:
     verified: bool = False  # whether the reader or row has run on the real data
 
 
-def make_part(
-    name: str,
-    origin: object,
-    queries: Iterable[Mapping[str, Any]],
-    outcomes: Iterable[Mapping[str, Any]] | pd.DataFrame = (),
-    left_out: Counter[str] | None = None,
-) -> Part:
-    """A part from records, or from a table where outcomes are many; absent fields are None.
+def make_part(name: str, origin: object, pieces: Iterable[pd.DataFrame], left_out: Counter[str] | None = None) -> Part:
+    """A part from tables with a row per query and model, or per query alone; columns may lack, `name` is a benchmark.
 
-    Queries without text and scores outside 0 to 1 are left out and counted; of repeated outcomes the mean is kept.
-    DataError where nothing is left.
+    The first row of a query counts. Queries without text and scores outside 0 to 1 are left out and counted; of
+    repeated outcomes the mean is kept. DataError where nothing is left.
     """
     left_out = Counter(left_out or {})
-    q = pd.DataFrame.from_records(list(queries)).reindex(columns=QUERY_COLUMNS)
-    o = outcomes if isinstance(outcomes, pd.DataFrame) else pd.DataFrame.from_records(list(outcomes))
-    o = o.reindex(columns=OUTCOME_COLUMNS)
-    q = q.drop_duplicates("query_id")
-    blank = ~q["text"].map(lambda text: isinstance(text, str) and bool(text.strip()))
+    queries, outcomes = [pd.DataFrame(columns=QUERY_COLUMNS)], [pd.DataFrame(columns=OUTCOME_COLUMNS)]
+    for piece in pieces:
+        queries.append(piece.reindex(columns=QUERY_COLUMNS).drop_duplicates("query_id").astype(object))
+        if "model" in piece:
+            outcomes.append(piece.reindex(columns=OUTCOME_COLUMNS).dropna(subset="model"))
+    q = pd.concat(queries).drop_duplicates("query_id")
+    blank = ~q["text"].map(lambda text: isinstance(text, str) and bool(text.strip())).astype(bool)
     left_out["queries without a text"] += int(blank.sum())
     q = q[~blank]
-    o = o[o["query_id"].isin(set(q["query_id"]))]
-    number = pd.to_numeric(o["score"], errors="coerce")
-    odd = ~number.between(0, 1)
-    left_out["outcomes without a score from 0 to 1"] += int(odd.sum())
-    o = o.assign(score=number)[~odd]
-    for column in ("output_chars", "cost_usd"):
-        o[column] = pd.to_numeric(o[column], errors="coerce").astype(float)
-    n = len(o)
-    o = o.groupby(["query_id", "model"], sort=False, as_index=False).mean()
-    left_out["outcomes merged with another of the same query and model"] += n - len(o)
     if q.empty:
         raise DataError(f"{origin}: no query could be read as {name}; left out: {dict(+left_out)}")
+    o = pd.concat(outcomes)
+    o = o[o["query_id"].isin(q["query_id"])]
+    for column in ("score", "output_chars", "cost_usd"):
+        o[column] = pd.to_numeric(o[column], errors="coerce").astype(float)
+    graded = o[o["score"].between(0, 1)]
+    left_out["outcomes without a score from 0 to 1"] += len(o) - len(graded)
+    o = graded.groupby(["query_id", "model"], sort=False, as_index=False).mean()
+    left_out["outcomes merged with another of the same query and model"] += len(graded) - len(o)
     q["held_out"] = q["held_out"].eq(True)
-    q["category"] = q["category"].astype(object).where(q["category"].notna(), q["benchmark"]).astype(str)
-    prefix = f"{name}/"
-    q["query_id"], o["query_id"] = prefix + q["query_id"].astype(str), prefix + o["query_id"].astype(str)
-    return Part(name, str(origin), q.reset_index(drop=True), o.reset_index(drop=True), +left_out)
-
-
-def text_id(text: str) -> str:
-    """An id for a query without one: the first 16 hexadecimal digits of the text's sha256."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    q["benchmark"] = q["benchmark"].fillna(name).astype(str)
+    q["category"] = q["category"].fillna(q["benchmark"]).astype(str)
+    for table in (q, o):
+        table["query_id"] = f"{name}/" + table["query_id"].astype(str)
+    return Part(name, str(origin), q.reset_index(drop=True), o, +left_out)
 
 
 def answer_chars(text: object, tokens: float | None) -> float | None:

@@ -13,9 +13,8 @@ from pathlib import Path
 from router.errors import DataError, UsageError
 from router.evaluation.dataset import data_folder
 from router.files import atomic_write
-from train.data_folders.check.finding import NOTE, Finding, most_severe_first
+from train.data_folders.check.finding import LEVELS, NOTE, Finding, as_json, as_markdown, as_text, counted
 from train.data_folders.check.folder import read_folder
-from train.data_folders.check.report import as_json, as_markdown, as_text, counted
 from train.data_folders.check.rules.artefacts import artefact_findings
 from train.data_folders.check.rules.constants import constant_findings
 from train.data_folders.check.rules.contradictions import contradiction_findings
@@ -50,7 +49,7 @@ def check(folder: str | Path, today: datetime.date | None = None) -> list[Findin
     checked = read_folder(data_folder(folder))
     found = [finding for each in CHECKS for finding in each(checked)]
     found += price_findings(checked, today or datetime.date.today())
-    return most_severe_first(found)
+    return sorted(found, key=lambda finding: LEVELS.index(finding.level))
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

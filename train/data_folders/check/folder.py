@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from router.evaluation.dataset import DEFAULT_PROTOCOL, Dataset, read_dataset
-from train.data_folders.check.blocks import Block, blocks_of
+from train.data_folders.check.cells import cells_of, outcomes_of
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,26 @@ class CheckedFolder:
     pool_dates: dict[str, str | None]  # price_date of each pool file beside the data
 
     @cached_property
-    def blocks(self) -> list[Block]:
-        """The outcomes by protocol and benchmark."""
-        return list(blocks_of(self.dataset))
+    def outcomes(self) -> pd.DataFrame:
+        """The outcomes, a row each, see `outcomes_of`."""
+        return outcomes_of(self.dataset)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """Systems on benchmarks, see `cells_of`."""
+        return cells_of(self.outcomes)
 
     def ids(self, rows: object) -> tuple[str, ...]:
         """Query ids of rows of the folder."""
         return tuple(self.dataset.queries["query_id"].to_numpy()[rows])
+
+    def answered(self, benchmarks: object, **others: object) -> tuple[str, ...]:
+        """Ids of the queries of `benchmarks` that have an outcome of the protocol or system in `others`."""
+        mask = self.outcomes["benchmark"].isin(benchmarks)
+        for name, value in others.items():
+            mask &= self.outcomes[name] == value
+        found = self.outcomes[mask]
+        return self.ids(found.sort_values(["benchmark", "row"])["row"].unique())
 
     def system(self, column: int) -> str:
         """`model@protocol` of a column."""
@@ -57,11 +69,8 @@ def _repeated(path: Path) -> pd.DataFrame:
     if "protocol" not in table:
         table["protocol"] = DEFAULT_PROTOCOL
     again = table.duplicated(keys)
-    if not again.any():
-        return table[again].assign(first=np.zeros(0))
-    for key in keys:
-        table[key] = table[key].astype(str)
-    return table[again].merge(table[~again].rename(columns={"score": "first"}), on=keys, how="left")
+    firsts = table[~again].rename(columns={"score": "first"})
+    return table[again].merge(firsts, on=keys, how="left").astype(dict.fromkeys(keys, str))
 
 
 def _price_date(path: Path) -> str | None:

@@ -1,9 +1,11 @@
-"""Significance of one figure among many: false discovery rate, tails of the normal distribution, biserial factor.
+"""Significance of one figure among many: false discovery rate, lost agreement, biserial factor.
 
-Pure numpy, on arrays of any shape.
+On arrays of any shape.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,13 @@ NO_AGREEMENT = 0.01  # p-value above which a correlation may be 0
 FALSE_DISCOVERY_RATE = 0.005  # one of two hundred reports is chance; a folder has hundreds of cells to test
 
 
-def discoveries(p_values: Array, rate: float = FALSE_DISCOVERY_RATE) -> Mask:
+def discoveries(p_values: Any, rate: float = FALSE_DISCOVERY_RATE) -> Mask:
     """Which of many tests are significant (Benjamini and Hochberg 1995); NaN is no test.
 
-    >>> discoveries(np.array([0.0001, 0.5, np.nan, 0.04]), rate=0.05).tolist()
+    >>> discoveries([0.0001, 0.5, np.nan, 0.04], rate=0.05).tolist()
     [True, False, False, False]
     """
+    p_values = np.asarray(p_values, np.float64)
     found = np.zeros(p_values.shape, bool)
     tested = ~np.isnan(p_values)
     if tested.any():
@@ -29,14 +32,14 @@ def discoveries(p_values: Array, rate: float = FALSE_DISCOVERY_RATE) -> Mask:
     return found
 
 
-def lower_tail(z: Array) -> Array:
-    """Probability of a standard normal of at most `z`."""
-    return np.asarray(stats.norm.cdf(z), np.float64)
+def may_be_zero(correlation: Any, error: Any) -> Any:
+    """Whether correlations are within chance of 0, given their standard errors at 0."""
+    return stats.norm.sf(correlation / error) > NO_AGREEMENT
 
 
-def upper_tail(z: Array) -> Array:
-    """Probability of a standard normal of at least `z`."""
-    return np.asarray(stats.norm.sf(z), np.float64)
+def lost(correlation: Any, usual: Any, error: Any) -> Any:
+    """Whether correlations may be 0 and are clearly below the usual ones, given their standard errors at 0."""
+    return discoveries(stats.norm.cdf((correlation - usual) / error)) & may_be_zero(correlation, error)
 
 
 def biserial_factor(mean: Array) -> Array:

@@ -15,10 +15,10 @@ import pandas as pd
 import yaml
 
 from router.errors import UsageError
-from train.data_folders.data_folder import holds_other_files, whole_data_folder
+from train.data_folders.data_folder import PRICES, holds_other_files, whole_data_folder
 from train.data_folders.questions import fold_of, key_of, split_of
 from train.data_folders.synthetic.generate import PlantedData, plant
-from train.data_folders.synthetic.models import MODELS
+from train.data_folders.synthetic.world import MODELS
 
 PROTOCOL = POOL = "planted"
 MARKER = "planted.json"  # marks a planted folder, which may be replaced
@@ -50,7 +50,7 @@ def _write_files(folder: Path, planted: PlantedData, seed: int) -> None:
     (folder / "annotations.jsonl").write_text(notes, encoding="utf-8")
     models = _models()
     models.to_csv(folder / "models.csv", index=False)
-    entries = models[["model", "input_usd_per_mtok", "output_usd_per_mtok"]].rename(columns={"model": "id"})
+    entries = models[["model", *PRICES]].rename(columns={"model": "id"})
     pool = {"name": POOL, "protocol": PROTOCOL, "price_date": PRICE_DATE, "models": entries.to_dict("records")}
     (folder / "pool.yaml").write_text(yaml.safe_dump(pool, sort_keys=False), encoding="utf-8")
     (folder / MARKER).write_text(json.dumps({"queries": len(planted.text), "seed": seed}) + "\n", encoding="utf-8")
@@ -89,17 +89,8 @@ def _outcomes(planted: PlantedData) -> pd.DataFrame:
 
 
 def _models() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "model": model.name,
-            "developer": model.developer,
-            "open_weights": 0,
-            "input_usd_per_mtok": model.input_usd_per_mtok,
-            "output_usd_per_mtok": model.output_usd_per_mtok,
-            "price_basis": "invented",
-        }
-        for model in MODELS
-    )
+    models = pd.DataFrame(MODELS).rename(columns={"name": "model"}).assign(open_weights=0, price_basis="invented")
+    return models[["model", "developer", "open_weights", *PRICES, "price_basis"]]
 
 
 def main(args: list[str] | None = None) -> int:

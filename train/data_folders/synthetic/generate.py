@@ -5,6 +5,7 @@ It does not know files. Axes: N queries, M models, C capabilities, K knowledge d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,7 @@ from numpy.typing import NDArray
 
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
-from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
-from train.data_folders.synthetic.tasks import LANGUAGES, PROGRAMS, WORDINGS
-from train.data_folders.synthetic.topics import DIFFICULTIES, DOMAINS, LINKS, PASSAGE, RARE_NAMES
+from train.data_folders.synthetic.world import DIFFICULTIES, DOMAINS, LENGTH_FACTORS, MODELS, WORDINGS, WORLD, skills_of
 
 Array = NDArray[np.float64]
 
@@ -95,8 +94,8 @@ def _weights(ranked: tuple[tuple[str, ...], ...], axes: tuple[str, ...]) -> Arra
     return weights
 
 
-def _pick(rng: Generator, options: tuple[str, ...]) -> str:
-    return options[rng.integers(len(options))]
+def _pick(rng: Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]
 
 
 def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...], level: int) -> str:
@@ -108,13 +107,13 @@ def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...
         "second": second,
         "third": third,
         "count": str(rng.integers(3, 100)),
-        "language": _pick(rng, LANGUAGES),
-        "program": _pick(rng, PROGRAMS),
+        "language": _pick(rng, WORLD["languages"]),
+        "program": _pick(rng, WORLD["programs"]),
         "passage": _passage(rng, (topic, second, third, *others[:3])),
     }
     wording = WORDINGS[capabilities[0]]
     behind = [_pick(rng, WORDINGS[name].additions) for name in capabilities[1:]]
-    behind += [_pick(rng, LINKS).replace("{topic}", _pick(rng, DOMAINS[name].topics)) for name in domains[1:]]
+    behind += [_pick(rng, WORLD["links"]).replace("{topic}", _pick(rng, DOMAINS[name].topics)) for name in domains[1:]]
     behind.append(_pick(rng, DIFFICULTIES[level][1]))
     behind = [behind[i] for i in rng.permutation(len(behind)) if behind[i]]
     first = f"{_pick(rng, wording.openings).rstrip()} {_pick(rng, wording.tasks)}"
@@ -123,7 +122,7 @@ def _text(rng: Generator, capabilities: tuple[str, ...], domains: tuple[str, ...
 
 def _passage(rng: Generator, topics: tuple[str, ...]) -> str:
     """Five to eight sentences on the topics."""
-    sentences = [PASSAGE[i] for i in rng.permutation(len(PASSAGE))[: rng.integers(5, 9)]]
+    sentences = [WORLD["passage"][i] for i in rng.permutation(len(WORLD["passage"]))[: rng.integers(5, 9)]]
     return " ".join(sentence.format(topic=_pick(rng, topics), second=_pick(rng, topics)) for sentence in sentences)
 
 
@@ -140,7 +139,7 @@ def _annotations(
         if rng.random() < SYNONYM_SHARE:
             known[-1] = _pick(rng, DOMAINS[known[-1]].synonyms)
         if rng.random() < RARE_SHARE:
-            known.append(_pick(rng, RARE_NAMES))
+            known.append(_pick(rng, WORLD["rare_names"]))
         note = {"query_id": f"planted/{row}", "capabilities": needed, "knowledge": known}
         notes.append({**note, "annotator": "llm-a", "prompt_version": "planted-v1"})
     return notes

@@ -108,7 +108,7 @@ class GadgetSearch:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of `text` as the router reads it, without special tokens."""
-        return self.tokenizer.encode(self.encoder.correct(text), add_special_tokens=False).ids
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def value(self, texts: Sequence[str], gadget: str) -> float:
         """Mean aim over `texts` with the gadget, by the router's decisions."""

@@ -17,9 +17,7 @@ from train.__main__ import main
 from train.data_folders.build.benchmarks import BENCHMARKS, INDEX, TESTS, named
 from train.data_folders.build.command import table
 from train.data_folders.build.hub import read_benchmark
-from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
-from train.data_folders.build.sources.routerbench import read_routerbench
-from train.data_folders.build.sources.sprout import read_sprout
+from train.data_folders.build.sources import read_llmrouterbench, read_routerbench, read_sprout
 from train.data_folders.check.folder import read_folder
 from train.data_folders.check.rules.duplicates import duplicate_findings
 
@@ -153,7 +151,7 @@ def test_twins_and_near_twins_never_straddle_folds(tmp_path: Path) -> None:
     queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
     assert queries.groupby("group").size().eq(3).all() and queries["group"].nunique() == 60
     assert queries.groupby("group")["fold"].nunique().eq(1).all() and queries["fold"].nunique() > 5
-    assert duplicate_findings(read_folder(tmp_path / "out")) == []
+    assert list(duplicate_findings(read_folder(tmp_path / "out"))) == []
 
 
 def test_outcomes_prices_and_costs_reach_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,9 +17,7 @@ from train.__main__ import main
 from train.data_folders.synthetic import command
 from train.data_folders.synthetic.command import write_planted
 from train.data_folders.synthetic.generate import plant
-from train.data_folders.synthetic.models import LENGTH_FACTORS, MODELS, skills_of
-from train.data_folders.synthetic.tasks import WORDINGS
-from train.data_folders.synthetic.topics import DIFFICULTIES, DOMAINS
+from train.data_folders.synthetic.world import DIFFICULTIES, DOMAINS, LENGTH_FACTORS, MODELS, WORDINGS, skills_of
 from train.fit.closed_form import ClosedForm
 
 FILES = {"queries.parquet", "outcomes.parquet", "annotations.jsonl", "models.csv", "pool.yaml", "planted.json"}

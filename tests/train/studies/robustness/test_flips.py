@@ -54,9 +54,7 @@ def test_a_cost_shift_counts_changed_choices_only():
     assert cost_shift(after, before, cost, 2.0) == pytest.approx(-0.25)
 
 
-def test_case_flips_nothing_for_an_uncased_encoder_and_typos_do_where_they_are_not_put_right(
-    router, sample, monkeypatch
-):
+def test_case_flips_nothing_for_an_uncased_encoder_and_typos_do(router, sample):
     figures = flip_figures(router, router.pool("both"), sample)
     by_name = figures["perturbations"]
     assert by_name.keys() == PERTURBATIONS.keys()
@@ -66,9 +64,7 @@ def test_case_flips_nothing_for_an_uncased_encoder_and_typos_do_where_they_are_n
             "unchanged": 1.0, "predicted_cost_shift": 0.0, "realised_cost_shift": 0.0, "aiq_change": 0.0,
         }  # fmt: skip
     assert flip_figures(router, router.pool("both"), sample) == figures
-    assert by_name["typos"]["unchanged"] == 1
-    monkeypatch.setattr(router.encoder.tokenizer, "correct", lambda text: text)
-    assert flip_figures(router, router.pool("both"), sample)["perturbations"]["typos"]["unchanged"] < 1
+    assert by_name["typos"]["unchanged"] < 1
 
 
 def test_the_realised_shift_is_the_balance_of_moves_between_two_models(router, sample):

@@ -7,7 +7,7 @@ asks must be marked `ood_twin`; otherwise a run without that benchmark still tra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -18,74 +18,58 @@ from train.data_folders.near_duplicates import near_duplicates
 from train.data_folders.questions import group_keys
 
 
-def duplicate_findings(folder: CheckedFolder) -> list[Finding]:
+def duplicate_findings(folder: CheckedFolder) -> Iterator[Finding]:
     """Findings about repeated texts, questions in several folds, near duplicates, and out-of-distribution twins."""
-    texts = folder.dataset.queries["text"].tolist()
+    queries = folder.dataset.queries
+    texts = queries["text"].tolist()
     group = pd.Series(group_keys(texts))
     near = near_duplicates(texts, group.tolist())
-    found = [_repeated_texts(folder), _across_folds(folder, group), _near(folder, near)]
-    found += _out_of_distribution(folder, group, near)
-    return [finding for finding in found if finding]
+    again = np.flatnonzero(queries.duplicated(["benchmark", "text"]))
+    if len(again):
+        yield Finding(
+            NOTE,
+            "repeated texts",
+            counted(queries["benchmark"][again]),
+            f"{len(again):,} queries repeat a text of their benchmark to the letter",
+            "they count double in training and in means: keep one of each, with the mean of its outcomes",
+            rows=folder.ids(again),
+        )
+    yield from _across_folds(folder, group, near)
+    yield from _out_of_distribution(folder, group, near)
 
 
-def _repeated_texts(folder: CheckedFolder) -> Finding | None:
+def _across_folds(folder: CheckedFolder, group: pd.Series, near: list[tuple[int, int]]) -> Iterator[Finding]:
+    """Questions with rows in more than one fold, by their key or by the folder's own `group`; near duplicates."""
     queries = folder.dataset.queries
-    again = queries.duplicated(["benchmark", "text"])
-    if not again.any():
-        return None
-    return Finding(
-        NOTE,
-        "repeated texts",
-        _benchmarks(queries.loc[again, "benchmark"]),
-        f"{again.sum():,} queries repeat a text of their benchmark to the letter",
-        "they count double in training and in means: keep one of each, with the mean of its outcomes",
-        int(again.sum()),
-        folder.ids(np.flatnonzero(again)),
-    )
-
-
-def _across_folds(folder: CheckedFolder, group: pd.Series) -> Finding | None:
-    """Questions with rows in more than one fold, by their key or by the folder's own `group`."""
-    queries = folder.dataset.queries
-    straddles = queries["fold"].groupby(group).transform("nunique") > 1
+    fold, benchmark = queries["fold"], queries["benchmark"]
+    straddles = fold.groupby(group).transform("nunique") > 1
     if "group" in queries:
-        straddles |= queries["fold"].groupby(queries["group"]).transform("nunique") > 1
-    if not straddles.any():
-        return None
-    rows = np.flatnonzero(straddles)
-    rows = rows[np.argsort(group[rows].to_numpy(), kind="stable")]
-    return Finding(
-        ERROR,
-        "twins across folds",
-        _benchmarks(queries["benchmark"][rows]),
-        f"{len(rows):,} queries ask {group[rows].nunique():,} questions that are in more than one fold, the same but "
-        "for case, punctuation or answer options: tests see what was trained on",
-        "draw folds from a hash of the question without its options (train.data_folders.questions.group_keys)",
-        len(rows),
-        folder.ids(rows),
-    )
+        straddles |= fold.groupby(queries["group"]).transform("nunique") > 1
+    if straddles.any():
+        rows = group[straddles].sort_values(kind="stable").index
+        yield Finding(
+            ERROR,
+            "twins across folds",
+            counted(benchmark[rows]),
+            f"{len(rows):,} queries ask {group[rows].nunique():,} questions that are in more than one fold, the same "
+            "but for case, punctuation or answer options: tests see what was trained on",
+            "draw folds from a hash of the question without its options (train.data_folders.questions.group_keys)",
+            rows=folder.ids(rows),
+        )
+    apart = [(a, b) for a, b in near if fold[a] != fold[b]]
+    if apart:
+        yield Finding(
+            WARNING,
+            "near duplicates across folds",
+            counted(" and ".join(sorted({benchmark[a], benchmark[b]})) for a, b in apart),
+            f"{len(apart):,} pairs of queries in different folds differ in a few words at most",
+            "compare some (near duplicates are listed side by side); give those that are one question one group and "
+            "fold",
+            rows=folder.ids(list(dict.fromkeys(row for pair in apart for row in pair))),
+        )
 
 
-def _near(folder: CheckedFolder, pairs: list[tuple[int, int]]) -> Finding | None:
-    queries = folder.dataset.queries
-    fold, benchmark = queries["fold"].to_numpy(), queries["benchmark"].to_numpy()
-    apart = [(a, b) for a, b in pairs if fold[a] != fold[b]]
-    if not apart:
-        return None
-    rows = list(dict.fromkeys(row for pair in apart for row in pair))
-    kinds = Counter(" and ".join(sorted({benchmark[a], benchmark[b]})) for a, b in apart)
-    return Finding(
-        WARNING,
-        "near duplicates across folds",
-        _counted(kinds),
-        f"{len(apart):,} pairs of queries in different folds differ in a few words at most",
-        "compare some (near duplicates are listed side by side); give those that are one question one group and fold",
-        len(rows),
-        folder.ids(rows),
-    )
-
-
-def _out_of_distribution(folder: CheckedFolder, group: pd.Series, near: list[tuple[int, int]]) -> list[Finding]:
+def _out_of_distribution(folder: CheckedFolder, group: pd.Series, near: list[tuple[int, int]]) -> Iterator[Finding]:
     """Queries with the question of an `ood` benchmark: a note about marked ones, an error about unmarked ones."""
     queries = folder.dataset.queries
     held_out, marked = queries["split"] == "ood", queries["ood_twin"]
@@ -93,46 +77,35 @@ def _out_of_distribution(folder: CheckedFolder, group: pd.Series, near: list[tup
     for a, b in near:
         if held_out[a] != held_out[b]:
             twins[b if held_out[a] else a] = True
-    unmarked, found = np.flatnonzero(twins & ~marked), []
+    unmarked, rows = np.flatnonzero(twins & ~marked), np.flatnonzero(marked & ~held_out)
     if len(unmarked):
-        found.append(
-            Finding(
-                ERROR,
-                "unmarked twins",
-                _benchmarks(queries["benchmark"][unmarked]),
-                f"{len(unmarked):,} queries ask what a benchmark kept out of distribution asks too, word for word or "
-                "nearly so, and are not marked",
-                "set ood_twin on them, or a run on the unseen benchmark was trained on its questions",
-                len(unmarked),
-                folder.ids(unmarked),
-            )
+        yield Finding(
+            ERROR,
+            "unmarked twins",
+            counted(queries["benchmark"][unmarked]),
+            f"{len(unmarked):,} queries ask what a benchmark kept out of distribution asks too, word for word or "
+            "nearly so, and are not marked",
+            "set ood_twin on them, or a run on the unseen benchmark was trained on its questions",
+            rows=folder.ids(unmarked),
         )
-    if (marked & ~held_out).any():
-        rows = np.flatnonzero(marked & ~held_out)
+    if len(rows):
         names = " and ".join(sorted(set(queries["benchmark"][held_out]))) or "no benchmark of split ood"
-        found.append(
-            Finding(
-                NOTE,
-                "marked twins",
-                _benchmarks(queries["benchmark"][rows]),
-                f"{len(rows):,} queries are marked as questions of {names} too",
-                "nothing: training leaves them out together with it; your own scripts must do the same",
-                len(rows),
-                folder.ids(rows),
-            )
+        yield Finding(
+            NOTE,
+            "marked twins",
+            counted(queries["benchmark"][rows]),
+            f"{len(rows):,} queries are marked as questions of {names} too",
+            "nothing: training leaves them out together with it; your own scripts must do the same",
+            rows=folder.ids(rows),
         )
-    return found
 
 
-def _benchmarks(names: Iterable[str]) -> str:
-    return _counted(Counter(names))
-
-
-def _counted(names: Counter[str]) -> str:
+def counted(names: Iterable[str]) -> str:
     """The five most frequent names with their numbers.
 
-    >>> _counted(Counter({"a": 2, "b": 1}))
+    >>> counted(["a", "b", "a"])
     'a (2), b (1)'
     """
-    more = f", {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(f"{name} ({n:,})" for name, n in names.most_common(5)) + more
+    count = Counter(names)
+    more = f", {len(count) - 5} more" if len(count) > 5 else ""
+    return ", ".join(f"{name} ({n:,})" for name, n in count.most_common(5)) + more

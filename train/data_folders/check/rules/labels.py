@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -15,85 +17,47 @@ ENOUGH = 50  # annotated training queries of an axis; with fewer, training does 
 FEWEST_QUERIES = 100  # a smaller benchmark needs no annotations
 
 
-def label_findings(folder: CheckedFolder) -> list[Finding]:
+def label_findings(folder: CheckedFolder) -> Iterator[Finding]:
     """Findings about the annotations by the annotator that training reads."""
-    notes = [note for note in folder.dataset.annotations if note.annotator == LABELLER]
-    if not notes:
-        return [
-            Finding(
-                WARNING,
-                "label coverage",
-                "annotations.jsonl",
-                f"no query is annotated by {LABELLER}, so the axes have no meaning",
-                "annotate some hundred queries: python -m train annotate",
-                0,
-            )
-        ]
-    return [*_unknown_names(folder), *_rare_capabilities(folder), *_blind_benchmarks(folder)]
-
-
-def _unknown_names(folder: CheckedFolder) -> list[Finding]:
-    names: Counter[str] = Counter()
-    rows = []
-    for note in folder.dataset.annotations:
-        unknown = [name for name in note.capabilities if name not in CAPABILITIES]
-        names.update(unknown)
-        if unknown:
-            rows.append(note.query_id)
-    if not rows:
-        return []
-    shown = ", ".join(f"{name!r} ({n:,})" for name, n in names.most_common(5))
-    return [
-        Finding(
-            WARNING,
-            "label coverage",
+    queries, notes = folder.dataset.queries, folder.dataset.annotations
+    note, warning = (partial(Finding, level, "label coverage") for level in (NOTE, WARNING))
+    if not any(each.annotator == LABELLER for each in notes):
+        yield warning(
+            "annotations.jsonl",
+            f"no query is annotated by {LABELLER}, so the axes have no meaning",
+            "annotate some hundred queries: python -m train annotate",
+        )
+        return
+    unknown = [(each.query_id, name) for each in notes for name in each.capabilities if name not in CAPABILITIES]
+    if unknown:
+        rows = tuple(each.query_id for each in notes if not set(each.capabilities) <= set(CAPABILITIES))
+        shown = ", ".join(f"{name!r} ({n:,})" for name, n in Counter(name for _, name in unknown).most_common(5))
+        yield warning(
             "annotations.jsonl",
             f"{len(rows):,} annotations name capabilities that are not in the list and are ignored: {shown}",
             f"allowed: {', '.join(CAPABILITIES)}",
-            len(rows),
-            tuple(rows),
+            rows=rows,
         )
-    ]
-
-
-def _rare_capabilities(folder: CheckedFolder) -> list[Finding]:
-    queries = folder.dataset.queries
     training = set(queries["query_id"][queries["split"] == "train"])
-    notes = [n for n in folder.dataset.annotations if n.annotator == LABELLER and n.query_id in training]
-    count = Counter(name for note in notes for name in set(note.capabilities))
-    rare = [name for name in CAPABILITIES if count[name] < ENOUGH]
-    if not rare:
-        return []
-    shown = ", ".join(f"{name} {count[name]}" for name in rare)
-    return [
-        Finding(
-            NOTE,
-            "label coverage",
+    trained = [each for each in notes if each.annotator == LABELLER and each.query_id in training]
+    count = Counter(name for each in trained for name in set(each.capabilities))
+    rare = tuple(name for name in CAPABILITIES if count[name] < ENOUGH)
+    if rare:
+        yield note(
             "annotations.jsonl",
-            f"capabilities with fewer than {ENOUGH} of the {len(notes):,} annotated training queries: {shown}",
+            f"capabilities with fewer than {ENOUGH} of the {len(trained):,} annotated training queries: "
+            f"{', '.join(f'{name} {count[name]}' for name in rare)}",
             "annotate more queries that need them, or do not trust these axes",
-            len(rare),
-            tuple(rare),
+            rows=rare,
         )
-    ]
-
-
-def _blind_benchmarks(folder: CheckedFolder) -> list[Finding]:
-    queries = folder.dataset.queries
-    noted = queries["query_id"].isin({note.query_id for note in folder.dataset.annotations})
-    table = noted.groupby(queries["benchmark"], observed=True).agg(["size", "sum"])
-    blind = table[(table["sum"] == 0) & (table["size"] >= FEWEST_QUERIES)]
-    if blind.empty:
-        return []
-    rows = np.flatnonzero(queries["benchmark"].isin(blind.index))
-    return [
-        Finding(
-            NOTE,
-            "label coverage",
-            ", ".join(str(name) for name in blind.index),
-            f"none of their {blind['size'].sum():,} queries is annotated",
+    noted = queries["query_id"].isin({each.query_id for each in notes})
+    benchmarks = noted.groupby(queries["benchmark"], observed=True).agg(["size", "any"])
+    blind = benchmarks.index[~benchmarks["any"] & (benchmarks["size"] >= FEWEST_QUERIES)]
+    rows = folder.ids(np.flatnonzero(queries["benchmark"].isin(blind)))
+    if rows:
+        yield note(
+            ", ".join(blind),
+            f"none of their {len(rows):,} queries is annotated",
             "annotate a sample of each: what they need is unknown otherwise",
-            len(rows),
-            folder.ids(rows),
+            rows=rows,
         )
-    ]

@@ -4,101 +4,72 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from train.data_folders.check.finding import NOTE, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
+from train.data_folders.data_folder import PRICES
 
 OLD_DAYS = 180
-PRICES = ("input_usd_per_mtok", "output_usd_per_mtok")
 USUAL_USD_PER_MTOK = (1e-3, 1e3)  # other prices are per token or per thousand tokens
-MONTH = re.compile(r"\b(20\d\d)(?:-(\d\d))?(?:-(\d\d))?\b")
+DATE = re.compile(r"\b20\d\d(?:-\d\d)?(?:-\d\d)?\b")  # a day, a month or a year
 
 
-def price_findings(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
+def price_findings(folder: CheckedFolder, today: datetime.date) -> Iterator[Finding]:
     """Findings about missing, unlikely and old prices."""
-    return [*_missing(folder), *_unlikely(folder), *_out_of_date(folder, today)]
-
-
-def _missing(folder: CheckedFolder) -> list[Finding]:
     models = {system.model for system in folder.dataset.systems}
     facts = folder.dataset.models
     without = tuple(sorted(name for name in models if name not in facts or not facts[name].priced))
-    if not without or folder.dataset.cost_usd is not None:
-        return []
-    return [
-        Finding(
+    if without and folder.dataset.cost_usd is None:
+        yield Finding(
             WARNING,
             "missing prices",
             "models.csv",
             f"{len(without):,} of {len(models):,} models with outcomes have no price",
             "add their prices, or keep them out of pools: their cost cannot be predicted",
-            len(without),
-            without,
+            rows=without,
         )
-    ]
-
-
-def _unlikely(folder: CheckedFolder) -> list[Finding]:
-    price = folder.models[list(PRICES)].apply(pd.to_numeric, errors="coerce")
-    low, high = USUAL_USD_PER_MTOK
-    odd = (((price > 0) & (price < low)) | (price > high)).any(axis=1)
-    if not odd.any():
-        return []
-    names = tuple(folder.models["model"][odd].astype(str))
-    return [
-        Finding(
+    price, (low, high) = folder.models[PRICES].apply(pd.to_numeric, errors="coerce"), USUAL_USD_PER_MTOK
+    odd = tuple(folder.models["model"][(((price > 0) & (price < low)) | (price > high)).any(axis=1)].astype(str))
+    if odd:
+        yield Finding(
             WARNING,
             "unlikely prices",
             "models.csv",
-            f"{len(names):,} models cost less than ${low:g} or more than ${high:g} per million tokens",
+            f"{len(odd):,} models cost less than ${low:g} or more than ${high:g} per million tokens",
             "prices are in USD per million tokens: multiply those per token or per thousand",
-            len(names),
-            names,
+            rows=odd,
         )
-    ]
+    yield from _out_of_date(folder, today)
 
 
-def _out_of_date(folder: CheckedFolder, today: datetime.date) -> list[Finding]:
+def _out_of_date(folder: CheckedFolder, today: datetime.date) -> Iterator[Finding]:
     """Models with an old price, by `price_date` or the year in `price_basis`; and pool files."""
-    priced = folder.models[folder.models[list(PRICES)].notna().all(axis=1)]
-    dates = {str(row["model"]): _date_of(row) for _, row in priced.iterrows()}
+    priced = folder.models[folder.models[PRICES].notna().all(axis=1)]
+    dates = {str(row["model"]): _date_of(row) for row in priced.to_dict("records")}
     dates |= {name: _latest(date) for name, date in folder.pool_dates.items() if date}
     known = {name: date for name, date in dates.items() if date}
     old = tuple(name for name, date in known.items() if (today - date).days > OLD_DAYS)
-    found = []
     if old:
-        newest = max(known[name] for name in old)
-        found.append(
-            Finding(
-                WARNING,
-                "prices out of date",
-                "models.csv" if set(old) - set(folder.pool_dates) else ", ".join(old),
-                f"{len(old):,} prices are older than {OLD_DAYS} days, the newest of them of {newest:%Y-%m}",
-                "look the prices up again and write the date into price_date",
-                len(old),
-                old,
-            )
+        yield Finding(
+            WARNING,
+            "prices out of date",
+            "models.csv" if set(old) - set(folder.pool_dates) else ", ".join(old),
+            f"{len(old):,} prices are older than {OLD_DAYS} days, the newest of them of "
+            f"{max(known[name] for name in old):%Y-%m}",
+            "look the prices up again and write the date into price_date",
+            rows=old,
         )
     if len(priced) and not known:
-        found.append(
-            Finding(
-                NOTE,
-                "prices out of date",
-                "models.csv",
-                "the prices have no date",
-                "add a column price_date, such as 2026-11",
-                len(priced),
-            )
-        )
-    return found
+        advice = "add a column price_date, such as 2026-11"
+        yield Finding(NOTE, "prices out of date", "models.csv", "the prices have no date", advice, len(priced))
 
 
-def _date_of(row: pd.Series) -> datetime.date | None:
-    for name in ("price_date", "price_basis"):
-        value = row.get(name)
+def _date_of(row: dict[str, object]) -> datetime.date | None:
+    for value in (row.get("price_date"), row.get("price_basis")):
         if isinstance(value, str | int | np.integer) and (found := _latest(str(value))):
             return found
     return None
@@ -110,15 +81,8 @@ def _latest(text: str) -> datetime.date | None:
     >>> _latest("list price 2024"), _latest("2026-02")
     (datetime.date(2024, 12, 31), datetime.date(2026, 2, 28))
     """
-    found = MONTH.search(text)
-    if not found:
-        return None
-    year, month, day = (int(part) if part else None for part in found.groups())
-    assert year is not None
+    found = DATE.search(text)
     try:
-        if day is not None and month is not None:
-            return datetime.date(year, month, day)
-        following = datetime.date(year + (month or 12) // 12, (month or 12) % 12 + 1, 1)
+        return pd.Period(found[0]).end_time.date() if found else None
     except ValueError:
         return None
-    return following - datetime.timedelta(days=1)

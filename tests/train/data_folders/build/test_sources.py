@@ -13,13 +13,15 @@ import pytest
 
 from router.errors import UsageError
 from train.data_folders.build.part import Part
-from train.data_folders.build.sources.embedllm import read_embedllm
-from train.data_folders.build.sources.llmrouterbench import read_llmrouterbench
-from train.data_folders.build.sources.plain import read_plain
-from train.data_folders.build.sources.routerarena import read_routerarena
-from train.data_folders.build.sources.routerbench import read_routerbench
-from train.data_folders.build.sources.sprout import read_sprout
-from train.data_folders.build.sources.votes import read_votes, scores_of, strengths
+from train.data_folders.build.sources import (
+    read_embedllm,
+    read_llmrouterbench,
+    read_plain,
+    read_routerarena,
+    read_routerbench,
+    read_sprout,
+)
+from train.data_folders.build.votes import read_votes, scores_of, strengths
 
 ROUTERBENCH = {
     "sample_id": ["mmlu-law.0", "gsm.1"],

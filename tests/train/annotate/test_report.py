@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from train.annotate.coverage import Coverage
 from train.annotate.labels import Labels
+from train.annotate.report import Coverage
 
 
 def test_coverage_names_rare_axes_the_rarest_first() -> None:

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from router.errors import DataError
 from train.data_folders.build.files import tables
-from train.data_folders.build.part import Part, make_part, text_id
+from train.data_folders.build.part import Part, make_part
+from train.data_folders.questions import key_of
 
 Array = NDArray[np.float64]
 
 WON = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5, "both_bad": 0.5}
 FLAGS = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": 0.5}
-ANSWERS = ("response_a", "response_b")
 
+ID_DIGITS = 16  # of the text's hash, the id of a query without one
 ROUNDS = 1000
 SETTLED = 1e-8  # largest change of a log strength at which the iteration ends
 PRIOR_VOTES = 1.0  # against an average model, half of them won: so that every strength is finite
@@ -33,40 +34,26 @@ PRIOR_VOTES = 1.0  # against an average model, half of them won: so that every s
 
 def read_votes(path: Path, name: str, trust_pickle: bool = False) -> Part:
     """Queries and outcomes: scores are the probability that an answer beats an average model's, see `scores_of`."""
-    left_out = Counter[str]()
-    votes: list[dict[str, Any]] = []
-    for table in tables(path, ("model_a", "model_b"), trust_pickle=trust_pickle):
-        for row in table.to_dict("records"):
-            text, won = _prompt(row), _won(row)
-            if text is None or won is None or row["model_a"] == row["model_b"]:
-                left_out["votes without a prompt, a winner, or two models"] += 1
-            else:
-                votes.append(
-                    {"text": text, "won": won, **{key: row.get(key) for key in ("model_a", "model_b", *ANSWERS)}}
-                )
-    if not votes:
+    table = pd.concat(tables(path, ("model_a", "model_b"), trust_pickle=trust_pickle), ignore_index=True)
+    rows = table.to_dict("records")
+    table = table.assign(benchmark=name, text=[_prompt(row) for row in rows], won=[_won(row) for row in rows])
+    good = table["text"].notna() & table["won"].notna() & (table["model_a"] != table["model_b"])
+    left_out = Counter({"votes without a prompt, a winner, or two models": int((~good).sum())})
+    votes = table[good]
+    if votes.empty:
         raise DataError(f"{path}: no vote with a prompt and a winner; left out: {dict(left_out)}")
-    return make_part(name, path, _queries(votes, name), _outcomes(pd.DataFrame(votes)), left_out)
-
-
-def _queries(votes: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [{"query_id": text_id(vote["text"]), "benchmark": name, "text": vote["text"]} for vote in votes]
-
-
-def _outcomes(votes: pd.DataFrame) -> list[dict[str, Any]]:
-    models = sorted({*votes["model_a"], *votes["model_b"]})
-    place = {model: i for i, model in enumerate(models)}
-    first, second = (votes[side].map(place).to_numpy(np.intp) for side in ("model_a", "model_b"))
+    votes = votes.assign(query_id=[key_of(text, ID_DIGITS) for text in votes["text"]])
+    codes, models = pd.factorize(pd.concat([votes["model_a"], votes["model_b"]]), sort=True)
+    first, second = np.split(codes, 2)
     won = votes["won"].to_numpy(np.float64)
     strength = strengths(first, second, won, len(models))
-    keys, found = [text_id(text) for text in votes["text"]], []
-    for side, answer, score in zip(
-        ("model_a", "model_b"), ANSWERS, scores_of(strength[first], strength[second], won), strict=True
-    ):
-        for key, model, text, value in zip(keys, votes[side], votes[answer], score.tolist(), strict=True):
-            chars = len(_turns(text)) if isinstance(text, str) else None
-            found.append({"query_id": key, "model": model, "score": value, "output_chars": chars})
-    return found
+    pieces = []
+    for side, score in zip("ab", scores_of(strength[first], strength[second], won), strict=True):
+        answers = votes.get(f"response_{side}", pd.Series(index=votes.index))
+        chars = [len(_turns(text)) if isinstance(text, str) else None for text in answers]
+        outcomes = votes[["query_id", "benchmark", "text"]].assign(model=votes[f"model_{side}"], score=score)
+        pieces.append(outcomes.assign(output_chars=chars))
+    return make_part(name, path, pieces, left_out)
 
 
 def strengths(first: NDArray[np.intp], second: NDArray[np.intp], won: Array, models: int) -> Array:
@@ -79,12 +66,9 @@ def strengths(first: NDArray[np.intp], second: NDArray[np.intp], won: Array, mod
     >>> strengths(one, other, np.array([1.0, 1.0, 1.0, 0.0]), 2).round(2).tolist()
     [1.61, 0.62]
     """
-    wins = np.full(models, PRIOR_VOTES / 2)
-    np.add.at(wins, first, won)
-    np.add.at(wins, second, 1 - won)
-    met: Array = np.zeros((models, models))
-    np.add.at(met, (first, second), 1.0)
-    met += met.T
+    wins = np.bincount(first, won, models) + np.bincount(second, 1 - won, models) + PRIOR_VOTES / 2
+    met = np.bincount(first * models + second, minlength=models**2).reshape(models, models)
+    met = met + met.T
     strength = np.ones(models)
     for _ in range(ROUNDS):
         expected = (met / (strength[:, None] + strength[None, :])).sum(axis=1) + PRIOR_VOTES / (strength + 1)

@@ -1,0 +1,59 @@
+"""Upgrade of checkpoint folders of earlier formats: the graphs that they lack are added, nothing else changes.
+
+Weights, profiles, pools, dial tables, added models and indexes stay byte for byte.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from router.checkpoint.layout import (
+    FORMAT_VERSION,
+    LAYOUT,
+    UPGRADABLE,
+    checksums,
+    config_text,
+    read_config,
+    replacing,
+    verify,
+)
+from router.checkpoint.storage import check_can_export, load_checkpoint, write_graphs
+from router.errors import CheckpointError
+from router.network.vectors import Dimensions
+
+logger = logging.getLogger(__name__)
+
+
+def upgrade_checkpoint(folder: str | Path) -> int:
+    """Convert the folder in place, as a whole or not at all; returns the format version that it had.
+
+    Raises CheckpointError for a folder that is missing, altered or of an unknown version, UsageError without torch.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}: give a checkpoint's folder on this machine")
+    config = read_config(folder, (*UPGRADABLE, FORMAT_VERSION))
+    version: int = config["format_version"]
+    if version == FORMAT_VERSION:
+        return version
+    check_can_export()
+    verify(folder, config.get("sha256"), version)
+    with replacing(folder) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
+        try:
+            encoder = {name: config["encoder"][name] for name in ("max_tokens", "head_share", "layers")}
+            write_graphs(partial, encoder, Dimensions(**config["dimensions"]))
+            changed = {
+                "format_version": FORMAT_VERSION,
+                "encoder": encoder,
+                "sha256": config["sha256"] | checksums(partial),
+            }
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder / LAYOUT.config} is broken: {type(error).__name__}: {error}") from error
+        (partial / LAYOUT.config).write_text(config_text(config | changed), encoding="utf-8")
+        load_checkpoint(partial, backend="auto")
+    if config["encoder"].get("correct_typos"):
+        logger.warning("typos are no longer corrected: a query with one may be routed differently than before")
+    return version

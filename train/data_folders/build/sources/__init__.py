@@ -1,1 +1,0 @@
-"""Readers of published outcomes, one per format."""
