@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from router.errors import UsageError
@@ -38,7 +37,7 @@ class ResumableFile:
         Raises UsageError as `check_output` does, and where the partial file is of another input or settings.
         """
         check_output(path, resume=resume, force=force)
-        self.path, self.partial, self.about = path, partial_of(path), _about(path)
+        self.path, self.partial, self.about = path, partial_of(path), path.with_name(path.name + ".partial.json")
         self.force = force
         self.done = self.failed = 0
         resume = resume and _holds_records(self.partial)
@@ -56,14 +55,15 @@ class ResumableFile:
     def _keep(self, multiple_of: int) -> int:
         """The bytes of the leading lines that are whole records in order, which are counted; a torn end is not kept."""
         kept = size = failed = 0
-        for number, line in enumerate(_lines(self.partial), 1):
-            record = _record(line)
-            if record.get("line") != number:
-                break
-            size += len(line)
-            failed += "error" in record
-            if number % multiple_of == 0:
-                kept, self.done, self.failed = size, number, failed
+        with self.partial.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                record = _record(line)
+                if record.get("line") != number:
+                    break
+                size += len(line)
+                failed += "error" in record
+                if number % multiple_of == 0:
+                    kept, self.done, self.failed = size, number, failed
         return kept
 
     def write(self, line: bytes, *, failed: bool) -> None:
@@ -79,9 +79,7 @@ class ResumableFile:
     def __enter__(self) -> ResumableFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         with self._file:
             if kind is None:
                 self._file.flush()
@@ -110,10 +108,6 @@ def check_output(path: Path, *, resume: bool, force: bool) -> None:
             f"{partial_of(path)} exists: an earlier run was interrupted. Give --resume to continue it, or --force to "
             "start over and discard it"
         )
-
-
-def _about(path: Path) -> Path:
-    return path.with_name(path.name + ".partial.json")
 
 
 def _refuse_existing(path: Path, force: bool) -> None:
@@ -158,11 +152,6 @@ def _check_settings(partial: Path, about: Path, settings: Mapping[str, Any]) -> 
             f"cannot resume {partial}, it is of another run: {'; '.join(parts)}. Repeat that run's input and settings, "
             "or give --force instead of --resume to start over"
         )
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as lines:
-        yield from lines
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 
 from router.checkpoint.default_checkpoint import CHECKPOINT_VARIABLE
-from router.options import ATTITUDES, BACKENDS, DIAL_MAX, INDEX_CHOICES
+from router.options import ATTITUDES, BACKENDS, DIAL_MAX, HNSW_REMOVED, INDEX_CHOICES
 
 Commands = argparse._SubParsersAction  # which argparse does not name otherwise
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 130 interrupted"
@@ -128,10 +128,18 @@ def add_index_kind(where: argparse._ActionsContainer) -> None:
     """Add --index."""
     where.add_argument(
         "--index",
+        type=_index_kind,
         choices=INDEX_CHOICES,
         default="auto",
         help="how candidates are found in a pool of thousands; exact scores all of them (default: auto, by size)",
     )
+
+
+def _index_kind(text: str) -> str:
+    """An argparse type: any text but a kind of index that was removed."""
+    if text == "hnsw":
+        raise argparse.ArgumentTypeError(HNSW_REMOVED)
+    return text
 
 
 def number(kind: Callable[[str], float], low: float, high: float = float("inf")) -> Callable[[str], float]:

@@ -6,7 +6,7 @@ text and no files. Axes: B texts, N tokens of all texts together, E hidden size,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router.encoding.bert import Bert
-from router.encoding.gpu_norm import layer_norm
 
 
 class Packed(NamedTuple):
@@ -91,22 +90,15 @@ class PackedBert:
         bert: the network; its weights are copied.
         dtype: the dtype of the computation; float32 is for tests.
         fused_gelu: fuse GELU (its tanh approximation) into the product before it, by a private function of torch.
-        norm: the LayerNorm, a function of rows, weight, bias and epsilon.
     """
 
-    def __init__(
-        self,
-        bert: Bert,
-        dtype: torch.dtype = torch.bfloat16,
-        fused_gelu: bool = False,
-        norm: Callable[[Tensor, Tensor, Tensor, float], Tensor] = layer_norm,
-    ) -> None:
+    def __init__(self, bert: Bert, dtype: torch.dtype = torch.bfloat16, fused_gelu: bool = False) -> None:
         layers: list[Any] = list(bert.encoder.layer)
         embeddings = bert.embeddings
         self.heads: int = layers[0].heads
         self.gelu: str = layers[0].gelu
         self.eps: float = embeddings.LayerNorm.eps
-        self.fused_gelu, self.layer_norm = fused_gelu, norm
+        self.fused_gelu = fused_gelu
         self.flash: Any = None
         if embeddings.word_embeddings.weight.device.type == "cuda":
             from torch.nn.attention.varlen import varlen_attn  # here, since the import may load torch's compiler
@@ -149,7 +141,7 @@ class PackedBert:
         return self._normalised(hidden.addmm_(inner, layer.outer.t()), layer.norm)
 
     def _normalised(self, hidden: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
-        return self.layer_norm(hidden, *norm, self.eps)
+        return F.layer_norm(hidden, hidden.shape[1:], *norm, self.eps)
 
     def _pool(self, hidden: Tensor, packed: Packed, pooling: str) -> Tensor:
         """One vector (B, E) in float32 per text of hidden states (N, E)."""

@@ -6,16 +6,17 @@ network. Axes: B texts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.arrays import Array, concat
 from router.encoding.sentence_folder import SentenceFolder
 from router.errors import QueryError, UsageError
 
 MAX_CHARS_PER_TOKEN = 20  # far above the mean of any text: characters beyond so many per token are not tokenised
-_CHUNK = 1024  # texts tokenised at a time, to bound memory
+_CHUNK = 1024  # texts tokenised, or computed, at a time, to bound memory
 CORRECT_TYPOS = (
     "correct_typos was removed: spelling correction took terms for typos (async became sync, sqrt became sort) and no "
     "gain was measurable; leave it out"
@@ -135,6 +136,24 @@ def batches_by_length(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator
     order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def longest_first(
+    texts: Sequence[str], compute: Callable[[list[str]], Sequence[Array]], label: str, progress: bool
+) -> list[Array]:
+    """What `compute` makes of _CHUNK texts at a time, arrays of a row per text, for all texts in their order.
+
+    `progress` shows a bar on stderr.
+    """
+    from tqdm import tqdm
+
+    order, parts = np.argsort([-len(text) for text in texts], kind="stable"), []
+    with tqdm(total=len(texts), unit="query", desc=label, disable=not progress) as bar:
+        for start in range(0, len(order), _CHUNK):
+            chunk = [texts[i] for i in order[start : start + _CHUNK]]
+            parts.append(compute(chunk))
+            bar.update(len(chunk))
+    return [concat(columns)[np.argsort(order)] for columns in zip(*parts, strict=True)]
 
 
 def _positions(described: SentenceFolder) -> int:

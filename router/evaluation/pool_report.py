@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from router.arrays import host
+from router.encoding.tokenizer import longest_first
 from router.errors import DataError, PoolError, UsageError, known_names
 from router.evaluation import metrics
 from router.evaluation.dataset import SPLITS, Dataset, read_dataset
@@ -25,7 +25,6 @@ from router.routing.router import Router
 
 TRAIN_FOLDS = tuple(range(7))
 LABELLER = "llm-a"
-CHUNK = 1024  # queries predicted between two moves of the progress bar
 
 
 @dataclass(frozen=True)
@@ -134,15 +133,12 @@ def first_label_agreement(
         if note.annotator == LABELLER and note.query_id in row_of:
             i = row_of[note.query_id]
             domain = taxonomy.domains[int(knowledge[i].argmax())]
-            hits.append(
-                (
-                    taxonomy.capabilities[int(capability[i].argmax())] == note.capabilities[0],
-                    domain == note.knowledge[0] and domain != OTHER,
-                )
-            )
+            first = taxonomy.capabilities[int(capability[i].argmax())] == note.capabilities[0]
+            hits.append((first, domain == note.knowledge[0] and domain != OTHER))
     if not hits:
         return None, None
-    return float(np.mean([hit[0] for hit in hits])), float(np.mean([hit[1] for hit in hits]))
+    capabilities, domains = np.mean(hits, axis=0).tolist()
+    return capabilities, domains
 
 
 @dataclass(frozen=True)
@@ -159,17 +155,13 @@ def predict(
     router: Router, texts: Sequence[str], pool: Pool, progress: bool = False, batch_size: int = 32
 ) -> Predictions:
     """Predictions for `texts`, computed longest first; `progress` shows a bar on stderr."""
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    parts: list[tuple[Array, ...]] = []
-    with tqdm(total=len(texts), unit="query", desc=pool.name, disable=not progress) as bar:
-        for start in range(0, len(order), CHUNK):
-            chunk = [texts[i] for i in order[start : start + CHUNK]]
-            found = router.predict(chunk, pool, batch_size)
-            columns = (found.quality, found.cost_usd, found.query.capability, found.query.knowledge)
-            parts.append(tuple(host(each).astype(np.float64) for each in columns))
-            bar.update(len(chunk))
-    back = np.argsort(order)
-    return Predictions(*(np.concatenate(columns)[back] for columns in zip(*parts, strict=True)))
+
+    def compute(chunk: list[str]) -> list[Array]:
+        found = router.predict(chunk, pool, batch_size)
+        columns = (found.quality, found.cost_usd, found.query.capability, found.query.knowledge)
+        return [host(each).astype(np.float64) for each in columns]
+
+    return Predictions(*longest_first(texts, compute, pool.name, progress))
 
 
 def evaluate_router(

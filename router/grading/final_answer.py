@@ -100,9 +100,7 @@ def final_answer(text: str) -> str:
     ('It is Paris', '')
     """
     if stated := _stated(text):
-        last = stated[-1][1]
-        end = SENTENCE_END.search(last)
-        return (last[: end.start()] if end else last).strip(AROUND)
+        return _sentence(stated[-1][1]).strip(AROUND)
     lines = _lines(_plain(text))
     return "" if not lines or REFUSAL.search(lines[-1]) else lines[-1].strip(AROUND)
 
@@ -152,8 +150,7 @@ def _option(stated: str) -> str | None:
     if option := OPTION.match(stated, begin.end() if begin else 0):
         letter = next(group for group in option.groups() if group)
         return "" if SEVERAL.match(stated, option.end()) else letter.upper()
-    sentence = stated[: end.start()] if (end := SENTENCE_END.search(stated)) else stated
-    named = set(re.findall(r"\(([A-Z])\)", sentence))
+    named = set(re.findall(r"\(([A-Z])\)", _sentence(stated)))
     return named.pop() if len(named) == 1 else ("" if named else None)
 
 
@@ -166,7 +163,7 @@ def final_number(text: str) -> float | None:
     (42.0, None, 3.5)
     """
     for _, stated in reversed(_stated(text)):
-        sentence = stated[: end.start()] if (end := SENTENCE_END.search(stated)) else stated
+        sentence = _sentence(stated)
         shown = _digits(sentence).rpartition("=")[2]
         if match := NUMBER.search(shown) or NUMBER.search(_digits(sentence)):
             return None if RANGE.match(match.string, match.end()) else _value(match.group())
@@ -187,6 +184,11 @@ def _stated(text: str) -> list[tuple[int, str]]:
         if not SUPPOSED.search(_before(plain, match.start())):
             found.append((match.start(), next(group for group in match.groups() if group)))
     return sorted(found, key=lambda each: each[0])
+
+
+def _sentence(text: str) -> str:
+    """`text` up to the end of its first sentence."""
+    return text[: end.start()] if (end := SENTENCE_END.search(text)) else text
 
 
 def _before(text: str, end: int) -> str:

@@ -50,15 +50,11 @@ def read_task(fields: Mapping[str, Any], default_kind: str, against: str | None 
     right = fields.get("answer")
     if kind == "code":
         return Task(kind, tests=checked_tests(_text("tests", fields.get("tests"))))
-    if kind == "judge":
-        answer = () if right is None else (_text("answer", right),)
-        return Task(kind, answer, rubric=str(fields.get("rubric", "")))
-    if kind == "pairwise":
-        if right is None and against is None:
+    if kind in ("judge", "pairwise"):
+        if kind == "pairwise" and right is None and against is None:
             raise ValueError("pairwise needs `answer` to compare with, or --against MODEL")
-        return Task(
-            kind, () if against is not None else (_text("answer", right),), rubric=str(fields.get("rubric", ""))
-        )
+        shown = right is not None and (kind == "judge" or against is None)
+        return Task(kind, (_text("answer", right),) if shown else (), rubric=str(fields.get("rubric", "")))
     if right is None:
         raise ValueError(f"`answer` is missing, which {kind} compares with")
     return _compared(kind, right, fields)

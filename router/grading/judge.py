@@ -6,7 +6,7 @@ The query and the answers are untrusted texts: they stand between markers, and a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,15 +50,6 @@ class Judgement:
     usd: float
 
 
-def _schema(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {NONCE: {"type": "string"}, "why": {"type": "string"}, name: dict(values)},
-        "required": [NONCE, "why", name],
-        "additionalProperties": False,
-    }
-
-
 def _read_points(found: Mapping[str, Any]) -> float:
     points = found.get("points")
     if isinstance(points, bool) or not isinstance(points, int | float) or not 1 <= points <= MOST_POINTS:
@@ -73,27 +64,34 @@ def _read_better(found: Mapping[str, Any]) -> float:
     return VERDICTS[better]
 
 
-def _put(instruction: str, name: str, value: str) -> Any:
+def _form(
+    role: str,
+    request: str,
+    name: str,
+    shown: str,
+    values: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], float],
+) -> Form[float]:
+    """The form of a verdict with the field `name`, which is `shown` to the judge and has the JSON schema `values`."""
+
     def put(block: str, nonce: str) -> str:
-        wanted = f'{{"{NONCE}": "{nonce}", "why": "one sentence", "{name}": {value}}}'
-        return f"{instruction}\n\n{block}\n\nThat was all. Reply as {wanted} and nothing else."
+        wanted = f'{{"{NONCE}": "{nonce}", "why": "one sentence", "{name}": {shown}}}'
+        return f"{request}\n\n{block}\n\nThat was all. Reply as {wanted} and nothing else."
 
-    return put
+    schema = {
+        "type": "object",
+        "properties": {NONCE: {"type": "string"}, "why": {"type": "string"}, name: dict(values)},
+        "required": [NONCE, "why", name],
+        "additionalProperties": False,
+    }
+    return Form(role, put, schema, read, MOST_TOKENS)
 
 
-POINTS_FORM = Form(
-    POINTS,
-    _put("Judge the answer.", "points", f"a whole number from 1 to {MOST_POINTS}"),
-    _schema("points", {"type": "integer"}),
-    _read_points,
-    MOST_TOKENS,
-)
-PAIRWISE_FORM = Form(
-    PAIRWISE,
-    _put("Judge which answer is better.", "better", '"first", "second" or "tie"'),
-    _schema("better", {"type": "string", "enum": list(VERDICTS)}),
-    _read_better,
-    MOST_TOKENS,
+ONE_TO_TEN = f"a whole number from 1 to {MOST_POINTS}"
+POINTS_FORM = _form(POINTS, "Judge the answer.", "points", ONE_TO_TEN, {"type": "integer"}, _read_points)
+VERDICT = {"type": "string", "enum": list(VERDICTS)}
+PAIRWISE_FORM = _form(
+    PAIRWISE, "Judge which answer is better.", "better", '"first", "second" or "tie"', VERDICT, _read_better
 )
 
 
@@ -112,7 +110,7 @@ class Judge:
 
     async def against(self, task: Task, query: str, answer: str, other: str) -> Judgement:
         """1 if `answer` is better than `other`, 0 if it is worse; the mean over both orders."""
-        about = {"query": query} | _rubric(task)
+        about = {"query": query, **_rubric(task)}
         ahead, behind = await asyncio.gather(
             self._ask(PAIRWISE_FORM, about | {"first answer": answer, "second answer": other}),
             self._ask(PAIRWISE_FORM, about | {"first answer": other, "second answer": answer}),

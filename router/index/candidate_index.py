@@ -24,9 +24,9 @@ from router.arrays import Array, host
 from router.errors import CheckpointError, UsageError
 from router.files import atomic_write
 from router.index.low_rank import LOST, LowRankProjection
-from router.index.stores import KINDS, Floats, Ids, Mask, State, Store, find_faiss
+from router.index.stores import KINDS, ExactStore, Floats, Ids, Mask, State, Store, find_faiss
 from router.installation import how_to_install
-from router.options import INDEX_CHOICES
+from router.options import HNSW_REMOVED
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,11 @@ _warned: set[str] = set()
 
 
 def choose_kind(wanted: str, count: int, device: str) -> str:
-    """The kind of store, a key of KINDS, for `count` items.
+    """The kind of store, a key of KINDS, for `count` items, where `wanted` is auto, flat or ivf.
 
     For `auto` it is the exact product on a GPU; on a CPU FAISS's flat index of few items, its inverted lists of many.
-    Without FAISS it is the exact product, and one warning says so. Raises UsageError where `wanted` is not one of auto,
-    flat, ivf and hnsw.
+    Without FAISS it is the exact product, and one warning says so.
     """
-    if wanted not in INDEX_CHOICES or wanted == "exact":
-        raise UsageError(f"an index is one of {', '.join(c for c in INDEX_CHOICES if c != 'exact')}, got {wanted!r}")
     if wanted == "auto" and device.partition(":")[0] != "cpu":
         return "product"
     if find_faiss() is None:
@@ -77,8 +74,9 @@ class CandidateIndex:
         self._ids = ids  # (N,) the store's id of each row; ascending, never reused
         self._used = int(ids.max(initial=-1)) + 1
         # (N', V) items that low-rank vectors do not represent
-        self._outliers: Floats = np.zeros((0, len(projection.of_items)), np.float32)
-        self._outlier_ids: Ids = np.zeros(0, np.int64)
+        self._outliers = ExactStore.of_state(
+            {"items": np.zeros((0, len(projection.of_items)), np.float32), "ids": ids[:0]}
+        )
 
     @classmethod
     def build(
@@ -103,8 +101,8 @@ class CandidateIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of vectors, ids, lists and links."""
-        return self._store.nbytes + self._ids.nbytes + self._outliers.nbytes
+        """Bytes of vectors, ids and lists."""
+        return self._store.nbytes + self._ids.nbytes + self._outliers.items.nbytes
 
     def add(self, items: Array) -> None:
         """Add item vectors (N', V) as the last rows.
@@ -117,8 +115,7 @@ class CandidateIndex:
         if not outlying.all():
             short = self.projection.items(items[~outlying])
             self._store.add(short, self.projection.place(short), new[~outlying])
-        self._outliers = np.concatenate([self._outliers, items[outlying]])
-        self._outlier_ids = np.concatenate([self._outlier_ids, new[outlying]])
+        self._outliers.add(items[outlying], items[:0], new[outlying])
         self._ids, self._used = np.concatenate([self._ids, new]), self._used + len(items)
 
     def remove(self, rows: Sequence[int]) -> None:
@@ -130,8 +127,7 @@ class CandidateIndex:
         gone[list(rows)] = True
         mask = self._by_id(gone)
         self._store.remove(mask)
-        kept = ~mask[self._outlier_ids]
-        self._outliers, self._outlier_ids = self._outliers[kept], self._outlier_ids[kept]
+        self._outliers.remove(mask)
         self._ids = self._ids[~gone]
 
     def search(self, search: Array, k: int, admitted: Mask | None = None) -> tuple[Floats, Ids]:
@@ -142,11 +138,8 @@ class CandidateIndex:
         wide = host(search).astype(np.float32, copy=False)
         mask = None if admitted is None else self._by_id(admitted)
         scores, ids = self._store.search(self.projection.searches(wide), k, mask)
-        if len(self._outlier_ids):
-            own = wide @ self._outliers.T
-            own_ids = np.broadcast_to(self._outlier_ids, own.shape)
-            if mask is not None:
-                own_ids = np.where(mask[self._outlier_ids], own_ids, -1)
+        if len(self._outliers.ids):
+            own, own_ids = self._outliers.search(wide, k, mask)
             ids, scores = np.concatenate([ids, own_ids], axis=1), np.concatenate([scores, own], axis=1)
             order = np.argsort(np.where(ids < 0, np.inf, -scores), axis=1, kind="stable")[:, :k]
             scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
@@ -159,8 +152,8 @@ class CandidateIndex:
             **{f"store.{name}": each for name, each in self._store.state().items()},
             **{f"reduction.{name}": each for name, each in self.projection.arrays().items()},
             "ids": self._ids,
-            "stray": self._outliers,
-            "stray_ids": self._outlier_ids,
+            "stray": self._outliers.items,
+            "stray_ids": self._outliers.ids,
         }
         about = {"version": FORMAT_VERSION, "kind": self.kind, "fingerprint": fingerprint, "lost": self.projection.lost}
         about["profile_columns"] = self.projection.profile_columns
@@ -180,6 +173,8 @@ class CandidateIndex:
         """
         file = saved.path
         about, parts = _read(saved)
+        if about.get("kind") == "hnsw":
+            raise CheckpointError(f"{file} is of a removed kind: {HNSW_REMOVED}")
         if about.get("version") != FORMAT_VERSION or about.get("kind") not in KINDS:
             raise CheckpointError(f"{file} is an index of another version")
         if about["fingerprint"] != fingerprint:
@@ -192,7 +187,7 @@ class CandidateIndex:
             kind = KINDS[about["kind"]]
             store = kind.of_state(_under("store.", parts), projection.profile_length, device)
             index = cls(about["kind"], projection, store, parts["ids"])
-            index._outliers, index._outlier_ids = parts["stray"], parts["stray_ids"]
+            index._outliers = ExactStore.of_state({"items": parts["stray"], "ids": parts["stray_ids"]})
         except Exception as error:  # FAISS and numpy raise errors of many kinds for broken content
             raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {error}") from error
         return index

@@ -25,6 +25,7 @@ from router.index.linear_utility import LEAST_WEIGHT, item_vectors, search_vecto
 from router.index.topk import only, top_k
 from router.network import scoring
 from router.network.vectors import QueryVectors
+from router.options import HNSW_REMOVED
 from router.policy.candidates import Candidates
 from router.policy.constraints import Constraints
 
@@ -209,11 +210,10 @@ class Shortlist:
             index = CandidateIndex.load(saved, self._fingerprint(), self.device)
             if len(index) != len(self.candidates.facts):
                 raise CheckpointError(f"{file} holds {len(index)} models, the pool {len(self.candidates.facts)}")
+            if self.wanted not in ("auto", index.kind):
+                raise CheckpointError(f"{file} is of kind {index.kind}")
         except CheckpointError as error:
-            logger.info("%s; another is built", error)
-            return None
-        if self.wanted not in ("auto", index.kind):
-            logger.info("%s is of kind %s; another is built", file, index.kind)
+            logger.log(logging.WARNING if HNSW_REMOVED in str(error) else logging.INFO, "%s; another is built", error)
             return None
         return index
 

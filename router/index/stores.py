@@ -1,13 +1,13 @@
-"""Vector stores of an index, and how each finds the greatest inner products: four classes with one interface.
+"""Vector stores of an index, and how each finds the greatest inner products: three classes with one interface.
 
     ExactStore  every vector, by one product, in numpy or on a GPU in torch; the one that needs no FAISS
     FlatStore   every vector, in FAISS
     IvfStore    FAISS's inverted lists: clusters of vectors, of which a search reads the most promising
-    HnswStore   FAISS's graph of neighbouring vectors, along which a search climbs
 
-Ids of vectors count from 0; `remove` and `search` take masks over ids. Vectors are clustered by their places
-(`LowRankProjection.place`) and scored by inner product, under which there are no neighbourhoods. FAISS is imported in
-this module only, on first use. Axes: N vectors, J columns, F of places, B queries, k results.
+Ids of vectors count from 0; `remove` and `search` take masks over ids; `of_state` is the inverse of `state`. Vectors
+are clustered by their places (`LowRankProjection.place`) and scored by inner product, under which there are no
+neighbourhoods. FAISS is imported in this module only, on first use.
+Axes: N vectors, J columns, F of places, B queries, k results.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,6 @@ LISTS_PER_ROOT = 4  # there are 4 sqrt(N) inverted lists
 VECTORS_PER_LIST = 64  # in the sample that k-means is fitted to
 ROUNDS = 6  # of k-means
 PROBES = 128  # inverted lists that a search reads
-NEIGHBOURS = 16  # links of a vector in the graph
-EFFORT = 512  # candidates that a search of the graph keeps (efSearch)
-EFFORT_OF_BUILDING = 80  # and the building of the graph (efConstruction)
-SPARSE = 0.1  # share of admitted vectors below which all are read: the graph would lead past too many others
 
 
 @cache
@@ -46,17 +42,6 @@ def find_faiss() -> ModuleType | None:
     except ImportError:
         return None
     return faiss
-
-
-class Store(Protocol):
-    """The interface that `CandidateIndex` uses; every store also has `of_state`, the inverse of `state`."""
-
-    @property
-    def nbytes(self) -> int: ...
-    def add(self, short: Floats, place: Floats, ids: Ids) -> None: ...
-    def remove(self, gone: Mask) -> None: ...
-    def search(self, query: Floats, k: int, admitted: Mask | None) -> tuple[Floats, Ids]: ...
-    def state(self) -> State: ...
 
 
 class ExactStore:
@@ -87,7 +72,7 @@ class ExactStore:
         return {"items": host(self.items), "ids": host(self.ids)}
 
     @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> ExactStore:
+    def of_state(cls, state: State, profile_length: int = 0, device: str = "cpu") -> ExactStore:
         return cls(state["items"], np.empty((0, 0), np.float32), state["ids"], profile_length, device)
 
 
@@ -124,7 +109,7 @@ class FlatStore:
         return _restored(cls, index=_faiss().deserialize_index(state["faiss"]), on_gpu=_OnGpu(device))
 
 
-class IvfStore:
+class IvfStore(FlatStore):
     """FAISS's `IndexIVFFlat`: lists are clusters of places, and a search chooses lists by an upper estimate of scores.
 
     A list's estimate is the score of its mean vector plus one standard deviation. For that the vectors have one more
@@ -158,14 +143,10 @@ class IvfStore:
 
     @property
     def nbytes(self) -> int:
-        return self.index.ntotal * (4 * self.index.d + 8) + self.index.nlist * 4 * self.index.d + self.places.nbytes
+        return super().nbytes + self.index.nlist * 4 * self.index.d + self.places.nbytes
 
     def add(self, short: Floats, place: Floats, ids: Ids) -> None:
         self._put(short, self._nearest(place), ids)
-
-    def remove(self, gone: Mask) -> None:
-        self.index.remove_ids(_selector(gone))
-        self.on_gpu.forget()
 
     def search(self, query: Floats, k: int, admitted: Mask | None) -> tuple[Floats, Ids]:
         length = np.linalg.norm(query[:, : self.profile_length], axis=1, keepdims=True)
@@ -185,7 +166,7 @@ class IvfStore:
             probes *= 4
 
     def state(self) -> State:
-        return {"faiss": _faiss().serialize_index(self.index), "places": self.places}
+        return {**super().state(), "places": self.places}
 
     @classmethod
     def of_state(cls, state: State, profile_length: int, device: str) -> IvfStore:
@@ -205,70 +186,8 @@ class IvfStore:
         self.on_gpu.forget()
 
 
-class HnswStore:
-    """FAISS's graph of neighbouring places, scored by inner product. Removed vectors stay as nodes without results."""
-
-    def __init__(self, short: Floats, place: Floats, ids: Ids, profile_length: int, device: str) -> None:
-        faiss = _faiss()
-        self.graph = faiss.IndexHNSWFlat(place.shape[1], NEIGHBOURS, faiss.METRIC_L2)
-        self.graph.hnsw.efConstruction = EFFORT_OF_BUILDING
-        self.graph.own_fields = False  # its two storages, places and vectors, belong to this object and alternate
-        self.places, self.vectors = self.graph.storage, faiss.IndexFlatIP(short.shape[1])
-        self.ids: Ids = np.empty(0, np.int64)  # (N,) of the nodes
-        self.gone: Mask = np.zeros(0, bool)  # (N,) nodes
-        self.add(short, place, ids)
-
-    @property
-    def nbytes(self) -> int:
-        hnsw, columns = self.graph.hnsw, self.vectors.d + self.places.d
-        return 4 * hnsw.neighbors.size() + len(self.ids) * (4 * columns + 8 + 8 + 4 + 1)
-
-    def add(self, short: Floats, place: Floats, ids: Ids) -> None:
-        self._score_by(self.places)
-        self.graph.add(place)
-        self.vectors.add(short)
-        self._score_by(self.vectors)
-        self.ids, self.gone = np.concatenate([self.ids, ids]), np.pad(self.gone, (0, len(ids)))
-
-    def remove(self, gone: Mask) -> None:
-        self.gone |= gone[self.ids]
-
-    def search(self, query: Floats, k: int, admitted: Mask | None) -> tuple[Floats, Ids]:
-        faiss = _faiss()
-        options: dict[str, Any] = {}
-        total = len(self.ids)
-        if admitted is not None or self.gone.any():
-            mask = ~self.gone if admitted is None else admitted[self.ids] & ~self.gone
-            options["sel"] = _selector(mask)
-            total = int(mask.sum())
-        if total >= SPARSE * len(self.ids):
-            params = faiss.SearchParametersHNSW(efSearch=max(EFFORT, k), **options)
-            scores, nodes = self.graph.search(query, k, params=params)
-        if total < SPARSE * len(self.ids) or (nodes[:, min(k, total) - 1] < 0).any():
-            scores, nodes = self.vectors.search(query, k, params=faiss.SearchParameters(**options))
-        return scores, np.where(nodes >= 0, self.ids[nodes], -1)
-
-    def state(self) -> State:
-        faiss = _faiss()
-        kept = {"graph": self.graph, "places": self.places}  # the graph is written with its storage, the vectors
-        return {"ids": self.ids, "gone": self.gone} | {k: faiss.serialize_index(v) for k, v in kept.items()}
-
-    @classmethod
-    def of_state(cls, state: State, profile_length: int, device: str) -> HnswStore:
-        graph, places = (_faiss().deserialize_index(state[name]) for name in ("graph", "places"))
-        graph.own_fields = False
-        vectors = _faiss().downcast_index(graph.storage)
-        vectors.this.own(True)
-        store = _restored(cls, graph=graph, places=places, vectors=vectors, ids=state["ids"], gone=state["gone"])
-        store._score_by(vectors)
-        return store
-
-    def _score_by(self, storage: Any) -> None:
-        self.graph.storage, self.graph.d, self.graph.metric_type = storage, storage.d, storage.metric_type
-        self.graph.hnsw.is_similarity = storage.metric_type == _faiss().METRIC_INNER_PRODUCT
-
-
-KINDS: dict[str, Any] = {"product": ExactStore, "flat": FlatStore, "ivf": IvfStore, "hnsw": HnswStore}
+Store = ExactStore | FlatStore  # what `CandidateIndex` uses
+KINDS: dict[str, type[Store]] = {"product": ExactStore, "flat": FlatStore, "ivf": IvfStore}
 
 
 class _OnGpu:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from math import inf
 from typing import Self
 
 import httpx
@@ -124,8 +125,8 @@ class Client:
         """Attempts until there is an answer or the deadline has passed."""
         clock = asyncio.get_running_loop().time
         start, attempts, problem = clock(), 0, "none"
-        while (left_s := self._patience_s(endpoint, state) - (clock() - start)) > 0:
-            reply = await self._paid_attempt(key, endpoint, question, state, attempts)
+        while (left_s := min(endpoint.deadline_s, inf if state.alive else PATIENCE_S) - (clock() - start)) > 0:
+            reply = await self._attempt(key, endpoint, question, state, attempts)
             if reply.answer is not None:
                 return reply.answer
             attempts, problem = attempts + 1, reply.problem
@@ -160,51 +161,35 @@ class Client:
         state.pace.pause(reply.wait_s)
         return 0.0
 
-    def _patience_s(self, endpoint: Endpoint, state: _EndpointState) -> float:
-        """Longest time for a question with all its attempts."""
-        return endpoint.deadline_s if state.alive else min(endpoint.deadline_s, PATIENCE_S)
-
-    async def _paid_attempt(
+    async def _attempt(
         self, key: str, endpoint: Endpoint, question: Question, state: _EndpointState, attempts: int
     ) -> Reply:
-        """One attempt, its cost reserved before and settled after."""
+        """One attempt: its cost is reserved before and settled after; the store knows of it before it is sent."""
         most_usd = question.most_usd(endpoint) * state.excess
         await self.cap.reserve(most_usd)
-        usd = 0.0
+        usd, answer = 0.0, None
         try:
             await state.pace.turn(question.usual_input_tokens + question.most_tokens)
             if self.fatal is not None:
                 raise StoppedError(str(self.fatal))
             usd = most_usd
-            reply = await self._recorded_attempt(key, endpoint, question, state, most_usd, attempts)
-            usd = reply.usd
+            number = self.store.begin(key, most_usd)
+            self.tally.sent += 1
+            try:
+                body = without_parameters(question.body(endpoint), state.unsupported)
+                reply = await send(state.http, endpoint, state.key, body, question, most_usd, attempts)
+                usd, answer = reply.usd, reply.answer
+            finally:
+                self.store.settle(number, key, usd, answer)
         finally:
             self.tally.spent_usd += usd
             await self.cap.settle(most_usd, usd)
-        if usd > most_usd > 0:
-            self._reserve_more(endpoint, state, usd / question.most_usd(endpoint))
-        return reply
-
-    def _reserve_more(self, endpoint: Endpoint, state: _EndpointState, ratio: float) -> None:
-        """Reserve more from now on for an endpoint that counted more tokens than a question allows."""
-        if state.excess == 1.0:
-            logger.warning(
-                "%s counted %.2f times the most that its question allows: more is reserved from now on, and requests "
-                "under way may exceed the cap", endpoint.model, ratio,
-            )  # fmt: skip
-        state.excess = max(state.excess, ratio)
-
-    async def _recorded_attempt(
-        self, key: str, endpoint: Endpoint, question: Question, state: _EndpointState, most_usd: float, attempts: int
-    ) -> Reply:
-        """One attempt, recorded in the store before it is sent and after."""
-        number = self.store.begin(key, most_usd)
-        self.tally.sent += 1
-        usd, answer = most_usd, None
-        try:
-            body = without_parameters(question.body(endpoint), state.unsupported)
-            reply = await send(state.http, endpoint, state.key, body, question, most_usd, attempts)
-            usd, answer = reply.usd, reply.answer
-        finally:
-            self.store.settle(number, key, usd, answer)
+        if usd > most_usd > 0:  # the endpoint counted more tokens than a question allows
+            ratio = usd / question.most_usd(endpoint)
+            if state.excess == 1.0:
+                logger.warning(
+                    "%s counted %.2f times the most that its question allows: more is reserved from now on, and "
+                    "requests under way may exceed the cap", endpoint.model, ratio,
+                )  # fmt: skip
+            state.excess = max(state.excess, ratio)
         return reply

@@ -31,7 +31,6 @@ class Endpoint:
     timeout_s: float = 60.0  # for one request
     deadline_s: float = 900.0  # for one question with all its retries
     limits: Mapping[str, float] = field(default_factory=dict, hash=False)
-    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)  # added to every request's body
     key_file: str | None = None  # instead of key_env
 
     @property

@@ -37,7 +37,7 @@ class Question:
 
     def key(self, endpoint: Endpoint) -> str:
         """The sha256 of this question to this endpoint; prices, keys and limits do not matter."""
-        target = {"base_url": endpoint.base_url.rstrip("/"), "model": endpoint.model, **endpoint.parameters}
+        target = {"base_url": endpoint.base_url.rstrip("/"), "model": endpoint.model}
         return hashlib.sha256(json.dumps([target, asdict(self)], sort_keys=True).encode()).hexdigest()
 
     def body(self, endpoint: Endpoint) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Question:
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "strict": True, "schema": self.schema},
             }
-        return body | dict(endpoint.parameters)
+        return body
 
     @property
     def most_input_tokens(self) -> int:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -85,11 +86,7 @@ async def in_order(
     at_work: deque[tuple[Item, asyncio.Future[Result]]] = deque()
     try:
         while True:
-            while len(at_work) < window:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    break
+            for item in islice(source, window - len(at_work)):
                 at_work.append((item, asyncio.ensure_future(work(item))))
             if not at_work:
                 return

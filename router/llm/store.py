@@ -11,7 +11,6 @@ import secrets
 import sqlite3
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from router.errors import UsageError
@@ -95,9 +94,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.database.close()
 
 

@@ -6,14 +6,14 @@ Never raises for a fault of the network or the endpoint. It does not retry, wait
 from __future__ import annotations
 
 import asyncio
-import datetime
-import email.utils
 import json
 import random
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import httpx
@@ -65,23 +65,17 @@ async def send(
     except (TimeoutError, httpx.TransportError) as error:
         never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
         problem = f"{type(error).__name__}: {error or f'no answer within {endpoint.timeout_s:g} s'}"
-        return Reply("retry", 0.0 if never_sent else most_usd, problem, wait_s=wait_s({}, attempts, _now()))
+        return Reply("retry", 0.0 if never_sent else most_usd, problem, wait_s=wait_s({}, attempts, datetime.now(UTC)))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Reply("fatal", 0.0, f"{type(error).__name__}: {error}")
     latency_s = time.perf_counter() - start
     if response.status_code == 200:
-        return _read_answer(response, endpoint, question, most_usd, latency_s)
+        try:
+            answer = read_completion(response.json(), question, endpoint, latency_s)
+        except (ValueError, RecursionError) as error:
+            return Reply("retry", most_usd, f"an answer that cannot be read: {str(error)[:200]}", wait_s=0.1)
+        return Reply("answered", answer.usd if answer.counted else most_usd, answer=answer)
     return _read_error(response, key, body, most_usd, attempts)
-
-
-def _read_answer(
-    response: httpx.Response, endpoint: Endpoint, question: Question, most_usd: float, latency_s: float
-) -> Reply:
-    try:
-        answer = read_completion(response.json(), question, endpoint, latency_s)
-    except (ValueError, RecursionError) as error:
-        return Reply("retry", most_usd, f"an answer that cannot be read: {str(error)[:200]}", wait_s=0.1)
-    return Reply("answered", answer.usd if answer.counted else most_usd, answer=answer)
 
 
 def _read_error(
@@ -92,24 +86,20 @@ def _read_error(
     if status in FATAL or (status == 429 and "insufficient_quota" in text):
         return Reply("fatal", 0.0, problem)
     if status in RETRIED:
-        wait = wait_s(response.headers, attempts, _now())
+        wait = wait_s(response.headers, attempts, datetime.now(UTC))
         usd = most_usd if status in MAYBE_PAID else 0.0
         return Reply("retry", usd, problem, wait_s=wait, overloaded=status == 429)
     names = unsupported_parameters(body, status, text)
     return Reply("adapt" if names else "refused", 0.0, problem, unsupported=names)
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
-def wait_s(headers: Mapping[str, str], attempts: int, now: datetime.datetime) -> float:
+def wait_s(headers: Mapping[str, str], attempts: int, now: datetime) -> float:
     """Seconds until the next attempt: from Retry-After (seconds or a date) if there is one, otherwise random backoff.
 
     The backoff is uniform up to a bound that doubles with each of `attempts`, so that many clients do not come back at
     once.
 
-    >>> wait_s({"retry-after": "2"}, 1, datetime.datetime.now(datetime.UTC))
+    >>> wait_s({"retry-after": "2"}, 1, datetime.now(UTC))
     2.0
     """
     retry_after_s = _retry_after_s(headers, now)
@@ -118,7 +108,7 @@ def wait_s(headers: Mapping[str, str], attempts: int, now: datetime.datetime) ->
     return random.uniform(0.1, 1.0) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(attempts, 20))
 
 
-def _retry_after_s(headers: Mapping[str, str], now: datetime.datetime) -> float | None:
+def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
             found = float(headers[name]) * unit_s
@@ -127,7 +117,7 @@ def _retry_after_s(headers: Mapping[str, str], now: datetime.datetime) -> float 
         if 0 <= found < 1e6:
             return found
     try:
-        date = email.utils.parsedate_to_datetime(headers["retry-after"])
+        date = parsedate_to_datetime(headers["retry-after"])
         return max(0.0, (date - now).total_seconds())
     except (KeyError, ValueError, TypeError):
         return None

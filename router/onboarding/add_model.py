@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from router.arrays import clipped_sigmoid, concat, host
+from router.arrays import clipped_sigmoid, host
 from router.checkpoint.added_models import RANK, AddedModels, AddedProfile
 from router.checkpoint.checkpoint import Checkpoint
+from router.encoding.tokenizer import longest_first
 from router.errors import PoolError, UsageError, known_names
 from router.network.vectors import QueryVectors
-from router.onboarding.graded_answers import Answers
-from router.onboarding.prior import prior_for
+from router.onboarding.graded_answers import Answers, make_answers
+from router.onboarding.prior import Prior, prior_for
 from router.onboarding.profile_fit import Array, FittedProfile, fit_length, fit_profile, leading
 from router.options import CHARS_PER_TOKEN
 from router.policy.candidates import features
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from router.encoding.backend import Encoder
 
 logger = logging.getLogger(__name__)
-CHUNK = 1024  # queries encoded between two moves of the progress bar
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,8 @@ class Onboarding:
 
 def encode_queries(encoder: Encoder, network: Network, texts: Sequence[str], progress: bool = False) -> QueryVectors:
     """Query vectors of texts, computed longest first; `progress` shows a bar on stderr."""
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    parts = []
-    with tqdm(total=len(texts), unit="query", desc="reading", disable=not progress) as bar:
-        for start in range(0, len(order), CHUNK):
-            chunk = [texts[i] for i in order[start : start + CHUNK]]
-            parts.append(encoder.encode(chunk))
-            bar.update(len(chunk))
-    return network.query_vectors(concat(parts)[np.argsort(order)])
+    (embedding,) = longest_first(texts, lambda chunk: (encoder.encode(chunk),), "reading", progress)
+    return network.query_vectors(embedding)
 
 
 def onboard(
@@ -87,7 +80,8 @@ def onboard(
     system = System(facts.id, protocol)
     _check_name(facts.id)
     old = [each for each in checkpoint.added_models.systems if each.model == facts.id] if replace_old else []
-    old_pools = dict.fromkeys(name for each in old for name in pools_of(checkpoint, each))
+    before = checkpoint.all_pools.items()
+    old_pools = [name for name, pool in before if any(member.system in old for member in pool.candidates)]
     checkpoint = without_old_profiles(checkpoint, [system, *old], replace_old)
     if pools is None:
         pools = [name for name in old_pools if name in checkpoint.all_pools]
@@ -96,19 +90,18 @@ def onboard(
     _check_pools(checkpoint, facts, pools)
     prior = prior_for(checkpoint, protocol, facts, benchmarks)
     if answers is None:
-        fitted, tokens = fit_profile(np.zeros((0, prior.columns)), np.zeros(0), prior.row), prior.log_tokens
-        profile = make_profile(system, facts, protocol, fitted, tokens, prior.means)
-        deviation = math.nan
+        answers = make_answers([], [])
+        inputs, log_length = np.zeros((0, len(prior.row.mean))), np.zeros(0)
     else:
         query = encode_queries(checkpoint.encoder, checkpoint.network, answers.queries, progress)
-        inputs = query_features(query, checkpoint, protocol)
-        fitted = fit_profile(inputs, answers.score, prior.row)
-        log_length = host(query.log_length[:, checkpoint.protocols.index(protocol)]).astype(np.float64)
-        tokens = fit_length(log_length, answers.output_tokens, prior.log_tokens)
-        means = _means(answers, prior.means)
-        profile = make_profile(system, facts, protocol, fitted, tokens, means, len(answers.queries))
-        deviation = float(quality_deviation(inputs, fitted).mean())
+        inputs, log_length = query_features(query, checkpoint, protocol), query_lengths(query, checkpoint, protocol)
+    fitted = fit_profile(inputs, answers.score, prior.row)
+    tokens_in = np.array([len(text) / CHARS_PER_TOKEN for text in answers.queries])
+    profile = make_profile(
+        system, facts, protocol, fitted, prior, log_length, answers.score, tokens_in, answers.output_tokens
+    )
     profile = replace(profile, benchmarks=dict(benchmarks or {}), pools=tuple(pools))
+    deviation = float(quality_deviation(inputs, fitted).mean()) if answers.queries else math.nan
     others = checkpoint.added_models
     made = replace(checkpoint, added_models=AddedModels((*others.profiles, profile), others.pools))
     return Onboarding(made, profile, prior.known, prior.side, prior.error, prior.blind, deviation)
@@ -126,15 +119,6 @@ def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:
         known = f"; {known_names(name, (system.id for system in systems))}" if systems else "; no model was"
         raise PoolError(f"{name!r} {reason}{known}")
     return replace(checkpoint, added_models=checkpoint.added_models.without(found))
-
-
-def pools_of(checkpoint: Checkpoint, system: System) -> tuple[str, ...]:
-    """Names of the pools with an added system as a member; none for any other system."""
-    if system not in checkpoint.added_models.systems:
-        return ()
-    return tuple(
-        name for name, pool in checkpoint.all_pools.items() if any(c.system == system for c in pool.candidates)
-    )
 
 
 def default_protocol(checkpoint: Checkpoint) -> str:
@@ -156,11 +140,9 @@ def query_features(query: QueryVectors, checkpoint: Checkpoint, protocol: str) -
     return host(features(query, column, checkpoint.network.size.columns)).astype(np.float64)
 
 
-def _means(answers: Answers, prior: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Mean score, input tokens and output tokens of answers; output tokens of the prior if all lengths are unknown."""
-    known = answers.output_tokens[~np.isnan(answers.output_tokens)]
-    tokens_in = float(np.mean([len(query) / CHARS_PER_TOKEN for query in answers.queries]))
-    return float(answers.score.mean()), tokens_in, float(known.mean()) if len(known) else prior[2]
+def query_lengths(query: QueryVectors, checkpoint: Checkpoint, protocol: str) -> Array:
+    """Log factors (n,) of the length of answers to queries under a protocol."""
+    return host(query.log_length[:, checkpoint.protocols.index(protocol)]).astype(np.float64)
 
 
 def make_profile(
@@ -168,13 +150,23 @@ def make_profile(
     facts: ModelFacts,
     reference_protocol: str,
     fitted: FittedProfile,
-    log_tokens: float,
-    means: tuple[float, float, float],
-    answers: int = 0,
+    prior: Prior,
+    log_length: Array,
+    score: Array,
+    tokens_in: Array,
+    tokens_out: Array,
 ) -> AddedProfile:
-    """The profile as it is stored: float32, with RANK directions of uncertainty."""
+    """The profile as it is stored: float32, with RANK directions of uncertainty.
+
+    Its lengths and means are those of the answers, (n,) each, NaN for an unknown length; where there are none, the
+    prior's.
+    """
     row, factor = (part.astype(np.float32) for part in (fitted.row, leading(fitted.factor, RANK)))
-    return AddedProfile(system, facts, reference_protocol, row, factor, log_tokens, *means, answers)
+    known, means = tokens_out[~np.isnan(tokens_out)], prior.means
+    if len(score):
+        means = float(score.mean()), float(tokens_in.mean()), float(known.mean()) if len(known) else means[2]
+    log_tokens = fit_length(log_length, tokens_out, prior.log_tokens)
+    return AddedProfile(system, facts, reference_protocol, row, factor, log_tokens, *means, len(score))
 
 
 def without_old_profiles(checkpoint: Checkpoint, systems: Sequence[System], replace_old: bool) -> Checkpoint:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from router.arrays import host
 from router.checkpoint.added_models import AddedModels, AddedProfile
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, UsageError
@@ -24,10 +23,11 @@ from router.onboarding.add_model import (
     encode_queries,
     make_profile,
     query_features,
+    query_lengths,
     without_old_profiles,
 )
 from router.onboarding.prior import Prior, prior_for
-from router.onboarding.profile_fit import Array, FittedProfile, ProfilePrior, fit_length, fit_profile
+from router.onboarding.profile_fit import Array, FittedProfile, ProfilePrior, fit_profile
 from router.pools.models import ModelFacts
 from router.pools.pool import Candidate, Pool
 
@@ -103,21 +103,15 @@ def _fit_group(
     """Profiles of the systems of one protocol, columns `group` of the folder, on its rows `read` (n,)."""
     score = dataset.score[read][:, group].astype(np.float64)
     reference, prior, inputs = _best_protocol(checkpoint, query, score, dataset.systems[group[0]].protocol)
-    log_length = host(query.log_length[:, checkpoint.protocols.index(reference)]).astype(np.float64)
+    log_length = query_lengths(query, checkpoint, reference)
     found = []
     for at, column in enumerate(group):
         system, mine = dataset.systems[column], ~np.isnan(score[:, at])
         facts = dataset.models.get(system.model, ModelFacts(system.model))
         tokens = _output_tokens(dataset, facts, read[mine], column)
-        known = tokens[~np.isnan(tokens)]
-        means = (
-            float(score[mine, at].mean()),
-            float(dataset.input_tokens[read[mine]].mean()),
-            float(known.mean()) if len(known) else prior.means[2],
-        )
         fitted = fit_profile(inputs[mine], score[mine, at], _around(inputs, np.delete(score, at, axis=1), prior))
-        length = fit_length(log_length[mine], tokens, prior.log_tokens)
-        found.append(make_profile(system, facts, reference, fitted, length, means, int(mine.sum())))
+        own = log_length[mine], score[mine, at], dataset.input_tokens[read[mine]], tokens
+        found.append(make_profile(system, facts, reference, fitted, prior, *own))
     return found
 
 

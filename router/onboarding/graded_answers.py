@@ -57,9 +57,7 @@ def make_answers(
 def read_answers(path: str | Path) -> Answers:
     """The answers in a JSONL file; the DataError for a bad file lists the first ten problems."""
     file, problems = Path(path), []
-    queries: list[str] = []
-    scores: list[float] = []
-    tokens: list[float] = []
+    found: list[tuple[str, float, float]] = []
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -68,20 +66,16 @@ def read_answers(path: str | Path) -> Answers:
         if not line.strip():
             continue
         try:
-            query, score, length = _answer(line)
+            found.append(_answer(line))
         except ValueError as error:
             problems.append(f"line {number}: {error}")
-            continue
-        queries.append(query)
-        scores.append(score)
-        tokens.append(length)
     if problems:
         rest = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         listed = "\n  ".join(problems[:SHOWN])
         raise DataError(f"{file}: nothing was fitted, since some answers are not usable:\n  {listed}{rest}")
-    if not queries:
+    if not found:
         raise DataError(f'{file} holds no answer; write one per line, such as {{"query": "2+2?", "score": 1}}')
-    return Answers(tuple(queries), np.array(scores), np.array(tokens))
+    return make_answers(*zip(*found, strict=True))
 
 
 def _answer(line: str) -> tuple[str, float, float]:

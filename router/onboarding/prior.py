@@ -34,11 +34,6 @@ class Prior:
     error: float  # rms error of the mean score if such a prior alone predicts each known system
     blind: float  # the same without any side information
 
-    @property
-    def columns(self) -> int:
-        """F."""
-        return len(self.row.mean)
-
 
 def prior_for(
     checkpoint: Checkpoint,
@@ -64,7 +59,8 @@ def prior_for(
         side[benchmark] = as_logits(known)
         own.append(float(as_logits(np.array(score))))
     if not side and facts and facts.output_usd_per_mtok:
-        side["price"] = np.array([_log_price(checkpoint.models.get(model)) for model in models])
+        prices = [each and each.output_usd_per_mtok for each in map(checkpoint.models.get, models)]
+        side["price"] = np.array([math.log(price) if price else math.nan for price in prices])
         own.append(math.log(facts.output_usd_per_mtok))
     columns = np.array(list(side.values())).T.reshape(len(rows), len(side))
     complete = ~np.isnan(columns).any(axis=1)
@@ -82,10 +78,7 @@ def prior_for(
     beside = (table.mean_score, table.mean_input_tokens, table.mean_output_tokens, table.log_tokens)
     values = np.stack([host(each) for each in beside], axis=1).astype(np.float64)[kept]
     scale = np.maximum(values.std(axis=0), 1e-9)
-    expected, blind = (
-        fit_prior(values / scale, *given),
-        fit_prior(values / scale, columns[complete][:, :0], np.zeros(0)),
-    )
+    expected, blind = (fit_prior(values / scale, *each) for each in (given, (given[0][:, :0], np.zeros(0))))
     score, tokens_in, tokens_out, log_tokens = (expected.mean * scale).tolist()
     return Prior(
         fit_prior(host(table.rows()).astype(np.float64)[kept], *given),
@@ -97,19 +90,11 @@ def prior_for(
     )
 
 
-def _log_price(facts: ModelFacts | None) -> float:
-    return math.log(facts.output_usd_per_mtok) if facts and facts.output_usd_per_mtok else math.nan
-
-
 def _warn_beyond(benchmark: str, score: float, known: Array) -> None:
     """Log a warning if a score lies beyond all known ones, since no known model supports the extrapolation."""
     low, high = np.nanmin(known), np.nanmax(known)
     if not low <= score <= high:
         logger.warning(
             "%s=%g lies beyond what the known models scored (%.2f to %.2f): the profile is extrapolated, and the error "
-            "that is printed does not hold",
-            benchmark,
-            score,
-            low,
-            high,
-        )
+            "that is printed does not hold", benchmark, score, low, high,
+        )  # fmt: skip

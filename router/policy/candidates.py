@@ -23,7 +23,6 @@ from router.pools.models import ModelFacts, System, context_windows
 from router.pools.pool import Pool
 
 ARRAYS = ("profile", "bias", "log_tokens", "protocol", "price_in", "price_out")  # of `Candidates`, (M, ...) each
-PRIORS_AT_ONCE = 1024  # candidates whose weights over all systems are held in one matrix
 PRIOR_BANDWIDTH = math.log(2)  # a model at twice the price weighs exp(-1/2) in a price-class prior
 
 
@@ -138,28 +137,21 @@ def gather_candidates(
     home = int(np.bincount(protocols[known] if known else protocols).argmax())
     covariance_factors = covariance_factors or {}
     rows = np.array([-1 if c.system is None else index[c.system] for c in pool.candidates])
-    priors: dict[float, NDArray[np.float64]] = {}  # they hang on the price alone, and large pools repeat prices
-    blends: list[tuple[slice, Array]] = []  # weights (N, S) of runs that hold a candidate without a profile
-    for start in range(0, len(rows), PRIORS_AT_ONCE):
-        run = pool.candidates[start : start + PRIORS_AT_ONCE]
-        if any(c.system is None for c in run):
-            weights = np.zeros((len(run), len(systems)))
-            for row, candidate in enumerate(run):
-                price = candidate.facts.output_usd_per_mtok or 0.0
-                if candidate.system is not None:
-                    weights[row, index[candidate.system]] = 1.0
-                    continue
-                if price not in priors:
-                    priors[price] = _price_class(candidate.facts, protocols, systems, models, home, covariance_factors)
-                weights[row] = priors[price]
-            blends.append((slice(start, start + len(run)), like(weights, table.bias)))
+    without: dict[float, list[int]] = {}  # candidates without a profile by price, on which alone their prior hangs
+    for row, candidate in enumerate(pool.candidates):
+        if candidate.system is None:
+            without.setdefault(candidate.facts.output_usd_per_mtok or 0.0, []).append(row)
+    priors: list[tuple[Array, Array]] = []  # rows of candidates, and the weights (S,) of all systems in their prior
+    for same in without.values():
+        weights = _price_class(pool.candidates[same[0]].facts, protocols, systems, models, home, covariance_factors)
+        priors.append((like(same, table.protocol), like(weights, table.bias)))
     nearest = like(rows.clip(min=0), table.protocol)
 
     def of_members(numbers: Array) -> Array:
         """Each candidate's part of the systems' `numbers` (S, ...): its system's, or the mean of its price class."""
         found = numbers[nearest]
-        for run, weights in blends:
-            found[run] = weights @ numbers
+        for same, weights in priors:
+            found[same] = weights @ numbers
         return found
 
     facts = tuple(c.facts for c in pool.candidates)
@@ -179,7 +171,7 @@ def gather_candidates(
         like(np.where(rows >= 0, protocols[rows.clip(min=0)], home), table.protocol),
         price_in,
         price_out,
-        pool.cost_range_usd or _cost_range(_known_means(host(means), unsure), host(price_in), host(price_out)),
+        pool.cost_range_usd or _cost_range(host(means), host(price_in), host(price_out), unsure),
         tuple(unsure),
         tuple(row_of[system] for system in unsure.values()),
         like(np.stack([covariance_factors[system] for system in unsure_systems]), table.bias) if unsure else None,
@@ -211,17 +203,14 @@ def _price_class(
     return share
 
 
-def _known_means(means: NDArray[Any], unsure: Collection[int]) -> NDArray[Any]:
-    """The candidates' means (M, 3), without the score of those with few answers, which may have been easy ones."""
-    if len(unsure) == len(means):
-        return means
-    known = means.copy()
-    known[list(unsure), 0] = -1.0
-    return known
+def _cost_range(means: NDArray[Any], price_in: NDArray[Any], price_out: NDArray[Any], unsure: Collection[int]) -> float:
+    """Cost of the best model on average minus that of the cheapest, USD per query: the scale of the dial.
 
-
-def _cost_range(means: NDArray[Any], price_in: NDArray[Any], price_out: NDArray[Any]) -> float:
-    """Cost of the best model on average minus that of the cheapest, USD per query: the scale of the dial."""
-    cost = (means[:, 1] * price_in + means[:, 2] * price_out) / 1e6
-    span = float(cost[means[:, 0].argmax()] - cost.min()) or float(cost.max() - cost.min())
+    `means` (M, 3) are score and tokens. The best is none of the `unsure` ones, whose few answers may have been easy,
+    unless all are.
+    """
+    cost, score = (means[:, 1] * price_in + means[:, 2] * price_out) / 1e6, means[:, 0].copy()
+    if len(unsure) < len(means):
+        score[list(unsure)] = -1.0
+    span = float(cost[score.argmax()] - cost.min()) or float(cost.max() - cost.min())
     return span if span > 0 else 1.0  # all cost the same: no dial changes a choice

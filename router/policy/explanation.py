@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,22 +46,14 @@ class RankedBatch:
         query = self.prediction.query
         vector = query.vector
         needs = [part[at].tolist() for part in (query.capability, query.knowledge, query.difficulty)]
-        return [
-            self._decision(
-                row,
-                [values[row, self.order[row]].tolist() for values in columns],
-                needed,
-                vector[row],
-                top,
-            )
-            for row, *needed in zip(rows, *needs, strict=True)
-        ]
+        each = zip(rows, *needs, strict=True)
+        return [self._decision(row, columns, needed, vector[row], top) for row, *needed in each]
 
     def _decision(
-        self, row: int, columns: list[list[float]], needs: list[list[float]], vector: Array, top: int
+        self, row: int, columns: list[NDArray[Any]], needs: list[list[float]], vector: Array, top: int
     ) -> Decision:
         candidates, order = self.candidates, self.order[row]
-        quality, cost, utility = columns
+        quality, cost, utility = (values[row, order].tolist() for values in columns)
         capability, knowledge, difficulty = needs
         alternatives = tuple(
             Alternative(candidates.facts[m].id, quality[i], cost[i], utility[i], candidates.is_prior[m])

@@ -21,7 +21,7 @@ from router.errors import UsageError
 from router.index.candidate_index import IndexFile
 from router.index.shortlist import Shortlist, is_needed
 from router.network.vectors import QueryVectors
-from router.options import INDEX_CHOICES
+from router.options import HNSW_REMOVED, INDEX_CHOICES
 from router.policy.candidates import Candidates, gather_candidates
 from router.policy.constraints import cost_weights
 from router.pools.pool import Pool
@@ -41,7 +41,8 @@ class PoolCache:
 
     def __init__(self, checkpoint: Checkpoint, index: str, device: str, folder: Path | None = None) -> None:
         if index not in INDEX_CHOICES:
-            raise UsageError(f"index must be one of {', '.join(INDEX_CHOICES)}, got {index!r}")
+            allowed = f"index must be one of {', '.join(INDEX_CHOICES)}, got {index!r}"
+            raise UsageError(HNSW_REMOVED if index == "hnsw" else allowed)
         self.checkpoint, self.index, self.device = checkpoint, index, device
         self.learned = checkpoint.all_learned
         self.folder = folder

@@ -54,7 +54,7 @@ class Router:
 
         `path` is a folder or `hub:owner/name[@revision]` of the Hugging Face Hub (`local_files_only`: of its cache);
         None: ROUTER_CHECKPOINT, otherwise the clone's, otherwise that of the package inferencedynamics-checkpoint.
-        `index` finds candidates in pools of INDEX_FROM models and more: auto, exact, flat, ivf or hnsw. `backend`
+        `index` finds candidates in pools of INDEX_FROM models and more: auto, exact, flat or ivf. `backend`
         computes the encoder: `torch`, `torch-bf16` (for GPUs), `onnx` (on the CPU: the same decisions but for near
         ties), `onnx-int8` (faster, with rounded weights), or `auto`: onnx where it can be used, otherwise torch.
         """

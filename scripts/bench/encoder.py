@@ -2,11 +2,10 @@
 
 The bare forward of the checkpoint's encoder, token ids to embeddings, on batches of texts of one length: padded under
 autocast (`eager`), packed in bfloat16 (`packed`, see `router.encoding.packed_bert`), with GELU within the product
-before it (`packed, fused gelu`), with torch's LayerNorm in place of our kernel (`packed, torch norm`, on a GPU),
-replayed as a CUDA graph (`graph`) and compiled (--compile). Each way is first checked against the float32 module; one
-that fails or differs keeps its row, and the command ends with 1. Operations are those of the matrix products. 989
-TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are measured beside them. Prints JSON, and
-on stderr a Markdown table.
+before it (`packed, fused gelu`), replayed as a CUDA graph (`graph`) and compiled (--compile). Each way is first
+checked against the float32 module; one that fails or differs keeps its row, and the command ends with 1. Operations
+are those of the matrix products. 989 TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are
+measured beside them. Prints JSON, and on stderr a Markdown table.
 
 With --depth only the bare forward by onnxruntime, one text at a time, for the sets of layers of
 configs/sweeps/layers.yaml: a Markdown table of milliseconds, and of the speed relative to the last set.
@@ -31,7 +30,6 @@ from timing import CHECKPOINT, gpu_name, seconds, spread
 from torch import Tensor
 from torch.nn import functional as F
 
-from router.encoding.gpu_norm import torch_layer_norm
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.onnx_export import write_graphs
 from router.encoding.packed_bert import Packed, PackedBert, pack
@@ -141,8 +139,6 @@ def ways(
     embeds: dict[str, Callable[[Packed], Tensor]] = {}
     if precision == "bf16":
         embeds = {"packed": packed_embedding(encoder), "packed, fused gelu": packed_embedding(encoder, fused_gelu=True)}
-        if device.type == "cuda":
-            embeds["packed, torch norm"] = packed_embedding(encoder, norm=torch_layer_norm)
     found |= {name: partial(packed, embed) for name, embed in embeds.items()}
     if device.type == "cuda":
         found |= {f"{name}, graph": partial(replayed, embed) for name, embed in embeds.items()}

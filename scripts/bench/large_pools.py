@@ -104,7 +104,7 @@ def parse() -> argparse.Namespace:
     """The command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
-    parser.add_argument("--kinds", nargs="+", default=["auto", "flat", "hnsw"])
+    parser.add_argument("--kinds", nargs="+", default=["auto", "flat"])
     parser.add_argument("--dials", type=float, nargs="+", default=[0, 3, 5, 8])
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -61,7 +61,7 @@ def vectors(size: int, queries: int, checkpoint: str) -> tuple[Tensor, Tensor]:
         search = search_vectors(query, tokens, weight, tangent_logit(sample, query, tokens, weight))
         found.append(index.projection.searches(search))
     short = np.concatenate(found).astype(np.float32)
-    items = index._store.items  # type: ignore[attr-defined]
+    items = index._store.items  # type: ignore[union-attr]  # kind product
     return torch.from_numpy(short[np.arange(queries) % len(short)]), torch.from_numpy(items)
 
 

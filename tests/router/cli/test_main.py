@@ -58,6 +58,7 @@ def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
         (("route", "q", "--top", "0"), "got '0', allowed is a whole number of at least 1"),
         (("route", "q", "--batch-size", "1.5"), "got '1.5', allowed is a whole number"),
         (("route", "q", "--context-tokens", "-1"), "got '-1'"),
+        (("route", "q", "--index", "hnsw"), "--index: hnsw was removed, since ivf is as fast, "),
         (("route", "q", "--max-price", "free"), "got 'free', allowed is a number of at least 0"),
         (("route", "q", "--allow", " ,"), "allowed are names or wildcards"),
         (("route", "q", "--expl"), "there is no flag --expl: did you mean --explain?"),

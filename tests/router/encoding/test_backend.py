@@ -126,7 +126,7 @@ def test_decisions_in_a_large_pool_with_unsure_models_are_torchs(
     profiles = tuple(make_profile(f"new-{seed}", seed=seed) for seed in range(300))
     write_added_models(AddedModels(profiles), tiny_router / LAYOUT.added_models)
     monkeypatch.setattr(shortlist, "INDEX_FROM", 100)
-    for kind in ("exact", "flat", "hnsw"):
+    for kind in ("exact", "flat", "ivf"):
         routers = [Router.from_pretrained(tiny_router, index=kind, backend=name) for name in ("onnx", "torch")]
         assert isinstance(routers[0].network, OnnxNetwork) and isinstance(routers[1].network, RouterNetwork)
         for options in ({}, {"attitude": "optimistic"}, {"dial": [0, 5, 10, 3]}, {"images": True}):

@@ -187,10 +187,8 @@ def test_a_file_of_something_else_is_refused(items, tmp_path):
 def test_the_kind_follows_from_size_and_device():
     assert choose_kind("auto", index_module.IVF_FROM, CPU) == "ivf"
     assert choose_kind("auto", index_module.IVF_FROM - 1, CPU) == "flat"
-    assert choose_kind("hnsw", 10, CPU) == "hnsw"
+    assert choose_kind("ivf", 10, CPU) == "ivf"
     assert choose_kind("auto", 10**6, "cuda") == "product"
-    with pytest.raises(UsageError, match="one of auto, flat, ivf, hnsw, got 'pq'"):
-        choose_kind("pq", 10, CPU)
 
 
 @pytest.fixture
@@ -205,7 +203,7 @@ def no_faiss(monkeypatch):
 
 def test_without_faiss_the_product_is_used_and_said_once(no_faiss, items, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        assert [choose_kind(wanted, 10**6, CPU) for wanted in ("auto", "ivf", "hnsw", "flat")] == ["product"] * 4
+        assert [choose_kind(wanted, 10**6, CPU) for wanted in ("auto", "ivf", "flat")] == ["product"] * 3
     assert len(caplog.records) == 1 and "pip install -e '.[index]'" in caplog.text
     index = build("product", items)
     assert np.array_equal(index.search(searches(), K)[1], exact(items, searches()).indices.numpy())

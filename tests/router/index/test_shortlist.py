@@ -28,7 +28,7 @@ from router.routing.pool_cache import index_file
 from scripts.bench.large_pools_data import large_checkpoint
 
 M = 600
-KINDS = ["flat", "ivf", "hnsw"] if find_faiss() else ["flat"]
+KINDS = ["flat", "ivf"] if find_faiss() else ["flat"]
 TEXTS = ["prove that two is prime", "write python", "where is the root of a code", "who is that"]
 QUERIES = [f"{text} {i}" for i in range(12) for text in TEXTS]
 DIALS = [0, 5, 8, 10]
@@ -255,8 +255,25 @@ def test_small_pools_have_no_index_and_a_checkpoint_without_a_folder_cannot_keep
 
 
 def test_an_unknown_kind_is_refused(checkpoint):
-    with pytest.raises(UsageError, match="index must be one of auto, exact, flat, ivf, hnsw, got 'annoy'"):
+    with pytest.raises(UsageError, match="index must be one of auto, exact, flat, ivf, got 'annoy'"):
         Router(checkpoint, index="annoy")
+    with pytest.raises(UsageError, match=r"^hnsw was removed, .*: take auto, exact, flat or ivf; `router index --pool"):
+        Router(checkpoint, index="hnsw")
+
+
+def test_an_index_file_of_a_removed_kind_is_warned_of_and_built_anew(checkpoint, tmp_path, caplog):
+    router = Router(checkpoint, index="flat")
+    decided = router.route(QUERIES[0])
+    router.pool_cache.shortlist(router.pool()).index.kind = "hnsw"
+    router.save_pretrained(tmp_path / "router")
+    again = Router.from_pretrained(tmp_path / "router", index="flat")
+    assert again.route(QUERIES[0]).model == decided.model
+    (told,) = caplog.messages
+    assert ".safetensors is of a removed kind: hnsw was removed" in told and told.endswith("; another is built")
+    again.save_index()
+    caplog.clear()
+    assert Router.from_pretrained(tmp_path / "router", index="flat").route(QUERIES[0]).model == decided.model
+    assert not caplog.messages
 
 
 def test_without_faiss_decisions_are_the_same_and_it_is_said_once(whole, checkpoint, monkeypatch, caplog):

@@ -69,7 +69,6 @@ def test_what_the_answer_may_depend_on_names_the_question_and_nothing_else_does(
     others = [question("p"), question("q", number=1), question("q", temperature=1.0), question("q", schema={})]
     assert len({key, *(each.key(place) for each in others)}) == 5
     assert question("q").key(Endpoint("http://a/v1", "n", 1.0, 1.0)) != key
-    assert question("q").key(Endpoint("http://a/v1", "m", 1.0, 1.0, parameters={"top_p": 0.1})) != key
     assert question("q").key(Endpoint("http://a/v1/", "m", 9.0, 9.0, "KEY", 5.0, limits={"concurrency": 2})) == key
 
 
