@@ -89,15 +89,18 @@ async def _passed(
     request: Request, state: GatewayState, snapshot: Snapshot, model: str, body: JsonBody, *, streams: bool
 ) -> PassThroughResponse:
     """The response of the model that the client named: one attempt, whatever the breaker says."""
-    raw = body.with_value("model", _sent_name(snapshot, model))
+    _check_forwards(snapshot)
+    target = snapshot.upstreams.targets.get(model)
+    if target is None:
+        known = known_names(model[:200], snapshot.upstreams.targets)
+        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {snapshot.pool.name}; {known}; or auto")
     if not is_safe_path(_path(request).removeprefix("/v1")):
         raise RequestError("not_found", "the path has signs that are not passed on")
-    target = snapshot.upstreams.targets[model]
     record = Record(state, target=target)
     sent = _upstream_request(request, checked=_path(request) in ROUTED, streams=streams, passed_on=True)
-    response = await _unless_left(
-        request, snapshot.upstreams.send(target, sent, raw, snapshot.settings.deadline_s), record
-    )
+    raw = body.with_value("model", target.upstream.model)
+    sending = snapshot.upstreams.send(target, sent, raw, snapshot.settings.deadline_s)
+    response = await _unless_left(request, sending, record)
     record.latency_s = response.latency_s
     kind = response.outcome.kind
     if kind == "misconfigured" and response.outcome.status in (401, 403):
@@ -114,12 +117,10 @@ def _upstream_request(request: Request, *, checked: bool, streams: bool, passed_
     query = request.scope["query_string"].decode("latin-1")
     for name, value in [*headers.items(), ("query", query)]:
         if not (value.isascii() and value.isprintable()):
-            raise RequestError(
-                "invalid_request", f"{name} has signs that are not passed on; allowed is printable ASCII"
-            )
-    return UpstreamRequest(
-        request.method, _path(request).removeprefix("/v1"), query, headers, checked, streams, passed_on
-    )
+            message = f"{name} has signs that are not passed on; allowed is printable ASCII"
+            raise RequestError("invalid_request", message)
+    path = _path(request).removeprefix("/v1")
+    return UpstreamRequest(request.method, path, query, headers, checked, streams, passed_on)
 
 
 def _path(request: Request) -> str:
@@ -137,16 +138,6 @@ def _model(values: Mapping[str, Any]) -> str:
     if model.startswith("auto:") and not AUTO.fullmatch(model):
         raise RequestError("model_not_found", f"no model {model[:80]!r}: the dial is a whole number, auto:0 to auto:10")
     return model
-
-
-def _sent_name(snapshot: Snapshot, model: str) -> str:
-    """The upstream's own name of a model that the client named."""
-    _check_forwards(snapshot)
-    target = snapshot.upstreams.targets.get(model)
-    if target is None:
-        known = known_names(model[:200], snapshot.upstreams.targets)
-        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {snapshot.pool.name}; {known}; or auto")
-    return target.upstream.model
 
 
 def _check_forwards(snapshot: Snapshot) -> None:

@@ -14,11 +14,11 @@ from router.serving.protocol.bodies import Batch, Chat, Decision, Error, Feedbac
 
 REF = "#/components/schemas/{model}"
 MODELS = (Error, Route, Batch, Decision, Feedback, Chat, Response)
+SCHEMAS = models_json_schema([(each, "validation") for each in MODELS], ref_template=REF)[1]["$defs"]
 
 
 def document() -> dict[str, Any]:
     """The document, of OpenAPI version 3.1."""
-    schemas = models_json_schema([(each, "validation") for each in MODELS], ref_template=REF)[1]["$defs"]
     paths = {
         "/v1/chat/completions": _post("Chat", "Chat completion, routed for model auto", None),
         "/v1/responses": _post("Response", "Response, routed for model auto", None),
@@ -37,7 +37,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "InferenceDynamics router", "version": package.__version__},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {"schemas": SCHEMAS, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{}, {"key": []}],
     }
 

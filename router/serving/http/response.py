@@ -157,7 +157,8 @@ async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     finally:
         gone.cancel()
         task.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        if not task.done():
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _disconnected(receive: Receive) -> None:
