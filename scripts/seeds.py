@@ -12,19 +12,17 @@ import argparse
 import contextlib
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.evaluation.metrics import choose
-from router.evaluation.pool_report import evaluate_router, judged_and_training, predict, reference_models
-from router.options import DEFAULT_DIAL
-from router.policy.constraints import cost_weights
-from router.routing.router import Router
+from router.evaluation.dataset import data_folder, read_dataset
+from router.evaluation.pool_report import evaluate_router
 from train import cli
 from train.compare.ours import load, moved
+from train.studies.arguments import folds
 from train.studies.measure import agreement
 
 
@@ -38,16 +36,6 @@ def margins(report: dict[str, float]) -> dict[str, float]:
     }
 
 
-def calls_elsewhere(router: Router, dataset: Dataset, name: str, split: str | None, folds: list[int] | None) -> float:
-    """Share of the judged queries that the default dial sends to another model than the best single one of training."""
-    pool = router.pool(name)
-    judged, training = judged_and_training(dataset, pool, split, folds)
-    best, _ = reference_models(training, pool)
-    prediction = predict(router, dataset.queries["text"].to_numpy()[judged.rows].tolist(), pool)
-    _, weights = cost_weights(DEFAULT_DIAL, 1, router.candidates(pool).cost_range_usd)
-    return float((choose(prediction.quality, prediction.cost_usd, float(weights[0])) != best).mean())
-
-
 def spread(values: list[float]) -> dict[str, object]:
     """Mean, standard deviation (None for one value) and the values."""
     return {"mean": np.mean(values), "sd": np.std(values, ddof=1) if len(values) > 1 else None, "values": values}
@@ -58,18 +46,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--folds", default="8,9")
+    parser.add_argument("--folds", type=folds, default="8,9")
     parser.add_argument("--split", help="judge a split in place of folds, such as ood")
     parser.add_argument("--pools", nargs="+", help="default: all of the checkpoint")
     parser.add_argument("--out", default="runs/seeds", help="folder of the runs")
     parser.add_argument("--fit", nargs=argparse.REMAINDER, default=[], help="further arguments of `fit`, last")
     options = parser.parse_args()
-    rows: dict[str, Any] = (
-        {"split": options.split} if options.split else {"folds": [int(fold) for fold in options.folds.split(",")]}
-    )
+    rows: dict[str, Any] = {"split": options.split} if options.split else {"folds": options.folds}
     dataset = read_dataset(data_folder())
     texts = dataset.queries["text"].tolist()
-    figures: dict[str, dict[str, list[float]]] = {}
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in options.seeds:
         out = Path(options.out) / Path(options.config).stem / str(seed)
         if not (out / "router").is_dir():
@@ -80,17 +66,13 @@ def main() -> int:
             if failed:
                 return 1
         router = load(out / "router", texts, "runs/cache")
-        for name in options.pools or router.pools:
-            report = margins(evaluate_router(router, dataset, name, **rows))
-            report["elsewhere_at_default_dial"] = calls_elsewhere(
-                router, dataset, name, rows.get("split"), rows.get("folds")
-            )
-            for key, value in report.items():
-                figures.setdefault(name, {}).setdefault(key, []).append(value)
+        made = {name: margins(evaluate_router(router, dataset, name, **rows)) for name in options.pools or router.pools}
         if not options.split:
-            capability, domain, _ = agreement(router, dataset, rows["folds"])
-            for key, share in (("first_capability", capability), ("first_domain", domain)):
-                figures.setdefault("annotations", {}).setdefault(key, []).append(float(share or 0))
+            capability, domain, _ = agreement(router, dataset, options.folds)
+            made["annotations"] = {"first_capability": capability or 0.0, "first_domain": domain or 0.0}
+        for name, report in made.items():
+            for key, value in report.items():
+                figures[name][key].append(value)
     summary = {pool: {key: spread(values) for key, values in each.items()} for pool, each in figures.items()}
     print(json.dumps({"config": options.config, "rows": rows, "seeds": options.seeds, "figures": summary}, indent=1))
     return 0

@@ -27,9 +27,7 @@ benchmarks                        write what known models scored, for first prof
 onboarding                        how good profiles from few answers and from benchmark scores are
 dials                             measure what each dial costs and gives, for budgets
 risk                              the cheapest dial that loses little against the best single model, for sure
-backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits
-calibration                       compare ways to calibrate, with reliability diagrams
-experiment                        planted profiles recovered, performance by domain, quality within budgets"""
+backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits"""
 COMMANDS = {
     "annotate": "train.annotate.command",
     "collect": "train.collect.command",
@@ -47,12 +45,10 @@ COMMANDS = {
     "dials": "train.studies.dials",
     "risk": "train.studies.risk",
     "backends": "train.studies.backends",
-    "calibration": "train.studies.calibration",
     "robustness": "train.studies.robustness.command",
-    "experiment": "train.studies.experiments.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
-TWO_ON_BAD_USAGE = ("build", "check", "experiment")  # as argparse exits; all others with 1
+TWO_ON_BAD_USAGE = ("build", "check")  # as argparse exits; all others with 1
 
 
 def main(args: list[str] | None = None) -> int:

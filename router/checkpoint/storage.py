@@ -88,7 +88,7 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
         systems = tuple(_system(name) for name in config["systems"])
         models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
         checkpoint = Checkpoint(
-            encoder=load_encoder(folder / LAYOUT.encoder, _encoder_settings(config, folder), chosen, device),
+            encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
             network=_load_network(folder, Dimensions(**config["dimensions"]), chosen, device),
             taxonomy=_parsed(folder / LAYOUT.taxonomy, Taxonomy.from_json),
             systems=systems,
@@ -209,14 +209,6 @@ def _parsed_if_there(file: Path, parse: Callable[[str], T]) -> T | None:
 def _read_card(file: Path) -> str:
     """The card; empty if it was deleted, since no decision depends on it."""
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-
-
-def _encoder_settings(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """How the encoder reads, without the key of spelling correction that older checkpoints have."""
-    settings = dict(config["encoder"])
-    if settings.pop("correct_typos", False):
-        logger.info("%s was trained with spelling correction, which was removed: it reads queries as written", folder)
-    return settings
 
 
 def _system(name: str) -> System:

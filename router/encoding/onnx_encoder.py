@@ -79,7 +79,7 @@ class OnnxEncoder(HasTokenizer):
         """The encoder of a folder, ready for inference.
 
         Args:
-            folder: a sentence-transformers or transformers folder whose network `can_build` accepts.
+            folder: a sentence-transformers or transformers folder with graphs beside the weights.
             max_tokens, head_share, layers, removed: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
             threads: threads for one batch; by default one per available processor, at most `MOST_THREADS`.

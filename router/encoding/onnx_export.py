@@ -75,7 +75,7 @@ def _export(architecture: _Architecture) -> tuple[list[bytes], list[str]]:
     """The graphs in float32 and with 8-bit products, and the names of the matrices of the second."""
     described = architecture.described
     config = AutoConfig.for_model(**described.config)
-    transformer = AutoModel.from_config(config, attn_implementation=ATTENTION)
+    transformer = AutoModel.from_config(config, attn_implementation=ATTENTION, trust_remote_code=False)
     encoder = QueryEncoder(transformer, described, architecture.max_tokens, layers=architecture.layers).eval()
     places = {name: stored for name, stored in architecture.tensors if name in transformer.state_dict()}
     inputs = {IDS: torch.ones(2, 7, dtype=torch.int64), MASK: torch.ones(2, 7, dtype=torch.int32)}

@@ -1,6 +1,6 @@
 """Packed BERT: a BERT in bfloat16 for GPUs on texts laid end to end, so that padding costs nothing.
 
-It holds a converted copy of the weights of a `router.encoding.bert.Bert`; it is neither trained nor saved. It knows no
+It holds a converted copy of the weights of a `transformers.BertModel`; it is neither trained nor saved. It knows no
 text and no files. Axes: B texts, N tokens of all texts together, E hidden size, H heads.
 """
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from router.encoding.bert import Bert
+# The activation's name in a config -> the argument `approximate` of F.gelu.
+ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 
 
 class Packed(NamedTuple):
@@ -49,23 +50,33 @@ def moved(tensor: Tensor, device: str | torch.device) -> Tensor:
     return (tensor.pin_memory() if torch.device(device).type == "cuda" else tensor).to(device, non_blocking=True)
 
 
-def fits(transformer: nn.Module, device: torch.device) -> bool:
-    """Whether `transformer` is a Bert that flash attention (2307.08691) supports on `device`."""
+def fits(transformer: Any, device: torch.device) -> bool:
+    """Whether `transformer` is a BERT that flash attention (2307.08691) supports on `device`."""
     return (
-        isinstance(transformer, Bert)
-        and device.type == "cuda"
+        device.type == "cuda"
         and torch.version.cuda is not None
         and torch.backends.cuda.is_flash_attention_available()
         and find_spec("torch.nn.attention.varlen") is not None  # since torch 2.10
         and torch.cuda.get_device_capability(device) >= (8, 0)
+        and can_pack(transformer.config)
         and _head_size(transformer) % 8 == 0
         and _head_size(transformer) <= 256
     )
 
 
-def _head_size(bert: Bert) -> int:
-    first: Any = bert.encoder.layer[0]
-    return bert.embeddings.word_embeddings.embedding_dim // first.heads
+def can_pack(config: Any) -> bool:
+    """Whether `PackedBert` computes the network of a config of transformers, which is so for BERT."""
+    return (
+        config.model_type == "bert"
+        and config.hidden_act in ACTIVATIONS
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+        and not config.is_decoder
+        and not config.add_cross_attention
+    )
+
+
+def _head_size(bert: Any) -> int:
+    return bert.config.hidden_size // bert.config.num_attention_heads
 
 
 class _Layer(NamedTuple):
@@ -87,16 +98,15 @@ class PackedBert:
     product that reads the stream in between subtracts the carried bias, as a constant in its own bias.
 
     Args:
-        bert: the network; its weights are copied.
+        bert: a `transformers.BertModel`; its weights are copied.
         dtype: the dtype of the computation; float32 is for tests.
         fused_gelu: fuse GELU (its tanh approximation) into the product before it, by a private function of torch.
     """
 
-    def __init__(self, bert: Bert, dtype: torch.dtype = torch.bfloat16, fused_gelu: bool = False) -> None:
-        layers: list[Any] = list(bert.encoder.layer)
-        embeddings = bert.embeddings
-        self.heads: int = layers[0].heads
-        self.gelu: str = layers[0].gelu
+    def __init__(self, bert: Any, dtype: torch.dtype = torch.bfloat16, fused_gelu: bool = False) -> None:
+        layers, embeddings = list(bert.encoder.layer), bert.embeddings
+        self.heads: int = bert.config.num_attention_heads
+        self.gelu = ACTIVATIONS[bert.config.hidden_act]
         self.eps: float = embeddings.LayerNorm.eps
         self.fused_gelu = fused_gelu
         self.flash: Any = None
@@ -105,7 +115,7 @@ class PackedBert:
 
             self.flash = varlen_attn
         with torch.no_grad():
-            carried = [each.attention["output"].dense.bias for each in layers]
+            carried = [each.attention.output.dense.bias for each in layers]
             carried.append(torch.zeros_like(carried[0]))
             self.carried = torch.stack(carried)  # (layers + 1, E): the bias that each hidden state carries
             positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
@@ -170,15 +180,15 @@ class PackedBert:
 
 
 def _converted(layer: Any, carried: Tensor, carried_next: Tensor, dtype: torch.dtype) -> _Layer:
-    """A layer of a `Bert`, converted for a stream that carries `carried` before it and `carried_next` after it."""
-    projections = [layer.attention["self"][name] for name in ("query", "key", "value")]
+    """A layer of the network, converted for a stream that carries `carried` before it and `carried_next` after it."""
+    projections = [getattr(layer.attention.self, name) for name in ("query", "key", "value")]
     qkv = torch.cat([each.weight for each in projections]), torch.cat([each.bias for each in projections])
     between = layer.output.dense.bias
-    inner = layer.intermediate["dense"]
+    inner = layer.intermediate.dense
     return _Layer(
         _reading(*qkv, carried, dtype),
-        layer.attention["output"].dense.weight.to(dtype),
-        _carrying(layer.attention["output"].LayerNorm, between, dtype),
+        layer.attention.output.dense.weight.to(dtype),
+        _carrying(layer.attention.output.LayerNorm, between, dtype),
         _reading(inner.weight, inner.bias, between, dtype),
         layer.output.dense.weight.to(dtype),
         _carrying(layer.output.LayerNorm, carried_next, dtype),

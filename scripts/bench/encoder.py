@@ -2,10 +2,10 @@
 
 The bare forward of the checkpoint's encoder, token ids to embeddings, on batches of texts of one length: padded under
 autocast (`eager`), packed in bfloat16 (`packed`, see `router.encoding.packed_bert`), with GELU within the product
-before it (`packed, fused gelu`), replayed as a CUDA graph (`graph`) and compiled (--compile). Each way is first
-checked against the float32 module; one that fails or differs keeps its row, and the command ends with 1. Operations
-are those of the matrix products. 989 TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are
-measured beside them. Prints JSON, and on stderr a Markdown table.
+before it (`packed, fused gelu`), and replayed as a CUDA graph (`graph`). Each way is first checked against the float32
+module; one that fails or differs keeps its row, and the command ends with 1. Operations are those of the matrix
+products. 989 TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's own limits are measured beside them.
+Prints JSON, and on stderr a Markdown table.
 
 With --depth only the bare forward by onnxruntime, one text at a time, for the sets of layers of
 configs/sweeps/layers.yaml: a Markdown table of milliseconds, and of the speed relative to the last set.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from timing import CHECKPOINT, gpu_name, seconds, spread
+from timing import CHECKPOINT, environment, seconds, spread, table
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -117,9 +116,7 @@ def batch_of(encoder: QueryEncoder, lengths: Sequence[int], device: torch.device
     return Batch(encoder.collate(ids, device), pack(ids, device))
 
 
-def ways(
-    encoder: QueryEncoder, device: torch.device, precision: str, compiled: str | None
-) -> dict[str, Callable[[Batch], Run]]:
+def ways(encoder: QueryEncoder, device: torch.device, precision: str) -> dict[str, Callable[[Batch], Run]]:
     """Ways to compute embeddings by name, each a function from a batch to the timed call."""
 
     def padded(function: Callable[..., Tensor], batch: Batch) -> Run:
@@ -142,17 +139,12 @@ def ways(
     found |= {name: partial(packed, embed) for name, embed in embeds.items()}
     if device.type == "cuda":
         found |= {f"{name}, graph": partial(replayed, embed) for name, embed in embeds.items()}
-    if compiled:
-        mode = "reduce-overhead" if device.type == "cuda" else "default"
-        found["compiled"] = partial(padded, torch.compile(encoder, mode=mode, dynamic=False))
-        for name, embed in embeds.items():
-            found[f"{name}, compiled"] = partial(packed, torch.compile(embed, mode=compiled, dynamic=False))
     return found
 
 
 def packed_embedding(encoder: QueryEncoder, **options: Any) -> Callable[[Packed], Tensor]:
     """A function from packed texts to embeddings (B, E), by a `PackedBert` with these options."""
-    network = PackedBert(encoder.transformer, **options)  # type: ignore[arg-type]  # a Bert, as shipped
+    network = PackedBert(encoder.transformer, **options)
     return lambda packed: encoder.joined(network(packed, encoder.layers, encoder.described.pooling))
 
 
@@ -206,12 +198,11 @@ def depth_table(checkpoint: str, lengths: Sequence[int]) -> str:
                 run = partial(encoder.forward, ids, np.ones_like(ids))
                 found[turn, row, column] = 1e3 * np.median([seconds(run) for _ in range(DEPTH_REPEATS)])
     median = np.median(found[1:], axis=0)
-    lines = ["| layers | " + " | ".join(f"{tokens} tokens, ms | ×" for tokens in lengths) + " |"]
-    lines.append("|---" * (1 + 2 * len(lengths)) + "|")
+    rows = []
     for layers, times in zip(LAYERS, median, strict=True):
-        cells = [f"{ms:.2f} | {last / ms:.1f}" for ms, last in zip(times, median[-1], strict=True)]
-        lines.append(f"| {', '.join(map(str, layers))} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [cell for ms, last in zip(times, median[-1], strict=True) for cell in (f"{ms:.2f}", f"{last / ms:.1f}")]
+        rows.append((", ".join(map(str, layers)), *cells))
+    return table(["layers", *(head for tokens in lengths for head in (f"{tokens} tokens, ms", "×"))], rows)
 
 
 @torch.inference_mode()
@@ -223,11 +214,11 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
     config, depth = encoder.described.config, encoder.depth
     rows = []
     print(HEADER, file=sys.stderr)
-    by_precision = {each: ways(encoder, device, each, options.compile) for each in options.precisions}
+    by_precision = {each: ways(encoder, device, each) for each in options.precisions}
     for texts in options.batches:
         lengths = np.random.default_rng(1).integers(1, options.tokens + 1, texts).tolist()
         mixed, full = (batch_of(encoder, each, device) for each in (lengths, [options.tokens] * texts))
-        expected = {"mixed": encoder(*mixed.padded), "full": encoder(*full.padded)}
+        checked = [(batch, encoder(*batch.padded)) for batch in (mixed, full)]
         work = sum(each for each, _ in operators(config, depth, texts, options.tokens))
         limits = {
             "of_roofline": (options.peak_tflops, options.bandwidth_tb),
@@ -237,9 +228,7 @@ def measure(options: argparse.Namespace, most: dict[str, float]) -> list[dict[st
             for name, prepare in prepared.items():
                 row: dict[str, Any] = {"batch": texts, "tokens": options.tokens, "precision": precision, "run": name}
                 try:
-                    # A compiled one is for one shape, so it is checked on the texts that are timed.
-                    checked = [("full", full)] if "compiled" in name else [("mixed", mixed), ("full", full)]
-                    row["cosine"] = min(least_cosine(prepare(batch)(), expected[of]) for of, batch in checked)
+                    row["cosine"] = min(least_cosine(prepare(batch)(), made) for batch, made in checked)
                     row["wrong"] = not row["cosine"] >= LEAST_COSINE
                     row |= figures(repeated(prepare(full), device, options.repeats), work, texts, options.peak_tflops)
                     if precision == "bf16":
@@ -298,7 +287,6 @@ def main() -> int:
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--precisions", nargs="+", choices=("bf16", "fp32"), default=["bf16", "fp32"])
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--compile", nargs="?", const="default", help="also compiled, the packed ones in this mode")
     parser.add_argument("--peak-tflops", type=float, help="the processor's peak in the precision measured")
     parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="its memory's TB/s")
     parser.add_argument("--depth", action="store_true", help="measure sets of layers by onnxruntime, and nothing else")
@@ -307,14 +295,13 @@ def main() -> int:
     if options.depth:
         print(depth_table(options.checkpoint, options.lengths))
         return 0
-    device, gpu = torch.device(options.device), gpu_name(options.device)
-    most = ceilings(device)
-    about = {
-        "gpu": gpu, "threads": torch.get_num_threads(), "torch": torch.__version__, "cuda": torch.version.cuda,
-        "python": platform.python_version(), "peak_tflops": options.peak_tflops, "bandwidth_tb": options.bandwidth_tb,
-        "measured": most,
+    most = ceilings(torch.device(options.device))
+    about = environment("torch", device=options.device) | {
+        "threads": torch.get_num_threads(), "cuda": torch.version.cuda, "peak_tflops": options.peak_tflops,
+        "bandwidth_tb": options.bandwidth_tb, "measured": most,
     }  # fmt: skip
-    print(f"{gpu or 'CPU'}: {most['tflops']:.1f} TFLOP/s, {most['tb_per_s']:.3f} TB/s measured\n", file=sys.stderr)
+    limits = f"{most['tflops']:.1f} TFLOP/s, {most['tb_per_s']:.3f} TB/s measured"
+    print(f"{about['gpu'] or 'CPU'}: {limits}\n", file=sys.stderr)
     rows = measure(options, most)
     print(json.dumps(about | {"rows": rows}))
     return int(any(row.get("wrong") or "error" in row for row in rows))

@@ -13,12 +13,13 @@ import json
 import random
 import statistics
 import time
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 from servers import WORDS, gateway
-from timing import CHECKPOINT, REPOSITORY, machine
+from timing import CHECKPOINT, REPOSITORY, environment, in_words, table
 
 DRAW = random.Random(1)
 PAUSE_S = 0.02  # between two lone decisions, at most twice that
@@ -69,62 +70,47 @@ async def beside(client: httpx.AsyncClient, args: argparse.Namespace) -> list[fl
     return times
 
 
-def client_of(port: int) -> httpx.AsyncClient:
-    """A client of the gateway at a port."""
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False)
-
-
-async def measure(port: int, args: argparse.Namespace) -> dict[str, list[float]]:
-    """Times of lone decisions, idle and beside batches."""
-    async with client_of(port) as client:
-        await lone(client, 10)
-        idle = await lone(client, args.lone)
-        return {"idle": idle, "beside": await beside(client, args)}
-
-
-async def alone(ports: dict[str, int], args: argparse.Namespace) -> dict[str, list[float]]:
-    """Queries a second of one batch alone, by each gateway in turn."""
-    found: dict[str, list[float]] = {name: [] for name in ports}
-    for number in range(args.rounds + 1):
-        for name, port in ports.items():
-            async with client_of(port) as client:
-                rate = await batch(client, args.size)
-            if number:  # the first warms up
-                found[name].append(rate)
-    return found
+async def measure(ports: dict[str, int], args: argparse.Namespace) -> dict[str, Any]:
+    """Times of lone decisions here, idle and beside batches, then queries a second of one batch by each gateway."""
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False)
+            )
+            for name, port in ports.items()
+        }
+        await lone(clients["here"], 10)
+        found = {"idle": await lone(clients["here"], args.lone), "beside": await beside(clients["here"], args)}
+        rates: dict[str, list[float]] = {name: [] for name in ports}
+        for _ in range(args.rounds + 1):
+            for name, client in clients.items():
+                rates[name].append(await batch(client, args.size))
+        return found | {"queries_per_s": {name: each[1:] for name, each in rates.items()}}  # the first warms up
 
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
-    flags = ["--checkpoint", str(args.checkpoint)]
-    with gateway(flags, PYTHONPATH=str(REPOSITORY)) as (port, _):
-        found: dict[str, Any] = asyncio.run(measure(port, args))
-    with (
-        gateway(flags, PYTHONPATH=str(REPOSITORY)) as (here, _),
-        gateway(flags, PYTHONPATH=str(args.against or REPOSITORY)) as (there, _),
-    ):
-        ports = {"here": here} | ({"against": there} if args.against else {})
-        return found | {"queries_per_s": asyncio.run(alone(ports, args))}
+    trees = {"here": REPOSITORY} | ({"against": args.against} if args.against else {})
+    with ExitStack() as stack:
+        flags = ["--checkpoint", str(args.checkpoint)]
+        servers = {name: gateway(flags, PYTHONPATH=str(tree)) for name, tree in trees.items()}
+        return asyncio.run(measure({name: stack.enter_context(each)[0] for name, each in servers.items()}, args))
 
 
 def report(found: dict[str, Any], args: argparse.Namespace) -> str:
     """All figures in Markdown."""
     p50 = statistics.median(found["idle"])
-    lines = [
-        machine(),
-        "",
-        f"| {args.lone} lone decisions | p50 ms | p95 ms | longest ms | p95 of the idle p50 |",
-        "|---|---|---|---|---|",
-    ]
+    head = (f"{args.lone} lone decisions", "p50 ms", "p95 ms", "longest ms", "p95 of the idle p50")
+    rows = []
     for name, title in (("idle", "idle"), ("beside", f"beside {args.batches} batches of {args.size:,}")):
         times = sorted(found[name])
         p95 = times[int(0.95 * len(times))]
-        lines.append(f"| {title} | {statistics.median(times):.1f} | {p95:.1f} | {times[-1]:.1f} | {p95 / p50:.1f} |")
+        rows.append((title, *(f"{each:.1f}" for each in (statistics.median(times), p95, times[-1], p95 / p50))))
     rates = {name: statistics.median(each) for name, each in found["queries_per_s"].items()}
-    lines += ["", f"One batch of {args.size:,} alone: {rates['here']:.0f} queries/s"]
+    last = f"One batch of {args.size:,} alone: {rates['here']:.0f} queries/s"
     if args.against:
-        lines[-1] += f", {rates['here'] / rates['against']:.2f} of the other checkout's {rates['against']:.0f}"
-    return "\n".join(lines) + "."
+        last += f", {rates['here'] / rates['against']:.2f} of the other checkout's {rates['against']:.0f}"
+    return "\n\n".join([in_words(environment()), table(head, rows), f"{last}."])
 
 
 def main() -> None:

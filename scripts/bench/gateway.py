@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from servers import MODELS, WORDS, free_port, gateway, process, upstream
-from timing import CHECKPOINT, machine, resident_mib, seconds
+from timing import CHECKPOINT, environment, in_words, resident_mib, seconds, table
 
 PATH = "/v1/chat/completions"
 KEY = "sk-benchmark-of-the-gateway"  # the LiteLLM proxy needs one
 FRESH = itertools.count()
+COLUMNS = "way|requests/s|of bare|of LiteLLM|p50 ms|p95 ms|p50 above bare".split("|")
 
 
 def body(model: str, fresh: bool, *, stream: bool = False, tokens: int = 50) -> bytes:
@@ -140,24 +141,14 @@ def forward_only(api_base: str, port: int) -> None:
 
 
 @contextmanager
-def litellm_proxy(folder: Path, environment: Path, upstream_port: int) -> Iterator[int]:
+def litellm_proxy(folder: Path, python: Path, upstream_port: int) -> Iterator[int]:
     """The port of the LiteLLM proxy before an upstream; its configuration is in `folder`."""
     port = free_port()
-    model = {
-        "model_name": "fixed",
-        "litellm_params": {"model": "openai/up", "api_base": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "x"},
-    }
+    params = {"model": "openai/up", "api_base": f"http://127.0.0.1:{upstream_port}/v1", "api_key": "x"}
+    models = [{"model_name": "fixed", "litellm_params": params}]
     config = folder / "litellm.yaml"
-    config.write_text(json.dumps({"model_list": [model], "general_settings": {"master_key": KEY}}))
-    command = [
-        str(environment / "bin" / "litellm"),
-        "--config",
-        str(config),
-        "--port",
-        str(port),
-        "--host",
-        "127.0.0.1",
-    ]
+    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": KEY}}))
+    command = [str(python / "bin" / "litellm"), *f"--host 127.0.0.1 --port {port} --config".split(), str(config)]
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LITELLM_LOG": "ERROR"}
     with process(command, f"http://127.0.0.1:{port}/health/liveliness", **quiet) as _:
         yield port
@@ -240,37 +231,27 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> str:
     """All figures in Markdown."""
-    lines = [machine()]
-    if "rows" in found:
-        lines += compared(found)
+    parts = [in_words(environment()), *(compared(found) if "rows" in found else ())]
     if streams := found.get("streams"):
-        lines.append(
-            f"Streams open at once: {streams['ended_well']} of {streams['asked']} ended well, "
-            f"in {streams['seconds']:.1f} s."
-        )
+        well = f"{streams['ended_well']} of {streams['asked']} ended well"
+        parts.append(f"Streams open at once: {well}, in {streams['seconds']:.1f} s.")
     if "memory_mib" in found:
-        lines.append("Resident MiB by requests: " + ", ".join(f"{n:,}: {mib:.0f}" for n, mib in found["memory_mib"]))
-    return "\n".join(lines)
+        parts.append("Resident MiB by requests: " + ", ".join(f"{n:,}: {mib:.0f}" for n, mib in found["memory_mib"]))
+    return "\n\n".join(parts)
 
 
 def compared(found: dict[str, Any]) -> list[str]:
     """The table of ways, and the time of one decision."""
-    rows, base = found["rows"], found["rows"]["bare forwarding by httpx"]
-    proxy = rows.get("LiteLLM proxy, fixed model")
-    lines = [
-        f"{found['connections']} connections, times of one connection alone, backend {found['backend']}",
-        "",
-        "| way | requests/s | of bare | of LiteLLM | p50 ms | p95 ms | p50 above bare |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, row in rows.items():
-        of_proxy = f"{row['requests_per_s'] / proxy['requests_per_s']:.2f}" if proxy else ""
-        of_bare = row["requests_per_s"] / base["requests_per_s"]
-        lines.append(
-            f"| {name} | {row['requests_per_s']:.0f} | {of_bare:.2f} | {of_proxy} "
-            f"| {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | {row['p50_ms'] - base['p50_ms']:+.1f} |"
-        )
-    return [*lines, "", f"One decision in process: {found['decision_ms']:.1f} ms."]
+    rows, base = [], found["rows"]["bare forwarding by httpx"]
+    proxy = found["rows"].get("LiteLLM proxy, fixed model")
+    for name, row in found["rows"].items():
+        rate = row["requests_per_s"]
+        of_proxy = f"{rate / proxy['requests_per_s']:.2f}" if proxy else ""
+        cells = (name, f"{rate:.0f}", f"{rate / base['requests_per_s']:.2f}", of_proxy)
+        times = f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}", f"{row['p50_ms'] - base['p50_ms']:+.1f}"
+        rows.append((*cells, *times))
+    how = f"{found['connections']} connections, times of one connection alone, backend {found['backend']}"
+    return [how, table(COLUMNS, rows), f"One decision in process: {found['decision_ms']:.1f} ms."]
 
 
 def main() -> None:

@@ -16,22 +16,19 @@ import argparse
 import gc
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from large_pools_data import large_checkpoint
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from timing import CHECKPOINT, REPOSITORY, gpu_name, processor, seconds, spread
+from timing import CHECKPOINT, environment, quickstart_pairs, seconds, spread, table
 
 from router import Router
 from router.arrays import Array, concat, host, largest, like
@@ -52,16 +49,8 @@ TIMED = 120  # decisions of each kind that are timed, at most
 DENSE_TO = 20_000  # models up to which scoring and sorting all, as for small pools, is timed as well
 NOTHING_DEMANDED = Constraints()
 COLUMNS = (
-    "models",
-    "kind",
-    "ms: median (p10 to p90)",
-    "× product",
-    "utility lost",
-    "winner listed",
-    "best 8 listed",
-    "bytes ÷ profiles'",
-    "built, s",
-)
+    "models|kind|ms: median (p10 to p90)|× product|utility lost|winner listed|best 8 listed|bytes ÷ profiles'|built, s"
+).split("|")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -90,7 +79,7 @@ def main() -> None:
             results.append(measure_route(router, queries, embedding, args))
         del router
         gc.collect()
-    report = {"environment": environment(args), "results": results}
+    report = {"environment": settings(args), "results": results}
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     text = markdown(report)
@@ -129,9 +118,8 @@ def query_texts(count: int) -> list[str]:
 
         table = pd.read_parquet(Path(folder) / "queries.parquet")
         return table[table["fold"].isin([8, 9])].sample(count, random_state=0)["text"].tolist()
-    lines = (REPOSITORY / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").splitlines()
-    texts = [line for line in lines if line.strip()]
-    return [f"{texts[i % len(texts)]} {texts[i // len(texts) % len(texts)]}" for i in range(count)]
+    pairs = quickstart_pairs()
+    return [pairs[i % len(pairs)] for i in range(count)]
 
 
 def measure_size(router: Router, query: QueryVectors, tokens: Array, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -246,17 +234,10 @@ def measure_route(router: Router, queries: list[str], embedding: Array, args: ar
     return {"models": len(router.pool().candidates), "kind": "Router.route", **quantiles(times[WARM_UP:])}
 
 
-def environment(args: argparse.Namespace) -> dict[str, Any]:
+def settings(args: argparse.Namespace) -> dict[str, Any]:
     """Machine, versions and settings."""
     faiss = find_faiss()
-    return {
-        "date": date.today().isoformat(),
-        "cpu": processor(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "gpu": gpu_name(args.device),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+    return environment("torch", device=args.device) | {
         "threads": f"{THREADS} for {', '.join(READ_ALL)}, {args.threads} for the others",
         "faiss": None if faiss is None else faiss.__version__,
         "queries": args.queries,
@@ -268,32 +249,24 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
 
 def markdown(report: dict[str, Any]) -> str:
     """The machine, and the figures as a table."""
-    about = report["environment"]
-    lines = [
-        f"{about['date']}, {about['gpu'] or 'not measured on a GPU'}; {about['cpu']}, {about['cores']} cores "
+    about, rows = report["environment"], []
+    head = (
+        f"{about['date']}, {about['gpu'] or 'not measured on a GPU'}; {about['processor']}, {about['cores']} cores "
         f"(threads of BLAS and FAISS: {about['threads']}; load average at the end: {about['load']}), "
         f"Python {about['python']}, torch {about['torch']}, FAISS {about['faiss']}. "
         f"{about['queries']} queries ({about['data']}), each at the dials "
-        f"{', '.join(f'{dial:g}' for dial in about['dials'])}; pools drawn with seed {about['seed']}.",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-    ]
+        f"{', '.join(f'{dial:g}' for dial in about['dials'])}; pools drawn with seed {about['seed']}."
+    )
+    formats = {
+        "ratio": ".3g", "lost": ".4%", "winner_found": ".1%", "top8_found": ".1%",
+        "bytes_ratio": ".2f", "built_s": ".1f",
+    }  # fmt: skip
     for row in report["results"]:
         kind = f"{row['kind']} ({row['index']})" if row.get("index") not in (None, row["kind"]) else row["kind"]
-        cells = [
-            f"{row['models']:,}",
-            kind,
-            f"{row['ms']:.3g} ({row['ms_p10']:.3g} to {row['ms_p90']:.3g})",
-            f"{row['ratio']:.3g}" if "ratio" in row else "",
-            f"{row['lost']:.4%}" if "lost" in row else "",
-            f"{row['winner_found']:.1%}" if "lost" in row else "",
-            f"{row['top8_found']:.1%}" if "lost" in row else "",
-            f"{row['bytes_ratio']:.2f}" if "bytes_ratio" in row else "",
-            f"{row['built_s']:.1f}" if "bytes_ratio" in row else "",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        times = f"{row['ms']:.3g} ({row['ms_p10']:.3g} to {row['ms_p90']:.3g})"
+        others = (format(row[key], how) if key in row else "" for key, how in formats.items())
+        rows.append((f"{row['models']:,}", kind, times, *others))
+    return f"{head}\n\n{table(COLUMNS, rows)}"
 
 
 if __name__ == "__main__":

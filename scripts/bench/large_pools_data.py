@@ -8,7 +8,7 @@ All drawn rows lie in the span of the learned ones. Axes: M models, N learned ro
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from os.path import commonprefix
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,15 +84,11 @@ def siblings(names: list[str]) -> list[tuple[int, int]]:
     """
     pairs = set()
     for one, name in enumerate(names):
-        shared = [_shared_letters(name, other) if n != one else 0 for n, other in enumerate(names)]
+        shared = [len(commonprefix([name, other])) if n != one else 0 for n, other in enumerate(names)]  # noqa: RUF071
         other = int(np.argmax(shared))
         if shared[other] >= LEAST_SHARED_NAME:
             pairs.add((min(one, other), max(one, other)))
     return sorted(pairs)
-
-
-def _shared_letters(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def learned_distribution(checkpoint: Checkpoint, protocol: str) -> Distribution:

@@ -9,28 +9,24 @@ Prints Markdown, or JSON with --json. Times are in milliseconds.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from timing import CHECKPOINT, Worker, processor, resident_mib, seconds, text_of
+from timing import CHECKPOINT, Worker, environment, in_turns, in_words, resident_mib, seconds, table, text_of
 
 BACKENDS = ("torch", "onnx", "onnx-int8")
 LENGTHS = (8, 32, 64, 128)  # tokens, special ones included
-QUANTILES = (50, 95, 99)
 DRAWN, DRAWN_FOLD = "drawn", 7  # the row of queries of all lengths, and the fold they are drawn from
 # Parts of a decision: the whole, tokenisation alone, the encoder's bare forward, and all but the encoder (heads,
 # candidates, policy, report).
 PARTS = ("decision", "tokenisation", "forward", "the rest")
+COLUMNS = "tokens|backend|decision p50 (rounds)|p95|p99|tokens|forward|rest|ratio|× torch".split("|")
+STARTS = "backend|cold start|import|load|first decision|resident MiB".split("|")
 
 
 def query_of(tokens: int, tokenize: Callable[[list[str]], list[list[int]]]) -> str:
@@ -50,15 +46,15 @@ def drawn_queries(count: int) -> list[str]:
     return texts
 
 
-def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int | None, drawn: str | None) -> None:
+def work(options: argparse.Namespace) -> None:
     """Work of one process: load, decide once, then print a round of measurements for each line on stdin."""
-    if processors is not None:  # before torch is imported: like onnxruntime here it starts a thread for each
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processors])
+    if options.processors:  # before torch is imported: like onnxruntime here it starts a thread for each
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.processors])
     start = time.perf_counter()
     from router.routing.router import Router
 
     imported = time.perf_counter()
-    router = Router.from_pretrained(checkpoint, backend=backend)
+    router = Router.from_pretrained(options.checkpoint, backend=options.worker)
     loaded = time.perf_counter()
     router.route("Is this indemnity clause enforceable in Delaware?")
     once = {
@@ -68,9 +64,9 @@ def work(checkpoint: str, backend: str, lengths: Sequence[int], processors: int 
         "resident_mib": resident_mib(),
     }
     print(json.dumps(once), flush=True)
-    texts = {str(length): [query_of(length, router.encoder.tokenize)] for length in lengths}
-    if drawn:
-        texts[DRAWN] = json.loads(Path(drawn).read_text(encoding="utf-8"))
+    texts = {str(length): [query_of(length, router.encoder.tokenize)] for length in options.lengths}
+    if options.drawn:
+        texts[DRAWN] = drawn_queries(options.drawn)
     steps = {name: [_steps(router, text) for text in each] for name, each in texts.items()}
     for line in sys.stdin:
         times = {
@@ -123,113 +119,51 @@ def _times(steps: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     return [1e3 * seconds(step) for _ in range(-(-repeats // len(steps))) for step in steps]
 
 
-def start(options: argparse.Namespace, backend: str, drawn: str | None) -> tuple[Worker, dict[str, float]]:
-    """A process of `backend` after its first decision, with the times of its start; `drawn` is a file of queries."""
-    command = [sys.executable, __file__, options.checkpoint, "--worker", backend]
-    command += ["--lengths", *map(str, options.lengths)]
-    command += [] if options.processors is None else ["--processors", str(options.processors)]
-    command += [] if drawn is None else ["--texts", drawn]
+def start(command: Sequence[str], backend: str) -> tuple[Worker, dict[str, float]]:
+    """A process of `backend` after its first decision, with the times of its start."""
     begin = time.perf_counter()
-    worker = Worker(command)
+    worker = Worker([*command, "--worker", backend])
     once = worker.read()
     return worker, once | {"cold": 1e3 * (time.perf_counter() - begin)}
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Times of every backend, length and part over all rounds but the first, which warms up, and cold starts."""
-    with tempfile.TemporaryDirectory() as scratch:
-        drawn = Path(scratch) / "drawn.json"
-        if options.drawn:
-            drawn.write_text(json.dumps(drawn_queries(options.drawn)), encoding="utf-8")
-        return _measure(options, str(drawn) if options.drawn else None)
-
-
-def _measure(options: argparse.Namespace, drawn: str | None) -> dict[str, Any]:
+def measure(options: argparse.Namespace, command: Sequence[str]) -> dict[str, Any]:
+    """Quantiles of every backend, length and part, and cold starts; `command` starts a process."""
     cold: dict[str, list[dict[str, float]]] = {backend: [] for backend in BACKENDS}
-    for last in (False,) * (options.starts - 1) + (True,):
+    for left in reversed(range(options.starts)):
         workers = {}
         for backend in BACKENDS:
-            workers[backend], once = start(options, backend, drawn)
+            workers[backend], once = start(command, backend)
             cold[backend].append(once)
-            if not last:
+            if left:
                 workers[backend].close()
-    times: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for number in range(options.rounds + 1):
-        for backend, worker in workers.items():
-            for length, parts in worker.measure(options.repeats).items():
-                for part, taken in parts.items():
-                    kept = times.setdefault(backend, {}).setdefault(length, {}).setdefault(part, [])
-                    kept.extend(taken if number else [])
+    figures = in_turns(workers, options.rounds, options.repeats)
     for worker in workers.values():
         worker.close()
-    figures = {
-        backend: {
-            length: {part: _figures(taken, options.rounds) for part, taken in parts.items()}
-            for length, parts in by.items()
-        }
-        for backend, by in times.items()
-    }
     typical = {
         backend: {key: float(np.median([each[key] for each in starts])) for key in starts[0]}
         for backend, starts in cold.items()
     }
-    return {"environment": environment(options), "times_ms": figures, "starts": typical}
-
-
-def _figures(times: Sequence[float], rounds: int) -> dict[str, float]:
-    """Quantiles of all times, the extreme medians of a round, and the mean of each step's median over rounds."""
-    by_round = np.reshape(times, (rounds, -1))
-    medians = np.median(by_round, axis=1)
-    quantiles = dict(zip([f"p{each}" for each in QUANTILES], np.percentile(times, QUANTILES).tolist(), strict=True))
-    typical = float(np.median(by_round, axis=0).mean())
-    return quantiles | {"least": medians.min().item(), "most": medians.max().item(), "typical": typical}
-
-
-def environment(options: argparse.Namespace) -> dict[str, Any]:
-    """Machine, versions and settings."""
-    return {
-        "date": datetime.date.today().isoformat(),
-        "processor": processor(),
-        "processors": os.cpu_count(),
-        "used": options.processors,
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
-        "rounds": options.rounds,
-        "repeats": options.repeats,
-    }
+    settings = {"used": options.processors, "rounds": options.rounds, "repeats": options.repeats}
+    about = environment("torch", "onnxruntime", "tokenizers", "numpy") | settings
+    return {"environment": about, "times_ms": figures, "starts": typical}
 
 
 def markdown(figures: dict[str, Any]) -> str:
     """The environment, one row per length and backend, one row per backend's start."""
-    about = ", ".join(f"{key} {value}" for key, value in figures["environment"].items() if value is not None)
-    lines = [
-        about,
-        "",
-        "| tokens | backend | decision p50 (rounds) | p95 | p99 | tokens | forward | rest | ratio | × torch |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    times = figures["times_ms"]
+    times, rows = figures["times_ms"], []
     for length in times["torch"]:
         for backend in BACKENDS:
             whole, reading, forward, rest = (times[backend][length][part] for part in PARTS)
             figure = "typical" if length == DRAWN else "p50"  # medians over different queries do not add up
             ratio = whole[figure] / (reading[figure] + forward[figure])
             faster = times["torch"][length]["decision"]["p50"] / whole["p50"]
-            lines.append(
-                f"| {length} | {backend} | {whole['p50']:.2f} ({whole['least']:.2f} to {whole['most']:.2f}) | "
-                f"{whole['p95']:.2f} | {whole['p99']:.2f} | {reading['p50']:.2f} | {forward['p50']:.2f} | "
-                f"{rest['p50']:.2f} | {ratio:.2f} | {faster:.1f} |"
-            )
-    lines += [
-        "",
-        "| backend | cold start | import | load | first decision | resident MiB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for backend, each in figures["starts"].items():
-        cells = " | ".join(f"{each[key]:.0f}" for key in ("cold", "import", "load", "first", "resident_mib"))
-        lines.append(f"| {backend} | {cells} |")
-    return "\n".join(lines)
+            spread = f"{whole['p50']:.2f} ({whole['least']:.2f} to {whole['most']:.2f})"
+            plain = (whole["p95"], whole["p99"], reading["p50"], forward["p50"], rest["p50"], ratio)
+            rows.append((length, backend, spread, *(f"{each:.2f}" for each in plain), f"{faster:.1f}"))
+    keys = ("cold", "import", "load", "first", "resident_mib")
+    starts = [(backend, *(f"{each[key]:.0f}" for key in keys)) for backend, each in figures["starts"].items()]
+    return "\n\n".join([in_words(figures["environment"]), table(COLUMNS, rows), table(STARTS, starts)])
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -246,12 +180,11 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--drawn", type=int, default=0, help="queries of the data folder, as they come (default: none)")
     parser.add_argument("--json", action="store_true", help="print JSON, not Markdown")
     parser.add_argument("--worker", choices=BACKENDS, help=argparse.SUPPRESS)
-    parser.add_argument("--texts", help=argparse.SUPPRESS)
     options = parser.parse_args(args)
     if options.worker:
-        work(options.checkpoint, options.worker, options.lengths, options.processors, options.texts)
+        work(options)
         return 0
-    figures = measure(options)
+    figures = measure(options, [sys.executable, __file__, *(sys.argv[1:] if args is None else args)])
     print(json.dumps(figures, indent=1) if options.json else markdown(figures))
     return 0
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from timing import CHECKPOINT, Worker, seconds, text_of
+from timing import CHECKPOINT, Worker, in_turns, seconds, table, text_of
 
 OURS, SEMANTIC = "this router", "semantic-router"
 LIMIT = "tokenise and encode"
@@ -86,48 +86,33 @@ def work(made: dict[str, Callable[[str], object]], lengths: Sequence[int]) -> No
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
-    """Median, least and greatest median of a round, by way and length; processes take turns."""
-    commands = [[sys.executable, "--worker", "ours"]]
-    if options.semantic_router:
-        commands.append([options.semantic_router, "--worker", "semantic"])
-    workers = [
-        Worker([python, __file__, options.checkpoint, *flags, "--lengths", *map(str, options.lengths)])
-        for python, *flags in commands
-    ]
-    medians: dict[str, dict[str, list[float]]] = {}
-    try:
-        for worker in workers:
-            worker.read()
-        for number in range(options.rounds + 1):  # the first warms up
-            for worker in workers:
-                for name, by_length in worker.measure(options.repeats).items():
-                    for length, times in by_length.items():
-                        kept = medians.setdefault(name, {}).setdefault(length, [])
-                        kept += [float(np.median(times))] if number else []
-    finally:
-        for worker in workers:
-            worker.close()
-    return {
-        name: {
-            length: {"ms": float(np.median(kept)), "least": min(kept), "most": max(kept)} for length, kept in by.items()
-        }
-        for name, by in medians.items()
+    """Quantiles of milliseconds by way and length; processes take turns."""
+    pythons = {"ours": sys.executable} | ({"semantic": options.semantic_router} if options.semantic_router else {})
+    lengths = list(map(str, options.lengths))
+    workers = {
+        name: Worker([python, __file__, options.checkpoint, "--worker", name, "--lengths", *lengths])
+        for name, python in pythons.items()
     }
+    try:
+        for worker in workers.values():
+            worker.read()
+        found = in_turns(workers, options.rounds, options.repeats)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return {way: by for ways in found.values() for way, by in ways.items()}
 
 
 def markdown(figures: dict[str, dict[str, dict[str, float]]], lengths: Sequence[int]) -> str:
     """Table with a row for each way: milliseconds and the ratio to the limit, at each length."""
-    lines = [
-        "| way | " + " | ".join(f"{length} tokens, ms (rounds) | ratio" for length in lengths) + " |",
-        "|---" * (1 + 2 * len(lengths)) + "|",
-    ]
+    rows = []
     for name, by in figures.items():
-        cells = []
-        for length in map(str, lengths):
-            each, limit = by[length], figures[LIMIT][length]["ms"]
-            cells.append(f"{each['ms']:.2f} ({each['least']:.2f} to {each['most']:.2f}) | {each['ms'] / limit:.2f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [name]
+        for each, limit in ((by[str(length)], figures[LIMIT][str(length)]) for length in lengths):
+            cells.append(f"{each['p50']:.2f} ({each['least']:.2f} to {each['most']:.2f})")
+            cells.append(f"{each['p50'] / limit['p50']:.2f}")
+        rows.append(cells)
+    return table(["way", *(head for n in lengths for head in (f"{n} tokens, ms (rounds)", "ratio"))], rows)
 
 
 def main(args: Sequence[str] | None = None) -> int:

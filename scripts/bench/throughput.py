@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from timing import gpu_name, seconds
+from timing import CHECKPOINT, environment, seconds, table
 
 from router import Router
 
 WORDS = "what is the integral proof contract python function energy of and a liability cell market theorem list".split()
 SETTINGS = ("8x1", "32x1", "32x4", "32x16", "64x8")  # batch size, batches read together
+COLUMNS = "batch|read together|queries/s (spread)|bare encoder's|share of it|tokenisation's share".split("|")
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
@@ -56,20 +56,12 @@ def measure(
     for turn in range(rounds + 1):  # the first warms up
         for batch, ahead in settings:
             parts = windows(queries, batch * ahead)
-
-            def route(parts: list[list[str]] = parts, batch: int = batch) -> None:
-                for part in parts:
-                    router.route(part, batch_size=batch)
-
-            def encode(parts: list[list[str]] = parts, batch: int = batch) -> None:
-                for part in parts:
-                    router.encoder.encode(part, batch_size=batch)
-
-            def tokenize(parts: list[list[str]] = parts) -> None:
-                for part in parts:
-                    router.encoder.tokenize(part)
-
-            times = tuple(seconds(run, router.device) for run in (route, encode, tokenize))
+            runs: tuple[Callable[[list[str]], object], ...] = (
+                partial(router.route, batch_size=batch),
+                partial(router.encoder.encode, batch_size=batch),
+                router.encoder.tokenize,
+            )
+            times = tuple(sum(seconds(partial(run, part), router.device) for part in parts) for run in runs)
             if turn:
                 found[batch, ahead].append(times)
     rows = []
@@ -88,7 +80,7 @@ def measure(
 def main() -> int:
     """Print a JSON object and, on stderr, a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", default="checkpoints/routemix")
+    parser.add_argument("--checkpoint", default=CHECKPOINT)
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
@@ -98,23 +90,15 @@ def main() -> int:
     options = parser.parse_args()
     router = Router.from_pretrained(options.checkpoint, device=options.device, backend=options.backend)
     rows = measure(router, texts(options.queries), options.rounds, options.settings)
-    machine = {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": options.device,
-        "gpu": gpu_name(options.device),
-        "backend": options.backend,
-        "load": os.getloadavg()[0],
-    }
+    settings = {"threads": torch.get_num_threads(), "device": options.device, "backend": options.backend}
+    machine = environment("torch", device=options.device) | settings
     print(json.dumps({"machine": machine, "queries": options.queries, "rows": rows}, indent=1))
-    heads = "batch", "read together", "queries/s (spread)", "bare encoder's", "share of it", "tokenisation's share"
-    print(f"| {' | '.join(heads)} |", "|---|---|---|---|---|---|", sep="\n", file=sys.stderr)
+    cells = []
     for row in rows:
         speed = f"{row['per_second']:.0f} ({row['slowest']:.0f} to {row['fastest']:.0f})"
-        shares = f"{row['encoder_per_second']:.0f} | {row['share_of_encoder']:.2f} | {row['share_of_tokenisation']:.2f}"
-        print(f"| {row['batch_size']} | {row['together']} | {speed} | {shares} |", file=sys.stderr)
+        shares = f"{row['share_of_encoder']:.2f}", f"{row['share_of_tokenisation']:.2f}"
+        cells.append((row["batch_size"], row["together"], speed, f"{row['encoder_per_second']:.0f}", *shares))
+    print(table(COLUMNS, cells), file=sys.stderr)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Timing code of the benchmarks: timed calls, quantiles, worker processes that take turns, facts of the machine.
+"""Common code of the benchmarks: timed calls, quantiles, worker processes that take turns, the machine, tables.
 
 Loads torch only for a GPU: a worker may have to choose its processors before torch starts its threads.
 """
@@ -12,7 +12,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,25 @@ def text_of(tokens: int) -> str:
     return " ".join(_WORDS[i % len(_WORDS)] for i in range(tokens - 2))
 
 
+def quickstart_pairs() -> list[str]:
+    """Pairs of the quickstart's queries: all of them, the first query changing fastest."""
+    lines = (REPOSITORY / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").splitlines()
+    texts = [line for line in lines if line.strip()]
+    return [f"{one} {other}" for other in texts for one in texts]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table.
+
+    >>> print(table(("a", "b"), [("x", 1)]))
+    | a | b |
+    |---|---|
+    | x | 1 |
+    """
+    first, *others = ("| " + " | ".join(map(str, cells)) + " |" for cells in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *others])
+
+
 class Worker:
     """A process that prints a line of JSON when it is ready, then one for each number of repeats that it is sent."""
 
@@ -88,6 +108,26 @@ class Worker:
         self._process.communicate()
 
 
+def in_turns(workers: Mapping[str, Worker], rounds: int, repeats: int) -> dict[str, dict[str, Any]]:
+    """Quantiles of what workers measure, by worker and by the two names of its figures; the first round warms up."""
+    turns = [{name: each.measure(repeats) for name, each in workers.items()} for _ in range(rounds + 1)][1:]
+    return {
+        name: {
+            outer: {inner: quantiles([turn[name][outer][inner] for turn in turns]) for inner in by}
+            for outer, by in found.items()
+        }
+        for name, found in turns[0].items()
+    }
+
+
+def quantiles(rounds: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Quantiles of all times of all rounds, the extreme medians of a round, and the mean of each step's median."""
+    medians = np.median(rounds, axis=1).tolist()
+    p50, p95, p99 = np.percentile(rounds, [50, 95, 99]).tolist()
+    typical = float(np.median(rounds, axis=0).mean())
+    return {"p50": p50, "p95": p95, "p99": p99, "least": min(medians), "most": max(medians), "typical": typical}
+
+
 def gpu_name(device: object) -> str | None:
     """Name of the GPU; None for another device."""
     if not str(device).startswith("cuda"):
@@ -106,10 +146,22 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def machine() -> str:
-    """Date, machine and load, in one line."""
-    about = f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores"
-    return f"{about}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+def environment(*packages: str, device: object = "cpu") -> dict[str, Any]:
+    """Date, machine, load, and the versions of Python and of packages."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "gpu": gpu_name(device),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def in_words(about: Mapping[str, Any]) -> str:
+    """An environment in one line."""
+    return ", ".join(f"{key} {value}" for key, value in about.items() if value is not None)
 
 
 def resident_mib(process: int | str = "self") -> float:

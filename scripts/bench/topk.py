@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from encoder import repeated
 from large_pools_data import large_checkpoint
-from timing import CHECKPOINT, REPOSITORY, gpu_name, spread
+from timing import CHECKPOINT, environment, quickstart_pairs, spread, table
 from torch import Tensor
 
 from router import Router
@@ -29,7 +28,6 @@ from router.arrays import like
 from router.index import gpu_topk
 from router.index.candidate_index import CandidateIndex
 from router.index.linear_utility import item_vectors, search_vectors, tangent_logit
-from router.index.stores import find_faiss
 from router.index.topk import top_k
 from router.options import CHARS_PER_TOKEN
 from router.policy.constraints import cost_weights
@@ -42,9 +40,7 @@ TOLERANCE = 1e-5  # of the greatest score: what float32 may differ by
 def vectors(size: int, queries: int, checkpoint: str) -> tuple[Tensor, Tensor]:
     """Short vectors (queries, J) and (size, J) of a drawn pool."""
     base = Router.from_pretrained(checkpoint)
-    lines = (REPOSITORY / "scripts" / "quickstart_queries.txt").read_text(encoding="utf-8").split("\n")
-    texts = [line for line in lines if line.strip()]
-    pairs = [f"{a} {b}" for a in texts for b in texts]
+    pairs = quickstart_pairs()
     query = base.network.query_vectors(base.encoder.encode(pairs))
     tokens = like([len(text) / CHARS_PER_TOKEN for text in pairs], query.difficulty)
     router = Router(large_checkpoint(base.checkpoint, size, seed=0))
@@ -90,17 +86,6 @@ def two_passes(query: Tensor, items: Tensor, group: int, precision: str | None) 
         gpu_topk.GROUP, gpu_topk.PRECISION, gpu_topk.HAS_TRITON = before
 
 
-def faiss_way(query: Tensor, items: Tensor, device: torch.device) -> Callable[[], Any] | None:
-    """Search by FAISS's flat index on the GPU, from and to numpy; None where FAISS has none."""
-    faiss = find_faiss()
-    if faiss is None or not hasattr(faiss, "StandardGpuResources"):
-        return None
-    index = faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), items.shape[1])
-    index.add(items.cpu().numpy())
-    texts = query.cpu().numpy()
-    return lambda: tuple(map(torch.from_numpy, index.search(texts, TOP)))
-
-
 def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each way."""
     device = torch.device(args.device)
@@ -113,8 +98,6 @@ def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
             for precision in ("tf32", "tf32x3"):
                 name = f"two passes, {precision} kernel, groups of {group}"
                 ways[name] = partial(two_passes, query, items, group, precision)
-    if device.type == "cuda" and (by_faiss := faiss_way(query, items, device)):
-        ways["FAISS flat"] = by_faiss
     limits = {
         "limit_operations_ms": 2e3 * query.numel() * len(items) / (args.peak_tflops * 1e12),
         "limit_bytes_ms": 4e3 * (query.numel() + items.numel()) / (args.bandwidth_tb * 1e12),
@@ -124,7 +107,8 @@ def measure(size: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         row = {"models": size, "queries": len(query), "columns": items.shape[1], "way": name} | limits
         try:
             seen, at = (each.to(device) for each in run())
-            row |= judged(seen.double(), at, values, rows) | timed(run, device, args.repeats)
+            low, middle, high = spread(repeated(run, device, args.repeats))
+            row |= judged(seen.double(), at, values, rows) | {"ms": 1e3 * middle, "p10": 1e3 * low, "p90": 1e3 * high}
         except Exception as error:  # the other ways go on
             row["error"] = f"{type(error).__name__}: {error}"[:300]
         found.append(row)
@@ -136,12 +120,6 @@ def judged(seen: Tensor, at: Tensor, values: Tensor, rows: Tensor) -> dict[str, 
     off = float((seen - values).abs().max() / values.abs().max())
     same = (at.sort(dim=1).values == rows.sort(dim=1).values).all(dim=1)
     return {"same_rows": float(same.double().mean()), "score_off": off, "right": off <= TOLERANCE}
-
-
-def timed(run: Callable[[], Any], device: torch.device, repeats: int) -> dict[str, float]:
-    """Median and spread of a run, in milliseconds."""
-    low, middle, high = spread(repeated(run, device, repeats))
-    return {"ms": 1e3 * middle, "p10": 1e3 * low, "p90": 1e3 * high}
 
 
 def main() -> int:
@@ -157,19 +135,15 @@ def main() -> int:
     parser.add_argument("--bandwidth-tb", type=float, default=4.8, help="TB/s (H200: %(default)s)")
     args = parser.parse_args()
     rows = [row for size in args.sizes for row in measure(size, args)]
-    about = {
-        "gpu": gpu_name(args.device),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    print(json.dumps(about | {"rows": rows}))
-    print("| models | way | ms: median (p10 to p90) | same 8 | scores off |\n|---|---|---|---|---|", file=sys.stderr)
+    print(json.dumps(environment("torch", device=args.device) | {"rows": rows}))
+    cells = []
     for row in rows:
-        cells = [f"{row['models']:,}", row["way"], row.get("error", "")]
+        figures = [row.get("error", "")]
         if "error" not in row:
-            cells[2:] = [f"{row['ms']:.3g} ({row['p10']:.3g} to {row['p90']:.3g})"]
-            cells += [f"{row['same_rows']:.2%}", f"{row['score_off']:.1e}"]
-        print(f"| {' | '.join(cells)} |", file=sys.stderr)
+            times = f"{row['ms']:.3g} ({row['p10']:.3g} to {row['p90']:.3g})"
+            figures = [times, f"{row['same_rows']:.2%}", f"{row['score_off']:.1e}"]
+        cells.append((f"{row['models']:,}", row["way"], *figures))
+    print(table(("models", "way", "ms: median (p10 to p90)", "same 8", "scores off"), cells), file=sys.stderr)
     return 0 if all(row.get("right") for row in rows) else 1
 
 

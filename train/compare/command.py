@@ -6,8 +6,6 @@ Ties the parts together: settings, cells, figures, then OUT/comparison.parquet, 
 from __future__ import annotations
 
 import argparse
-import datetime
-import platform
 import shlex
 import sys
 from pathlib import Path
@@ -15,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from router.errors import UsageError
 from router.files import atomic_write
 from train.compare.processes import cores, run
 from train.compare.report import plots
@@ -24,31 +21,30 @@ from train.compare.report.tracking import track
 from train.compare.runner import fill
 from train.compare.settings import Settings, read_settings
 from train.compare.stats.judge import judge_pool
-from train.compare.stats.tally import ALL, table
+from train.compare.stats.tally import table
 from train.compare.workplace import Workplace, open_workplace
+from train.export.card import measured_by
 
 DESCRIPTION = (
     "`python -m train compare --config FILE [--config FILE ...]`: every method under every regime, judged and reported."
 )
-FLIP_COLUMNS = ["method", "pool", "subset", "value"]
 
 
 def compare(settings: Settings, workers: int, command: str) -> Path:
     """The report's file of one comparison, run from where an earlier run stopped."""
     progress = sys.stderr.isatty()
-    flips = read_flips(settings.flips)
     place = open_workplace(settings)
     place.out.mkdir(parents=True, exist_ok=True)
     fill(place, workers, progress)
-    frame = judge(place, workers, progress, flips)
+    frame = judge(place, workers, progress)
     atomic_write(place.out / "comparison.parquet", frame.to_parquet(index=False))
-    atomic_write(place.out / "report.md", report(frame, settings, made_line(command)).encode())
+    atomic_write(place.out / "report.md", report(frame, settings, measured_by(command)).encode())
     track(frame, settings, plots.draw(frame, settings, place.out / "figures"))
     return place.out / "report.md"
 
 
-def judge(place: Workplace, workers: int, progress: bool, flips: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table of all regimes and pools, in the settings' order, with the flips."""
+def judge(place: Workplace, workers: int, progress: bool) -> pd.DataFrame:
+    """The tidy table of all regimes and pools, in the settings' order."""
     jobs = [(regime, pool) for regime in place.regimes for pool in place.pools
             if any(pool in place.pools_under(regime, part) for part in regime.parts)]  # fmt: skip
     found = {}
@@ -56,24 +52,7 @@ def judge(place: Workplace, workers: int, progress: bool, flips: pd.DataFrame) -
         for rows in run(judge_pool, jobs, place, workers):
             found[rows[0]["regime"], rows[0]["pool"]] = rows
             bar.update()
-    ordered = [row for regime, pool in jobs for row in found[regime.name, pool]]
-    return table([*ordered, *flips.assign(part=ALL, metric="unchanged", at=0.0).to_dict("records")])
-
-
-def read_flips(file: str | None) -> pd.DataFrame:
-    """The robustness suite's table of flips, empty without a file; UsageError for a file that is no such table."""
-    if file is None:
-        return pd.DataFrame(columns=FLIP_COLUMNS)
-    try:
-        return pd.read_parquet(file, columns=FLIP_COLUMNS)
-    except Exception as error:  # pyarrow and pandas raise their own families here
-        raise UsageError(f"flips: {file} has no columns {', '.join(FLIP_COLUMNS)}: {error}") from error
-
-
-def made_line(command: str) -> str:
-    """Command, date and machine of a report."""
-    machine = f"{platform.system()} {platform.machine()}, {cores()} cores, Python {platform.python_version()}"
-    return f"`{command}`, {datetime.date.today().isoformat()}, {machine}."
+    return table(row for regime, pool in jobs for row in found[regime.name, pool])
 
 
 def main(args: list[str] | None = None) -> int:

@@ -70,8 +70,6 @@ class Settings:
     """Layers of that encoder, pooled and concatenated; none: the last one."""
     cache: str = "runs/cache"
     """Folder of cached embeddings, shared by baselines and our fits."""
-    flips: str | None = None
-    """Parquet of the robustness suite: columns method, pool, subset (the perturbation), value (share unchanged)."""
 
     @property
     def methods(self) -> Seeds:
@@ -218,5 +216,4 @@ SCHEMA = {
     "max_tokens": Field(_whole(1, "how many tokens")),
     "layers": Field(_list(_whole(0, "a layer"))),
     "cache": Field(text),
-    "flips": Field(text),
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +30,12 @@ COLUMNS = {
     "brier": "Brier",
     "brier_constant": "Brier, constant",
 }
+
+
+def measured_by(command: str) -> str:
+    """Command, date and machine of a measurement, as a sentence."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"`{command}`, {datetime.date.today().isoformat()}, {machine}."
 
 
 def figures_table(figures: Mapping[str, Mapping[str, Any]]) -> str:

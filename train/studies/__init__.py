@@ -1,1 +1,1 @@
-"""Studies of finished checkpoints: measurements, calibration, risk, onboarding, robustness, experiments."""
+"""Studies of finished checkpoints: measurements, dials, risk, onboarding, robustness."""

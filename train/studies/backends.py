@@ -6,33 +6,28 @@ Axes: B queries, M candidates.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from router.arrays import host, like
-from router.checkpoint.layout import LAYOUT, find_folder
-from router.encoding.backend import as_torch, choose_backend, load_encoder
 from router.errors import DataError
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, row_masks
+from router.evaluation.pool_report import pool_outcomes, predict, row_masks
 from router.options import BACKENDS
 from router.policy.constraints import cost_weights, rank
-from router.pools.pool import Pool
 from router.routing.router import Router
-from train.data.embedding_cache import cached_embeddings
+from train.compare.report.markdown import markdown_table
 from train.studies.arguments import folds, router_and_data, study_parser
 
 DIALS = (0.0, 3.0, 5.0)
 NEAR = 1e-5  # utilities that differ by less are a tie, which rounding may decide
 OTHERS = tuple(name for name in BACKENDS if name not in ("auto", "torch"))
-_CHUNK = 256  # queries encoded between two moves of the progress bar
+COLUMNS = "pool|n|backend|dial|equal decisions|unequal, no tie|mean score lost".split("|")
 
 
 def compare(reference: Array, other: Array, weight: Array, cost: Sequence[Array], score: Array) -> dict[str, float]:
@@ -60,77 +55,37 @@ def compare(reference: Array, other: Array, weight: Array, cost: Sequence[Array]
     }
 
 
-def pool_figures(
-    router: Router, pool: Pool, outcomes: PoolOutcomes, input_tokens: Array, embeddings: Mapping[str, Array]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Figures of `compare` with torch on the queries of `outcomes`, by backend and dial."""
-    candidates = router.candidates(pool)
-    tokens = like(input_tokens, candidates.bias)
-    predictions = {}
-    for name, embedding in embeddings.items():
-        prediction = candidates.predict(router.network.query_vectors(embedding), tokens)
-        predictions[name] = host(prediction.quality), host(prediction.cost_usd)
-    quality, cost = predictions.pop("torch")
-    return {
-        name: {
-            f"{dial:g}": compare(
-                quality,
-                other,
-                cost_weights(dial, len(outcomes.score), candidates.cost_range_usd)[1],
-                (cost, cost_by_other),
-                outcomes.score,
-            )
-            for dial in DIALS
-        }
-        for name, (other, cost_by_other) in predictions.items()
-    }
-
-
-def study(
-    router: Router, dataset: Dataset, folder: Path, chosen: Sequence[int], backends: Sequence[str], cache: Path
-) -> dict[str, Any]:
-    """Figures of every pool on the folds `chosen`; each backend encodes each query once."""
-    mask = row_masks(dataset, None, chosen)[0]
-    outcomes = {name: pool_outcomes(dataset, pool) for name, pool in router.pools.items()}
-    judged = {name: each.take(mask) for name, each in outcomes.items()}
-    judged = {name: each for name, each in judged.items() if len(each.rows)}
-    if not judged:
-        raise DataError(f"no query of folds {list(chosen)} has a score of every member of a pool")
-    rows = np.unique(np.concatenate([each.rows for each in judged.values()]))
-    texts = dataset.queries["text"].to_numpy()[rows].tolist()
-    encoder = as_torch(router.encoder)
-    settings = {"max_tokens": encoder.max_tokens, "head_share": encoder.head_share, "layers": encoder.layers}
-    embeddings = {"torch": host(cached_embeddings(encoder, texts, cache))}
-    for name in backends:
-        inner = folder / LAYOUT.encoder
-        other = load_encoder(inner, settings, choose_backend(name, "cpu", inner), "cpu")
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        embedding = np.empty_like(embeddings["torch"])
-        for start in tqdm(range(0, len(order), _CHUNK), desc=name, disable=not sys.stderr.isatty()):
-            some = order[start : start + _CHUNK]
-            embedding[some] = host(other.encode([texts[i] for i in some]))
-        embeddings[name] = embedding
-    figures = {}
-    for name, each in judged.items():
-        at = np.searchsorted(rows, each.rows)
-        tokens = dataset.input_tokens[each.rows]
-        by = pool_figures(router, router.pool(name), each, tokens, {key: e[at] for key, e in embeddings.items()})
-        figures[name] = {"n": len(each.rows), **by}
+def study(torch: Router, dataset: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+    """Figures of `compare` with torch for every pool on the folds asked for, by backend and dial."""
+    others = {name: Router.from_pretrained(options.checkpoint, backend=name) for name in options.backends}
+    mask = row_masks(dataset, None, options.folds)[0]
+    figures: dict[str, Any] = {}
+    for pool in torch.pools.values():
+        outcomes = pool_outcomes(dataset, pool).take(mask)
+        if not (n := len(outcomes.rows)):
+            continue
+        texts = dataset.queries["text"].to_numpy()[outcomes.rows].tolist()
+        expected = predict(torch, texts, pool, sys.stderr.isatty())
+        weights = {f"{dial:g}": cost_weights(dial, n, torch.candidates(pool).cost_range_usd)[1] for dial in DIALS}
+        figures[pool.name] = {"n": n}
+        for name, router in others.items():
+            made = predict(router, texts, pool, sys.stderr.isatty())
+            cost = expected.cost_usd, made.cost_usd
+            figures[pool.name][name] = {
+                dial: compare(expected.quality, made.quality, weight, cost, outcomes.score)
+                for dial, weight in weights.items()
+            }
+    if not figures:
+        raise DataError(f"no query of folds {options.folds} has a score of every member of a pool")
     return figures
 
 
 def table(figures: Mapping[str, Any], backends: Sequence[str]) -> str:
     """Markdown table of the figures, a row for each pool, backend and dial."""
-    lines = [
-        "| pool | n | backend | dial | equal decisions | unequal, no tie | mean score lost |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for pool, each in figures.items():
-        for name in backends:
-            for dial, row in each[name].items():
-                shares = f"{row['equal']:.2%} | {row['unexplained']:.2%} | {row['lost']:+.5f}"
-                lines.append(f"| {pool} | {each['n']:,} | {name} | {dial} | {shares} |")
-    return "\n".join(lines)
+    return markdown_table(COLUMNS, [
+        (pool, f"{each['n']:,}", name, dial, f"{row['equal']:.2%}", f"{row['unexplained']:.2%}", f"{row['lost']:+.5f}")
+        for pool, each in figures.items() for name in backends for dial, row in each[name].items()
+    ])  # fmt: skip
 
 
 def main(args: list[str] | None = None) -> int:
@@ -142,10 +97,9 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument(
         "--backends", nargs="+", choices=OTHERS, default=["onnx", "onnx-int8"], help="default: %(default)s"
     )
-    parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(args)
     router, dataset = router_and_data(options)
-    figures = study(router, dataset, find_folder(options.checkpoint), options.folds, options.backends, options.cache)
+    figures = study(router, dataset, options)
     print(json.dumps(figures, indent=1) if options.json else table(figures, options.backends))
     return 0

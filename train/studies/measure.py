@@ -5,10 +5,7 @@ The figures are those of `router evaluate`, side by side, dated and in Markdown.
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -22,7 +19,7 @@ from router.evaluation.dataset import Dataset
 from router.evaluation.pool_report import evaluate_router, first_label_agreement, predict, row_masks
 from router.files import atomic_write
 from router.routing.router import Router
-from train.export.card import figures_table
+from train.export.card import figures_table, measured_by
 from train.studies.arguments import folds, router_and_data, study_parser
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -55,14 +52,13 @@ def agreement(router: Router, dataset: Dataset, folds: Sequence[int]) -> tuple[f
 
 def section(figures: dict[str, Any], command: str) -> str:
     """The card's measured section: table, agreement, command, date and machine."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return f"""{BEGIN}
 ## Measured on rows it never saw
 
 {figures_table(figures["pools"])}
 
 First capability as the annotator's: {figures["first_capability"]:.3f}; first domain: {figures["first_domain"]:.3f}
-({figures["annotated"]} annotated queries). Command: `{command}`, {datetime.date.today().isoformat()}, {machine}.
+({figures["annotated"]} annotated queries). Command: {measured_by(command)}
 {END}"""
 
 

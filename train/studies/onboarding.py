@@ -2,36 +2,49 @@
 
 Networks are trained without a group of a pool's models, in turn, so that a model is onboarded by a network that never
 saw it; one more network is trained with all. Each left-out model is fitted from many draws of few answers on the
-training folds and judged on the test folds: its excess log loss over its trained profile, and what it adds to the curve
-of the others, next to what it adds when trained with them. Writes a Markdown table and a JSON file.
+training folds and judged on the test folds by its excess log loss over its trained profile. Writes a Markdown table and
+a JSON file. Axes: N queries of a pool, M models, F numbers of a profile, n answers.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import sys
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from router.arrays import clipped_sigmoid, host
 from router.errors import UsageError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.metrics import Array
+from router.evaluation.pool_report import pool_outcomes
 from router.files import atomic_write
+from router.onboarding.anchors import CONSIDERED, choose_anchors
+from router.onboarding.prior import Prior, prior_for
+from router.onboarding.profile_fit import ProfilePrior, fit_profile
+from router.policy.candidates import features
 from router.pools.pool import Pool, read_pool
+from router.routing.router import Router
 from train.compare import ours
 from train.compare.regimes import Rows, rotation_folds
+from train.compare.report.markdown import markdown_table
+from train.export.benchmarks import benchmark_scores
+from train.export.card import measured_by
 from train.studies.arguments import folds
-from train.studies.onboarding_pool import LeftOut
 
+Index = NDArray[np.intp]
+LEAST = 1e-3  # probabilities are clipped to within this of 0 and 1
 DESCRIPTION = "How good profiles from few answers and from benchmark scores are: `python -m train onboarding`."
+COLUMNS = "pool|profile from|answers|excess log loss, mean · worst|models".split("|")
 
 
 def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: int) -> list[list[str]]:
@@ -41,48 +54,79 @@ def left_out_groups(dataset: Dataset, pools: Sequence[Pool], groups: int, seed: 
     return [[models[i] for i in order[start::groups]] for start in range(groups)]
 
 
-def train_without(config: str, models: Sequence[str], dataset: Dataset, rows: Rows, out: Path, cache: str) -> Path:
-    """The checkpoint of `config` trained with no outcome of `models`; an earlier run's in `out` is reused."""
-    return ours.fit(config, 0, dataset, rows, out, json.dumps([config, *sorted(models)]), cache, without=models)
+def log_loss(quality: Array, score: Array) -> float:
+    """Mean cross-entropy of predicted qualities (n,) on scores (n,).
+
+    >>> round(log_loss(np.array([0.5]), np.array([1.0])), 4)
+    0.6931
+    """
+    kept = np.clip(quality, LEAST, 1 - LEAST)
+    return float(-(score * np.log(kept) + (1 - score) * np.log(1 - kept)).mean())
+
+
+def onboarded(known: Array, score: Array, prior: ProfilePrior, rows: Index) -> Array:
+    """Quality (N,) of queries of features (N, F) by the profile fitted from the scores (N,) on `rows`."""
+    return clipped_sigmoid(known @ fit_profile(known[rows], score[rows], prior).row)
+
+
+def anchored(known: Array, prior: ProfilePrior, train: Index, n: int, generator: np.random.Generator) -> Index:
+    """Rows (n,) to answer, chosen of `train` as `router anchors` does, from some drawn at random."""
+    some = generator.choice(train, min(CONSIDERED, len(train)), replace=False)
+    return some[choose_anchors(known[some], prior, n, int(generator.integers(2**31)))]
+
+
+def profiles(
+    known: Array, score: Array, train: Index, prior: Callable[[Mapping[str, float]], Prior],
+    benchmarks: Mapping[str, float], seed: tuple[int, int], options: argparse.Namespace,
+) -> Iterator[tuple[str, int, Array]]:  # fmt: skip
+    """Way, number of answers and quality (N,) of each profile of a model, by a network that never saw it.
+
+    Its features (N, F) and the prior are that network's; answers are scores (N,) on `train`, `benchmarks` the model's.
+    """
+    plain, (first, second) = prior({}).row, seed
+    for n in options.answers:
+        generator = np.random.default_rng([first, n, second])
+        for _ in range(options.draws):
+            yield "onboarded", n, onboarded(known, score, plain, generator.choice(train, n, replace=False))
+            yield "anchors", n, onboarded(known, score, plain, anchored(known, plain, train, n, generator))
+    names = np.random.default_rng(seed).permutation(sorted(benchmarks)).tolist()
+    for way, count in {"price": 0, "1 benchmark": 1, "2 benchmarks": 2, "all benchmarks": len(names)}.items():
+        chosen = prior({name: benchmarks[name] for name in names[:count]})
+        yield way, 0, clipped_sigmoid(known @ chosen.row.mean)
+
+
+def left_out(
+    data: Dataset, pool: Pool, rows: Rows, full: Router, reduced_of: Mapping[str, Router], options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """A row per model of the pool, way, number of answers and draw: excess log loss over its trained profile."""
+    outcomes = pool_outcomes(data, pool)
+    train, judged = (np.flatnonzero(mask[outcomes.rows]) for mask in (rows.train, rows.test))
+    # Every network reads the same frozen encoder; here it may be the cache of a comparison.
+    embedding = full.encoder.encode(data.queries["text"].to_numpy()[outcomes.rows].tolist())
+    query = {each: each.network.query_vectors(embedding) for each in {full, *reduced_of.values()}}
+    quality = host(full.candidates(pool).quality(query[full])).astype(np.float64)
+    members = tqdm(pool.candidates, desc=pool.name, unit="model", disable=not sys.stderr.isatty())
+    for column, candidate in enumerate(members):
+        system = candidate.system
+        assert system is not None, "a trained pool's members have profiles"
+        router, score = reduced_of[system.model], outcomes.score[:, column]
+        reduced, protocol = router.checkpoint, system.protocol
+        place, size = reduced.protocols.index(protocol), reduced.network.size.columns
+        known = host(features(query[router], place, size)).astype(np.float64)
+        own = benchmark_scores(data, np.flatnonzero(rows.train), [system]).scores
+        scores = {name: own[name, of][system.model] for name, of in reduced.benchmarks.scores if (name, of) in own}
+        prior = partial(prior_for, reduced, protocol, replace(candidate.facts, id=system.model))
+        trained = log_loss(quality[judged, column], score[judged])
+        for way, n, predicted in profiles(known, score, train, prior, scores, (options.seed, column), options):
+            excess = log_loss(predicted[judged], score[judged]) - trained
+            yield {"pool": pool.name, "model": candidate.facts.id, "way": way, "n": n, "excess": excess}
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over draws and models per pool, way and number of answers, and the worst model.
-
-    `recovered` is the share of the models' worth, in height of the curve, that onboarding recovers for all of them
-    together; `least_recovered` is that of the model with the least.
-    """
-    groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        groups[row["pool"], row["way"], row["n"]][row["model"]].append(row)
-    found = []
-    for (pool, way, n), models in groups.items():
-        excess = [np.mean([row["excess"] for row in draws]) for draws in models.values()]
-        worth = [draws[0]["worth"] for draws in models.values() if draws[0]["added"] is not None]
-        added = [np.mean([row["added"] for row in draws]) for draws in models.values() if draws[0]["added"] is not None]
-        shares = [float(a / w) for a, w in zip(added, worth, strict=True)]
-        found.append({
-            "pool": pool, "way": way, "n": n, "models": len(models), "excess": float(np.mean(excess)),
-            "worst": float(np.max(excess)), "counted": len(worth), "worth": float(np.sum(worth)),
-            "recovered": float(np.sum(added) / np.sum(worth)) if worth else None,
-            "least_recovered": min(shares) if shares else None,
-        })  # fmt: skip
-    return found
-
-
-def as_table(found: Sequence[dict[str, Any]]) -> str:
-    """Markdown table of the summary."""
-    lines = [
-        "| pool | profile from | answers | excess log loss, mean · worst | AIQ recovered, together · least | models |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in found:
-        back = ""
-        if row["recovered"] is not None:
-            back = f"{row['recovered']:.0%} · {row['least_recovered']:.0%} (of {row['counted']})"
-        loss = f"{row['excess']:+.4f} · {row['worst']:+.4f}"
-        lines.append(f"| {row['pool']} | {row['way']} | {row['n']} | {loss} | {back} | {row['models']} |")
-    return "\n".join(lines) + "\n"
+    """Mean over draws and models per pool, way and number of answers, and the worst model."""
+    of_models = pd.DataFrame(rows).groupby(["pool", "way", "n", "model"], sort=False)["excess"].mean()
+    found = of_models.groupby(level=["pool", "way", "n"], sort=False).agg(excess="mean", worst="max", models="count")
+    return found.reset_index().to_dict("records")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -108,8 +152,11 @@ def main(args: list[str] | None = None) -> int:
     rows = study(options)
     found = summary(rows)
     command = "python -m train onboarding " + " ".join(sys.argv[2:] if args is None else args)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    text = f"`{command.strip()}`, {datetime.date.today().isoformat()}, {machine}.\n\n{as_table(found)}"
+    table = markdown_table(COLUMNS, [
+        (row["pool"], row["way"], str(row["n"]), f"{row['excess']:+.4f} · {row['worst']:+.4f}", str(row["models"]))
+        for row in found
+    ])  # fmt: skip
+    text = f"{measured_by(command.strip())}\n\n{table}\n"
     options.out.mkdir(parents=True, exist_ok=True)
     atomic_write(options.out / "onboarding.json", json.dumps({"summary": found, "models": rows}, indent=1).encode())
     atomic_write(options.out / "onboarding.md", text.encode())
@@ -126,20 +173,11 @@ def study(options: argparse.Namespace) -> list[dict[str, Any]]:
     train = np.isin(fold, train_folds)
     rows = Rows(train, fold == val_fold, np.isin(fold, options.judge or test_folds), train)
     groups = left_out_groups(dataset, pools, options.groups, options.seed)
-    folder = {
-        g: train_without(options.config, models, dataset, rows, options.out / f"without-{g}", options.cache)
-        for g, models in enumerate(
-            tqdm([[], *groups], desc="training", unit="network", disable=not sys.stderr.isatty())
-        )
-    }
+    checkpoints = []
+    for g, models in enumerate(tqdm([[], *groups], "training", unit="network", disable=not sys.stderr.isatty())):
+        run, key = options.out / f"without-{g}", json.dumps([options.config, *sorted(models)])
+        checkpoints.append(ours.fit(options.config, 0, dataset, rows, run, key, options.cache, without=models))
     texts = dataset.queries["text"].tolist()
-    full = ours.load(folder[0], texts, options.cache)
-    reduced_of = {}
-    for g, models in enumerate(groups, 1):
-        reduced = ours.load(folder[g], texts, options.cache).checkpoint
-        reduced_of.update(dict.fromkeys(models, reduced))
-    found = []
-    for pool in pools:
-        judged = LeftOut(dataset, full.pool(pool.name), rows, full, options.draws, options.answers)
-        found += judged.rows(reduced_of, options.seed, sys.stderr.isatty())
-    return found
+    full, *reduced = (ours.load(each, texts, options.cache) for each in checkpoints)
+    reduced_of = {model: each for each, models in zip(reduced, groups, strict=True) for model in models}
+    return [row for pool in pools for row in left_out(dataset, full.pool(pool.name), rows, full, reduced_of, options)]

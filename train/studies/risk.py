@@ -1,8 +1,8 @@
 """Risk-controlled routing of a checkpoint: `python -m train risk CHECKPOINT --pool P --delta 0.01 --epsilon 0.1`.
 
 Finds the cheapest dial whose mean loss of score against the best single model is at most delta, with confidence
-1 - epsilon. The dial is chosen on the validation folds, judged on the test folds and on random splits of both. Where
-no dial is certified, the best single model answers. Axes: P dials, B queries, M candidates.
+1 - epsilon. The dial is chosen on the validation folds, judged on the test folds. Where no dial is
+certified, the best single model answers. Axes: P dials, B queries, M candidates.
 """
 
 from __future__ import annotations
@@ -44,38 +44,16 @@ def judge(chosen: int | None, loss: Array, cost: Array) -> dict[str, Any]:
     return {"dial": float(DIALS[chosen]), "loss": float(loss[chosen].mean()), "loss_se": spread, "cost_saved": saved}
 
 
-def resplit(loss: Array, cost: Array, n: int, delta: float, epsilon: float, splits: int) -> dict[str, Any]:
-    """Means over random splits of all queries (P, B) into `n` that choose the dial and the others that judge it.
-
-    A violation is a chosen dial that loses more than delta. On the judging rows of a split a dial that loses nearly
-    delta may exceed it by chance; the mean over all rows has no such noise.
-    """
-    everywhere, generator, found = loss.mean(axis=1), np.random.default_rng(0), []
-    for seed in range(splits):
-        order = generator.permutation(loss.shape[1])
-        chosen = cheapest_safe(loss[:, order[:n]], delta, epsilon, seed)
-        one = judge(chosen, loss[:, order[n:]], cost[:, order[n:]])
-        violates = chosen is not None and everywhere[chosen] > delta
-        found.append((chosen is not None, one["loss"] > delta, violates, one["cost_saved"], one["loss"]))
-    names = ("certified", "violations", "violations_over_all_rows", "cost_saved", "loss")
-    return {"splits": splits, **dict(zip(names, np.mean(np.array(found, float), axis=0).tolist(), strict=True))}
-
-
 def study(validation: HeldOut, test: HeldOut, cost_range_usd: float, options: argparse.Namespace) -> dict[str, Any]:
     """Report of one pool, as the command prints it."""
     chooses, judges = losses(validation, cost_range_usd), losses(test, cost_range_usd)
     chosen = cheapest_safe(chooses[0], options.delta, options.epsilon)
-    report = {
+    return {
         "delta": options.delta,
         "epsilon": options.epsilon,
         "validation": {"n": len(validation.score), **judge(chosen, *chooses)},
         "test": {"n": len(test.score), **judge(chosen, *judges)},
     }
-    if options.splits:
-        loss, cost = (np.concatenate(pair, axis=1) for pair in zip(chooses, judges, strict=True))
-        n = len(validation.score)
-        report["random_splits"] = resplit(loss, cost, n, options.delta, options.epsilon, options.splits)
-    return report
 
 
 def main(args: list[str] | None = None) -> int:
@@ -86,7 +64,6 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--epsilon", type=float, default=0.1, help="probability of more (default %(default)s)")
     parser.add_argument("--val-folds", type=folds, default="7", help="folds chosen on (default %(default)s)")
     parser.add_argument("--folds", type=folds, default="8,9", help="folds judged (default %(default)s)")
-    parser.add_argument("--splits", type=int, default=0, metavar="N", help="also judge on N random splits of all rows")
     parser.add_argument("--cache", type=Path, default="runs/cache", help="folder of cached embeddings")
     options = parser.parse_args(args)
     sides = apart(options.val_folds, options.folds)

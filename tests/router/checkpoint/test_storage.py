@@ -118,13 +118,19 @@ def test_loading_leaves_the_callers_random_numbers_alone(tiny_router: Path) -> N
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_loading_and_encoding_import_neither_transformers_nor_sentence_transformers(tiny_router: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "unwanted"),
+    [("onnx", {"torch", "transformers", "huggingface_hub"}), ("torch", {"lightning", "sklearn"})],
+)
+def test_loading_and_encoding_import_no_more_than_the_backend_needs(
+    tiny_router: Path, backend: str, unwanted: set[str]
+) -> None:
     code = (
         "import sys; from router.checkpoint.storage import load_checkpoint; "
-        f"load_checkpoint({str(tiny_router)!r}).encoder.encode(['two']); print(*sys.modules)"
+        f"load_checkpoint({str(tiny_router)!r}, backend={backend!r}).encoder.encode(['two']); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"transformers", "sentence_transformers", "huggingface_hub", "pandas"}
+    assert not set(done.stdout.split()) & {*unwanted, "sentence_transformers", "pandas"}
 
 
 def test_the_card_may_be_edited_and_even_deleted(tiny_router: Path) -> None:
@@ -135,17 +141,6 @@ def test_the_card_may_be_edited_and_even_deleted(tiny_router: Path) -> None:
 
 
 # What is not loaded
-
-
-@pytest.mark.parametrize("corrected", [True, False])
-def test_an_older_checkpoint_loads_without_its_spelling_correction(
-    tiny_router: Path, caplog: pytest.LogCaptureFixture, corrected: bool
-) -> None:
-    plain = load_checkpoint(tiny_router).encoder.tokenize(["wrte pyhton code"])
-    edit(tiny_router / "config.json", lambda raw: raw["encoder"].update(correct_typos=corrected))
-    with caplog.at_level("INFO", "router.checkpoint"):
-        assert load_checkpoint(tiny_router).encoder.tokenize(["wrte pyhton code"]) == plain
-    assert len([each for each in caplog.messages if "spelling correction, which was removed" in each]) == corrected
 
 
 def test_not_a_number_in_the_weights_is_refused(tiny_router: Path) -> None:

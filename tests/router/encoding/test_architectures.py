@@ -33,7 +33,8 @@ def test_each_layer_is_pooled_as_transformers_computes_it_for_the_text_alone(tin
     assert found.shape == (len(TEXTS), 3 * 32)
     for row, ids in zip(found, encoder.tokenize(TEXTS), strict=True):
         with torch.no_grad():
-            states = network(torch.tensor([ids]), output_hidden_states=True).hidden_states
+            output = network(torch.tensor([ids]), output_hidden_states=True)
+        states = (*output.hidden_states[:-1], output.last_hidden_state)
         parts = [
             states[layer][0, 0] if encoder.described.pooling == "cls" else states[layer][0].mean(0)
             for layer in encoder.layers

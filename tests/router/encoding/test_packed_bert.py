@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers import AutoConfig, BertModel
 
-from router.encoding.bert import Bert
-from router.encoding.packed_bert import PackedBert, fits, pack
+from router.encoding.packed_bert import PackedBert, can_pack, fits, pack
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 
 E, H = 24, 3
@@ -28,9 +28,14 @@ LAYERS = (2, 4, 6)
 TEXTS = ["prove that two is prime", "", "write python code", "who?", "where is the money of 7 cells"]
 
 
+def bert(**changes: Any) -> BertModel:
+    config = AutoConfig.for_model(**CONFIG | changes)
+    return BertModel(config, add_pooling_layer=False).eval()
+
+
 @pytest.fixture(scope="module")
-def network() -> Bert:
-    network = Bert(CONFIG).eval()
+def network() -> BertModel:
+    network = bert()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -44,10 +49,10 @@ def ids_of(lengths: list[int]) -> list[list[int]]:
     return [torch.randint(50, (length,), generator=generator).tolist() for length in lengths]
 
 
-def padded(network: Bert, ids: list[list[int]], layers: tuple[int, ...], pooling: str) -> list[torch.Tensor]:
+def padded(network: BertModel, ids: list[list[int]], layers: tuple[int, ...], pooling: str) -> list[torch.Tensor]:
     """What the network itself makes of each text alone, pooled: (B, E) for each layer."""
     with torch.no_grad():
-        states = [network(torch.tensor([row]), torch.ones(1, len(row))).hidden_states for row in ids]
+        states = [network(torch.tensor([row]), output_hidden_states=True).hidden_states for row in ids]
     pick = (lambda hidden: hidden[0, 0]) if pooling == "cls" else (lambda hidden: hidden[0].mean(0))
     return [torch.stack([pick(each[layer]) for each in states]) for layer in layers]
 
@@ -56,7 +61,7 @@ def padded(network: Bert, ids: list[list[int]], layers: tuple[int, ...], pooling
 @pytest.mark.parametrize("lengths", [[5, 20, 1, 7], [9]], ids=["mixed", "one text"])
 @pytest.mark.parametrize("layers", [LAYERS, (6,), (3, 0)])
 def test_it_computes_what_the_network_computes(
-    network: Bert, layers: tuple[int, ...], lengths: list[int], pooling: str
+    network: BertModel, layers: tuple[int, ...], lengths: list[int], pooling: str
 ) -> None:
     ids = ids_of(lengths)
     expected = padded(network, ids, layers, pooling)
@@ -69,15 +74,15 @@ def test_it_computes_what_the_network_computes(
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
-def test_it_computes_the_activation_that_the_network_has(network: Bert, activation: str) -> None:
-    other = Bert(CONFIG | {"hidden_act": activation}).eval()
+def test_it_computes_the_activation_that_the_network_has(network: BertModel, activation: str) -> None:
+    other = bert(hidden_act=activation)
     other.load_state_dict(network.state_dict())
     ids = ids_of([4, 3])
     (found,) = PackedBert(other, torch.float32)(pack(ids), (6,))
     torch.testing.assert_close(found, padded(other, ids, (6,), "mean")[0], rtol=1e-5, atol=1e-5)
 
 
-def test_the_fused_activation_is_close(network: Bert) -> None:
+def test_the_fused_activation_is_close(network: BertModel) -> None:
     ids = ids_of([4, 9])
     (found,) = PackedBert(network, fused_gelu=True)(pack(ids), (6,))
     assert F.cosine_similarity(found, padded(network, ids, (6,), "mean")[0]).min() > 0.999
@@ -88,6 +93,20 @@ def test_texts_are_packed_end_to_end_with_nothing_between() -> None:
     assert packed.ids.tolist() == [7, 8, 9, 5] and packed.positions.tolist() == [0, 1, 2, 0]
     assert packed.offsets.tolist() == [0, 3, 3, 4] and packed.longest == 3
     assert {each.dtype for each in packed[:3]} == {torch.int32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "can"),
+    [
+        ({}, True),
+        ({"hidden_act": "relu"}, False),
+        ({"position_embedding_type": "relative_key"}, False),
+        ({"is_decoder": True}, False),
+        ({"model_type": "roberta"}, False),
+    ],
+)
+def test_it_says_which_networks_it_can_compute(changes: dict[str, object], can: bool) -> None:
+    assert can_pack(AutoConfig.for_model(**{"model_type": "bert"} | changes)) is can
 
 
 # The encoder
@@ -120,13 +139,13 @@ def test_the_copy_is_made_once_for_the_same_weights_and_is_no_part_of_the_state(
     assert torch.equal(copy.deepcopy(encoder).encode(TEXTS), encoder.encode(TEXTS))
 
 
-def test_a_processor_is_left_to_the_padded_network(network: Bert) -> None:
+def test_a_processor_is_left_to_the_padded_network(network: BertModel) -> None:
     assert not fits(network, torch.device("cpu"))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_computes_it_by_flash_attention(network: Bert) -> None:
+def test_a_gpu_computes_it_by_flash_attention(network: BertModel) -> None:
     device = torch.device("cuda")
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("the GPU is too old for flash attention")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from router.encoding.bert import read_weights
 from router.encoding.sentence_folder import read_folder
+from router.encoding.transformer import read_weights
 from router.errors import CheckpointError
 
 

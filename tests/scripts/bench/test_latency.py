@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parents[3]
 sys.path.insert(0, str(REPOSITORY / "scripts" / "bench"))
 
 import latency as bench_latency  # noqa: E402
+import timing as bench_timing  # noqa: E402
 
 from train.data_folders.synthetic.command import write_planted  # noqa: E402
 
@@ -28,7 +29,7 @@ def test_a_query_has_exactly_the_tokens_asked_for():
 
 
 def test_quantiles_are_of_all_times_and_the_spread_is_of_the_medians_of_rounds():
-    figures = bench_latency._figures([1.0, 2.0, 9.0, 5.0, 6.0, 7.0], rounds=2)
+    figures = bench_timing.quantiles([[1.0, 2.0, 9.0], [5.0, 6.0, 7.0]])
     assert (figures["p50"], figures["least"], figures["most"]) == (5.5, 2.0, 6.0)
     assert figures["typical"] == np.mean([3.0, 4.0, 8.0])  # of the first step 1 and 5, of the second 2 and 6, ...
 

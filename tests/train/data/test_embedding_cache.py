@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, normalizers
+from transformers import AutoConfig, BertModel
 
-from router.encoding.bert import Bert
 from router.encoding.torch_encoder import QueryEncoder
 from train.data.embedding_cache import cached_embeddings
 
@@ -38,7 +38,7 @@ def with_more_heads(folder: Path) -> QueryEncoder:
     """An encoder whose config has the same weights computed otherwise."""
     encoder = QueryEncoder.from_pretrained(folder)
     config = encoder.described.config | {"num_attention_heads": 3}
-    transformer = Bert(config)
+    transformer = BertModel(AutoConfig.for_model(**config), add_pooling_layer=False)
     transformer.load_state_dict(encoder.transformer.state_dict())
     return QueryEncoder(transformer, replace(encoder.described, config=config)).eval()
 

@@ -30,9 +30,9 @@ def test_other_predicted_costs_can_change_decisions_as_well():
     assert figures["equal"] == 0.75  # where the first model was chosen, it became too dear
 
 
-def test_the_command_prints_every_backend_and_dial(planted_checkpoint, tmp_path, capsys):
+def test_the_command_prints_every_backend_and_dial(planted_checkpoint, capsys):
     data, checkpoint = planted_checkpoint
-    shared = ["backends", str(checkpoint), "--data", str(data), "--cache", str(tmp_path)]
+    shared = ["backends", str(checkpoint), "--data", str(data)]
     assert main([*shared, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)["planted"]
     assert list(figures) == ["n", "onnx", "onnx-int8"] and figures["n"] > 0

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from router.arrays import clipped_sigmoid
 from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.evaluation.dataset import read_dataset
 from router.network.torch_network import RouterNetwork
+from router.onboarding.profile_fit import ProfilePrior
 from router.pools.pool import read_pool
 from train.__main__ import main
 from train.compare import ours
 from train.compare.regimes import Rows
 from train.export.benchmarks import benchmark_scores
 from train.studies import onboarding as onboarding_study
-from train.studies import onboarding_pool
 
 
 def test_every_model_is_in_one_group(planted_checkpoint: tuple[Path, Path]) -> None:
@@ -96,14 +97,29 @@ def test_the_study_judges_every_model_by_a_network_that_never_saw_it(
     found = json.loads((out / "onboarding.json").read_text())
     assert {row["model"] for row in found["models"]} == models
     ways = {(row["way"], row["n"]) for row in found["summary"]}
-    answered = {(way, n) for way in onboarding_pool.WAYS for n in (5, 20)}
-    assert answered | {("price", 0)} <= ways
+    assert {("onboarded", 5), ("onboarded", 20), ("anchors", 5), ("anchors", 20), ("price", 0)} <= ways
     assert all(row["models"] == len(models) and np.isfinite(row["excess"]) for row in found["summary"])
-    profiles = [row for row in found["models"] if row["way"] not in onboarding_pool.SIMPLER]
-    assert all((row["added"] is not None) == (row["worth"] >= onboarding_pool.WORTH_COUNTS) for row in profiles)
-    assert any(row["added"] is not None for row in profiles)
+    one = next(row for row in found["summary"] if (row["way"], row["n"]) == ("onboarded", 20))
+    drawn = [row for row in found["models"] if (row["way"], row["n"]) == ("onboarded", 20)]
+    means = [np.mean([row["excess"] for row in drawn if row["model"] == model]) for model in models]
+    assert (one["excess"], one["worst"]) == pytest.approx((np.mean(means), max(means)))
     table = (out / "onboarding.md").read_text()
     assert table in capsys.readouterr().out + "\n" and table.count("\n| ") == 1 + len(found["summary"])
+
+
+N, F = 60, 3
+
+
+def test_forty_answers_beat_the_prior() -> None:
+    generator = np.random.default_rng(0)
+    known = np.column_stack([generator.normal(size=(N, F - 1)), np.ones(N)])
+    score = (generator.random(N) < clipped_sigmoid(known @ np.array([2.0, -1.0, 0.5]))).astype(float)
+    prior = ProfilePrior(np.zeros(F), 2 * np.eye(F), np.zeros((1, F)))
+    quality = onboarding_study.onboarded(known, score, prior, np.arange(40))
+    before = onboarding_study.log_loss(np.full(10, 0.5), score[50:])
+    assert onboarding_study.log_loss(quality[50:], score[50:]) < before
+    rows = onboarding_study.anchored(known, prior, np.arange(40), 12, generator)
+    assert len(set(rows.tolist())) == 12 and set(rows.tolist()) <= set(range(40))
 
 
 def test_zero_draws_are_refused(planted_checkpoint: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

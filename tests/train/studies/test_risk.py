@@ -9,7 +9,7 @@ import pytest
 from router.policy.goals import DIALS
 from train.__main__ import main
 from train.studies.held_out import HeldOut
-from train.studies.risk import judge, losses, resplit, study
+from train.studies.risk import judge, losses, study
 
 RANGE = 0.001
 
@@ -41,27 +41,18 @@ def test_losses_are_against_the_best_single_model_and_costs_in_its_mean():
 
 
 def test_a_dial_is_certified_that_saves_money_and_keeps_its_promise():
-    report = study(world(2000, 1), world(2000, 2), RANGE, Namespace(delta=0.02, epsilon=0.1, splits=0))
+    report = study(world(2000, 1), world(2000, 2), RANGE, Namespace(delta=0.02, epsilon=0.1))
     assert 0 < report["test"]["dial"] < 10
     assert report["validation"]["dial"] == report["test"]["dial"]
     assert report["test"]["loss"] <= 0.02
     assert report["test"]["cost_saved"] > 0.3
-    assert "random_splits" not in report
 
 
 def test_nothing_is_certified_where_the_router_is_worse_and_the_best_single_model_answers():
     held = world(500, 3, premium=0.4)
     turned = HeldOut(held.logits[:, ::-1], held.cost, held.score, held.realised, 1, 0)  # prefers the worse one
-    report = study(turned, turned, RANGE, Namespace(delta=0.01, epsilon=0.1, splits=5))
+    report = study(turned, turned, RANGE, Namespace(delta=0.01, epsilon=0.1))
     assert report["test"] == {"n": 500, "dial": None, "loss": 0.0, "loss_se": 0.0, "cost_saved": 0.0}
-    assert report["random_splits"]["certified"] == report["random_splits"]["violations"] == 0
-
-
-def test_random_splits_violate_no_more_often_than_promised():
-    loss, cost = losses(world(1200, 4, premium=0.06), RANGE)
-    rates = resplit(loss, cost, 400, delta=0.02, epsilon=0.2, splits=60)
-    assert rates["splits"] == 60 and rates["certified"] > 0.5 and rates["cost_saved"] > 0
-    assert rates["violations_over_all_rows"] <= 0.2 + 2 * np.sqrt(0.2 * 0.8 / 60)
 
 
 def test_the_loss_has_a_standard_error():
@@ -73,9 +64,9 @@ def test_the_loss_has_a_standard_error():
 def test_the_command_prints_what_was_chosen_and_how_it_did(planted_checkpoint, tmp_path, capsys):
     data, checkpoint = planted_checkpoint
     where = ["risk", str(checkpoint), "--data", str(data), "--cache", str(tmp_path)]
-    assert main([*where, "--delta", "0.5", "--epsilon", "0.2", "--splits", "3"]) == 0
+    assert main([*where, "--delta", "0.5", "--epsilon", "0.2"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["pool"] == "planted" and report["random_splits"]["splits"] == 3
+    assert report["pool"] == "planted"
     assert report["validation"]["n"] + report["test"]["n"] > 50
     assert main([*where, "--folds", "7,8"]) == 1
     assert "no fold may do both" in capsys.readouterr().err

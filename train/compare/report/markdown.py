@@ -65,13 +65,6 @@ def report(frame: pd.DataFrame, settings: Settings, made: str) -> str:
         for shown in FIGURES:
             parts += [f"### {shown.title}", _by_pool(select(of_regime, shown.metric), methods, shown)]
         parts += _of_parts(of_regime, methods) + _of_subsets(of_regime, methods)
-    flips = frame[frame["metric"] == "unchanged"]
-    if len(flips):
-        shown = Shown("unchanged", "", 1, 3)
-        parts += [
-            "## Choices unchanged",
-            *(f"{name}\n\n{_by_pool(rows, methods, shown)}" for name, rows in flips.groupby("subset")),
-        ]
     return "\n\n".join(parts) + "\n"
 
 

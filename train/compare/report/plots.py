@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 
 from train.compare.settings import Settings
-from train.compare.stats.tally import ALL, POOL, select
+from train.compare.stats.tally import POOL, select
 
 MOST = 6  # methods in one panel
-LEAST_GAP = -0.5  # bars are cut off here: a bad router is far below
 
 
 def draw(frame: pd.DataFrame, settings: Settings, folder: Path) -> list[Path]:
@@ -26,11 +25,8 @@ def draw(frame: pd.DataFrame, settings: Settings, folder: Path) -> list[Path]:
         of_regime = frame[frame["regime"] == regime]
         files += [
             _panels(of_regime, settings.reference, panel, folder / f"{regime}-{panel.__name__}.png")
-            for panel in (cost_quality, collapse, reliability, gap_by_benchmark)
+            for panel in (cost_quality, collapse, reliability)
         ]
-    flips = frame[frame["metric"] == "unchanged"]
-    if len(flips):
-        files.append(_panels(flips, settings.reference, unchanged, folder / "unchanged.png"))
     return files
 
 
@@ -89,32 +85,3 @@ def reliability(axes: Any, frame: pd.DataFrame, methods: list[str]) -> None:
         )
         axes.plot(predicted.to_numpy(), observed.to_numpy(), marker=".", label=name, linewidth=1)
     axes.set(xlabel="predicted quality of the chosen model", ylabel="mean score", xlim=(0, 1), ylim=(0, 1))
-
-
-def gap_by_benchmark(axes: Any, frame: pd.DataFrame, methods: list[str]) -> None:
-    """Share of the gap to the oracle closed on each benchmark, whether a subset or left out."""
-    rows = frame[frame["seed"].isna() & (frame["metric"] == "gap_closed")]
-    of_parts = rows[(rows["subset"] == ALL) & (rows["part"] != ALL) & ~rows["part"].str.isdigit()]
-    of_subsets = rows[rows["subset"].str.startswith("benchmark ") & (rows["part"] == ALL)]
-    found = pd.concat([of_parts.assign(name=of_parts["part"]), of_subsets.assign(name=of_subsets["subset"].str[10:])])
-    names = sorted(found["name"].unique()) or [ALL]
-    found = found if len(found) else rows[(rows["subset"] == ALL) & (rows["part"] == ALL)].assign(name=ALL)
-    _bars(axes, found, names, methods)
-    axes.set(xlabel="share of the gap to the oracle closed", xlim=(max(axes.get_xlim()[0], LEAST_GAP), None))
-
-
-def unchanged(axes: Any, frame: pd.DataFrame, methods: list[str]) -> None:
-    """Share of choices that a perturbation does not change."""
-    _bars(axes, frame.assign(name=frame["subset"]), sorted(frame["subset"].unique()), methods)
-    axes.set(xlabel="share of choices unchanged", xlim=(0, 1))
-
-
-def _bars(axes: Any, frame: pd.DataFrame, names: list[str], methods: list[str]) -> None:
-    """Horizontal bars, one group per name."""
-    thickness = 0.8 / len(methods)
-    for place, method in enumerate(methods):
-        values = frame[frame["method"] == method].set_index("name")["value"].reindex(names)
-        where = [i + place * thickness for i in range(len(names))]
-        axes.barh(where, values.to_numpy(), height=thickness, label=method)
-    axes.set_yticks([i + 0.4 - thickness / 2 for i in range(len(names))], names, fontsize=7)
-    axes.invert_yaxis()

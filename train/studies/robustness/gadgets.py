@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from router.arrays import like
 from router.encoding.backend import as_torch
-from router.encoding.bert import Bert
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.network import scoring
@@ -165,8 +164,5 @@ def with_suffix(text: str, gadget: str) -> str:
 
 def word_embeddings(encoder: QueryEncoder) -> nn.Embedding:
     """The encoder's table of word embeddings (V, E)."""
-    transformer = encoder.transformer
-    if isinstance(transformer, Bert):
-        return transformer.embeddings.word_embeddings
-    table: nn.Embedding = transformer.get_input_embeddings()  # type: ignore[operator]
+    table: nn.Embedding = encoder.transformer.get_input_embeddings()  # type: ignore[operator]
     return table

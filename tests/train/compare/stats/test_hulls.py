@@ -18,16 +18,6 @@ def points(request):
     return (cost.round(1), quality.round(1)) if request.param == "rounded" else (cost, quality)
 
 
-def test_vertices_are_those_of_the_single_hull_and_the_last_is_repeated(points):
-    hulls = upper_hulls(*points)
-    for draw, (cost, quality) in enumerate(zip(*points, strict=True)):
-        single = metrics.upper_hull(cost, quality)
-        n = len(single.cost)
-        assert hulls.cost[draw, :n].tolist() == single.cost.tolist()
-        assert hulls.quality[draw, :n].tolist() == single.quality.tolist()
-        assert (hulls.cost[draw, n:] == single.cost[-1]).all()
-
-
 @pytest.mark.parametrize("log_cost", [False, True])
 def test_mean_heights_are_those_of_the_single_hull(points, log_cost):
     generator = np.random.default_rng(4)

@@ -1,1 +1,0 @@
-"""The project's first experiments, one module each: `python -m train experiment NAME`."""
