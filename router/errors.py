@@ -23,6 +23,7 @@ says what was got, what is allowed and what to do next. Third-party errors are c
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -104,6 +105,10 @@ def counted_from(first: int | None) -> Iterator[None]:
         error.index = None if first is None else first + (error.index or 0)
         raise
 
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+quoted = _SHORT.repr  # a value for a message: one line, shortened
 
 MAX_COMPARED = 10_000  # names that are compared with a misspelt one; more would take seconds
 

@@ -21,13 +21,13 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Each package imports only from those before it: the order of docs/architecture.md.
 ROUTER = (
-    "errors arrays options installation files hub pools onnx encoding network policy index checkpoint routing "
-    "evaluation onboarding batch llm grading evidence serving cli"
+    "errors arrays options installation files hub validation pools onnx encoding network policy index checkpoint "
+    "routing evaluation onboarding batch llm grading evidence serving cli"
 ).split()
 TRAIN = "runs data_folders annotate collect data fit export baselines compare studies cli lightning_command".split()
 SERVING = "protocol telemetry settings lanes engine client_keys dispatch upstreams service http".split()
 
-# 1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.
+# 0.1 to 7 s each, or of no use to somebody who only routes: loaded inside the edge that needs them.
 HEAVY = (
     "lightning",
     "wandb",
@@ -43,6 +43,7 @@ HEAVY = (
     "pandas",
     "sklearn",
     "faiss",
+    "pydantic",
 )
 
 

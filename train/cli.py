@@ -7,6 +7,7 @@ stderr.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -24,6 +25,10 @@ from train.data.datamodule import RoutingDataModule
 from train.export.callback import ExportRouter
 from train.fit.module import RoutingModule
 
+REMOVED = {"correct_typos": CORRECT_TYPOS} | {
+    name: f"{name} was removed, since no configuration used it; leave it out"
+    for name in ("augment", "augmented_copies", "sharing_weight", "residual_weight", "profile_decay")
+}
 # Arguments of the module that the data module gets too.
 SHARED = ("encoder", "max_tokens", "layers", "freeze_encoder")
 
@@ -50,8 +55,9 @@ class Parser(LightningArgumentParser):
     """The parser, which says of a removed option that it was removed."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if "correct_typos" in message:
-            raise UsageError(CORRECT_TYPOS) from ex
+        for name, reason in REMOVED.items():
+            if re.search(rf"\b{name}\b", message):
+                raise UsageError(reason) from ex
         super().error(message, ex)
 
 

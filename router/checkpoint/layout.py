@@ -106,6 +106,11 @@ def checksums(folder: Path) -> dict[str, str]:
     return {name: _sha256(folder / name) for name in sorted([*always, *names])}
 
 
+def profiles_checksum(folder: Path) -> str:
+    """The sha256 of the profiles, which may be edited: another one than the recorded means that they were."""
+    return _sha256(folder / LAYOUT.profiles)
+
+
 def verify(folder: Path, recorded: object, version: int = FORMAT_VERSION) -> None:
     """Compare the files with the recorded checksums; CheckpointError names every missing or altered file."""
     least = LAYOUT.always_verified - ({LAYOUT.heads_graph} if version in UPGRADABLE else set())

@@ -11,14 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from router.errors import CheckpointError, PoolError, known_names
+from router.errors import CheckpointError, PoolError, known_names, quoted
 from router.pools.models import ModelFacts, System
-from router.pools.pool import Pool, pool_from_json, pool_to_json
-from router.pools.schema import ENTRY, Field, quoted, read_mapping
+from router.pools.pool import Candidate, Pool, pool_from_json, pool_to_json
 
 _FACTS = tuple(each.name for each in fields(ModelFacts))
-# As in a pool's entry, but nothing is required: not every model has a price.
-_MODEL = {name: Field(ENTRY[name].check) for name in _FACTS}
 
 
 def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]) -> str:
@@ -30,8 +27,13 @@ def profiles_to_json(models: Mapping[str, ModelFacts], pools: Mapping[str, Pool]
     return json.dumps({"models": list(facts.values()), "pools": written}, indent=1, ensure_ascii=False) + "\n"
 
 
-def profiles_from_json(text: str, systems: Sequence[System]) -> tuple[dict[str, ModelFacts], dict[str, Pool]]:
-    """Facts by model id and pools by name; the CheckpointError for a broken text lists all problems."""
+def profiles_from_json(
+    text: str, systems: Sequence[System], unchanged: bool = False
+) -> tuple[dict[str, ModelFacts], dict[str, Pool]]:
+    """Facts by model id and pools by name; the CheckpointError for a broken text lists all problems.
+
+    A text that is `unchanged` since `profiles_to_json` wrote it is not checked by the schema, and needs no pydantic.
+    """
     try:
         raw = json.loads(text)
     except ValueError as error:
@@ -39,13 +41,24 @@ def profiles_from_json(text: str, systems: Sequence[System]) -> tuple[dict[str, 
     if not isinstance(raw, dict) or not all(isinstance(raw.get(key), list) for key in ("models", "pools")):
         raise CheckpointError('must be a JSON object with the lists "models" and "pools"')
     problems: list[str] = []
-    models = _read_models(raw["models"], problems)
+    models = (
+        {each["id"]: _facts(each) for each in raw["models"]} if unchanged else _read_models(raw["models"], problems)
+    )
     if not problems:
         _check_names(models, {system.model for system in systems}, problems)
-    pools = {} if problems else _read_pools(raw["pools"], models, systems, problems)
+    pools = {} if problems else _read_pools(raw["pools"], models, systems, unchanged, problems)
     if problems:
         raise CheckpointError("\n  ".join([f"{len(problems)} problem{'s' * (len(problems) > 1)}:", *problems]))
     return models, pools
+
+
+def _facts(raw: Mapping[str, Any]) -> ModelFacts:
+    return ModelFacts.from_json({name: raw[name] for name in _FACTS if raw.get(name) is not None})
+
+
+def _unchanged_pool(raw: Mapping[str, Any], systems: Mapping[str | None, System | None]) -> Pool:
+    candidates = (Candidate(_facts(entry), systems[entry.get("profile")]) for entry in raw["models"])
+    return Pool(raw["name"], tuple(candidates), raw.get("cost_range_usd"))
 
 
 def _own(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,17 +68,20 @@ def _own(entry: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_models(raw: Sequence[object], problems: list[str]) -> dict[str, ModelFacts]:
+    from router.pools.schema import Facts
+    from router.validation import read
+
     models: dict[str, ModelFacts] = {}
     for number, each in enumerate(raw, 1):
         name = each.get("id") if isinstance(each, dict) else None
         where = f"models, entry {number} ({quoted(name)}): "
         before = len(problems)
-        values = read_mapping(where, each, _MODEL | {"id": ENTRY["id"]}, problems)
+        facts = read(Facts, each, where, problems)
         if len(problems) > before:
             continue
         if name in models:
             problems.append(f"{where}id: an earlier entry has it too; every id must be unique")
-        models[values["id"]] = ModelFacts(**values)
+        models[str(name)] = ModelFacts(**facts.model_dump(exclude_none=True))
     return models
 
 
@@ -82,13 +98,19 @@ def _check_names(models: Collection[str], wanted: Collection[str], problems: lis
 
 
 def _read_pools(
-    raw: Sequence[object], models: Mapping[str, ModelFacts], systems: Sequence[System], problems: list[str]
+    raw: Sequence[Any],
+    models: Mapping[str, ModelFacts],
+    systems: Sequence[System],
+    unchanged: bool,
+    problems: list[str],
 ) -> dict[str, Pool]:
     facts = {name: model.to_json() for name, model in models.items()}
+    by_id = {system.id: system for system in systems} | {None: None}
     pools: dict[str, Pool] = {}
     for each in raw:
+        merged = _merged(each, facts)
         try:
-            pool = pool_from_json(_merged(each, facts), systems)
+            pool = _unchanged_pool(merged, by_id) if unchanged else pool_from_json(merged, systems)
         except PoolError as error:
             problems.append(str(error))
             continue
@@ -98,7 +120,7 @@ def _read_pools(
     return pools
 
 
-def _merged(pool: object, facts: Mapping[str, Mapping[str, Any]]) -> object:
+def _merged(pool: Any, facts: Mapping[str, Mapping[str, Any]]) -> Any:
     """The pool with missing facts of each entry taken from the model of the same id; malformed parts stay."""
     if not isinstance(pool, dict) or not isinstance(pool.get("models"), list):
         return pool

@@ -29,6 +29,7 @@ from router.checkpoint.layout import (
     checksums,
     config_text,
     find_folder,
+    profiles_checksum,
     read_config,
     replacing,
     verify,
@@ -86,7 +87,8 @@ def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: st
     chosen = choose_backend(backend, device, folder / LAYOUT.encoder)
     try:
         systems = tuple(_system(name) for name in config["systems"])
-        models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems))
+        unchanged = config.get("profiles_sha256") == profiles_checksum(folder)
+        models, pools = _parsed(folder / LAYOUT.profiles, lambda text: profiles_from_json(text, systems, unchanged))
         checkpoint = Checkpoint(
             encoder=load_encoder(folder / LAYOUT.encoder, config["encoder"], chosen, device),
             network=_load_network(folder, Dimensions(**config["dimensions"]), chosen, device),
@@ -150,6 +152,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
         "protocols": checkpoint.protocols,
         "systems": [system.id for system in checkpoint.systems],
         "sha256": checksums(folder),
+        "profiles_sha256": profiles_checksum(folder),
     }
     try:
         text = config_text(config)

@@ -18,16 +18,15 @@ def add_anchors(commands: Commands) -> None:
     """Add `router anchors` to the parser."""
     command = add_command(commands, "anchors", "choose which queries to grade for a new model", run_anchors)
     add_common(command)
-    command.add_argument("--n", type=number(int, 1), default=50, metavar="N", help="how many (default: 50)")
+    add = command.add_argument
+    add("--n", type=number(int, 1), default=50, metavar="N", help="how many (default: 50)")
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--queries", metavar="FILE", help="choose from these queries: .txt or .jsonl, as for route")
     source.add_argument("--data", metavar="DIR", help="choose from the train split of a data folder")
-    command.add_argument("--output", metavar="FILE", required=True, help="where to write them, as .jsonl")
-    command.add_argument("--force", action="store_true", help="replace FILE")
-    command.add_argument(
-        "--protocol", metavar="NAME", help="how the model will be prompted (default: the default pool's)"
-    )
-    command.add_argument("--seed", type=number(int, 0), default=0, help="another draw (default: 0)")
+    add("--output", metavar="FILE", required=True, help="where to write them, as .jsonl")
+    add("--force", action="store_true", help="replace FILE")
+    add("--protocol", metavar="NAME", help="how the model will be prompted (default: the default pool's)")
+    add("--seed", type=number(int, 0), default=0, help="another draw (default: 0)")
 
 
 def run_anchors(args: Namespace) -> int:
@@ -72,8 +71,6 @@ def run_anchors(args: Namespace) -> int:
 
 
 def _texts(args: Namespace) -> list[str]:
-    if (args.queries is None) == (args.data is None):
-        raise UsageError("give either --queries FILE or --data DIR: where the queries come from")
     if args.queries is not None:
         from router.batch.lines import parse_line, read_lines
         from router.cli.route import line_format_of

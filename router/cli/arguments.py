@@ -75,9 +75,8 @@ def add_choice(command: argparse.ArgumentParser) -> None:
         "--batch-size", type=number(int, 1), default=32, metavar="N", help="queries at a time (default: 32)"
     )
     choice = command.add_argument_group("the choice")
-    choice.add_argument(
-        "--pool", metavar="NAME|FILE", help="the models to choose from (default: the checkpoint's default)"
-    )
+    add = choice.add_argument
+    add("--pool", metavar="NAME|FILE", help="the models to choose from (default: the checkpoint's default)")
     wanted = choice.add_mutually_exclusive_group()
     wanted.add_argument(
         "--dial",
@@ -100,7 +99,7 @@ def add_choice(command: argparse.ArgumentParser) -> None:
         help="least mean predicted quality, at the least cost; met as --budget is",
     )
     for flag, verb in (("--allow", "only"), ("--deny", "no")):
-        choice.add_argument(
+        add(
             flag,
             type=names,
             action="extend",
@@ -108,18 +107,12 @@ def add_choice(command: argparse.ArgumentParser) -> None:
             metavar="NAMES",
             help=f"{verb} models of these names or wildcards, a,b*; repeatable",
         )
-    choice.add_argument("--tools", action="store_true", help="only models that can call tools")
-    choice.add_argument("--images", action="store_true", help="only models that read images")
-    choice.add_argument(
-        "--context-tokens", type=number(int, 0), metavar="N", help="the context that prompt and answer need"
-    )
-    choice.add_argument(
-        "--max-price", type=number(float, 0), metavar="USD_PER_MTOK", help="highest price of input and of output"
-    )
-    choice.add_argument(
-        "--guard", action="store_true", help="do not read an unusual end of a query that changes its route"
-    )
-    choice.add_argument(
+    add("--tools", action="store_true", help="only models that can call tools")
+    add("--images", action="store_true", help="only models that read images")
+    add("--context-tokens", type=number(int, 0), metavar="N", help="the context that prompt and answer need")
+    add("--max-price", type=number(float, 0), metavar="USD_PER_MTOK", help="highest price of input and of output")
+    add("--guard", action="store_true", help="do not read an unusual end of a query that changes its route")
+    add(
         "--attitude",
         choices=ATTITUDES,
         default="neutral",

@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from router.batch.corpus import OUTPUTS, PART_LINES, PartsFolder, Share, read_parts
-from router.batch.lines import FORMATS, QueryLine, route_lines
+from router.batch.lines import FORMATS, route_lines
 from router.cli.arguments import Commands, add_choice, add_command, add_common
 from router.cli.loading import load_router, needing, show_progress
 from router.cli.route import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
@@ -28,16 +27,11 @@ def add_batch(commands: Commands) -> None:
     """Add `router batch` to the parser."""
     command = add_command(commands, "batch", "route a large corpus into a folder of parts", run_batch)
     add_common(command)
-    command.add_argument(
-        "input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)"
-    )
-    command.add_argument("--format", choices=INPUTS, help="what FILE is (default: its suffix)")
-    command.add_argument(
-        "--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept"
-    )
-    command.add_argument(
-        "--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)"
-    )
+    add = command.add_argument
+    add("input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)")
+    add("--format", choices=INPUTS, help="what FILE is (default: its suffix)")
+    add("--output", metavar="DIR", type=Path, required=True, help="folder of the parts; those in it are kept")
+    add("--output-format", choices=OUTPUTS, default="jsonl", help="what the parts are (default: jsonl)")
     add_choice(command)
 
 
@@ -46,6 +40,8 @@ def run_batch(args: Namespace) -> int:
 
     Under a launcher the exit code is 0 also then: a launcher ends all processes when one ends with another code.
     """
+    from tqdm import tqdm
+
     path, share = Path(args.input), Share.of_environment(os.environ)
     if not path.is_file():
         raise UsageError(f"cannot read {path}: {'not a regular file' if path.exists() else 'no such file'}")
@@ -64,7 +60,9 @@ def run_batch(args: Namespace) -> int:
     settings = settings_of(args, path, line_format, pool, dial)
     folder = PartsFolder(args.output, args.output_format, {**settings, "part_lines": PART_LINES})
     routed = 0
-    for part, lines in _parts(args, path, line_format, share, folder):
+    parts: Any = read_parts(path, line_format, lambda part: share.has(part) and not folder.has(part))
+    quiet = not show_progress(args) or share.process > 0
+    for part, lines in tqdm(parts, unit="part", desc="routing", disable=quiet):
         records = route_lines(
             router,
             lines,
@@ -79,18 +77,5 @@ def run_batch(args: Namespace) -> int:
         routed += len(lines)
     failed = folder.failed()
     logger.info("%d lines routed by this process, %d failed in all so far, in %s", routed, failed, args.output)
-    return 3 if failed and not _launched() else 0
-
-
-def _launched() -> bool:
-    """Whether `accelerate launch` or `torchrun` started this process."""
-    return "WORLD_SIZE" in os.environ or any(name.startswith("ACCELERATE_") for name in os.environ)
-
-
-def _parts(
-    args: Namespace, path: Path, line_format: str, share: Share, folder: PartsFolder
-) -> Iterator[tuple[int, list[QueryLine]]]:
-    from tqdm import tqdm
-
-    parts: Any = read_parts(path, line_format, lambda part: share.has(part) and not folder.has(part))
-    yield from tqdm(parts, unit="part", desc="routing", disable=not show_progress(args) or share.process > 0)
+    launched = "WORLD_SIZE" in os.environ or any(name.startswith("ACCELERATE_") for name in os.environ)
+    return 3 if failed and not launched else 0

@@ -65,7 +65,7 @@ def run_list(args: Namespace) -> int:
     elif not keys:
         logger.info("%s holds no keys; `router keys create NAME` makes one", ring.file)
     else:
-        rows = [[_shown(getattr(key, name)) for name in names] for key in keys]
+        rows = [["-" if (value := getattr(key, name)) is None else str(value) for name in names] for key in keys]
         print("\n".join(table(["id", "name", "per minute", "created", "revoked"], rows, right=[2])))
     return 0
 
@@ -78,10 +78,6 @@ def run_revoke(args: Namespace) -> int:
     else:
         print(f"key {key.id} ({key.name}) is revoked since {key.revoked}")
     return 0
-
-
-def _shown(value: object) -> str:
-    return "-" if value is None else str(value)
 
 
 def _ring(args: Namespace, make_folder: bool = False) -> KeyRing:

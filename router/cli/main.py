@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
         except BrokenPipeError:  # the reader, `head` say, has what it wants
-            _discard_stdout()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's flush at exit
             return 0
         except (RouterError, OSError) as error:
             logger.debug("this is where it failed:", exc_info=True)
@@ -70,11 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("router: interrupted", file=sys.stderr)
             return INTERRUPTED
-
-
-def _discard_stdout() -> None:
-    """Point stdout at the null device, so that the interpreter's flush at exit succeeds."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -102,6 +102,7 @@ def run_forget(args: Namespace) -> int:
 
 
 def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
+    from router.checkpoint.benchmark_scores import parse_scores
     from router.onboarding.add_model import onboard
     from router.onboarding.graded_answers import read_answers
 
@@ -113,7 +114,7 @@ def _onboard_model(args: Namespace, checkpoint: Checkpoint) -> Onboarding:
         checkpoint,
         _facts(args, checkpoint),
         read_answers(args.answers) if args.answers else None,
-        benchmarks=_benchmarks(args),
+        benchmarks=parse_scores(args.benchmarks or []),
         protocol=args.protocol,
         pools=pools,
         replace_old=args.replace,
@@ -187,12 +188,6 @@ def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
     given |= {"input_usd_per_mtok": args.price_in, "output_usd_per_mtok": args.price_out}
     given["modalities"] = ("text", "image") if args.images else None
     return replace(found, **{name: value for name, value in given.items() if value is not None})
-
-
-def _benchmarks(args: Namespace) -> dict[str, float]:
-    from router.checkpoint.benchmark_scores import parse_scores
-
-    return parse_scores(args.benchmarks or [])
 
 
 def _onboard_folder(args: Namespace, checkpoint: Checkpoint) -> FolderOnboarding:

@@ -13,6 +13,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -206,6 +207,7 @@ def _route_stream(args: Namespace, stream: BinaryIO, path: Path | None, line_for
                 sink.write(encode_record(record), failed="error" in record)
                 if (sink.done - kept) % flush_after == 0:
                     sink.flush()
+            sink.flush()
     except BaseException as stop:
         _log_how_to_resume(args, sink, path, stop)
         raise
@@ -283,10 +285,11 @@ def _summary(args: Namespace, sink: ResumableFile | _Printed) -> int:
     return 0
 
 
-class _Printed:
+class _Printed(nullcontext[None]):
     """Records on stdout, with the interface of `ResumableFile`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.done = self.failed = 0
 
     def write(self, line: bytes, *, failed: bool) -> None:
@@ -296,10 +299,3 @@ class _Printed:
 
     def flush(self) -> None:
         sys.stdout.flush()
-
-    def __enter__(self) -> _Printed:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if exception[0] is None:
-            sys.stdout.flush()

@@ -17,13 +17,8 @@ from router.cli.loading import load_router, needing
 
 logger = logging.getLogger(__name__)
 
-QUIET = {
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    "LITELLM_TELEMETRY": "False",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-    "WANDB_MODE": "disabled",
-}
+QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "HF_HUB_DISABLE_TELEMETRY": "1",
+         "DO_NOT_TRACK": "1", "WANDB_MODE": "disabled"}  # fmt: skip
 FLAGS = ("host", "port", "keys", "decision_log")
 
 
@@ -31,15 +26,14 @@ def add_serve(commands: Commands) -> None:
     """Add `router serve` to the parser."""
     command = add_command(commands, "serve", "route and forward requests over HTTP, as OpenAI's API", run_serve)
     add_common(command)
-    command.add_argument(
-        "pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve"
-    )
-    command.add_argument("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1); elsewhere needs keys")
-    command.add_argument("--port", type=number(int, 0, 65535), metavar="N", help="(default: 8080; 0: any free one)")
-    command.add_argument("--keys", metavar="FILE", help="client keys, made by `router keys create`")
-    command.add_argument("--decision-log", metavar="FILE", help="keep decisions and outcomes in this SQLite file")
-    command.add_argument("--check", action="store_true", help="only print every problem of the configuration")
-    command.add_argument("--plain-log", action="store_true", help="log lines for people, not JSON")
+    add = command.add_argument
+    add("pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve")
+    add("--host", metavar="ADDRESS", help="where to listen (default: 127.0.0.1); elsewhere needs keys")
+    add("--port", type=number(int, 0, 65535), metavar="N", help="(default: 8080; 0: any free one)")
+    add("--keys", metavar="FILE", help="client keys, made by `router keys create`")
+    add("--decision-log", metavar="FILE", help="keep decisions and outcomes in this SQLite file")
+    add("--check", action="store_true", help="only print every problem of the configuration")
+    add("--plain-log", action="store_true", help="log lines for people, not JSON")
     add_index_kind(command)
 
 
@@ -50,9 +44,8 @@ def run_serve(args: Namespace) -> int:
         from router.serving.http import server
         from router.serving.service import ConfigLoader, GatewayState
         from router.serving.telemetry import json_log
-    loader = ConfigLoader(
-        Path(args.pool_file), lambda: load_router(args), {name: getattr(args, name) for name in FLAGS}
-    )
+    flags = {name: getattr(args, name) for name in FLAGS}
+    loader = ConfigLoader(Path(args.pool_file), lambda: load_router(args), flags)
     router, snapshot = loader.load()
     if args.check:
         what = "decides and forwards" if snapshot.forwards else "only decides: no model has an upstream"

@@ -56,10 +56,7 @@ def run_pools(args: Namespace) -> int:
 
 
 def _pool_json(pool: Pool, default: bool) -> dict[str, Any]:
-    models = [
-        candidate.facts.to_json() | {"profile": candidate.system.id if candidate.system else None}
-        for candidate in pool.candidates
-    ]
+    models = [each.facts.to_json() | {"profile": each.system.id if each.system else None} for each in pool.candidates]
     return {"name": pool.name, "default": default, "models": models}
 
 
@@ -189,7 +186,8 @@ def run_evaluate(args: Namespace) -> int:
         progress=show_progress(args),
         batch_size=args.batch_size,
     )
-    figures = {key: _finite(value) for key, value in report.items()}
+    infinite = (key for key, value in report.items() if isinstance(value, float) and not math.isfinite(value))
+    figures = report | dict.fromkeys(infinite)  # JSON has neither NaN nor infinity
     rows = {"split": args.split} if args.split else {"folds": args.folds}
     about = {"data": str(folder), "pool": router.pool(args.pool).name, **rows}
     if args.json:
@@ -221,8 +219,3 @@ def run_upgrade(args: Namespace) -> int:
     else:
         print(f"{args.folder}: format_version {before} became {FORMAT_VERSION}; weights, pools and models as before")
     return 0
-
-
-def _finite(value: Any) -> Any:
-    """The value; None for NaN and infinity, which JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

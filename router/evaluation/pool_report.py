@@ -17,7 +17,7 @@ from router.arrays import host
 from router.encoding.tokenizer import longest_first
 from router.errors import DataError, PoolError, UsageError, known_names
 from router.evaluation import metrics
-from router.evaluation.dataset import SPLITS, Dataset, read_dataset
+from router.evaluation.dataset import SPLITS, Annotation, Dataset, read_dataset
 from router.evaluation.metrics import Array
 from router.network.taxonomy import OTHER, Taxonomy
 from router.pools.pool import Pool
@@ -118,6 +118,12 @@ def reference_models(train: PoolOutcomes, pool: Pool) -> tuple[int, int]:
     return int(train.score.mean(axis=0).argmax()), int(train.realised_usd.mean(axis=0).argmin())
 
 
+def labels(dataset: Dataset) -> dict[int, Annotation]:
+    """The annotation by LABELLER of each annotated row of the folder."""
+    row_of = {query_id: row for row, query_id in enumerate(dataset.queries["query_id"])}
+    return {row_of[note.query_id]: note for note in dataset.annotations if note.annotator == LABELLER}
+
+
 def first_label_agreement(
     dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array, knowledge: Array
 ) -> tuple[float | None, float | None]:
@@ -126,15 +132,12 @@ def first_label_agreement(
     Names are compared as annotated: of merged domains the canonical name alone agrees, and `other` never does. None
     without annotations.
     """
-    ids = dataset.queries["query_id"].to_numpy()
-    row_of = {ids[row]: i for i, row in enumerate(rows)}
-    hits = []
-    for note in dataset.annotations:
-        if note.annotator == LABELLER and note.query_id in row_of:
-            i = row_of[note.query_id]
-            domain = taxonomy.domains[int(knowledge[i].argmax())]
-            first = taxonomy.capabilities[int(capability[i].argmax())] == note.capabilities[0]
-            hits.append((first, domain == note.knowledge[0] and domain != OTHER))
+    notes, hits = labels(dataset), []
+    for i, row in enumerate(rows.tolist()):
+        if row in notes:
+            first, domain = capability[i].argmax(), taxonomy.domains[int(knowledge[i].argmax())]
+            agrees = taxonomy.capabilities[int(first)] == notes[row].capabilities[0]
+            hits.append((agrees, domain == notes[row].knowledge[0] and domain != OTHER))
     if not hits:
         return None, None
     capabilities, domains = np.mean(hits, axis=0).tolist()

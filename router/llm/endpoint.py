@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import UsageError
-from router.pools.pool import Candidate
-from router.pools.schema import RATE_LIMITS, not_negative, positive, variable, web_address
+from router.pools.pool import RATE_LIMITS, Candidate
+from router.pools.schema import Address, Variable
 from router.pools.upstream_keys import read_key_file
+from router.validation import NotNegative, Positive, check
 
 USUAL_PARALLEL = 16
+CHECKED = {"base_url": Address, "key_env": Variable, "timeout_s": Positive, "deadline_s": Positive}
+CHECKED |= {"input price": NotNegative, "output price": NotNegative}
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,14 @@ class Endpoint:
 
 def make_endpoint(base_url: str, model: str, prices: tuple[float, float], **settings: Any) -> Endpoint:
     """A checked endpoint from a user's settings, which are fields of Endpoint; UsageError names a wrong one."""
-    checks = {"base_url": web_address, "key_env": variable, "timeout_s": positive, "deadline_s": positive}
     given = {"base_url": base_url} | {name: value for name, value in settings.items() if value is not None}
-    for name, check in checks.items():
-        if name in given:
+    named = given | dict(zip(("input price", "output price"), prices, strict=True))
+    for name, kind in CHECKED.items():
+        if name in named:
             try:
-                check(given[name])
+                check(kind, named[name])
             except ValueError as error:
                 raise UsageError(f"{name} of {model}: {error}") from error
-    for name, price in zip(("input", "output"), prices, strict=True):
-        try:
-            not_negative(price)
-        except ValueError as error:
-            raise UsageError(f"{name} price of {model}: {error}") from error
     limits = given.get("limits", {})
     unknown = sorted(set(limits) - set(RATE_LIMITS))
     if unknown or any(value <= 0 for value in limits.values()):

@@ -1,40 +1,24 @@
-"""Pools of candidate models: one schema for YAML and JSON files and for a checkpoint's `profiles.json`.
+"""Pools of candidate models: what routing knows of each, pool files, and pools as JSON.
 
-Knows facts, systems and the address of a model; neither the network's numbers nor any key. `router.pools.schema` checks
-one value. Axis: M candidates.
-
-    name: chat27                       # required
-    protocol: chat-0shot-cot           # under which model names are looked up
-    price_date: 2024-11                # of the models that have none of their own
-    cost_range_usd: 0.01               # scale of the cost dial; derived by the Router where absent
-    models:                            # required, M entries
-      - id: gpt-4o                     # required, what a decision names
-        profile: gpt-4o-2024-08-06     # a model or model@protocol of the checkpoint; default the id, null for none
-        input_usd_per_mtok: 2.5        # required, as is output_usd_per_mtok
-        output_usd_per_mtok: 10
-        price_date: 2024-11-05         # or a month
-        context_window: 128000         # these four may be left out: unknown
-        modalities: [text, image]
-        tools: true
-        tags: [openai]
-        allow_prior: true              # without a profile: admit it at the prior of its price class
-        upstream: {api_base: "https://api.openai.com/v1", model: gpt-4o, key_env: OPENAI_API_KEY, timeout_s: 60}
-        # or instead of key_env: key_file: keys/openai, a path from the pool file's folder
-    serve: {port: 8080}                # how `router serve` serves it, see router.serving.settings; not part of a Pool
+Knows facts, systems and the address of a model; neither the network's numbers nor any key. `router.pools.schema` says
+what a file may say; it is imported when a file is read, since a decision from a checkpoint's pool needs no pydantic.
+Axis: M candidates.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from router.errors import PoolError, UsageError, known_names
-from router.pools.models import ModelFacts, System, resolve_system
-from router.pools.schema import ENTRY, OPENAI, POOL, UPSTREAM, quoted, read_mapping
-from router.pools.strict_yaml import read_values
+from router.errors import PoolError, UsageError, known_names, quoted
+from router.pools.models import ModelFacts, System
+from router.pools.strict_yaml import no_garbage_collection, read_values
+
+OPENAI = "openai"  # the default provider, whose protocol upstreams speak
+RATE_LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
+LIMITS = (*RATE_LIMITS, "latency_s")  # what upstream.limits may name
 
 
 @dataclass(frozen=True)
@@ -113,8 +97,10 @@ def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
 
 def pool_from_json(raw: object, systems: Collection[System] | None) -> Pool:
     """The pool in a JSON object of the pool schema; `systems` as in `read_pool`. Raises PoolError, all problems."""
+    from router.pools.schema import parse
+
     problems: list[str] = []
-    pool = _parse(raw, systems, problems)
+    pool = parse(raw, systems, problems)
     if pool is None:
         name = raw.get("name") if isinstance(raw, dict) else raw
         raise pool_error(f"pool {quoted(name)}", problems)
@@ -149,125 +135,15 @@ def pool_error(what: str | Path, problems: list[str]) -> PoolError:
 
 def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
     """The pool in a file, or None and every problem of it, one line each. See `read_pool`."""
+    from router.pools.schema import parse
+
     path = Path(path)
-    try:
-        raw, problems = read_values(path)
-    except ValueError as error:
-        return None, [str(error)]
-    pool = _parse(raw, systems, problems)
-    return (None if pool is None else _with_absolute_key_files(pool, path.parent.absolute())), problems
-
-
-def _with_absolute_key_files(pool: Pool, folder: Path) -> Pool:
-    """The pool with absolute paths of its key files, which are relative to `folder`."""
-    candidates = tuple(
-        replace(each, upstream=replace(each.upstream, key_file=str(folder / each.upstream.key_file)))
-        if each.upstream and each.upstream.key_file
-        else each
-        for each in pool.candidates
-    )
-    return replace(pool, candidates=candidates)
-
-
-def _parse(raw: object, systems: Collection[System] | None, problems: list[str]) -> Pool | None:
-    """The pool in plain values, or None where `problems` is not empty at the end; appends to it."""
-    top = read_mapping("", raw, POOL, problems)
-    protocol = top.get("protocol")
-    if systems is not None and protocol and all(system.protocol != protocol for system in systems):
-        known = known_names(protocol, {system.protocol for system in systems})
-        problems.append(f"protocol: got {protocol!r}, under which the checkpoint has no profile; {known}")
-        systems = None  # one line for one mistake, not one per entry
-    profiles = None if systems is None else _Profiles(systems, protocol)
-    first: dict[str, int] = {}
-    candidates: list[Candidate] = []
-    for number, each in enumerate(top.get("models", ()), 1):
-        candidate = _candidate(number, each, top.get("price_date"), profiles, problems)
-        if candidate is None:
-            continue
-        if first.setdefault(candidate.id, number) != number:
-            problems.append(
-                f"entry {number} ({candidate.id}): id: entry {first[candidate.id]} has it too; every id must be "
-                "unique, use `profile` to give two entries the same profile"
-            )
-        candidates.append(candidate)
-    return None if problems else Pool(top["name"], tuple(candidates), top.get("cost_range_usd"))
-
-
-def _candidate(
-    number: int, raw: object, price_date: str | None, profiles: _Profiles | None, problems: list[str]
-) -> Candidate | None:
-    """The candidate in one entry; None where it has not even an id."""
-    model_id = raw.get("id") if isinstance(raw, dict) else None
-    where = f"entry {number} ({quoted(model_id)[1:-1]}): " if isinstance(model_id, str) else f"entry {number}: "
-    entry = read_mapping(where, raw, ENTRY, problems)
-    system = _system(f"{where}profile: ", raw, entry, profiles, problems)
-    upstream = None
-    if "upstream" in entry:
-        upstream = _upstream(f"{where}upstream.", entry["upstream"], entry.get("id", ""), problems)
-    if "id" not in entry:
-        return None
-    known = {each.name: entry[each.name] for each in fields(ModelFacts) if each.name in entry}
-    return Candidate(ModelFacts(**({"price_date": price_date} | known)), system, upstream)
-
-
-def _system(
-    where: str, raw: object, entry: Mapping[str, Any], profiles: _Profiles | None, problems: list[str]
-) -> System | None:
-    """The system whose profile scores the entry; None for the prior, without profiles, or where a problem was added."""
-    allow_prior = entry.get("allow_prior", False)
-    if "profile" in entry and entry["profile"] is None:
-        if not allow_prior:
-            problems.append(f"{where}is empty; name one, leave the key out, or add allow_prior: true")
-        return None
-    name = entry.get("profile") or entry.get("id")
-    misspelt = isinstance(raw, dict) and "profile" in raw and "profile" not in entry  # a problem already
-    if profiles is None or name is None or misspelt:
-        return None
-    try:
-        return profiles.find(name, allow_prior)
-    except PoolError as error:
-        problems.append(f"{where}{error}")
-        return None
-
-
-def _upstream(where: str, raw: object, model_id: str, problems: list[str]) -> Upstream | None:
-    """The upstream, or None where a problem was added."""
-    before = len(problems)
-    given = read_mapping(where, raw, UPSTREAM, problems)
-    if isinstance(raw, dict) and raw.get("api_base") is None and raw.get("provider", OPENAI) == OPENAI:
-        problems.append(
-            f"{where}api_base: missing; write the address of the upstream, such as https://api.example.com/v1, "
-            "or name a provider that LiteLLM knows"
-        )
-    if "key_env" in given and "key_file" in given:
-        problems.append(f"{where}key_file: key_env is there too; keep one of them")
-    return Upstream(**({"model": model_id, "api_base": ""} | given)) if len(problems) == before else None
-
-
-class _Profiles:
-    """Index of profiles by name, since pools and checkpoints may hold many thousands."""
-
-    def __init__(self, systems: Collection[System], protocol: str | None) -> None:
-        self.systems, self.protocol = systems, protocol
-        self.by_name: defaultdict[str, list[System]] = defaultdict(list)
-        for system in systems:
-            self.by_name[system.model].append(system)
-            self.by_name[system.id].append(system)
-
-    def find(self, name: str, allow_prior: bool) -> System | None:
-        """The system called `name`; where there is none, None if `allow_prior`. Raises PoolError, also if ambiguous."""
-        fitting = [s for s in self.by_name.get(name, ()) if s.id == name or self.protocol in (None, s.protocol)]
-        if not fitting and allow_prior:
-            return None
+    with no_garbage_collection():
         try:
-            return resolve_system(name, fitting or self.systems, self.protocol)
-        except PoolError as error:
-            if fitting:  # ambiguous: the message says what to write
-                raise
-            raise PoolError(
-                f"{error}. Make one from graded answers with `router onboard {name}`, or retrain with its outcomes, "
-                "or add allow_prior: true to admit it at the prior of its price class"
-            ) from error
+            raw, problems = read_values(path)
+        except ValueError as error:
+            return None, [str(error)]
+        return parse(raw, systems, problems, path.parent.absolute()), problems
 
 
 def changed_pool(before: Pool, add: Iterable[Candidate], remove: Iterable[str]) -> tuple[Pool, list[int]]:

@@ -1,269 +1,226 @@
-"""Pool schema: the keys of a pool file, each with a check of its value, so that all problems are found at once.
+"""Pool schema: pydantic models of what a pool file may say, and the pool in such plain values.
 
-Takes plain values (of YAML or JSON); knows no files, no pool (`router.pools.pool`) and no checkpoint. A check returns
-the value in its final type, or raises ValueError that says what was got and what is allowed.
+Opens no file. `router.pools.pool` imports this module when a pool is read, since pydantic takes 0.1 s to load.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
-import reprlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import fields
 from datetime import date
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from router.pools.models import MODALITIES
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
-# Keys under which people paste a secret; no message repeats such a value.
-SECRET_KEYS = {"api_key", "apikey", "auth", "authorization", "bearer", "key", "password", "secret", "token"}
-OPENAI = "openai"  # the default provider, whose protocol upstreams speak
-RATE_LIMITS = ("concurrency", "requests_per_minute", "tokens_per_minute")
-LIMITS = (*RATE_LIMITS, "latency_s")  # what upstream.limits may name
-_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+from router.errors import PoolError, known_names, quoted
+from router.pools.models import MODALITIES, ModelFacts, System, resolve_system
+from router.pools.pool import OPENAI, Candidate, Pool, Upstream
+from router.validation import Names, NotNegative, Positive, Says, Section, Text, read, shown, tidy
 
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-quoted = _SHORT.repr  # one line, shortened
-
-
-def shown(value: object) -> str:
-    """`value` and its kind for a message; often the kind is the mistake.
-
-    >>> shown("2.5"), shown(True), shown([1, 2, 3, 4, 5, 6, 7])
-    ("'2.5' (text)", 'True (true or false)', '[1, 2, 3, 4, 5, 6, ...] (a list)')
-    """
-    if value is None:
-        return "nothing"
-    return f"{quoted(value)} ({_KINDS.get(type(value), type(value).__name__)})"
-
-
-@dataclass(frozen=True)
-class Field:
-    """The check of one key's value."""
-
-    check: Callable[[Any], Any]
-    required: str = ""  # what to do when it is missing; empty: it may be missing
-    nullable: bool = False  # whether null differs from a missing key
-
-
-def read_mapping(where: str, raw: object, schema: Mapping[str, Field], problems: list[str]) -> dict[str, Any]:
-    """The checked values of `raw`'s good keys; every other key adds a line to `problems`, which opens with `where`."""
-    if not isinstance(raw, dict):
-        place = where.rstrip(".: ")
-        problems.append(f"{place}{': ' if place else ''}got {shown(raw)}; write a mapping with {_keys(schema)}")
-        return {}
-    values: dict[str, Any] = {}
-    for key, value in raw.items():
-        field = schema.get(key) if isinstance(key, str) else None
-        if field is None:
-            problems.append(f"{where}{_unknown(key, schema)}")
-        elif value is not None or field.nullable:
-            try:
-                values[key] = field.check(value)
-            except ValueError as error:
-                problems.append(f"{where}{key}: {error}")
-    for key, field in schema.items():
-        if field.required and raw.get(key) is None:
-            problems.append(f"{where}{key}: missing; {field.required}")
-    return values
-
-
-def _keys(schema: Mapping[str, Field]) -> str:
-    return f"the keys {', '.join(schema)}"
-
-
-def _unknown(key: object, schema: Mapping[str, Field]) -> str:
-    name = str(key)
-    if name.lower().replace("-", "_") in SECRET_KEYS:
-        return (
-            f"{name}: a pool file holds no secret; set an environment variable and name it in upstream.key_env, or "
-            "name a file that holds the key in upstream.key_file"
-        )
-    close = difflib.get_close_matches(name, schema, n=1, cutoff=0.5)
-    meant = f"did you mean {close[0]}? " if close else ""
-    return f"{quoted(key)}: unknown key; {meant}known: {', '.join(schema)}"
-
-
-def text(value: object) -> str:
-    """A non-empty printable string."""
-    if isinstance(value, str) and value.strip() == value != "" and value.isprintable():
+def _day_or_month(value: str) -> str:
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", value):
+        date.fromisoformat(value if len(value) == 10 else f"{value}-01")
         return value
-    raise ValueError(f"got {shown(value)}; write text (in quotes where YAML reads something else), no spaces around it")
+    raise ValueError
 
 
-def flag(value: object) -> bool:
-    """True or false."""
-    if isinstance(value, bool):
-        return value
-    raise ValueError(f"got {shown(value)}; write true or false")
+def _modalities(value: tuple[str, ...]) -> tuple[str, ...]:
+    strange = [each for each in value if each not in MODALITIES]
+    if strange or not value:
+        raise ValueError(f"got {shown(strange)}; write at least one of {', '.join(MODALITIES)}")
+    return value
 
 
-def not_negative(value: object) -> float:
-    """A finite number from 0."""
-    number = _number(value)
-    if number >= 0:
-        return number
-    raise ValueError(f"got {value}; write 0 or more")
-
-
-def positive(value: object) -> float:
-    """A finite number above 0."""
-    number = _number(value)
-    if number > 0:
-        return number
-    raise ValueError(f"got {value}; write a number above 0")
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"got {shown(value)}; write a number, such as 0.15, without quotes or a unit")
-    try:
-        if math.isfinite(value):
-            return float(value)
-    except OverflowError:
-        pass
-    raise ValueError(f"got {shown(value)}; write a finite number")
-
-
-def tokens(value: object) -> int:
-    """A whole number above 0."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise ValueError(f"got {shown(value)}; write a whole number of tokens above 0, such as 128000")
-
-
-def day_or_month(value: object) -> str:
-    """An ISO date or month.
-
-    >>> day_or_month("2024-11"), day_or_month("2024-11-05")
-    ('2024-11', '2024-11-05')
-    """
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", value):
-        try:
-            date.fromisoformat(value if len(value) == 10 else f"{value}-01")
-            return value
-        except ValueError:
-            pass
-    raise ValueError(f"got {shown(value)}; write a date or a month, such as 2024-11-05 or 2024-11")
-
-
-def names(value: object) -> tuple[str, ...]:
-    """A list of different texts."""
-    if not isinstance(value, list):
-        raise ValueError(f"got {shown(value)}; write a list, such as [openai, vision]")
-    found = tuple(text(each) for each in value)
-    if len(set(found)) != len(found):
-        raise ValueError(f"got {shown(value)}; name each once")
-    return found
-
-
-def modalities(value: object) -> tuple[str, ...]:
-    """A non-empty list of names from MODALITIES."""
-    found = names(value)
-    strange = [each for each in found if each not in MODALITIES]
-    if strange or not found:
-        raise ValueError(f"got {shown(strange or value)}; write at least one of {', '.join(MODALITIES)}")
-    return found
-
-
-def entries(value: object) -> list[Any]:
-    """A list with something in it."""
-    if isinstance(value, list) and value:
-        return value
-    raise ValueError(f"got {shown(value)}; write a list of at least one model")
-
-
-def web_address(value: object) -> str:
+def _web_address(value: Any) -> str:
     """An http or https address with a host and without a secret; no message repeats it, since it may hold one."""
     try:
-        parts = urlsplit(text(value))
+        parts = urlsplit(tidy(value))
         host = parts.hostname if parts.port != 0 else None  # reading the port checks it
-    except ValueError:
+    except (AttributeError, ValueError):
         raise ValueError("not an address (not shown); write one such as https://api.example.com/v1") from None
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("has credentials, ?query or #fragment (not shown); leave them out, use key_env or key_file")
-    if parts.scheme not in ("http", "https") or not host or " " in str(value):
+    if parts.scheme not in ("http", "https") or not host or " " in value:
         raise ValueError("not an address (not shown) that opens with http:// or https:// and names a host")
     return str(value)
 
 
-def variable(value: object) -> str:
-    """The name of an environment variable; no message repeats the value, which may be a key pasted by mistake."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        return value
-    raise ValueError("not the name of an environment variable (not shown); write a name such as OPENAI_API_KEY")
+Day = Annotated[str, AfterValidator(_day_or_month), Says("write a date or a month, such as 2024-11-05 or 2024-11")]
+Tokens = Annotated[int, Field(gt=0), Says("write a whole number of tokens above 0, such as 128000")]
+Modalities = Annotated[Names, AfterValidator(_modalities)]
+Address = Annotated[str, BeforeValidator(_web_address)]
+Variable = Annotated[
+    str,
+    Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$"),
+    Says("not the name of an environment variable (not shown); write a name such as OPENAI_API_KEY", secret=True),
+]
+KeyPath = Annotated[
+    str,
+    Field(pattern="[/.]"),
+    AfterValidator(tidy),
+    Says("not a path with a / or a dot in it (not shown); write one such as keys/openai or ./openai", secret=True),
+]
 
 
-def key_path(value: object) -> str:
-    """A path with a slash or a dot in it; no message repeats the value, which may be a key pasted by mistake.
+class UpstreamSection(Section):
+    """The upstream of an entry; what is left out has the defaults of `Upstream`."""
 
-    >>> key_path("keys/openai"), key_path("openai.key")
-    ('keys/openai', 'openai.key')
-    """
-    if isinstance(value, str) and value.strip() == value and value.isprintable() and ("/" in value or "." in value):
-        return value
-    raise ValueError("not a path with a / or a dot in it (not shown); write one such as keys/openai or ./openai")
-
-
-def limits(value: object) -> dict[str, float]:
-    """A mapping of names to numbers above 0."""
-    if not isinstance(value, dict):
-        raise ValueError(f"got {shown(value)}; write a mapping, such as {{requests_per_minute: 500}}")
-    found = {}
-    for name, number in value.items():
-        try:
-            found[text(name)] = positive(number)
-        except ValueError as error:
-            raise ValueError(f"{quoted(name)}: {error}") from None
-    return found
-
-
-def anything(value: object) -> object:
-    """The value itself; another `read_mapping` checks what is in it."""
-    return value
-
-
-def text_or_none(value: object) -> str | None:
-    """As `text`, and None for null."""
-    return None if value is None else text(value)
+    api_base: Address | None = None  # required of some, see `_upstream_problems`
+    model: Text | None = None  # default: the entry's id
+    key_env: Variable | None = None
+    key_file: KeyPath | None = None  # instead of key_env; from the pool file's folder
+    timeout_s: Positive | None = None
+    limits: dict[Text, Positive] | None = None
+    provider: Text | None = None
+    retry_after_send: bool | None = None
+    json_schema: bool | None = None
+    max_output_tokens: Tokens | None = None
 
 
 _PRICE = "write US dollars per million tokens (0 if it costs nothing)"
-POOL = {
-    "name": Field(text, required="give the pool a name"),
-    "protocol": Field(text),
-    "price_date": Field(day_or_month),
-    "cost_range_usd": Field(positive),
-    "models": Field(entries, required="list the pool's models"),
-    "serve": Field(anything),  # checked by router.serving.settings
-}
-ENTRY = {
-    "id": Field(text, required="give the entry an id"),
-    "profile": Field(text_or_none, nullable=True),
-    "input_usd_per_mtok": Field(not_negative, required=_PRICE),
-    "output_usd_per_mtok": Field(not_negative, required=_PRICE),
-    "price_date": Field(day_or_month),
-    "context_window": Field(tokens),
-    "modalities": Field(modalities),
-    "tools": Field(flag),
-    "tags": Field(names),
-    "allow_prior": Field(flag),
-    "upstream": Field(anything),
-}
-UPSTREAM = {
-    "api_base": Field(web_address),  # required of some, see router.pools.pool
-    "model": Field(text),
-    "key_env": Field(variable),
-    "key_file": Field(key_path),  # not beside key_env, see router.pools.pool
-    "timeout_s": Field(positive),
-    "limits": Field(limits),
-    "provider": Field(text),
-    "retry_after_send": Field(flag),
-    "json_schema": Field(flag),
-    "max_output_tokens": Field(tokens),
-}
+
+
+class Entry(Section):
+    """One of the models; a fact that is left out has the default of `ModelFacts`."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"profile"})
+
+    id: Text = Field(description="give the entry an id")
+    profile: Text | None = ""  # a model or model@protocol of the checkpoint; empty: the id; None: no profile
+    input_usd_per_mtok: NotNegative = Field(description=_PRICE)
+    output_usd_per_mtok: NotNegative = Field(description=_PRICE)
+    price_date: Day | None = None
+    context_window: Tokens | None = None
+    modalities: Modalities | None = None
+    tools: bool | None = None
+    tags: Names | None = None
+    allow_prior: bool = False  # without a profile: admit it at the prior of its price class
+    upstream: UpstreamSection | None = None
+
+
+class PoolFile(Section):
+    """A whole file; its entries are read one by one, so that a problem names the entry."""
+
+    name: Text = Field(description="give the pool a name")
+    protocol: Text | None = None  # under which model names are looked up
+    price_date: Day | None = None  # of the models that have none of their own
+    cost_range_usd: Positive | None = None  # scale of the cost dial; derived by the Router where absent
+    models: Annotated[list[Any], Field(min_length=1), Says("write a list of at least one model")] = Field(
+        description="list the pool's models"
+    )
+    serve: Any = None  # how `router serve` serves it, see router.serving.settings
+
+
+_FACTS = frozenset(each.name for each in fields(ModelFacts))
+_OPTIONAL: Any = {name: (Entry.model_fields[name].rebuild_annotation() | None, None) for name in _FACTS - {"id"}}
+Facts = create_model("Facts", __base__=Section, id=(Text, Entry.model_fields["id"]), **_OPTIONAL)
+"""Facts of a model that need not be in a pool: as in an entry, but not every model has a price."""
+
+
+def parse(
+    raw: object, systems: Collection[System] | None, problems: list[str], folder: Path | None = None
+) -> Pool | None:
+    """The pool in plain values; None where `problems` is not empty at the end.
+
+    Paths of key files are relative to `folder` and become absolute.
+    """
+    top = read(PoolFile, raw, "", problems)
+    protocol = top.protocol
+    if systems is not None and protocol and all(system.protocol != protocol for system in systems):
+        known = known_names(protocol, {system.protocol for system in systems})
+        problems.append(f"protocol: got {protocol!r}, under which the checkpoint has no profile; {known}")
+        systems = None  # one line for one mistake, not one per entry
+    profiles = None if systems is None else _Profiles(systems, protocol)
+    first: dict[str, int] = {}
+    candidates: list[Candidate] = []
+    for number, each in enumerate(getattr(top, "models", ()), 1):
+        where = partial(_where, number, each)
+        entry = read(Entry, each, where, problems)
+        given = each if isinstance(each, dict) else {}
+        problems += [f"{where()}upstream.{problem}" for problem in _upstream_problems(given.get("upstream"))]
+        system = None
+        if entry.profile or given.get("profile") is None:  # otherwise a problem already
+            try:
+                system = _system(entry, profiles)
+            except PoolError as error:
+                problems.append(f"{where()}profile: {error}")
+        if "id" in entry.model_fields_set and first.setdefault(entry.id, number) != number:
+            problems.append(
+                f"{where()}id: entry {first[entry.id]} has it too; every id must be unique, use `profile` to give two "
+                "entries the same profile"
+            )
+        if not problems:
+            candidates.append(_candidate(entry, system, top.price_date, folder))
+    return None if problems else Pool(top.name, tuple(candidates), top.cost_range_usd)
+
+
+def _where(number: int, raw: object) -> str:
+    """The opening of a line on an entry."""
+    model_id = raw.get("id") if isinstance(raw, dict) else None
+    return f"entry {number} ({quoted(model_id)[1:-1]}): " if isinstance(model_id, str) else f"entry {number}: "
+
+
+def _candidate(entry: Entry, system: System | None, price_date: str | None, folder: Path | None) -> Candidate:
+    facts = {name: value for name, value in vars(entry).items() if value is not None and name in _FACTS}
+    upstream = None
+    if entry.upstream is not None:
+        given = {name: value for name, value in vars(entry.upstream).items() if value is not None}
+        if folder is not None and "key_file" in given:
+            given["key_file"] = str(folder / given["key_file"])
+        upstream = Upstream(**{"model": entry.id, "api_base": ""} | given)
+    return Candidate(ModelFacts(**{"price_date": price_date} | facts), system, upstream)
+
+
+def _upstream_problems(raw: object) -> Iterator[str]:
+    """Problems between the keys of an upstream."""
+    if not isinstance(raw, dict):
+        return
+    if raw.get("api_base") is None and raw.get("provider") in (None, OPENAI):
+        yield (
+            "api_base: missing; write the address of the upstream, such as https://api.example.com/v1, "
+            "or name a provider that LiteLLM knows"
+        )
+    if raw.get("key_env") is not None and raw.get("key_file") is not None:
+        yield "key_file: key_env is there too; keep one of them"
+
+
+def _system(entry: Entry, profiles: _Profiles | None) -> System | None:
+    """The system whose profile scores the entry; None for the prior or without profiles. Raises PoolError."""
+    if entry.profile is None:
+        if not entry.allow_prior:
+            raise PoolError("is empty; name one, leave the key out, or add allow_prior: true")
+        return None
+    name = entry.profile or getattr(entry, "id", "")
+    return profiles.find(name, entry.allow_prior) if profiles is not None and name else None
+
+
+class _Profiles:
+    """Index of profiles by name, since pools and checkpoints may hold many thousands."""
+
+    def __init__(self, systems: Collection[System], protocol: str | None) -> None:
+        self.systems, self.protocol = systems, protocol
+        self.by_name: defaultdict[str, list[System]] = defaultdict(list)
+        for system in systems:
+            self.by_name[system.model].append(system)
+            self.by_name[system.id].append(system)
+
+    def find(self, name: str, allow_prior: bool) -> System | None:
+        """The system called `name`; where there is none, None if `allow_prior`. Raises PoolError, also if ambiguous."""
+        fitting = [s for s in self.by_name.get(name, ()) if s.id == name or self.protocol in (None, s.protocol)]
+        if not fitting and allow_prior:
+            return None
+        try:
+            return resolve_system(name, fitting or self.systems, self.protocol)
+        except PoolError as error:
+            if fitting:  # ambiguous: the message says what to write
+                raise
+            raise PoolError(
+                f"{error}. Make one from graded answers with `router onboard {name}`, or retrain with its outcomes, "
+                "or add allow_prior: true to admit it at the prior of its price class"
+            ) from error

@@ -5,7 +5,10 @@ Knows nothing of what the values mean. No message quotes a line of the file, whi
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,11 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
     Raises ValueError when the file cannot be read at all: missing, not UTF-8, not YAML.
     """
     text = _read_text(path)
-    loader = None
     try:
-        loader = _StrictLoader(text)
-        return loader.get_single_data(), loader.problems
+        try:
+            return _loaded(text, _FastLoader)
+        except yaml.YAMLError:  # PyYAML's own parser says more than libyaml of what is wrong
+            return _loaded(text, _StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -38,9 +42,6 @@ def read_yaml(path: Path) -> tuple[object, list[str]]:
         raise ValueError("not YAML that can be read: nested too deeply") from error
     except (ValueError, LookupError, AttributeError) as error:  # PyYAML's, for 0b_ or !!timestamp x
         raise ValueError("not YAML that can be read: a number, date or tagged value is malformed") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def read_json(path: Path) -> tuple[object, list[str]]:
@@ -74,6 +75,29 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"cannot be read: {error.strerror}") from error
 
 
+def _loaded(text: str, loader_class: type[_StrictLoader]) -> tuple[object, list[str]]:
+    loader = None
+    try:
+        with no_garbage_collection():
+            loader = loader_class(text)
+            return loader.get_single_data(), loader.problems
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """A block that makes a million values which all stay; looking for garbage among them takes most of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader that notes keys given twice and leaves dates as text."""
 
@@ -100,3 +124,19 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             first.setdefault(name, line)
         return node
+
+
+_FastLoader: type[_StrictLoader] = _StrictLoader
+if yaml.__with_libyaml__:
+    from yaml._yaml import CParser
+
+    class _CLoader(CParser, _StrictLoader):
+        """The same with libyaml's parser. Nodes are composed in Python: in C, deep nesting would crash the process."""
+
+        get_single_node = yaml.SafeLoader.get_single_node
+
+        def __init__(self, text: str) -> None:
+            _StrictLoader.__init__(self, "")
+            CParser.__init__(self, text)
+
+    _FastLoader = _CLoader

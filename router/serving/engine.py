@@ -12,13 +12,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from router.errors import EngineClosedError, UsageError
 from router.policy.decision import GOALS, Decision
-from router.serving.lanes import Lane, Pace
+from router.serving.lanes import Job, Lane, Pace
 
 if TYPE_CHECKING:
     from router.routing.pieces import Pieces
@@ -26,24 +25,22 @@ if TYPE_CHECKING:
     from router.routing.router import Router
 
 
-@dataclass(eq=False)
-class _Job:
-    """Queries of one caller with their options, and the future that the caller awaits."""
+@dataclass(eq=False, kw_only=True)
+class _Job(Job):
+    """A job with its options."""
 
-    queries: list[str]
     dial: float | Sequence[float] | None
     options: dict[str, Any]
     router: Router  # the engine's router when the job came
-    client: Hashable
-    future: Future[list[Decision]] = field(default_factory=Future)
     pieces: Pieces | None = None  # of a list: the computation that goes on
     query_s: float | None = None  # of a list: seconds a query of its last piece
 
     @property
     def kind(self) -> Hashable:
         """The key of single queries that are routed together: all but query and dial is equal."""
+        kind = (id(self.router), self.dial is None, _hashable(self.options))
         by_goal = any(self.options.get(goal) is not None for goal in GOALS)  # a batch would meet the goal as a whole
-        return id(self) if by_goal else (id(self.router), self.dial is None, _hashable(self.options))
+        return id(self) if by_goal or not _has_hash(kind) else kind
 
     @property
     def one_dial(self) -> float:
@@ -163,7 +160,7 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise EngineClosedError("the engine is closed: it takes no further queries")
-            job = _Job(queries, dial, rest, self._router, client)
+            job = _Job(client, queries, dial=dial, options=rest, router=self._router)
             lane.put(job)
             if lane is self._singles:
                 self._pace.asked()
@@ -174,12 +171,8 @@ class Engine:
         """The cache key of a query with its options; None if its decision is not cached."""
         if not self.cached or not isinstance(query, str):
             return None
-        try:
-            read = hashlib.sha256(query.encode("utf-8", "surrogatepass")).digest()
-            hash(key := (read, _hashable(options)))
-        except TypeError:  # an option without a hash: the router reports it
-            return None
-        return key
+        key = (hashlib.sha256(query.encode("utf-8", "surrogatepass")).digest(), _hashable(options))
+        return key if _has_hash(key) else None
 
     def _remember(self, router: Router, key: Hashable, decision: Decision) -> None:
         with self._changed:
@@ -198,8 +191,10 @@ class Engine:
             self._changed.wait_for(lambda: self._singles or self._lists or self._closed)
             if not (self._singles or self._lists):
                 return False
-            singles = self._take()
-            listed, size = (None, 0) if singles else self._next_piece()
+            share = min(-(-self._singles.queries // len(self._workers)), self.max_batch)  # of those that wait
+            singles = [self._singles.take() for _ in range(share)]
+            listed = None if singles else self._lists.take()
+            size = 0 if listed is None else self._pace.size(listed.query_s)
             idle = not self._under_way
             self._under_way += 1
             self._begun += 1
@@ -216,16 +211,6 @@ class Engine:
             elif decided == 1 and idle and begun == self._begun:
                 self._pace.took(seconds)
         return True
-
-    def _take(self) -> list[_Job]:
-        """The next single queries: a worker's share of those that wait, at most a batch."""
-        share = min(-(-self._singles.queries // len(self._workers)), self.max_batch)
-        return [self._singles.take() for _ in range(share)]
-
-    def _next_piece(self) -> tuple[_Job, int]:
-        """The list whose turn it is, and the number of its queries to compute next."""
-        job = self._lists.take()
-        return job, self._pace.size(job.query_s)
 
 
 def _go_on(job: _Job, size: int) -> bool:
@@ -252,18 +237,18 @@ def _decide_all(jobs: list[_Job]) -> int:
     groups: dict[Hashable, list[_Job]] = {}
     running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
     for job in running:
-        groups.setdefault(_kind(job), []).append(job)
+        groups.setdefault(job.kind, []).append(job)
     for group in groups.values():
         _decide(group)
     return sum(job.future.exception() is None for job in running)
 
 
-def _kind(job: _Job) -> Hashable:
+def _has_hash(key: object) -> bool:
     try:
-        hash(kind := job.kind)
-    except TypeError:
-        return id(job)
-    return kind
+        hash(key)
+    except TypeError:  # of an option: the router reports it
+        return False
+    return True
 
 
 def _hashable(options: Mapping[str, Any]) -> Hashable:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import statistics
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from router.errors import QueueFullError
 
@@ -20,26 +21,19 @@ IDLE_DECISION_S = 0.005  # assumed until one is measured
 REMEMBERED = 31  # measured decisions; their median counts
 
 
-class Waiting(Protocol):
-    """The attributes of a job that a lane reads."""
+@dataclass(eq=False)
+class Job:
+    """Queries of one client, and the future that the caller awaits; it is cancelled if the caller is gone."""
 
-    @property
-    def client(self) -> Hashable:
-        """The client; clients take turns."""
-
-    @property
-    def queries(self) -> Sequence[str]:
-        """The queries of the job."""
-
-    @property
-    def future(self) -> Future[Any]:
-        """The result; cancelled if the caller is gone."""
+    client: Hashable
+    queries: list[str]
+    future: Future[Any] = field(default_factory=Future)
 
 
-Job = TypeVar("Job", bound=Waiting)
+J = TypeVar("J", bound=Job)
 
 
-class Lane(Generic[Job]):
+class Lane(Generic[J]):
     """A queue of jobs: in order for each client, with the clients in turn.
 
     Args:
@@ -48,12 +42,12 @@ class Lane(Generic[Job]):
 
     def __init__(self, most: int) -> None:
         self.most, self.queries = most, 0  # allowed; waiting now
-        self._clients: OrderedDict[Hashable, deque[Job]] = OrderedDict()  # the next client first
+        self._clients: OrderedDict[Hashable, deque[J]] = OrderedDict()  # the next client first
 
     def __bool__(self) -> bool:
         return bool(self._clients)
 
-    def put(self, job: Job) -> None:
+    def put(self, job: J) -> None:
         """Add a new job behind the other jobs of its client."""
         if self._is_full(job):
             self._drop_cancelled()
@@ -62,7 +56,7 @@ class Lane(Generic[Job]):
         self._clients.setdefault(job.client, deque()).append(job)
         self.queries += len(job.queries)
 
-    def take(self) -> Job:
+    def take(self) -> J:
         """The first job of the next client, which then goes behind all other clients."""
         client, jobs = self._clients.popitem(last=False)
         job = jobs.popleft()
@@ -71,12 +65,12 @@ class Lane(Generic[Job]):
         self.queries -= len(job.queries)
         return job
 
-    def put_back(self, job: Job) -> None:
+    def put_back(self, job: J) -> None:
         """Put back an unfinished job, as the first of its client."""
         self._clients.setdefault(job.client, deque()).appendleft(job)
         self.queries += len(job.queries)
 
-    def _is_full(self, job: Job) -> bool:
+    def _is_full(self, job: J) -> bool:
         return self.queries > 0 and self.queries + len(job.queries) > self.most
 
     def _drop_cancelled(self) -> None:

@@ -11,9 +11,8 @@ import gc
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +23,7 @@ from router.pools.pool import Pool, examine_pool, pool_error
 from router.serving.client_keys import KeyRing, RateLimits, default_keys_file
 from router.serving.dispatch.sessions import Sessions
 from router.serving.engine import Engine
-from router.serving.settings import (
-    ServeSettings,
-    check_bind,
-    read_settings,
-    upstream_problems,
-)
+from router.serving.settings import ServeSettings, check_bind, read_settings, upstream_problems
 from router.serving.telemetry.decision_log import DecisionLog
 from router.serving.telemetry.metrics import Metrics
 from router.serving.upstreams.client import Upstreams
@@ -41,7 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 WORKERS = 2  # batches in progress: with one, processors idle while a batch is read or one of its threads waits
 WARM_UP = 5  # queries before the server is ready
-MOST_ALTERNATIVES = 64  # models of a large pool that are ranked for a request
 # Settings that only a restart changes.
 FIXED = ("host", "port", "decision_log", "log_max_bytes", "log_max_age_days", "when_log_full", "store_prompts",
          "max_queue", "max_batch_queue", "session_ttl_s", "max_sessions", "session_threshold")  # fmt: skip
@@ -162,7 +155,7 @@ def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:
     for name in FIXED:
         if getattr(old, name) != getattr(settings, name):
             logger.warning("serve.%s changes with a restart only", name)
-    return replace(settings, **{name: getattr(old, name) for name in FIXED})
+    return settings.model_copy(update={name: getattr(old, name) for name in FIXED})
 
 
 def _open_log(settings: ServeSettings) -> DecisionLog | None:
@@ -172,7 +165,7 @@ def _open_log(settings: ServeSettings) -> DecisionLog | None:
         settings.decision_log,
         max_bytes=settings.log_max_bytes,
         max_age_s=None if settings.log_max_age_days is None else settings.log_max_age_days * 86_400,
-        when_full=settings.when_log_full,  # type: ignore[arg-type]  # one of its literals
+        when_full=settings.when_log_full,
         store_prompts=settings.store_prompts,
     )
     log.start()
@@ -192,8 +185,3 @@ def freeze_garbage() -> None:
 def new_decision_id() -> str:
     """A random id of a decision, which nobody can guess."""
     return f"dec_{secrets.token_hex(12)}"
-
-
-def now() -> float:
-    """Seconds since the epoch."""
-    return time.time()

@@ -21,8 +21,7 @@ from router.llm.endpoint import Endpoint, endpoint_of, make_endpoint
 from router.llm.form import Filled, Form, fill
 from router.llm.session import WINDOW, in_order, show
 from router.llm.untrusted_text import clipped, with_nonce
-from router.pools.pool import read_pool
-from router.pools.schema import RATE_LIMITS
+from router.pools.pool import RATE_LIMITS, read_pool
 from train.annotate.labels import PROMPT_VERSION, USUAL_TOKENS, Labels
 from train.annotate.report import Readings, Report
 from train.data_folders.query_file import QueryRow, read_queries

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from router.errors import DataError
 from router.evaluation import metrics
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
-from router.evaluation.pool_report import LABELLER, PoolOutcomes, pool_outcomes, predict, reference_models, row_masks
+from router.evaluation.pool_report import PoolOutcomes, labels, pool_outcomes, predict, reference_models, row_masks
 from router.network.taxonomy import RANK_DECAY, Taxonomy
 from router.routing.router import Router
 from train.fit.closed_form import ClosedForm
@@ -26,11 +26,9 @@ from train.fit.closed_form import ClosedForm
 
 def annotated_weights(dataset: Dataset, taxonomy: Taxonomy, decay: float) -> dict[int, NDArray[np.float32]]:
     """Rank weights (A,) of each annotated row of the folder."""
-    row_of = {query_id: row for row, query_id in enumerate(dataset.queries["query_id"])}
     return {
-        row_of[note.query_id]: np.concatenate(taxonomy.targets(note.capabilities, note.knowledge, decay))
-        for note in dataset.annotations
-        if note.annotator == LABELLER
+        row: np.concatenate(taxonomy.targets(note.capabilities, note.knowledge, decay))
+        for row, note in labels(dataset).items()
     }
 
 

@@ -171,7 +171,7 @@ def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Querie
     """
     train, dataset = np.flatnonzero(place.rows(regime, part, seed).train), place.dataset
     phrases = QueryEncoder.from_pretrained(place.settings.encoder)
-    taxonomy = taxonomy_of(dataset, train, lambda names: phrases.encode(names).numpy())
+    taxonomy = taxonomy_of(dataset, train, phrases)
     llm = np.full((len(dataset.queries), len(taxonomy.axes)), np.nan)
     for row, weights in annotated_weights(dataset, taxonomy, RANK_DECAY).items():
         llm[row] = weights

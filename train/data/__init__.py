@@ -1,1 +1,1 @@
-"""Rows of a data folder as tensors and batches: folds, taxonomy, weak labels, rewordings, the data module."""
+"""Rows of a data folder as tensors and batches: folds, taxonomy, weak labels, the data module."""

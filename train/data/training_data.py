@@ -6,7 +6,7 @@ Knows no batches and no network. Axes: N queries, S systems, C capabilities, K d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.dataset import Dataset
-from router.evaluation.pool_report import LABELLER, mean_filled
+from router.evaluation.pool_report import labels, mean_filled
 from router.network.taxonomy import Taxonomy
-from router.network.vectors import Dimensions
-from router.pools.models import ModelFacts, System
+from router.pools.models import System
 from router.pools.pool import Pool, read_pool
+from train.data.options import DataOptions
 from train.data.taxonomy import consolidate
-
-Embed = Callable[[list[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,6 @@ class TrainingData:
         """(S,) column of each system's protocol."""
         return torch.tensor([self.protocols.index(s.protocol) for s in self.systems])
 
-    def dimensions(self, embedding: int, **sizes: int) -> Dimensions:
-        """Axis sizes of a network for these data; `sizes` are those that the data do not fix."""
-        return Dimensions(
-            embedding,
-            len(self.taxonomy.capabilities),
-            len(self.taxonomy.domains),
-            len(self.protocols),
-            len(self.systems),
-            **sizes,
-        )
-
-    def facts(self, model: str) -> ModelFacts:
-        """Facts of a model from models.csv; its name alone where it has no row."""
-        return self.dataset.models.get(model, ModelFacts(model))
-
     @property
     def texts(self) -> list[str]:
         """All N query texts."""
@@ -67,23 +51,14 @@ class TrainingData:
 
 
 def build_training_data(
-    dataset: Dataset,
-    usable: NDArray[np.bool_],
-    train_rows: NDArray[np.intp],
-    val_rows: NDArray[np.intp],
-    pool_files: Sequence[str | Path],
-    embed: Embed,
-    merge_cosine: float = 0.7,
-    minimum_count: int = 10,
+    dataset: Dataset, usable: NDArray[np.bool_], rows: Mapping[str, NDArray[np.intp]], options: DataOptions
 ) -> TrainingData:
-    """The data of a run: taxonomy from the training rows' annotations, systems, pools and tensors.
-
-    `embed` turns phrases into unit vectors. Raises PoolError for a pool whose members have no training outcome.
-    """
-    taxonomy = taxonomy_of(dataset, train_rows, embed, merge_cosine, minimum_count)
+    """The data of a run on `rows["train"]` and `rows["val"]`; PoolError for a member without a training outcome."""
+    train_rows, phrases = rows["train"], QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
+    taxonomy = taxonomy_of(dataset, train_rows, phrases, options.merge_cosine, options.minimum_count)
     kept = np.flatnonzero(~np.isnan(dataset.score)[train_rows].any(axis=0))
     systems = tuple(dataset.systems[column] for column in kept)
-    pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in pool_files)}
+    pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in options.pools)}
     return TrainingData(
         dataset,
         taxonomy,
@@ -91,7 +66,7 @@ def build_training_data(
         tuple(sorted({s.protocol for s in systems})),
         pools,
         train_rows,
-        val_rows,
+        rows["val"],
         tensors_of(dataset, taxonomy, kept, usable, train_rows),
     )
 
@@ -99,19 +74,14 @@ def build_training_data(
 def taxonomy_of(
     dataset: Dataset,
     train_rows: NDArray[np.intp],
-    embed: Embed,
+    encoder: QueryEncoder,
     merge_cosine: float = 0.7,
     minimum_count: int = 10,
 ) -> Taxonomy:
-    """Taxonomy of the LLM's annotations of the training rows; `embed` as in `build_training_data`."""
-    train_ids = set(dataset.queries["query_id"].to_numpy()[train_rows])
-    names = Counter(
-        name
-        for note in dataset.annotations
-        if note.annotator == LABELLER and note.query_id in train_ids
-        for name in note.knowledge
-    )
-    return consolidate(names, embed, merge_cosine, minimum_count)
+    """Taxonomy of the LLM's annotations of the training rows, whose domain names `encoder` compares."""
+    notes = labels(dataset)
+    names = Counter(name for row in train_rows.tolist() if row in notes for name in notes[row].knowledge)
+    return consolidate(names, lambda phrases: encoder.encode(phrases).numpy(), merge_cosine, minimum_count)
 
 
 def tensors_of(
@@ -133,10 +103,8 @@ def tensors_of(
     tokens = dataset.output_tokens[:, columns]
     capability = np.zeros((len(score), len(taxonomy.capabilities)), np.float32)
     knowledge = np.zeros((len(score), len(taxonomy.domains)), np.float32)
-    row_of = {query_id: row for row, query_id in enumerate(dataset.queries["query_id"])}
-    for note in dataset.annotations:
-        row = row_of[note.query_id]
-        if note.annotator == LABELLER and usable[row]:
+    for row, note in labels(dataset).items():
+        if usable[row]:
             capability[row], knowledge[row] = taxonomy.targets(note.capabilities, note.knowledge)
     arrays = {
         "score": np.where(seen, np.nan_to_num(score), 0.0).astype(np.float32),

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from router.onboarding.profile_fit import ProfilePrior, fit_profile
+
 Array = NDArray[np.float64]
 
 SHRINKAGE = (
@@ -18,7 +20,6 @@ SHRINKAGE = (
 )
 SLOPE_STIFFNESS = 4.0  # a slope is shrunk this many times harder than a shift
 LEAST_SCALE = 0.05
-NEWTON_STEPS = 25  # about seven suffice, more do no harm
 
 
 def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), shrinkage: float = 0.0) -> Array:
@@ -33,12 +34,7 @@ def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), 
     centre = np.array(prior)
     features = np.column_stack([logit, np.ones(len(logit))])
     precision = np.array([*[SLOPE_STIFFNESS] * (len(centre) - 1), 1.0]) * (0.25 * shrinkage + 1e-6)
-    theta = centre.copy()
-    for _ in range(NEWTON_STEPS):
-        probability = 0.5 + 0.5 * np.tanh(0.5 * features @ theta)
-        gradient = features.T @ (probability - score) + precision * (theta - centre)
-        curvature = (features * (probability * (1 - probability))[:, None]).T @ features + np.diag(precision)
-        theta = theta - np.linalg.solve(curvature, gradient)
+    theta = fit_profile(features, score, ProfilePrior(centre, np.diag(precision**-0.5), np.zeros((1, len(centre))))).row
     return np.array([*np.maximum(theta[:-1], LEAST_SCALE), theta[-1]])
 
 

@@ -21,15 +21,13 @@ from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 from torch import Tensor
 
-from router.network.torch_network import ProfileTable
 from train.data.datamodule import Batch, RoutingDataModule
-from train.data.training_data import TrainingData
 from train.export import plots
 from train.export.card import write_card
 from train.export.checkpoint import export_checkpoint
 from train.export.prototypes import fit_prototypes
 from train.fit.module import RoutingModule
-from train.fit.validation import Collected, pool_curves, pool_metrics, pool_reports
+from train.fit.validation import Collected, flat_figures, judge_pools
 
 logger = logging.getLogger(__name__)
 Figures = dict[str, dict[str, Any]]  # by pool, then by name
@@ -60,16 +58,23 @@ class ExportRouter(Callback):
             add_prototypes(pl_module, datamodule)
         validation = collect(pl_module, datamodule, datamodule.training_data.val_rows)
         table, data = pl_module.network.profiles, datamodule.training_data
-        figures = {name: asdict(report) for name, report in pool_reports(validation, table, data).items()}
-        final = {f"best/{name}": value for name, value in pool_metrics(validation, table, data).items()}
+        judged = judge_pools(validation, table, data)
+        reports = {name: each.report() for name, each in judged.items()}
+        figures = {name: asdict(report) for name, report in reports.items()}
+        final = {f"best/{name}": value for name, value in flat_figures(reports, validation, data).items()}
         final |= {} if best is None else {"best/epoch": float(best)}
         with tempfile.TemporaryDirectory() as scratch:  # for the plots of a run that exports nothing
+            out = Path(scratch)
             if self.folder is not None:
                 self._export(self.folder, pl_module, datamodule, validation, figures, best)
-            images = write_report(
-                table, validation, data, figures, self.folder.parent if self.folder else Path(scratch)
-            )
-            log_report(trainer.loggers, images, figures, final)
+                out = self.folder.parent
+            (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
+            curves = {name: each.hulls() for name, each in judged.items()}
+            images = {
+                "cost_quality": plots.cost_quality(curves, out / "cost_quality.png"),
+                "profiles": plots.profile_heat_map(table, data, out / "profiles.png"),
+            }
+            log_report(trainer.loggers, images, figures, final, trainer.global_step)
 
     def _export(
         self,
@@ -80,39 +85,27 @@ class ExportRouter(Callback):
         figures: Figures,
         best: int | None,
     ) -> None:
-        training = collect(module, datamodule, evenly_spaced(datamodule.training_data.train_rows, LENGTH_ROWS))
+        data = datamodule.training_data
+        training = collect(module, datamodule, evenly_spaced(data.train_rows, LENGTH_ROWS))
         metadata = {
             "name": self.name,
-            "seed": int(datamodule.options.seed),
+            "seed": datamodule.options.seed,
             "best_epoch": best,
-            "data": settings(datamodule.hparams),
-            "model": settings(module.hparams),
+            "data": dict(datamodule.hparams),
+            "model": dict(module.hparams),
         }
         encoder = module.encoder or datamodule.encoder
-        card = write_card(self.name, datamodule.training_data, metadata, figures)
-        export_checkpoint(
-            module.network.cpu(), encoder.cpu(), datamodule.training_data, validation, training, folder, card, metadata
-        )
+        card = write_card(self.name, data, metadata, figures)
+        export_checkpoint(module.network.cpu(), encoder.cpu(), data, validation, training, folder, card, metadata)
         logger.info("exported %s (best epoch %s)", folder, best)
 
 
-def write_report(
-    table: ProfileTable, validation: Collected, data: TrainingData, figures: Figures, out: Path
-) -> dict[str, Path]:
-    """The plots by name, after writing them as PNG and the validation figures as JSON into `out`."""
-    (out / "validation.json").write_text(json.dumps(figures, indent=1) + "\n")
-    return {
-        "cost_quality": plots.cost_quality(pool_curves(validation, table, data), out / "cost_quality.png"),
-        "profiles": plots.profile_heat_map(table, data, out / "profiles.png"),
-    }
-
-
 def log_report(
-    loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float]
+    loggers: Sequence[Logger], images: Mapping[str, Path], figures: Figures, final: dict[str, float], step: int
 ) -> None:
     """Log the best epoch's metrics; to loggers that accept images (Weights & Biases) also the plots and a table."""
     for log in loggers:
-        log.log_metrics(final)
+        log.log_metrics(final, step)
         if hasattr(log, "log_image") and hasattr(log, "log_table"):
             for key, file in images.items():
                 log.log_image(key=key, images=[str(file)])
@@ -134,23 +127,16 @@ def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
 @torch.no_grad()
 def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None:
     """Fit the network's prototypes on training rows, and their weight on validation rows."""
+    module.eval()
+    data, device = datamodule.training_data, module.device
 
     def observed(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
-        tensors = datamodule.training_data.tensors
-        return shared_layer(module, datamodule, rows), tensors["score"][rows], tensors["seen"][rows]
+        hidden = [module.network.heads.hidden(module.embed(batch)) for batch in batches(module, datamodule, rows)]
+        return torch.cat(hidden).float().cpu(), data.tensors["score"][rows], data.tensors["seen"][rows]
 
-    data, device = datamodule.training_data, module.device
     train, val = observed(data.train_rows), observed(data.val_rows)
-    fit_prototypes(module.network.cpu(), train, val, int(datamodule.options.seed))
+    fit_prototypes(module.network.cpu(), train, val, datamodule.options.seed)
     module.network.to(device)
-
-
-@torch.no_grad()
-def shared_layer(module: RoutingModule, datamodule: RoutingDataModule, rows: NDArray[np.intp]) -> Tensor:
-    """The heads' shared layer (B, H) of `rows` (B,) in evaluation mode, on the CPU."""
-    module.eval()
-    read = module.network.heads.hidden
-    return torch.cat([read(module.embed(batch)).float().cpu() for batch in batches(module, datamodule, rows)])
 
 
 def batches(module: RoutingModule, datamodule: RoutingDataModule, rows: NDArray[np.intp]) -> Iterator[Batch]:
@@ -175,12 +161,3 @@ def evenly_spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     [0, 2, 4, 6, 9]
     """
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-
-
-def settings(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters in a JSON-able form, without what Lightning's command line adds for itself.
-
-    >>> settings({"folds": (1, 2), "_instantiator": "x"})
-    {'folds': [1, 2]}
-    """
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in hparams.items() if not k.startswith("_")}

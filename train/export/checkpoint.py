@@ -18,6 +18,7 @@ from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.pool_report import reference_models
 from router.network.torch_network import ProfileTable, RouterNetwork
 from router.policy.goals import DialTable, measure_dials
+from router.pools.models import ModelFacts
 from router.pools.pool import Pool
 from train.data.training_data import TrainingData
 from train.export.benchmarks import benchmark_scores
@@ -95,7 +96,7 @@ def export_checkpoint(
     calibrated = fit_calibration(final.profiles, validation, data)
     pools = with_cost_ranges(data)
     facts = {c.facts.id: c.facts for pool in pools.values() for c in pool.candidates}
-    models = {s.model: facts.get(s.model, data.facts(s.model)) for s in data.systems}
+    models = {s.model: facts.get(s.model, data.dataset.models.get(s.model, ModelFacts(s.model))) for s in data.systems}
     save_checkpoint(
         Checkpoint(
             encoder=encoder,

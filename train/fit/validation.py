@@ -5,6 +5,7 @@ Axes: B collected rows, S systems, M members of a pool, P protocols.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,14 +38,9 @@ def unique(collected: Collected) -> Collected:
     return Collected(torch.from_numpy(rows), *(part.cpu()[torch.from_numpy(first)] for part in collected[1:]))
 
 
-def pool_columns(pool: Pool, data: TrainingData) -> Tensor:
-    """(M,) the pool's members as rows of the profile table."""
-    return torch.tensor([data.systems.index(c.system) for c in pool.candidates if c.system is not None])
-
-
 def predicted(collected: Collected, table: ProfileTable, pool: Pool, data: TrainingData) -> tuple[Array, Array]:
     """Quality and expected cost in USD, (B, M) each, of a pool's members on the collected rows."""
-    columns = pool_columns(pool, data)
+    columns = torch.tensor([data.systems.index(c.system) for c in pool.candidates if c.system is not None])
     log_tokens, protocol = table.log_tokens.detach().cpu(), table.protocol.cpu()
     output_tokens = torch.exp(collected.log_length[:, protocol[columns]] + log_tokens[columns])
     price_in = torch.tensor([c.facts.input_usd_per_mtok for c in pool.candidates])
@@ -89,16 +85,6 @@ def judge_pools(collected: Collected, table: ProfileTable, data: TrainingData) -
     return judged
 
 
-def pool_reports(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, Report]:
-    """A `Report` per pool."""
-    return {name: judged.report() for name, judged in judge_pools(collected, table, data).items()}
-
-
-def pool_curves(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, tuple[Hull, Hull]]:
-    """Hulls of the router and of the single models, per pool."""
-    return {name: judged.hulls() for name, judged in judge_pools(collected, table, data).items()}
-
-
 def train_outcomes(data: TrainingData, pool: Pool) -> PoolOutcomes:
     """Outcomes of a pool on the training rows."""
     mask = np.zeros(len(data.texts), bool)
@@ -106,9 +92,8 @@ def train_outcomes(data: TrainingData, pool: Pool) -> PoolOutcomes:
     return pool_outcomes(data.dataset, pool).take(mask)
 
 
-def pool_metrics(collected: Collected, table: ProfileTable, data: TrainingData) -> dict[str, float]:
-    """Flat figures for logging: `aiq_margin`, the mean over pools that chooses checkpoints, then figures per pool."""
-    reports = pool_reports(collected, table, data)
+def flat_figures(reports: Mapping[str, Report], collected: Collected, data: TrainingData) -> dict[str, float]:
+    """Figures for logging: `aiq_margin`, the mean over pools, which chooses checkpoints, then by pool, of labels."""
     figures = {"aiq_margin": float(np.mean([r.aiq - r.aiq_zero for r in reports.values()])) if reports else 0.0}
     for name, report in reports.items():
         figures[f"{name}/aiq_margin"] = report.aiq - report.aiq_zero
@@ -118,12 +103,9 @@ def pool_metrics(collected: Collected, table: ProfileTable, data: TrainingData) 
             figures[f"{name}/half_cost_margin"] = report.quality_at_half_cost - report.best_single
         if report.cost_ratio_at_best_single is not None:
             figures[f"{name}/cost_ratio"] = report.cost_ratio_at_best_single
-    collected = unique(collected)
-    taxonomy = data.taxonomy
+    collected, taxonomy = unique(collected), data.taxonomy
     capability = np.eye(len(taxonomy.capabilities))[collected.capability.numpy()]
     knowledge = np.eye(len(taxonomy.domains))[collected.knowledge.numpy()]
-    rows = collected.row.numpy()
-    first_capability, first_domain = first_label_agreement(data.dataset, taxonomy, rows, capability, knowledge)
-    if first_capability is not None and first_domain is not None:
-        figures |= {"first_capability": first_capability, "first_domain": first_domain}
-    return figures
+    agreement = first_label_agreement(data.dataset, taxonomy, collected.row.numpy(), capability, knowledge)
+    named = zip(("first_capability", "first_domain"), agreement, strict=True)
+    return figures | {name: share for name, share in named if share is not None}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from router.cli.text import table
 from router.errors import UsageError, known_names
-from train.runs.store import Run, export_runs, read_folders, read_online
+from train.runs.store import Run, export_runs, only_in_wandb, read_folders, read_online
 
 SCHEMA_VERSION = 1
 FOLDERS = ("runs", "docs/runs")  # of this machine; committed
@@ -157,12 +157,21 @@ def as_json(runs: Sequence[Run], compared: Sequence[Run], goals: Sequence[str], 
 
 
 def read(options: argparse.Namespace) -> list[Run]:
-    """The runs that the options select; UsageError where there are none."""
+    """The runs that the options select; UsageError where there are none.
+
+    Says so on stderr where the folders have runs of which only W&B's own files tell.
+    """
     if options.online:
         where, runs = options.online, read_online(options.online, options.group)
     else:
         folders = [Path(f) for f in options.folder or FOLDERS if options.folder or Path(f).is_dir()]
         where, runs = ", ".join(map(str, folders)) or " and ".join(FOLDERS), read_folders(folders)
+        if unread := only_in_wandb(folders, runs):
+            print(
+                f"train: runs left out, of which older versions wrote only W&B's own file: {len(unread)}, such as "
+                f"{unread[0]}; `wandb sync` uploads them for --online",
+                file=sys.stderr,
+            )
     matching = [
         run for run in runs if options.group in (None, run.group) and (options.tag is None or options.tag in run.tags)
     ]
@@ -180,7 +189,7 @@ def arguments() -> argparse.ArgumentParser:
         "`python -m train runs [--diff RUN RUN ...] [--pareto X Y]`.",
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--folder", nargs="+", help=f"of W&B or exported runs (default {' and '.join(FOLDERS)})")
+    where.add_argument("--folder", nargs="+", help=f"of logged or exported runs (default {' and '.join(FOLDERS)})")
     where.add_argument("--online", metavar="ENTITY/PROJECT", help="runs on W&B's server instead")
     parser.add_argument("--group", help="only runs of this group")
     parser.add_argument("--tag", help="only runs with this tag")

@@ -1,7 +1,7 @@
-"""Training runs as one dataclass, read from W&B's files on this machine, its server, or exported JSON.
+"""Training runs as one dataclass, read from their logs on this machine, W&B's server, or exported JSON.
 
-An exported run is `NAME.run.json`: configuration and last metrics, no row of data, small enough to commit. Knows
-nothing of comparing or showing runs.
+A log (`train.runs.run_log`) holds `run.json`: configuration and last metrics, no row of data, small enough to commit.
+An exported run is such a file too, `NAME.run.json`. Knows nothing of comparing or showing runs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from typing import Any
 from router.errors import DataError, UsageError
 from router.files import atomic_write
 from router.installation import how_to_install
-from train.runs.wandb_file import apply_update, records
 
 FORMAT_VERSION = 1
 Values = Mapping[str, Any]
-LOGS, EXPORTS = "run-*.wandb", "*.run.json"
+LOG, EXPORTS = "run.json", "*.run.json"
+WANDB_FILES = "run-*.wandb"  # run-ID.wandb, of older versions' runs too, which wrote no other log
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Run:
     name: str  # the id for a run without a name
     group: str  # empty: none
     tags: tuple[str, ...]
-    state: str  # finished, failed, unfinished (running or killed), or W&B's own state
+    state: str  # finished, failed, unfinished (running or killed), or that of W&B's server
     started: str  # ISO 8601, UTC
     config: dict[str, Any]  # by dotted name
     metrics: dict[str, float]  # last value of each, finite numbers only
@@ -46,37 +46,18 @@ def read_folders(folders: Sequence[Path]) -> list[Run]:
     found: dict[str, Run] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"{folder} is no folder; give one of W&B runs ({LOGS}) or of exported runs ({EXPORTS})")
-        for path in sorted(folder.rglob(LOGS)):
-            if (run := read_log(path)) is not None:
-                found.setdefault(run.id, run)
-        for path in sorted(folder.rglob(EXPORTS)):
-            run = read_export(path)
+            raise UsageError(f"{folder} is no folder; give one of logged runs ({LOG}) or of exported runs ({EXPORTS})")
+        for path in [*sorted(folder.rglob(LOG)), *sorted(folder.rglob(EXPORTS))]:
+            run = read_run(path)
             found.setdefault(run.id, run)
     return sorted(found.values(), key=lambda run: (run.started, run.id))
 
 
-def read_log(path: Path) -> Run | None:
-    """The run of a W&B transaction log; None for a run killed before it wrote its name."""
-    about: Any = None
-    config: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
-    state = "unfinished"
-    for record in records(path):
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            about = record.run
-            apply_update(config, about.config)
-        elif kind == "config":
-            apply_update(config, record.config)
-        elif kind == "summary":
-            apply_update(summary, record.summary)
-        elif kind == "exit":
-            state = "failed" if record.exit.exit_code else "finished"
-    if about is None:
-        return None
-    started = about.start_time.ToDatetime().isoformat(timespec="seconds") + "Z"
-    return _run(about.run_id, about.display_name, about.run_group, about.tags, state, started, config, summary)
+def only_in_wandb(folders: Sequence[Path], runs: Sequence[Run]) -> list[Path]:
+    """W&B's files below the folders of runs that are not among `runs`."""
+    known = {run.id for run in runs}
+    files = {path.stem.removeprefix("run-"): path for folder in folders for path in folder.rglob(WANDB_FILES)}
+    return sorted(path for identity, path in files.items() if identity not in known)
 
 
 def read_online(project: str, group: str | None = None) -> list[Run]:
@@ -87,36 +68,35 @@ def read_online(project: str, group: str | None = None) -> list[Run]:
         raise UsageError(f"runs online need wandb: {how_to_install('train')}, or --folder") from error
     try:
         found = wandb.Api().runs(project, filters={"group": group} if group else None, lazy=False)
-        return [
-            _run(r.id, r.name, r.group, r.tags, r.state, str(r.created_at), dict(r.config), dict(r.summary_metrics))
-            for r in found
-        ]
+        return [_online_run(run) for run in found]
     except (wandb.errors.Error, ValueError, OSError) as error:
         raise UsageError(
             f"W&B does not list {project!r} ({error}); give ENTITY/PROJECT, log in with `wandb login`, or use --folder"
         ) from error
 
 
-def _run(
-    id: str,
-    name: str,
-    group: str | None,
-    tags: Iterable[str],
-    state: str,
-    started: str,
-    config: Values,
-    summary: Values,
-) -> Run:
-    """A run without W&B's internal values (names that begin with _) and without media (images, tables)."""
-    media = {key for key, value in summary.items() if isinstance(value, dict) and "_type" in value}
-    settings = {key: value for key, value in flat(config) if not key.startswith("_")}
-    last = dict(flat({key: value for key, value in summary.items() if key not in media}))
-    metrics = {
-        key: float(value)
-        for key, value in sorted(last.items())
-        if not key.startswith("_") and type(value) in (int, float) and math.isfinite(value)
+def _online_run(run: Any) -> Run:
+    """The run without W&B's internal values (names that begin with _) and without media (images, tables)."""
+    summary = {
+        key: value for key, value in run.summary_metrics.items() if not isinstance(value, dict) or "_type" not in value
     }
-    return Run(id, name or id, group or "", tuple(tags), state, started, settings, metrics)
+    config = {key: value for key, value in flat(run.config) if not key.startswith("_")}
+    metrics = finite({key: value for key, value in flat(summary) if not key.startswith("_")})
+    started = str(run.created_at)
+    return Run(run.id, run.name or run.id, run.group or "", tuple(run.tags), run.state, started, config, metrics)
+
+
+def finite(values: Values) -> dict[str, float]:
+    """The finite numbers among `values`, by name.
+
+    >>> finite({"b": 1, "a": 0.5, "nan": math.nan, "text": "x", "yes": True})
+    {'a': 0.5, 'b': 1.0}
+    """
+    return {
+        key: float(value)
+        for key, value in sorted(values.items())
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
 
 
 def flat(nested: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -141,15 +121,19 @@ def export_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     paths = []
     for run in runs:
         stem = run.name if names.count(run.name) == 1 else f"{run.name}-{run.id}"
-        path = folder / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', stem)}.run.json"
-        text = json.dumps({"format_version": FORMAT_VERSION, **asdict(run)}, indent=1, sort_keys=True)
-        atomic_write(path, f"{text}\n".encode())
-        paths.append(path)
+        paths.append(folder / f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', stem)}.run.json")
+        write_run(run, paths[-1])
     return paths
 
 
-def read_export(path: Path) -> Run:
-    """The run of an exported file; DataError for any other file."""
+def write_run(run: Run, path: Path) -> None:
+    """Write the run as JSON; values of its configuration that JSON does not have become text."""
+    values = {"format_version": FORMAT_VERSION, **asdict(run)}
+    atomic_write(path, f"{json.dumps(values, indent=1, sort_keys=True, default=str)}\n".encode())
+
+
+def read_run(path: Path) -> Run:
+    """The run of a log's or an exported file; DataError for any other file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.pop("format_version")

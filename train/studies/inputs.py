@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from router.arrays import host, like
+from router.arrays import host, like, sigmoid
 from router.encoding.backend import as_torch
 from router.errors import UsageError
 from router.evaluation.dataset import Dataset, data_folder, read_dataset
@@ -68,7 +68,7 @@ class HeldOut:
     @property
     def quality(self) -> Array:
         """Predicted quality (B, M)."""
-        return 1 / (1 + np.exp(-self.logits))
+        return sigmoid(self.logits)
 
 
 def held_out(router: Router, dataset: Dataset, pool: Pool, folds: Sequence[int], cache: Path) -> HeldOut:

@@ -19,25 +19,11 @@ from router.serving.dispatch.sessions import Sessions
 from router.serving.protocol.conversation import Conversation
 
 
-@dataclass(frozen=True)
-class Demands:
-    """Demands of a request on its model, as options of `Router.route`; rounded, so that many requests are equal."""
-
-    tools: bool
-    images: bool
-    context_tokens: int
-    deny: tuple[str, ...]
-
-    def options(self) -> dict[str, Any]:
-        """The demands as keyword arguments of `Router.route`."""
-        return {"tools": self.tools, "images": self.images, "context_tokens": self.context_tokens, "deny": self.deny}
-
-
-def demands(conversation: Conversation, pool: Pool) -> Demands:
-    """Demands of `conversation` on the models of `pool`. NoCandidateError if the pool's facts leave no model.
+def demands(conversation: Conversation, pool: Pool) -> dict[str, Any]:
+    """Demands of `conversation` on the models of `pool`, as keyword arguments of `Router.route`.
 
     The context length is rounded up to the next window in the pool, which admits the same models. So requests that
-    differ only in length can be routed together.
+    differ only in length can be routed together. NoCandidateError if the pool's facts leave no model.
     """
     gone: dict[str, list[str]] = {}
     for candidate in pool.candidates:
@@ -47,9 +33,12 @@ def demands(conversation: Conversation, pool: Pool) -> Demands:
         parts = [f"{reason} removed {', '.join(ids[:10])}" for reason, ids in gone.items()]
         raise NoCandidateError(f"no model is left: {'; '.join(parts)}")
     windows = sorted({each.facts.context_window for each in pool.candidates if each.facts.context_window})
-    denied = tuple(glob.escape(each) for ids in gone.values() for each in ids)
-    needed = _rounded_up(conversation.context_tokens, windows)
-    return Demands(conversation.tools, "image" in conversation.modalities, needed, denied)
+    return {
+        "tools": conversation.tools,
+        "images": "image" in conversation.modalities,
+        "context_tokens": _rounded_up(conversation.context_tokens, windows),
+        "deny": tuple(glob.escape(each) for ids in gone.values() for each in ids),
+    }
 
 
 def _rounded_up(tokens: int, windows: Sequence[int]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.errors import EngineClosedError, NoCandidateError, QueueFullError, RouterError
@@ -25,8 +26,12 @@ from router.serving.upstreams.client import StreamBrokenError
 
 logger = logging.getLogger(__name__)
 OPEN = ("/health",)  # paths without a key
-KINDS = ("application/json", "multipart/form-data")  # of bodies; without the types that a foreign web page may send
-CORS_SECONDS = "600"
+JSON = "application/json"  # the type of bodies; a foreign web page may send forms and plain text, not this
+PREFLIGHT = {
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-headers": "authorization, content-type, x-session-id",
+    "access-control-max-age": "600",
+}
 
 
 class ClientLeftError(Exception):
@@ -52,7 +57,7 @@ class Access:
             sender.origin = origin
             _check_host(headers, scope, state.snapshot)
             if origin and scope["method"] == "OPTIONS":
-                await _preflight(sender)
+                await Response(status_code=204, headers=PREFLIGHT)(scope, receive, sender)
             else:
                 self._check_key(scope, headers, state)
                 _check_ready(scope, state)
@@ -62,10 +67,10 @@ class Access:
         except StreamBrokenError:  # cuts the connection: no event can say that the stream broke
             raise
         except RouterError as error:
-            await _fail(sender, request_error(error))
+            await sender.fail(scope, receive, request_error(error))
         except Exception:
             logger.exception("a request failed here")
-            await _fail(sender, RequestError("internal_error", "the server failed; its log says how"))
+            await sender.fail(scope, receive, RequestError("internal_error", "the server failed; its log says how"))
         finally:
             _note(scope, state, sender.status or 500, time.monotonic() - started)
 
@@ -140,6 +145,12 @@ class _Sender:
             message = {**message, "headers": [*message.get("headers", ()), *added]}
         await self._send(message)
 
+    async def fail(self, scope: Scope, receive: Receive, error: RequestError) -> None:
+        """Send the error as the response; if another one has begun, raise, which cuts the connection."""
+        if self.status is not None:
+            raise error
+        await Response(error.body, error.status, error.headers, "application/json")(scope, receive, self)
+
 
 def _check_host(headers: Headers, scope: Scope, snapshot: Snapshot) -> None:
     """Raise 403 if Host names another machine: a web page may let its own name point here (DNS rebinding)."""
@@ -194,9 +205,13 @@ def _limited(receive: Receive, headers: Headers, snapshot: Snapshot) -> Receive:
         raise RequestError("body_too_large", f"the body has {int(declared):,} bytes, at most {most:,} are read")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError("unsupported_media_type", "send the body without a content-encoding")
-    kind = headers.get("content-type", KINDS[0]).partition(";")[0].strip().lower()
-    if kind not in KINDS:
-        raise RequestError("unsupported_media_type", f"the content type is {kind[:80]!r}; send {' or '.join(KINDS)}")
+    kind = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise RequestError(
+            "unsupported_media_type",
+            f"the content type is {kind[:80]!r}, but the gateway reads and passes on JSON bodies only: send {JSON}, "
+            "and a form (to upload a file, say) to the upstream directly",
+        )
 
     async def limited() -> Message:
         nonlocal size, whole
@@ -216,27 +231,6 @@ def _limited(receive: Receive, headers: Headers, snapshot: Snapshot) -> Receive:
         return message
 
     return limited
-
-
-async def _preflight(send: _Sender) -> None:
-    headers = [
-        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-        (b"access-control-allow-headers", b"authorization, content-type, x-session-id"),
-        (b"access-control-max-age", CORS_SECONDS.encode()),
-    ]
-    await send({"type": "http.response.start", "status": 204, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _fail(send: _Sender, error: RequestError) -> None:
-    """Send the error as the response; if another one has begun, raise, which cuts the connection."""
-    if send.status is not None:
-        raise error
-    body = error.body
-    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in error.headers.items()]
-    headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _note(scope: MutableMapping[str, Any], state: GatewayState, status: int, seconds: float) -> None:

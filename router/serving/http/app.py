@@ -38,9 +38,7 @@ def make_app(state: GatewayState) -> Starlette:
         *(Route(path, gateway.routed_path, methods=["POST"]) for path in gateway.ROUTED),
     ]
     routes += [Route(each.path, other_method, methods=OTHERS - (each.methods or set())) for each in routes]
-    routes += [
-        Route("/v1/{path:path}", gateway.passed_path, methods=["GET", "POST", "DELETE"]),
-    ]
+    routes += [Route("/v1/{path:path}", gateway.passed_path, methods=["GET", "POST", "DELETE"])]
     handlers: dict[Any, Any] = {HTTPException: _http_error}
     app = Starlette(routes=routes, middleware=[Middleware(Access)], exception_handlers=handlers)
     app.router.redirect_slashes = False
@@ -54,13 +52,10 @@ async def other_method(request: Request) -> Response:
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
-    """An error of Starlette, for an unknown path or method, in OpenAI's shape."""
+    """Raise an error of Starlette, for an unknown path or method, as ours."""
     code, kind = ("method_not_allowed", "method") if error.status_code == 405 else ("not_found", "path")
-    failure = RequestError(
-        code, f"no such {kind}: {request.method} {request.url.path[:200]}; GET /openapi.json lists all"
-    )
-    headers = dict(error.headers or {})
-    return Response(failure.body, failure.status, headers=headers, media_type="application/json")
+    message = f"no such {kind}: {request.method} {request.url.path[:200]}; GET /openapi.json lists all"
+    raise RequestError(code, message, dict(error.headers or {}))
 
 
 async def health(request: Request) -> JSONResponse:

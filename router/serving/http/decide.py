@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -16,9 +16,11 @@ from starlette.requests import Request
 from router.policy.decision import Alternative, Decision
 from router.serving.dispatch.plan import Plan, always_best, demands, make_plan
 from router.serving.dispatch.session_keys import kept_upstream
+from router.serving.http.access import key_id
+from router.serving.protocol.bodies import MOST_ALTERNATIVES
 from router.serving.protocol.conversation import Conversation
 from router.serving.protocol.errors import RequestError, retry_after
-from router.serving.service import MOST_ALTERNATIVES, GatewayState, Snapshot, new_decision_id, now
+from router.serving.service import GatewayState, Snapshot, new_decision_id
 from router.serving.telemetry.log_rows import DecisionRow
 
 T = TypeVar("T")
@@ -38,13 +40,8 @@ class PlannedDecision:
     def to_json(self) -> dict[str, Any]:
         """The router's decision as JSON fields, with those of the plan."""
         first = self.plan.order[0]
-        raw = self.decision.to_json(LEAST_LOGIT)
+        raw = self.decision.to_json(LEAST_LOGIT) | asdict(first)
         return raw | {
-            "model": first.model,
-            "quality": first.quality,
-            "cost_usd": first.cost_usd,
-            "utility": first.utility,
-            "prior": first.prior,
             "routed_model": self.decision.model,  # by the router, before load and session
             "order": [each.model for each in self.plan.order],
             "why": self.plan.reason,
@@ -53,33 +50,27 @@ class PlannedDecision:
 
 
 async def decide(
-    state: GatewayState,
+    request: Request,
     snapshot: Snapshot,
     conversation: Conversation,
-    dial: float,
-    headers: Mapping[str, str],
     body: Mapping[str, Any],
-    key_id: str | None,
+    dial: float,
     deadline: float,
 ) -> PlannedDecision:
     """The decision on a conversation. RouterError if there is none, or none before `deadline`."""
+    state: GatewayState = request.app.state.gateway
+    settings, key = snapshot.settings, key_id(request)
     demanded = demands(conversation, snapshot.pool)
     text = conversation.query(snapshot.head_chars)
     top = min(len(snapshot.pool.candidates), MOST_ALTERNATIVES)
     routing = state.engine.route(
-        text, client=key_id, pool=snapshot.pool, dial=dial, guard=snapshot.settings.guard, top=top, **demanded.options()
+        text, client=key, pool=snapshot.pool, dial=dial, guard=settings.guard, top=top, **demanded
     )
     decision = await by_deadline(routing, deadline)
-    session = state.sessions.key(headers, body, key_id or "")
-    plan = make_plan(
-        decision,
-        snapshot.upstreams.pressure(),
-        snapshot.settings.load_weight,
-        snapshot.upstreams.available() if snapshot.forwards else set(snapshot.pool.ids),
-        state.sessions,
-        session,
-        kept_upstream(body),
-    )
+    session = state.sessions.key(request.headers, body, key or "")
+    available = snapshot.upstreams.available() if snapshot.forwards else set(snapshot.pool.ids)
+    pressure, kept = snapshot.upstreams.pressure(), kept_upstream(body)
+    plan = make_plan(decision, pressure, settings.load_weight, available, state.sessions, session, kept)
     return PlannedDecision(new_decision_id(), decision, plan, session, text)
 
 
@@ -107,22 +98,36 @@ def note_decision(request: Request, decision_id: str, chosen: Alternative, dial:
     }
 
 
-def log_decision(state: GatewayState, planned: PlannedDecision, key_id: str | None) -> None:
+def check_log(state: GatewayState) -> None:
+    """Raise 503 if the decision log is full and requests are refused then."""
+    if state.log is not None and state.log.full:
+        message = "the decision log is full, and the server refuses requests then"
+        raise RequestError("log_full", message, retry_after(60))
+
+
+def log_decision(request: Request, planned: PlannedDecision) -> None:
     """Count the decision in the metrics, and write it into the decision log if there is one."""
+    state: GatewayState = request.app.state.gateway
     first = planned.plan.order[0]
     state.metrics.decided(first.model, first.cost_usd, always_best(planned.decision.alternatives).cost_usd)
-    if state.log is None:
-        return
-    state.log.put(
-        DecisionRow(
-            id=planned.id,
-            time_s=now(),
-            route=planned.to_json(),
-            model=first.model,
-            quality=first.quality,
-            cost_usd=first.cost_usd,
-            prompt=planned.text,
-            session=planned.session,
-            key_id=key_id,
+    if state.log is not None:
+        state.log.put(
+            DecisionRow(
+                decision_id=planned.id,
+                time_s=time.time(),
+                route=planned.to_json(),
+                model=first.model,
+                quality=first.quality,
+                cost_usd=first.cost_usd,
+                prompt=planned.text,
+                session=planned.session,
+                key_id=key_id(request),
+            )
         )
-    )
+
+
+def finish_decision(request: Request, planned: PlannedDecision, started: float) -> None:
+    """Log a decision on one query, also for the log line of its request, and the time since `started`."""
+    log_decision(request, planned)
+    note_decision(request, planned.id, planned.plan.order[0], planned.decision.dial)
+    request.app.state.gateway.metrics.overhead(time.monotonic() - started)

@@ -6,21 +6,19 @@ reading, deciding, forwarding and logging, each of which is a module of its own.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from router.errors import RouterError, known_names
-from router.serving.http.access import ClientLeftError, key_id, request_error
-from router.serving.http.decide import decide, log_decision, note_decision
-from router.serving.http.response import PassThroughResponse, Record, disconnected
+from router.serving.http.access import request_error
+from router.serving.http.decide import check_log, decide, finish_decision, note_decision
+from router.serving.http.response import PassThroughResponse, Record, unless_left
 from router.serving.protocol.conversation import READERS, Conversation
-from router.serving.protocol.errors import RequestError, retry_after
+from router.serving.protocol.errors import RequestError
 from router.serving.protocol.json_body import JsonBody, read_body
-from router.serving.protocol.multipart import FormModel, read_form
 from router.serving.service import GatewayState, Snapshot
 from router.serving.settings import AUTO, PASSED_PATHS
 from router.serving.upstreams.client import PASSED_ON, Target, UpstreamRequest, UpstreamResponse, is_safe_path
@@ -41,28 +39,15 @@ async def routed_path(request: Request) -> PassThroughResponse:
     model = _model(body.values)
     found = AUTO.fullmatch(model)
     if found is None:
-        return await _passed(
-            request, state, snapshot, model, body.with_value("model", _sent_name(snapshot, model)), body.values
-        )
+        return await _passed(request, state, snapshot, model, body, streams=body.values.get("stream") is True)
     dial = snapshot.settings.dial if found[1] is None else float(found[1])
-    return await _routed(request, state, snapshot, body, dial, started)
-
-
-async def _routed(
-    request: Request, state: GatewayState, snapshot: Snapshot, body: JsonBody, dial: float, started: float
-) -> PassThroughResponse:
     _check_forwards(snapshot)
-    if state.log is not None and state.log.full:
-        raise RequestError(
-            "log_full", "the decision log is full, and the server refuses requests then", retry_after(60)
-        )
+    check_log(state)
     conversation: Conversation = READERS[_path(request)](body.values)
     deadline = started + snapshot.settings.deadline_s
-    planned = await decide(state, snapshot, conversation, dial, request.headers, body.values, key_id(request), deadline)
+    planned = await decide(request, snapshot, conversation, body.values, dial, deadline)
     record = Record(state, planned.id, planned.plan.order[0], session=planned.session)
-    log_decision(state, planned, key_id(request))
-    note_decision(request, planned.id, planned.plan.order[0], dial)
-    state.metrics.overhead(time.monotonic() - started)
+    finish_decision(request, planned, started)
     sent = _upstream_request(request, checked=True, streams=conversation.stream, passed_on=False)
 
     async def send(target: Target, within_s: float) -> UpstreamResponse:
@@ -82,37 +67,40 @@ async def passed_path(request: Request) -> PassThroughResponse:
     snapshot = state.snapshot
     if request.method == "HEAD":  # Starlette takes it for a GET
         raise RequestError("method_not_allowed", f"{_path(request)[:200]} does not take HEAD")
-    _check_passed(request, snapshot)
-    path, raw, kind = _path(request), await request.body(), request.headers.get("content-type", "")
-    body: JsonBody | None = None
-    form: FormModel | None = None
-    if kind.lower().startswith("multipart/"):
-        form = read_form(raw, kind)
-    elif raw:
-        body = read_body(raw, snapshot.settings.max_depth)
-    model = form.model if form else _model(body.values) if body else ""
-    if not model:
+    path = _path(request)
+    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*snapshot.settings.passed_paths]
+    if not any(path == each or path.startswith(f"{each}/") for each in within):  # the upstream's key may do far more
+        raise RequestError(
+            "not_found",
+            f"{request.method} {path[:200]} is not passed on; POST below {', '.join(PASSED_PATHS)} is, and what the "
+            "operator names in serve.passed_paths",
+        )
+    raw = await request.body()
+    if not raw:
         raise RequestError("not_routed", f"{path} needs a body that names a concrete model; {_routed_names()}")
-    if model.startswith("auto") and AUTO.fullmatch(model):
+    body = read_body(raw, snapshot.settings.max_depth)
+    model = _model(body.values)
+    if AUTO.fullmatch(model):
         raise RequestError("not_routed", f"model {model!r} is not routed on {path}; {_routed_names()}")
-    name = _sent_name(snapshot, model)
-    raw = form.with_model(name) if form else body.with_value("model", name) if body else raw
-    return await _passed(request, state, snapshot, model, raw, {})
+    return await _passed(request, state, snapshot, model, body, streams=False)
 
 
 async def _passed(
-    request: Request, state: GatewayState, snapshot: Snapshot, model: str, raw: bytes, values: Mapping[str, Any]
+    request: Request, state: GatewayState, snapshot: Snapshot, model: str, body: JsonBody, *, streams: bool
 ) -> PassThroughResponse:
     """The response of the model that the client named: one attempt, whatever the breaker says."""
+    _check_forwards(snapshot)
+    target = snapshot.upstreams.targets.get(model)
+    if target is None:
+        known = known_names(model[:200], snapshot.upstreams.targets)
+        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {snapshot.pool.name}; {known}; or auto")
     if not is_safe_path(_path(request).removeprefix("/v1")):
         raise RequestError("not_found", "the path has signs that are not passed on")
-    target = snapshot.upstreams.targets[model]
     record = Record(state, target=target)
-    streams = values.get("stream") is True
     sent = _upstream_request(request, checked=_path(request) in ROUTED, streams=streams, passed_on=True)
-    response = await _unless_left(
-        request, snapshot.upstreams.send(target, sent, raw, snapshot.settings.deadline_s), record
-    )
+    raw = body.with_value("model", target.upstream.model)
+    sending = snapshot.upstreams.send(target, sent, raw, snapshot.settings.deadline_s)
+    response = await _unless_left(request, sending, record)
     record.latency_s = response.latency_s
     kind = response.outcome.kind
     if kind == "misconfigured" and response.outcome.status in (401, 403):
@@ -124,29 +112,15 @@ async def _passed(
     return PassThroughResponse(response, record, _path(request), events=streams)
 
 
-def _check_passed(request: Request, snapshot: Snapshot) -> None:
-    """Raise 404 for a path that is not passed on: the upstream's key may allow much more than a client should do."""
-    path = _path(request)
-    within = [each for each in PASSED_PATHS if request.method == "POST"] + [*snapshot.settings.passed_paths]
-    if not any(path == each or path.startswith(f"{each}/") for each in within):
-        raise RequestError(
-            "not_found",
-            f"{request.method} {path[:200]} is not passed on; POST below {', '.join(PASSED_PATHS)} is, and what the "
-            "operator names in serve.passed_paths",
-        )
-
-
 def _upstream_request(request: Request, *, checked: bool, streams: bool, passed_on: bool) -> UpstreamRequest:
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     query = request.scope["query_string"].decode("latin-1")
     for name, value in [*headers.items(), ("query", query)]:
         if not (value.isascii() and value.isprintable()):
-            raise RequestError(
-                "invalid_request", f"{name} has signs that are not passed on; allowed is printable ASCII"
-            )
-    return UpstreamRequest(
-        request.method, _path(request).removeprefix("/v1"), query, headers, checked, streams, passed_on
-    )
+            message = f"{name} has signs that are not passed on; allowed is printable ASCII"
+            raise RequestError("invalid_request", message)
+    path = _path(request).removeprefix("/v1")
+    return UpstreamRequest(request.method, path, query, headers, checked, streams, passed_on)
 
 
 def _path(request: Request) -> str:
@@ -166,16 +140,6 @@ def _model(values: Mapping[str, Any]) -> str:
     return model
 
 
-def _sent_name(snapshot: Snapshot, model: str) -> str:
-    """The upstream's own name of a model that the client named."""
-    _check_forwards(snapshot)
-    target = snapshot.upstreams.targets.get(model)
-    if target is None:
-        known = known_names(model[:200], snapshot.upstreams.targets)
-        raise RequestError("model_not_found", f"no model {model[:80]!r} in pool {snapshot.pool.name}; {known}; or auto")
-    return target.upstream.model
-
-
 def _check_forwards(snapshot: Snapshot) -> None:
     if not snapshot.forwards:
         raise RequestError("not_routed", "this server only decides, its pool has no upstreams: ask POST /v1/route")
@@ -185,21 +149,11 @@ def _routed_names() -> str:
     return f"auto, auto:0 to auto:10 are routed on {' and '.join(ROUTED)}"
 
 
-async def _unless_left(request: Request, work: Awaitable[T], record: Record) -> T:
+async def _unless_left(request: Request, work: Coroutine[Any, Any, T], record: Record) -> T:
     """The result of `work`, cancelled when the client disconnects. A RequestError carries the decision's id."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.create_task(disconnected(request.receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-            raise ClientLeftError
-        return task.result()
+        return await unless_left(request.receive, work)
     except RouterError as error:
         failure = request_error(error)
         failure.headers |= {name.decode(): value.decode() for name, value in record.headers() if b"decision" in name}
         raise failure from error
-    finally:
-        for each in (task, gone):
-            each.cancel()

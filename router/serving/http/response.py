@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,6 +23,7 @@ from router.serving.upstreams.failover import Attempt
 from router.serving.upstreams.outcomes import ANSWERED, LEFT, REFUSED, Outcome
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 UNREAD_S = 60.0  # a client that reads nothing for so long is cut off: it holds a connection of the upstream
 
 
@@ -49,12 +52,12 @@ class Record:
             }
         elif self.target is not None:
             found["x-router-model"] = self.target.id
-        return [(name.encode(), _latin(value)) for name, value in found.items() if value]
+        return [(name.encode(), value.encode("ascii", "backslashreplace")) for name, value in found.items() if value]
 
     def note(self, attempt: Attempt) -> None:
         """Log an attempt that failed; one whose response goes to the client is logged at its end, with its cost."""
         if attempt.outcome.kind not in (ANSWERED, REFUSED):
-            self._log(attempt.number, attempt.model, attempt.outcome, attempt.latency_s)
+            self._log(attempt)
 
     def ended(self, outcome: Outcome) -> None:
         """Count the tokens of a response that ended or broke as load; log them and their cost."""
@@ -71,37 +74,19 @@ class Record:
             self.state.metrics.billed(self.target.id, cost)
         if self.session is not None and outcome.kind == ANSWERED:
             self.state.sessions.answered(self.session, self.target.id, self.tail.response_id())
-        self._log(self.attempt, self.target.id, outcome, self.latency_s, tokens, cost)
+        self._log(Attempt(self.attempt, self.target.id, outcome, self.latency_s), tokens, cost)
 
     def _log(
-        self,
-        number: int,
-        model: str,
-        outcome: Outcome,
-        latency_s: float,
-        tokens: tuple[int | None, int | None] = (None, None),
-        cost_usd: float | None = None,
+        self, attempt: Attempt, tokens: tuple[int | None, int | None] = (None, None), cost_usd: float | None = None
     ) -> None:
+        model, outcome = attempt.model, attempt.outcome
         error = None if outcome.kind == ANSWERED else f"{outcome.kind} {outcome.detail}".strip()
         if error:
-            logger.info(
-                "attempt failed", extra={"fields": {"decision": self.decision_id, "model": model, "error": error}}
-            )
-        if self.state.log is None or not self.decision_id:
-            return
-        self.state.log.put(
-            OutcomeRow(
-                self.decision_id,
-                number,
-                model,
-                outcome.status,
-                error,
-                *tokens,
-                cost_usd,
-                latency_s,
-                outcome.possibly_billed,
-            )
-        )
+            fields = {"decision": self.decision_id, "model": model, "error": error}
+            logger.info("attempt failed", extra={"fields": fields})
+        if self.state.log is not None and self.decision_id:
+            row = (self.decision_id, attempt.number, model, outcome.status, error, *tokens, cost_usd)
+            self.state.log.put(OutcomeRow(*row, attempt.latency_s, outcome.possibly_billed))
 
 
 class PassThroughResponse:
@@ -124,17 +109,10 @@ class PassThroughResponse:
                 record.ended(response.outcome)
             return
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        relay = asyncio.create_task(self._relay(response.stream, send))
-        gone = asyncio.create_task(disconnected(receive))
         try:
-            await asyncio.wait({relay, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await unless_left(receive, self._relay(response.stream, send))
         finally:
-            gone.cancel()
-            relay.cancel()
-            await asyncio.wait({relay})
             await response.stream.aclose()  # needed if the relay was cancelled before it began
-        if not relay.cancelled() and (error := relay.exception()):
-            raise error
 
     async def _relay(self, stream: Stream, send: Send) -> None:
         """Pass the stream on. One that breaks ends with an error event; a stream without events is cut off."""
@@ -168,11 +146,21 @@ def _part(body: bytes) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": True}
 
 
-def _latin(value: str) -> bytes:
-    return value.encode("ascii", "backslashreplace")
+async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. When the client disconnects, `work` is cancelled and ClientLeftError raised."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientLeftError
+    finally:
+        gone.cancel()
+        task.cancel()
+        if not task.done():
+            await asyncio.gather(task, return_exceptions=True)
 
 
-async def disconnected(receive: Receive) -> None:
-    """Return when the client has disconnected."""
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 
 import uvicorn
@@ -60,10 +61,7 @@ def run_until_stopped(state: GatewayState, listening: socket.socket) -> None:
     allow_connections()
     freeze_garbage()
     config = uvicorn.Config(lambda: None, log_config=None)
-    with (
-        threadpool_limits(1, user_api="blas"),
-        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
-    ):
+    with threadpool_limits(1, user_api="blas"), asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run(state, listening))
 
 
@@ -92,86 +90,60 @@ async def run(state: GatewayState, listening: socket.socket, stop: asyncio.Event
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(int(settings.drain_s), 1),
         ),
-        on_stop=lambda: setattr(state, "stopping", True),
+        state,
     )
-    reloads = _reload_on_hangup(state)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    watching = asyncio.create_task(_stop_when(stop, server)) if stop is not None else None
+    stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+    stopping.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:
         await state.warm()
         host, port = listening.getsockname()[:2]
         logger.info("ready on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         await serving
     finally:
-        reloads()
-        if watching is not None:
-            watching.cancel()
+        stopping.cancel()
         server.should_exit = True
         await asyncio.wait({serving})
         await state.close()
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server with a callback at the beginning of a shutdown, and signals that let the log be written."""
+    """Uvicorn's server with signals that let the log be written, and a reload on SIGHUP."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, state: GatewayState) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._state = state
+        self._reloading: asyncio.Task[bool] | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop the server on SIGTERM and SIGINT, at once on a second one.
+        """Stop the server on SIGTERM and SIGINT, at once on a second one; reload on SIGHUP.
 
         Uvicorn's own version would end the process before the decision log is written.
         """
         loop = asyncio.get_running_loop()
-        caught = []
-        for each in (signal.SIGTERM, signal.SIGINT):
-            try:
-                loop.add_signal_handler(each, self.handle_exit, each, None)
-                caught.append(each)
-            except (ValueError, RuntimeError, NotImplementedError):  # not the main thread, or no signals
-                break
+        actions: dict[int, Callable[[], None]] = {signal.SIGHUP: self._reload}
+        actions |= {each: partial(self.handle_exit, each, None) for each in (signal.SIGTERM, signal.SIGINT)}
+        with suppress(ValueError, RuntimeError):  # not the main thread
+            for each, action in actions.items():
+                loop.add_signal_handler(each, action)
         try:
             yield
         finally:
-            for each in caught:
+            for each in actions:
                 loop.remove_signal_handler(each)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Run the callback, then uvicorn's shutdown: close idle connections and wait for the others."""
-        logger.info("stopping: requests under way are answered")
-        self._on_stop()
-        await super().shutdown(sockets)
-
-
-async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
-    await stop.wait()
-    server.should_exit = True
-
-
-def _reload_on_hangup(state: GatewayState) -> Callable[[], None]:
-    """Reload on SIGHUP, if this is the main thread of a system with signals; returns a function that undoes it."""
-    loop = asyncio.get_running_loop()
-    running: set[asyncio.Task[bool]] = set()
-
-    def reload() -> None:
-        if running:
+    def _reload(self) -> None:
+        if self._reloading is not None and not self._reloading.done():
             logger.warning("a reload is under way already")
-            return
-        task = asyncio.create_task(state.reload())
-        running.add(task)
-        task.add_done_callback(running.discard)
+        else:
+            self._reloading = asyncio.create_task(self._state.reload())
 
-    try:
-        loop.add_signal_handler(signal.SIGHUP, reload)
-    except (ValueError, RuntimeError, NotImplementedError, AttributeError):
-        return lambda: None
-
-    def undo() -> None:
-        loop.remove_signal_handler(signal.SIGHUP)
-
-    return undo
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse further requests, then uvicorn's shutdown: close idle connections and wait for the others."""
+        logger.info("stopping: requests under way are answered")
+        self._state.stopping = True
+        await super().shutdown(sockets)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -186,7 +158,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Start the timer for the first request."""
         super().connection_made(transport)
-        self._head_bytes = 0
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,7 +177,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """Start the timer for a further request."""
         super().on_message_begin()
         if self._late is None:
-            self._head_bytes = 0
             self._wait()
 
     def on_headers_complete(self) -> None:
@@ -220,7 +190,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _arrived(self) -> None:
         if self._late is not None:
             self._late.cancel()
-            self._late = None
+            self._late, self._head_bytes = None, 0
 
     def _is_late(self) -> None:
         if self._answering:  # an earlier request, whose response the client may be reading
@@ -234,10 +204,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, code: str, message: str) -> None:
         """Close the connection, with an error response if a head has begun and no other response is in progress."""
-        self._arrived()
         error = RequestError(code, message)
         if self._head_bytes and not self._answering and not self.transport.is_closing():
             head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
             head += f"content-length: {len(error.body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode() + error.body)
+        self._arrived()
         self.transport.close()

@@ -13,18 +13,12 @@ from typing import Any
 
 from router.errors import BodyError
 from router.options import CHARS_PER_TOKEN
+from router.serving.protocol.bodies import ROLES, ChatFields, ResponseFields, brief
 
 IMAGE_TOKENS = 1000  # a rough count; providers count by the size of a picture
 MAX_TEXT_CHARS = 400_000  # of the text to route on; the middle of a longer one is left out
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-MODALITY_OF = {
-    "image_url": "image",
-    "input_image": "image",
-    "image": "image",
-    "input_audio": "audio",
-    "video_url": "video",
-    "input_video": "video",
-}
+MODALITY_OF = {"image_url": "image", "input_image": "image", "image": "image", "input_audio": "audio",
+               "video_url": "video", "input_video": "video"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,50 +88,37 @@ class Conversation:
 
 def read_chat(body: Mapping[str, Any]) -> Conversation:
     """The conversation in the body of a chat completion. BodyError if its messages cannot be read."""
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BodyError(f"messages must be a list of at least one message, got {_kind(messages)}")
-    turns = [turn for number, each in enumerate(messages) for turn in _message(f"messages[{number}]", each)]
-    wanted = body.get("response_format")
-    schema = wanted.get("json_schema") if isinstance(wanted, Mapping) else None
-    limit = body.get("max_completion_tokens")
+    asked = ChatFields.read(body)
+    turns = [turn for number, each in enumerate(body["messages"]) for turn in _message(f"messages[{number}]", each)]
+    wanted = asked.response_format if isinstance(asked.response_format, Mapping) else {}
     return _conversation(
-        body,
         turns,
-        tools=bool(_list("tools", body) or _list("functions", body)),
-        schema=schema if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema" else None,
-        limit=("max_completion_tokens", limit) if limit is not None else ("max_tokens", body.get("max_tokens")),
-        extra=(body.get("tools"), body.get("functions"), schema),
+        asked,
+        (asked.tools, asked.functions, wanted.get("json_schema")),
+        tools=bool(asked.tools or asked.functions),
+        json_schema=wanted.get("type") == "json_schema",
+        max_output_tokens=asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens,
     )
 
 
 def read_responses(body: Mapping[str, Any]) -> Conversation:
     """The conversation in the body of a responses request. BodyError if its input cannot be read."""
-    given = body.get("input")
-    turns: list[Turn] = []
-    instructions = body.get("instructions")
-    if instructions is not None:
-        turns += _turns("instructions", "system", instructions)
-    if isinstance(given, str):
-        turns.append(Turn("user", given))
-    elif isinstance(given, list):
-        turns += [turn for number, each in enumerate(given) for turn in _item(f"input[{number}]", each)]
-    elif given is not None or not (body.get("prompt") or body.get("previous_response_id") or body.get("conversation")):
-        raise BodyError(f"input must be text or a list of items, got {_kind(given)}")
-    text = body.get("text")
-    wanted = text.get("format") if isinstance(text, Mapping) else None
+    asked = ResponseFields.read(body)
+    if asked.input is None and not (body.get("prompt") or asked.previous_response_id or body.get("conversation")):
+        raise BodyError("input must be text or a list of items, got nothing")
+    turns = _turns("instructions", "system", body.get("instructions"))
+    items = [asked.input] if isinstance(asked.input, str) else body.get("input") or []
+    turns += [turn for number, each in enumerate(items) for turn in _item(f"input[{number}]", each)]
+    wanted = asked.text.get("format") if isinstance(asked.text, Mapping) else None
     schema = wanted if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema" else None
-    before = body.get("previous_response_id")
-    if not isinstance(before, str | None):
-        raise BodyError(f"previous_response_id must be text, got {_kind(before)}")
     return _conversation(
-        body,
         turns,
-        tools=bool(_list("tools", body)),
-        schema=schema,
-        limit=("max_output_tokens", body.get("max_output_tokens")),
-        extra=(body.get("tools"), schema),
-        continues=before,
+        asked,
+        (asked.tools, schema),
+        tools=bool(asked.tools),
+        json_schema=schema is not None,
+        max_output_tokens=asked.max_output_tokens,
+        continues=asked.previous_response_id,
     )
 
 
@@ -148,45 +129,29 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Conversation]] = {
 
 
 def _conversation(
-    body: Mapping[str, Any],
-    turns: Sequence[Turn],
-    *,
-    tools: bool,
-    schema: object,
-    limit: tuple[str, object],
-    extra: Sequence[object],
-    continues: str | None = None,
+    turns: Sequence[Turn], asked: ChatFields | ResponseFields, extra: Sequence[object], **demands: Any
 ) -> Conversation:
-    stream = body.get("stream")
-    if not isinstance(stream, bool | None):
-        raise BodyError(f"stream must be true or false, got {_kind(stream)}")
-    name, tokens = limit
-    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0):
-        raise BodyError(f"{name} must be a whole number of tokens, got {_kind(tokens)}")
-    return Conversation(
-        tuple(turns),
-        tools,
-        schema is not None,
-        frozenset(each for turn in turns for each in turn.modalities),
-        tokens,
-        bool(stream),
-        continues,
-        sum(len(json.dumps(each)) for each in extra if each),
-    )
+    modalities = frozenset(each for turn in turns for each in turn.modalities)
+    chars = sum(len(json.dumps(each)) for each in extra if each)
+    return Conversation(tuple(turns), modalities=modalities, stream=bool(asked.stream), extra_chars=chars, **demands)
+
+
+def _role(where: str, message: Mapping[str, Any]) -> str:
+    if (role := message.get("role")) in ROLES:
+        return role
+    raise BodyError(f"{where}.role must be one of {', '.join(ROLES)}, got {brief(role)}")
 
 
 def _message(where: str, message: object) -> list[Turn]:
     """The turns in a chat message: its content and its tool calls."""
     if not isinstance(message, Mapping):
-        raise BodyError(f"{where} must be an object with role and content, got {_kind(message)}")
-    role = message.get("role")
-    if role not in ROLES:
-        raise BodyError(f"{where}.role must be one of {', '.join(ROLES)}, got {_kind(role)}")
+        raise BodyError(f"{where} must be an object with role and content, got {brief(message)}")
+    role = _role(where, message)
     turns = _turns(f"{where}.content", role, message.get("content"))
     if isinstance(message.get("refusal"), str):
         turns.append(Turn(role, message["refusal"]))
-    calls = [*_listed(message.get("tool_calls")), {"function": message.get("function_call")}]
-    called = [text for call in calls if (text := _call(call))]
+    calls = [*_listed(message.get("tool_calls")), message.get("function_call")]
+    called = [text for call in calls if call and (text := _call(call))]
     return [*turns, *(Turn(role, text) for text in called)] or [Turn(role, "")]
 
 
@@ -206,12 +171,10 @@ def _item(where: str, item: object) -> list[Turn]:
     if isinstance(item, str):
         return [Turn("user", item)]
     if not isinstance(item, Mapping):
-        raise BodyError(f"{where} must be an item, which is an object, got {_kind(item)}")
-    role, kind = item.get("role"), item.get("type", "message")
-    if role is not None or kind == "message":
-        if role not in ROLES:
-            raise BodyError(f"{where}.role must be one of {', '.join(ROLES)}, got {_kind(role)}")
-        return _turns(f"{where}.content", role, item.get("content"))
+        raise BodyError(f"{where} must be an item, which is an object, got {brief(item)}")
+    kind = item.get("type", "message")
+    if item.get("role") is not None or kind == "message":
+        return _turns(f"{where}.content", _role(where, item), item.get("content"))
     if isinstance(kind, str) and kind.endswith("_output"):
         output = item.get("output")
         return _turns(f"{where}.output", "tool", output if isinstance(output, str | list) else None)
@@ -229,14 +192,14 @@ def _turns(where: str, role: str, content: object) -> list[Turn]:
     if isinstance(content, Mapping):  # some clients send one part without its list
         content = [content]
     if not isinstance(content, list):
-        raise BodyError(f"{where} must be text or a list of parts, got {_kind(content)}")
+        raise BodyError(f"{where} must be text or a list of parts, got {brief(content)}")
     texts, modalities = [], []
     for number, part in enumerate(content):
         if isinstance(part, str):
             texts.append(part)
             continue
         if not isinstance(part, Mapping):
-            raise BodyError(f"{where}[{number}] must be a part, which is an object, got {_kind(part)}")
+            raise BodyError(f"{where}[{number}] must be a part, which is an object, got {brief(part)}")
         texts += _texts(part)
         kind = part.get("type")
         if isinstance(kind, str) and kind in MODALITY_OF:
@@ -250,13 +213,6 @@ def _texts(part: Mapping[str, Any]) -> Iterator[str]:
             yield part[key]
     if isinstance(part.get("content"), str | list):  # tool results inside a part
         yield from (turn.text for turn in _turns("content", "tool", part["content"]))
-
-
-def _list(name: str, body: Mapping[str, Any]) -> list[Any]:
-    value = body.get(name)
-    if not isinstance(value, list | None):
-        raise BodyError(f"{name} must be a list, got {_kind(value)}")
-    return value or []
 
 
 def _listed(value: object) -> list[Any]:
@@ -274,11 +230,3 @@ def _clip(text: str, room: int) -> str:
     end = max((room - 3) // 3, 0)
     start = max(room - 3 - end, 0)
     return f"{text[:start]}\n…\n{text[len(text) - end :]}"
-
-
-def _kind(value: object) -> str:
-    """A wrong value for an error message, shortened, since it may be long or private."""
-    names = {dict: "an object", list: "a list", bool: str(value).lower(), type(None): "nothing"}
-    if type(value) in names:
-        return names[type(value)] if value != [] else "an empty list"
-    return f"{str(value)[:40]!r}" if isinstance(value, str) else f"{value}"[:40]

@@ -73,24 +73,20 @@ def _object(text: str) -> tuple[dict[str, Any], dict[str, list[tuple[int, int]]]
     """The values of the object in `text`, the last one of a repeated key, and the spans of all."""
     values: dict[str, Any] = {}
     spans: dict[str, list[tuple[int, int]]] = {}
-    keys = 0
-    at = _expect(text, _skip(text, 0), "{")
+    keys, sign, at = 0, "", _behind(text, 0, "{")
     if text[at : at + 1] == "}":
-        at += 1
-    else:
-        while True:
-            key, at = scanstring(text, _expect(text, at, '"', skip=False), True)
-            start = _expect(text, _skip(text, at), ":")
-            values[key], end = _DECODER.raw_decode(text, start)
-            spans.setdefault(key, []).append((start, end))
-            keys += 1
-            if keys > MAX_KEYS:
-                raise ValueError(f"it has more than {MAX_KEYS:,} keys")
-            at = _skip(text, end)
-            if text[at : at + 1] == "}":
-                at += 1
-                break
-            at = _expect(text, at, ",")
+        sign, at = "}", at + 1
+    while sign != "}":
+        key, at = scanstring(text, _behind(text, at, '"', space=False), True)
+        start = _behind(text, at, ":")
+        values[key], end = _DECODER.raw_decode(text, start)
+        spans.setdefault(key, []).append((start, end))
+        keys += 1
+        if keys > MAX_KEYS:
+            raise ValueError(f"it has more than {MAX_KEYS:,} keys")
+        at = _skip(text, end)
+        sign = "}" if text[at : at + 1] == "}" else ","
+        at = _behind(text, at, sign)
     if (at := _skip(text, at)) != len(text):
         raise json.JSONDecodeError("more follows after the object", text, at)
     return values, spans
@@ -100,11 +96,12 @@ def _skip(text: str, at: int) -> int:
     return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # the pattern matches the empty string, too
 
 
-def _expect(text: str, at: int, sign: str, *, skip: bool = True) -> int:
-    """The position after `sign` and the space behind it."""
+def _behind(text: str, at: int, sign: str, *, space: bool = True) -> int:
+    """The position behind space, `sign`, and the space that may follow."""
+    at = _skip(text, at)
     if text[at : at + 1] != sign:
         raise json.JSONDecodeError(f"expected {sign}", text, at)
-    return _skip(text, at + 1) if skip else at + 1
+    return _skip(text, at + 1) if space else at + 1
 
 
 def _check_shape(value: object, max_depth: int) -> None:

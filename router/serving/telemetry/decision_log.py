@@ -35,7 +35,6 @@ COMMIT_EVERY_S = 0.25
 TOGETHER = 256  # rows in one transaction
 LARGEST_TRANSACTION = MIB  # characters of prompts in one transaction
 MOST_WAITING, MOST_WAITING_CHARS = 20_000, 64 * MIB  # rows in the queue; characters of their prompts
-LONGEST_COMMENT = 10_000  # characters
 
 
 class DecisionLog:
@@ -68,7 +67,8 @@ class DecisionLog:
         self._lock = threading.Lock()  # guards the fields below; never held during disk access
         self._rows: deque[Row] = deque()  # the oldest first; a row stays until it is committed
         self._chars = 0  # of their prompts
-        self._dropped = self._deleted = 0
+        self.dropped = 0  # rows, since the start
+        self.deleted = 0  # decisions, since the start, with their outcomes and feedback
         self._closed = False
         self._used_bytes = 0
         self._trouble: str | None = None  # why rows cannot be written at present
@@ -89,7 +89,7 @@ class DecisionLog:
         chars = _chars(row)
         with self._lock:
             if self._closed or len(self._rows) >= MOST_WAITING or self._chars + chars > MOST_WAITING_CHARS:
-                self._dropped += 1
+                self.dropped += 1
                 return False
             self._rows.append(row)
             self._chars += chars
@@ -98,12 +98,8 @@ class DecisionLog:
     def feedback(self, decision_id: str, score: float, comment: str | None = None) -> bool:
         """Attach a score in [0, 1], replacing an earlier one; False for an unknown decision. Reads the disk.
 
-        Raises UsageError for a value that is not allowed, RouterError if the log has no room.
+        Raises RouterError if the log has no room.
         """
-        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise UsageError(f"score: got {score!r}, allowed is a number from 0 to 1")
-        if comment is not None and (not isinstance(comment, str) or len(comment) > LONGEST_COMMENT):
-            raise UsageError(f"comment: allowed is text of at most {LONGEST_COMMENT:,} characters")
         if self.get(decision_id) is None:
             return False
         if self._trouble or not self.put(FeedbackRow(decision_id, self._clock(), float(score), comment)):
@@ -127,16 +123,6 @@ class DecisionLog:
         return waiting or self._trouble is not None or self._used_bytes >= REFUSE_FROM * self._room
 
     @property
-    def dropped(self) -> int:
-        """Rows dropped since the start."""
-        return self._dropped
-
-    @property
-    def deleted(self) -> int:
-        """Decisions deleted since the start, with their outcomes and feedback."""
-        return self._deleted
-
-    @property
     def waiting(self) -> int:
         """Rows that are not written yet."""
         return len(self._rows)
@@ -153,7 +139,7 @@ class DecisionLog:
         self._writer.join()
         self._file.close()
         if self._rows:
-            self._dropped += len(self._rows)
+            self.dropped += len(self._rows)
             logger.error("decision log %s: %d rows are lost: %s", self.path, len(self._rows), self._trouble)
             self._rows.clear()
 
@@ -187,18 +173,17 @@ class DecisionLog:
             return False
         if room:
             self._recovered()
-        else:
-            self._failed(f"{self._used_bytes:,} bytes are used of max_bytes {self.max_bytes:,}; rows are dropped")
-        if room:
             with suppress(sqlite3.Error, OSError):  # the rows are written; the next round reports the error
                 self._used_bytes = self._file.used_bytes()  # now, so that `full` counts these rows
+        else:
+            self._failed(f"{self._used_bytes:,} bytes are used of max_bytes {self.max_bytes:,}; rows are dropped")
         if bad:
             logger.error("decision log %s: %d rows hold what cannot be written; they are dropped", self.path, bad)
         with self._lock:
             for row in rows:
                 self._rows.popleft()
                 self._chars -= _chars(row)
-            self._dropped += bad if room else len(rows)
+            self.dropped += bad if room else len(rows)
         return True
 
     def _delete_some(self) -> bool:
@@ -206,9 +191,9 @@ class DecisionLog:
         before_s = -math.inf if self.max_age_s is None else self._clock() - self.max_age_s
         most_bytes = self._room - WAL_BYTES if self.when_full == "delete_oldest" else math.inf
         deleted = self._file.delete_oldest(MOST_DELETED, before_s, most_bytes)
-        if deleted and not self._deleted:
+        if deleted and not self.deleted:
             logger.info("decision log %s: the oldest decisions are deleted from now on, for age or size", self.path)
-        self._deleted += deleted
+        self.deleted += deleted
         return deleted == MOST_DELETED
 
     def _has_room(self) -> bool:
@@ -237,7 +222,7 @@ class DecisionLog:
 
     def _recovered(self) -> None:
         if self._trouble is not None:
-            logger.warning("decision log %s: writes again; %d rows were dropped so far", self.path, self._dropped)
+            logger.warning("decision log %s: writes again; %d rows were dropped so far", self.path, self.dropped)
         self._trouble = None
 
 

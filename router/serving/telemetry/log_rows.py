@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 FORMAT_VERSION = 1
 LONGEST_ERROR = 2000  # characters; upstreams may send whole pages
 
-TABLES = """
+SCHEMA = """
 CREATE TABLE decisions (
     id TEXT PRIMARY KEY, time_s REAL NOT NULL, model TEXT NOT NULL, quality REAL, cost_usd REAL,
     session TEXT, key_id TEXT, prompt TEXT, prompt_hmac TEXT, route TEXT NOT NULL
@@ -35,7 +35,7 @@ CREATE TABLE feedback (decision_id TEXT PRIMARY KEY, time_s REAL NOT NULL, score
 class DecisionRow:
     """One routed request."""
 
-    id: str
+    decision_id: str
     time_s: float  # since the epoch
     route: Mapping[str, Any]  # the whole decision as JSON values
     model: str
@@ -44,11 +44,6 @@ class DecisionRow:
     prompt: str | None = None
     session: str | None = None
     key_id: str | None = None
-
-    @property
-    def decision_id(self) -> str:
-        """The id, under the name that the other rows use."""
-        return self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,44 +73,41 @@ class FeedbackRow:
 
 
 Row = DecisionRow | OutcomeRow | FeedbackRow
-
 DECISION = ("id", "time_s", "model", "quality", "cost_usd", "session", "key_id", "prompt", "prompt_hmac", "route")
-OUTCOME = tuple(each.name for each in fields(OutcomeRow))
-FEEDBACK = tuple(each.name for each in fields(FeedbackRow))
-
-
-def _insert(table: str, columns: Sequence[str], only: str = "") -> str:
-    # REPLACE: a transaction is repeated if it may have been committed or not
-    values = ", ".join(f"?{number}" for number in range(1, len(columns) + 1))
-    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {values} {only}"
-
-
-# Rows of a decision that was dropped, or deleted meanwhile, would stay for ever.
-_OF_A_DECISION = "WHERE EXISTS (SELECT 1 FROM decisions WHERE id = ?1)"
-
-
-INSERT = {
-    DecisionRow: _insert("decisions", DECISION),
-    OutcomeRow: _insert("outcomes", OUTCOME, _OF_A_DECISION),
-    FeedbackRow: _insert("feedback", FEEDBACK, _OF_A_DECISION),
+TABLES: Mapping[type[Row], tuple[str, tuple[str, ...]]] = {  # name and columns, the decision's id first
+    DecisionRow: ("decisions", DECISION),
+    OutcomeRow: ("outcomes", tuple(each.name for each in fields(OutcomeRow))),
+    FeedbackRow: ("feedback", tuple(each.name for each in fields(FeedbackRow))),
 }
 
 
-def columns_of(row: Row, secret: bytes, store_prompts: bool) -> tuple[Any, ...]:
-    """The values of a row in the order of its table's columns; a prompt is stored as text or as HMAC.
+def insert(kind: type[Row]) -> str:
+    """The statement that writes a row of this kind.
+
+    REPLACE, since a transaction that may have been committed is repeated. Rows of a decision that was dropped or
+    deleted are left out: they would stay for ever.
+    """
+    table, columns = TABLES[kind]
+    only = "" if kind is DecisionRow else "WHERE EXISTS (SELECT 1 FROM decisions WHERE id = :decision_id)"
+    return f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT :{', :'.join(columns)} {only}"
+
+
+def columns_of(row: Row, secret: bytes, store_prompts: bool) -> dict[str, Any]:
+    """The values of a row by column, in the order of its table; a prompt is stored as text or as HMAC.
 
     Raises ValueError or TypeError for a route that is not JSON.
     """
+    found = {each.name: getattr(row, each.name) for each in fields(row)}
     if isinstance(row, DecisionRow):
-        text = _writable(row.prompt) if store_prompts else None
         digest = None if store_prompts or row.prompt is None else prompt_hmac(row.prompt, secret)
         route = json.dumps(row.route, allow_nan=False, separators=(",", ":"))
-        known = (row.id, row.time_s, row.model, row.quality, row.cost_usd, row.session, row.key_id)
-        return (*known, text, digest, route)
-    if isinstance(row, OutcomeRow):
-        error = None if row.error is None else (_writable(row.error) or "")[:LONGEST_ERROR]
-        return tuple(error if name == "error" else getattr(row, name) for name in OUTCOME)
-    return (row.decision_id, row.time_s, row.score, _writable(row.comment))
+        found |= {"id": row.decision_id, "prompt_hmac": digest, "route": route}
+        found["prompt"] = _writable(row.prompt) if store_prompts else None
+    elif isinstance(row, OutcomeRow):
+        found["error"] = row.error and (_writable(row.error) or "")[:LONGEST_ERROR]
+    else:
+        found["comment"] = _writable(row.comment)
+    return {name: found[name] for name in TABLES[type(row)][1]}
 
 
 def prompt_hmac(prompt: str, secret: bytes) -> str:
@@ -130,16 +122,3 @@ def prompt_hmac(prompt: str, secret: bytes) -> str:
 def _writable(text: str | None) -> str | None:
     """`text` without halves of surrogate pairs, which JSON allows and SQLite refuses."""
     return None if text is None else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def whole_decision(
-    decision: Sequence[Any], outcomes: Sequence[Sequence[Any]], feedback: Sequence[Any] | None
-) -> dict[str, Any]:
-    """A decision with its outcomes, by attempt, and its feedback, from the columns of their tables."""
-    whole = dict(zip(DECISION, decision, strict=True))
-    whole["route"] = json.loads(whole["route"])
-    named = [dict(zip(OUTCOME, each, strict=True)) for each in outcomes]
-    named.sort(key=lambda each: each["attempt"])
-    whole["outcomes"] = [each | {"possibly_billed": bool(each["possibly_billed"])} for each in named]
-    whole["feedback"] = None if feedback is None else dict(zip(FEEDBACK, feedback, strict=True))
-    return whole

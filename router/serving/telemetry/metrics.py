@@ -7,24 +7,18 @@ make the series grow. Money is in US dollars.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
 
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 OVERHEAD_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 ENDPOINTS = (
-    "/v1/chat/completions",
-    "/v1/responses",
-    "/v1/models",
-    "/v1/route",
-    "/v1/route/batch",
-    "/v1/decisions/{id}",
-    "/v1/feedback",
-    "/health",
-    "/metrics",
-)
+    "/v1/chat/completions /v1/responses /v1/models /v1/route /v1/route/batch /v1/decisions/{id} /v1/feedback /health "
+    "/metrics"
+).split()
 OTHER = "other"  # paths that are passed on, and unknown ones
 
 
@@ -43,35 +37,24 @@ class Metrics:
         `queue`: requests that wait for their decision; `breakers`: state of the breaker by upstream, in BREAKER_STATES;
         `dropped`: rows that the decision log dropped; `deleted`: decisions that it deleted for age or size.
         """
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
+        self._breakers, self._dropped, self._deleted = breakers, dropped, deleted
         registry = self._registry = CollectorRegistry()
-        self._decisions = Counter("router_decisions", "Decisions by the model chosen", ["model"], registry=registry)
-        self._predicted = Counter(
-            "router_predicted_cost_usd", "Expected cost of the decisions", ["model"], registry=registry
-        )
-        self._cost = Counter(
-            "router_cost_usd", "Cost by the tokens that upstreams reported", ["model"], registry=registry
-        )
-        self._best = Counter(
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self._decisions = counter("router_decisions", "Decisions by the model chosen", ["model"])
+        self._predicted = counter("router_predicted_cost_usd", "Expected cost of the decisions", ["model"])
+        self._cost = counter("router_cost_usd", "Cost by the tokens that upstreams reported", ["model"])
+        self._best = counter(
             "router_always_best_cost_usd",
             "Expected cost had the model of the greatest predicted quality answered each of these requests",
-            registry=registry,
         )
-        self._saving = Gauge(  # no counter: a request can cost more than the best model would have
-            "router_saving_usd", "router_always_best_cost_usd less router_predicted_cost_usd", registry=registry
+        self._saving = gauge(  # no counter: a request can cost more than the best model would have
+            "router_saving_usd", "router_always_best_cost_usd less router_predicted_cost_usd"
         )
-        self._overhead = Histogram(
-            "router_overhead_seconds",
-            "Time that a request spent here before it was sent on",
-            buckets=OVERHEAD_BUCKETS_S,
-            registry=registry,
-        )
-        self._requests = Counter(
-            "router_requests", "Requests by endpoint and status", ["endpoint", "status"], registry=registry
-        )
-        Gauge("router_queue", "Requests that wait for their decision", registry=registry).set_function(queue)
-        registry.register(_OnScrape(breakers, dropped, deleted))
+        overhead = "Time that a request spent here before it was sent on"
+        self._overhead = Histogram("router_overhead_seconds", overhead, buckets=OVERHEAD_BUCKETS_S, registry=registry)
+        self._requests = counter("router_requests", "Requests by endpoint and status", ["endpoint", "status"])
+        gauge("router_queue", "Requests that wait for their decision").set_function(queue)
+        registry.register(self)
 
     def decided(self, model: str, cost_usd: float, always_best_cost_usd: float) -> None:
         """Count a decision for `model` with its expected cost, and the cost of the model of the greatest quality."""
@@ -94,22 +77,10 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """The metrics as text, and the content type of the text."""
-        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
 
-
-class _OnScrape:
-    """A collector of values that are read at each scrape."""
-
-    def __init__(
-        self, breakers: Callable[[], Mapping[str, str]], dropped: Callable[[], int], deleted: Callable[[], int]
-    ) -> None:
-        self._breakers, self._dropped, self._deleted = breakers, dropped, deleted
-
     def collect(self) -> Iterable[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
+        """The metrics that are read at each scrape; prometheus_client calls this."""
         states = GaugeMetricFamily(
             "router_breaker_state", "0 closed, 1 half open, 2 open: no request is sent there", labels=["upstream"]
         )

@@ -6,6 +6,7 @@ last commits and breaks nothing. This module knows neither when to write nor wha
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -16,40 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import UsageError
-from router.serving.telemetry.log_rows import (
-    DECISION,
-    FEEDBACK,
-    FORMAT_VERSION,
-    INSERT,
-    OUTCOME,
-    TABLES,
-    DecisionRow,
-    OutcomeRow,
-    Row,
-    whole_decision,
-)
+from router.serving.telemetry.log_rows import FORMAT_VERSION, SCHEMA, TABLES, Row, insert
 
 APPLICATION_ID = 0x49445231  # marks an SQLite file as a decision log; the command `file` shows it
 BUSY_S = 1.0  # wait for another process that writes
 OPEN_S = 5.0  # wait for processes that open or close the file, for which SQLite does not always wait
 # Errors of one row; all other errors of SQLite are about the file.
-BAD_ROW = (
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-)
-Columns = Callable[[Row], tuple[Any, ...]]
+BAD_ROW = (TypeError, ValueError, OverflowError, RecursionError,
+           sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)  # fmt: skip
+INSERT = {kind: insert(kind) for kind in TABLES}
+Columns = Callable[[Row], dict[str, Any]]
 
 
 class LogFile:
     """An open log file."""
 
     def __init__(self, path: Path, columns: Columns) -> None:
-        """Opens or creates the file; `columns` turns a row into the values of its table.
+        """Opens or creates the file; `columns` gives the values of a row by column.
 
         Raises UsageError if the file cannot be opened, is broken, is no decision log, or has another version.
         """
@@ -69,6 +53,7 @@ class LogFile:
         """Connect and prepare; try again while another process locks the whole file as it starts or ends."""
         while True:
             self._db, self._reader = self._connect(), self._connect()
+            self._reader.row_factory = sqlite3.Row
             try:
                 self._prepare()
                 return
@@ -90,13 +75,13 @@ class LogFile:
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("BEGIN IMMEDIATE")
         if not self._value("SELECT count(*) FROM sqlite_master"):
-            for statement in TABLES.split(";"):  # executescript would commit first
+            for statement in SCHEMA.split(";"):  # executescript would commit first
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         self._db.execute("COMMIT")
         self._check_ours()
-        for table, names in (("decisions", DECISION), ("outcomes", OUTCOME), ("feedback", FEEDBACK)):
+        for table, names in TABLES.values():
             self._db.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
 
     def _check_ours(self) -> None:
@@ -154,7 +139,7 @@ class LogFile:
             for name, time_s in oldest:
                 if not is_due(time_s):
                     break
-                for table, key in (("outcomes", "decision_id"), ("feedback", "decision_id"), ("decisions", "id")):
+                for table, (key, *_) in TABLES.values():
                     self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))
                 deleted += 1
         return deleted
@@ -189,29 +174,24 @@ class LogFile:
 
         Raises sqlite3.Error if the file cannot be read.
         """
-        decision: tuple[Any, ...] | None = None
-        outcomes: dict[int, tuple[Any, ...]] = {}
-        feedback: tuple[Any, ...] | None = None
+        found: dict[str, dict[int | None, dict[str, Any]]] = {}  # by table and attempt
         with self._reading:
-            decision = self._select("decisions", DECISION, "id", decision_id).fetchone()
-            for each in self._select("outcomes", OUTCOME, "decision_id", decision_id):
-                outcomes[each[OUTCOME.index("attempt")]] = each
-            feedback = self._select("feedback", FEEDBACK, "decision_id", decision_id).fetchone()
-        for row in waiting:
-            try:
-                columns = self._columns(row)
-            except BAD_ROW:
-                continue
-            if isinstance(row, DecisionRow):
-                decision = columns
-            elif isinstance(row, OutcomeRow):
-                outcomes[row.attempt] = columns
-            else:
-                feedback = columns
-        return None if decision is None else whole_decision(decision, list(outcomes.values()), feedback)
-
-    def _select(self, table: str, columns: tuple[str, ...], key: str, value: str) -> sqlite3.Cursor:
-        return self._reader.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE {key} = ?", (value,))
+            for table, names in TABLES.values():
+                select = f"SELECT {', '.join(names)} FROM {table} WHERE {names[0]} = ?"
+                rows = map(dict, self._reader.execute(select, (decision_id,)))
+                found[table] = {row.get("attempt"): row for row in rows}
+        for waits in waiting:
+            with suppress(*BAD_ROW):
+                columns = self._columns(waits)
+                found[TABLES[type(waits)][0]][columns.get("attempt")] = columns
+        if not found["decisions"]:
+            return None
+        decision = found["decisions"][None]
+        outcomes = [row | {"possibly_billed": bool(row["possibly_billed"])} for row in found["outcomes"].values()]
+        outcomes.sort(key=lambda row: row["attempt"])
+        return decision | {
+            "route": json.loads(decision["route"]), "outcomes": outcomes, "feedback": found["feedback"].get(None)
+        }  # fmt: skip
 
     def close(self) -> None:
         """Close the file; the last process to do so merges the write-ahead log into it."""

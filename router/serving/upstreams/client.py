@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
 
-from router.pools.pool import Candidate, Pool, Upstream
-from router.pools.schema import OPENAI
+from router.pools.pool import OPENAI, Candidate, Pool, Upstream
 from router.pools.upstream_keys import upstream_key
 from router.serving.protocol.errors import RequestError
 from router.serving.protocol.stream import passed_headers
@@ -32,9 +31,11 @@ from router.serving.upstreams.outcomes import ANSWERED, LEFT, REFUSED, Outcome, 
 CONNECT_S = 10.0
 LARGEST_ANSWER = 64 << 20  # bytes of an answer that is not streamed
 LARGEST_ERROR = 1 << 20
+UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 JSON_TYPE = (b"content-type", b"application/json")
 ODD_REQUEST = RequestError("invalid_request", "the path or query is too long, or has signs that are not passed on")
 OWN_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "inferencedynamics"}
+parsed_url = lru_cache(maxsize=1024)(httpx.URL)  # most requests go to few addresses
 PASSED_ON = ("content-type", "accept", "openai-beta")  # headers of a client that the upstream gets
 
 
@@ -52,6 +53,16 @@ class Target:
     def id(self) -> str:
         """The model id of the candidate."""
         return self.candidate.id
+
+    def count(self, outcome: Outcome, probe: bool, passed_on: bool) -> None:
+        """Count the end of a request in the breaker."""
+        if outcome.against_breaker_passed_on if passed_on else outcome.against_breaker:
+            # The Retry-After of a path that a client chose must not stop routed requests.
+            self.breaker.failed(probe, None if passed_on else outcome.retry_after_s, passed_on=passed_on)
+        elif outcome.kind == LEFT or (passed_on and outcome.kind != ANSWERED):
+            self.breaker.left(probe)
+        else:
+            self.breaker.succeeded(probe, passed_on=passed_on)
 
 
 @dataclass
@@ -103,7 +114,17 @@ class Upstreams:
                     breaker = before.breaker
                     breaker.failures, breaker.open_s = settings.breaker_failures, settings.breaker_open_s
             self.targets[candidate.id] = Target(candidate, candidate.upstream, breaker, load, key)
-        self.client: httpx.AsyncClient = old.client if old else _client()
+        if old is not None:
+            self.client: httpx.AsyncClient = old.client
+            return
+        self.client = httpx.AsyncClient(
+            transport=PooledTransport(),
+            mounts={"litellm://": LiteLLMTransport()},  # imports LiteLLM on its first request
+            follow_redirects=False,
+            trust_env=False,
+        )
+        # Cookies must not leak between clients.
+        self.client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def available(self) -> set[str]:
         """Ids of the models whose breakers admit a request now."""
@@ -137,7 +158,13 @@ class Upstreams:
             response = UpstreamResponse(Outcome("timeout", detail="no answer in time"))
         finally:
             response.latency_s = time.monotonic() - started
-            _note(target, response, probe, request.passed_on)
+            if response.stream is not None:  # counts itself when it ends
+                response.stream.probe, response.stream.passed_on = probe, request.passed_on
+                target.load.began(response.latency_s)
+            else:
+                target.count(response.outcome, probe, request.passed_on)
+                counts = response.outcome.kind in (ANSWERED, "timeout")  # the latency of an error says little
+                target.load.ended(response.latency_s if counts else None)
         return response
 
     async def _exchange(self, target: Target, request: UpstreamRequest, body: bytes) -> UpstreamResponse:
@@ -145,25 +172,19 @@ class Upstreams:
             http_request = self._http_request(target, request, body)
         except (httpx.InvalidURL, UnicodeError) as error:
             return UpstreamResponse(Outcome(REFUSED, 400, type(error).__name__), [JSON_TYPE], ODD_REQUEST.body)
-        try:
-            reply = await self.client.send(http_request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-            return UpstreamResponse(Outcome("unreachable", detail=type(error).__name__))
-        except httpx.TimeoutException as error:
-            return UpstreamResponse(Outcome("timeout", detail=type(error).__name__))
-        except httpx.HTTPError as error:
-            return UpstreamResponse(Outcome("broken", detail=type(error).__name__))
+        reply: httpx.Response | None = None
         opened = False
         try:
+            reply = await self.client.send(http_request, stream=True)
             response = await self._read(target, request, reply)
             opened = response.stream is not None
             return response
-        except httpx.TimeoutException as error:
-            return UpstreamResponse(Outcome("timeout", reply.status_code, type(error).__name__))
         except httpx.HTTPError as error:
-            return UpstreamResponse(Outcome("broken", reply.status_code, type(error).__name__))
+            broken = "timeout" if isinstance(error, httpx.TimeoutException) else "broken"
+            kind = "unreachable" if isinstance(error, UNREACHABLE) else broken
+            return UpstreamResponse(Outcome(kind, reply.status_code if reply else None, type(error).__name__))
         finally:
-            if not opened:
+            if reply is not None and not opened:
                 await reply.aclose()
 
     @staticmethod
@@ -174,7 +195,7 @@ class Upstreams:
         seconds = target.upstream.timeout_s
         by_sdk = target.upstream.provider != OPENAI  # the SDK builds the address from `api_base`
         base = f"litellm://{target.upstream.provider}" if by_sdk else target.upstream.api_base.rstrip("/")
-        url = _url(base + request.path + (f"?{request.query}" if request.query else ""))
+        url = parsed_url(base + request.path + (f"?{request.query}" if request.query else ""))
         extensions: dict[str, Any] = {"timeout": httpx.Timeout(seconds, connect=min(CONNECT_S, seconds)).as_dict()}
         if by_sdk:
             extensions |= {UPSTREAM: target.upstream, KEY: target.key}
@@ -185,7 +206,6 @@ class Upstreams:
         """The response, read as far as it must be validated before its first byte is passed on."""
         status, kind = reply.status_code, reply.headers.get("content-type", "")
         headers = [each for each in passed_headers(reply.headers.raw) if each[1] == _without(target.key, each[1])]
-        plain = not reply.headers.get("content-encoding")  # an encoded body is passed on without validation
         if not 200 <= status < 300:
             body, _ = await _limited(reply, LARGEST_ERROR)
             body = _without(target.key, body)  # some upstreams quote a key that they refuse
@@ -202,49 +222,15 @@ class Upstreams:
         body, whole = await _limited(reply, LARGEST_ANSWER)
         if not whole:
             return UpstreamResponse(Outcome("broken", status, f"an answer above {LARGEST_ANSWER:,} bytes"))
-        if plain and (wrong := check_answer(kind, body, request.streams)):
+        encoded = reply.headers.get("content-encoding")  # passed on without validation
+        if not encoded and (wrong := check_answer(kind, body, request.streams)):
             return UpstreamResponse(Outcome("broken", status, wrong))
         return UpstreamResponse(Outcome(ANSWERED, status), headers, body)
-
-
-@lru_cache(maxsize=1024)
-def _url(text: str) -> httpx.URL:
-    """A parsed URL, cached: most requests go to few addresses."""
-    return httpx.URL(text)
 
 
 def _without(key: str | None, raw: bytes) -> bytes:
     """`raw` without the upstream's key."""
     return raw.replace(key.encode(), b"[key]") if key else raw
-
-
-def _client() -> httpx.AsyncClient:
-    client = httpx.AsyncClient(
-        transport=PooledTransport(),
-        mounts={"litellm://": LiteLLMTransport()},  # imports LiteLLM on its first request
-        follow_redirects=False,
-        trust_env=False,
-    )
-    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # cookies must not leak between clients
-    return client
-
-
-def _note(target: Target, response: UpstreamResponse, probe: bool, passed_on: bool) -> None:
-    """Count a response in breaker and load; a stream counts itself when it ends."""
-    outcome = response.outcome
-    if response.stream is not None:
-        response.stream.probe, response.stream.passed_on = probe, passed_on
-        target.load.began(response.latency_s)
-        return
-    if outcome.against_breaker_passed_on if passed_on else outcome.against_breaker:
-        # The Retry-After of a path that a client chose must not stop routed requests.
-        target.breaker.failed(probe, None if passed_on else outcome.retry_after_s, passed_on=passed_on)
-    elif outcome.kind == LEFT or (passed_on and outcome.kind != ANSWERED):
-        target.breaker.left(probe)
-    else:
-        target.breaker.succeeded(probe, passed_on=passed_on)
-    counts = outcome.kind in (ANSWERED, "timeout")  # the latency of an error says little
-    target.load.ended(response.latency_s if counts else None)
 
 
 async def _limited(reply: httpx.Response, most: int) -> tuple[bytes, bool]:
@@ -278,24 +264,22 @@ class Stream:
         try:
             return await anext(self._chunks)
         except StopAsyncIteration:
-            self._count(partial(self._target.breaker.succeeded, passed_on=self.passed_on))
+            self._count(ANSWERED)
             raise
         except httpx.HTTPError as error:
-            breaker = self._target.breaker
-            counts = not self.passed_on or isinstance(error, httpx.TimeoutException)
-            self._count(partial(breaker.failed, passed_on=self.passed_on) if counts else breaker.left)
+            self._count("timeout" if isinstance(error, httpx.TimeoutException) else "broken")
             raise StreamBrokenError(type(error).__name__) from error
 
-    def _count(self, how: Callable[[bool], None]) -> None:
+    def _count(self, kind: str) -> None:
         if not self._counted:
             self._counted = True
-            how(self.probe)
+            self._target.count(Outcome(kind), self.probe, self.passed_on)
 
     async def aclose(self) -> None:
         """Release the connection, to the pool if the response was read to its end."""
         if not self._closed:
             self._closed = True
-            self._count(self._target.breaker.left)
+            self._count(LEFT)
             self._target.load.ended()
             await asyncio.shield(self._reply.aclose())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.policy.decision import Alternative
 from router.serving.dispatch.plan import Plan
@@ -93,7 +93,12 @@ async def forward(
         if chosen is None:
             break
         target = upstreams.targets[chosen.model]
-        attempt, response = await _attempt(target, len(failed) + 1, deadline, send, note)
+        attempt = Attempt(len(failed) + 1, target.id, Outcome(LEFT), 0.0)
+        try:
+            response = await send(target, max(deadline - time.monotonic(), LEAST_ATTEMPT_S))
+            attempt = replace(attempt, outcome=response.outcome, latency_s=response.latency_s)
+        finally:
+            note(attempt)
         if attempt.outcome.kind in (ANSWERED, REFUSED):
             return ForwardedResponse(chosen, target, response, attempt.number)
         failed.append(attempt)
@@ -107,19 +112,6 @@ async def forward(
     if last is not None and {each.outcome.kind for each in failed} <= {"context_length", "content_filter"}:
         return last
     raise _failure(failed, upstreams)
-
-
-async def _attempt(
-    target: Target, number: int, deadline: float, send: Send, note: Callable[[Attempt], None]
-) -> tuple[Attempt, UpstreamResponse]:
-    attempt = Attempt(number, target.id, Outcome(LEFT), 0.0)
-    started = time.monotonic()
-    try:
-        response = await send(target, max(deadline - started, LEAST_ATTEMPT_S))
-        attempt = Attempt(number, target.id, response.outcome, response.latency_s)
-        return attempt, response
-    finally:
-        note(attempt)
 
 
 async def _next(

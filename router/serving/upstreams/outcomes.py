@@ -1,23 +1,4 @@
-"""Outcomes of an attempt at an upstream, with their effect on the breaker, on a fallback and on the bill.
-
-kind            counts against the breaker   another model may answer   may have been billed
-answered        no                           no                         yes
-refused         no                           no                         no      other 4xx: the request is at fault
-context_length  no                           yes                        no
-content_filter  no                           yes                        no
-rate_limited    yes                          yes                        no
-not_found       no                           yes                        no      404, except for the model
-misconfigured   yes                          yes                        no      401, 403, 404 for the model
-unreachable     yes                          yes                        no      nothing was sent
-overloaded      yes                          yes                        no      503
-server_error    yes                          yes                        yes     other 5xx
-timeout         yes                          yes                        yes
-broken          yes                          yes                        yes     reset, cut off, no JSON, redirect
-left            no                           no                         yes     the client went away
-
-If the client named the model, only `unreachable`, `overloaded`, `server_error` and `timeout` count against the
-breaker: the client may have caused the others.
-"""
+"""Outcomes of an attempt at an upstream, with their effect on the breaker, on a fallback and on the bill: `EFFECTS`."""
 
 from __future__ import annotations
 
@@ -30,14 +11,25 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 ANSWERED, REFUSED, LEFT = "answered", "refused", "left"
-NOT_AGAINST_BREAKER = {ANSWERED, REFUSED, LEFT, "context_length", "content_filter", "not_found"}
-PASSED_ON_AGAINST_BREAKER = {"unreachable", "overloaded", "server_error", "timeout"}
-FINAL = {ANSWERED, REFUSED, LEFT}
-POSSIBLY_BILLED = {"server_error", "timeout", "broken", LEFT}
-TOO_LONG, FILTERED = (
-    {"context_length_exceeded", "string_above_max_length"},
-    {"content_filter", "content_policy_violation"},
-)
+# By kind. breaker: it counts against the breaker; passed_on: also if the client, who may have caused the others, named
+# the model; fallback: another model may answer; billed: it may have been billed without a usable answer.
+EFFECTS = {
+    ANSWERED: "",
+    REFUSED: "",  # other 4xx: the request is at fault
+    "context_length": "fallback",
+    "content_filter": "fallback",
+    "rate_limited": "fallback breaker",
+    "not_found": "fallback",  # 404, except for the model
+    "misconfigured": "fallback breaker",  # 401, 403, 404 for the model
+    "unreachable": "fallback breaker passed_on",  # nothing was sent
+    "overloaded": "fallback breaker passed_on",  # 503
+    "server_error": "fallback breaker passed_on billed",  # other 5xx
+    "timeout": "fallback breaker passed_on billed",
+    "broken": "fallback breaker billed",  # reset, cut off, no JSON, redirect
+    LEFT: "billed",  # the client went away
+}
+TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
+FILTERED = {"content_filter", "content_policy_violation"}
 UNKNOWN_MODEL = {"model_not_found", "model_not_available", "DeploymentNotFound"}
 MAX_RETRY_AFTER_S = 3600.0
 _CONTEXT = re.compile(
@@ -65,21 +57,21 @@ class Outcome:
     @property
     def against_breaker(self) -> bool:
         """Whether the upstream is at fault."""
-        return self.kind not in NOT_AGAINST_BREAKER
+        return "breaker" in EFFECTS[self.kind]
 
     @property
     def against_breaker_passed_on(self) -> bool:
         """Whether the upstream is at fault, and the client that named the model cannot have caused it."""
-        return self.kind in PASSED_ON_AGAINST_BREAKER
+        return "passed_on" in EFFECTS[self.kind]
 
     @property
     def possibly_billed(self) -> bool:
         """Whether the upstream may have run and billed the request without a usable response."""
-        return self.kind in POSSIBLY_BILLED
+        return "billed" in EFFECTS[self.kind]
 
     def falls_back(self, retry_after_send: bool) -> bool:
         """Whether another model may answer; without `retry_after_send` not if the request may have run already."""
-        return self.kind not in FINAL and (retry_after_send or not self.possibly_billed)
+        return "fallback" in EFFECTS[self.kind] and (retry_after_send or not self.possibly_billed)
 
 
 def of_status(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fixtures.tiny_checkpoint import FACTS, SYSTEMS, edit
 
+from router.checkpoint.layout import profiles_checksum
 from router.checkpoint.profiles_file import profiles_from_json, profiles_to_json
 from router.checkpoint.storage import load_checkpoint
 from router.errors import CheckpointError
@@ -114,6 +115,24 @@ def test_a_price_edited_in_a_pool_takes_effect_there_alone(tiny_router: Path) ->
     loaded = load_checkpoint(tiny_router)
     assert loaded.pools["both"].candidates[0].facts == replace(FACTS["large"], input_usd_per_mtok=3.0)
     assert loaded.models == FACTS
+
+
+def test_what_nobody_edited_is_read_as_if_it_were_checked(tiny_router: Path) -> None:
+    text = profiles_to_json(FACTS, POOLS)
+    assert profiles_from_json(text, SYSTEMS, unchanged=True) == profiles_from_json(text, SYSTEMS) == (FACTS, POOLS)
+    with pytest.raises(CheckpointError, match="has a system of 'large', whose facts are missing"):
+        profiles_from_json('{"models": [], "pools": []}', SYSTEMS, unchanged=True)
+    loaded = load_checkpoint(tiny_router)
+    edit(tiny_router / "config.json", lambda raw: raw.pop("profiles_sha256"))  # as older checkpoints
+    assert load_checkpoint(tiny_router).pools == loaded.pools
+
+
+def test_an_upstream_of_a_checkpoints_pool_reaches_nobody_even_with_a_checksum(tiny_router: Path) -> None:
+    upstream = {"api_base": "https://attacker.example/v1", "key_env": "OPENAI_API_KEY"}
+    edit(tiny_router / "profiles.json", lambda raw: raw["pools"][0]["models"][0].update(upstream=upstream))
+    edit(tiny_router / "config.json", lambda raw: raw.update(profiles_sha256=profiles_checksum(tiny_router)))
+    pools = load_checkpoint(tiny_router).pools.values()
+    assert [each.upstream for pool in pools for each in pool.candidates if each.upstream] == []
 
 
 def test_a_pool_may_be_added(tiny_router: Path) -> None:

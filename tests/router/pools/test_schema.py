@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from router.pools.schema import ENTRY, POOL, UPSTREAM, read_mapping
+from router.pools.schema import Entry, PoolFile, UpstreamSection
+from router.validation import Section, read
 
 GOOD = {"id": "a", "input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 BASE = {"api_base": "https://api.example.com/v1"}
 
 
-def problems_of(raw: object, schema: dict[str, Any] = ENTRY) -> list[str]:
+def problems_of(raw: object, model: type[Section] = Entry) -> list[str]:
     problems: list[str] = []
-    read_mapping("here: ", raw, schema, problems)
+    read(model, raw, "here: ", problems)
     return problems
 
 
 def test_good_values_come_back_in_their_final_types() -> None:
     problems: list[str] = []
     raw = GOOD | {"profile": "a@chat", "price_date": "2024-02-29", "context_window": 7, "modalities": ["text", "image"]}
-    values = read_mapping("", raw | {"tools": False, "tags": ["x", "y", "z"], "allow_prior": True}, ENTRY, problems)
+    entry = read(Entry, raw | {"tools": False, "tags": ["x", "y", "z"], "allow_prior": True}, "", problems)
     assert problems == []
-    assert values == {
+    assert entry.model_dump(exclude_unset=True) == {
         "id": "a",
         "profile": "a@chat",
         "input_usd_per_mtok": 1.0,
@@ -35,13 +34,13 @@ def test_good_values_come_back_in_their_final_types() -> None:
         "tags": ("x", "y", "z"),
         "allow_prior": True,
     }
-    assert isinstance(values["input_usd_per_mtok"], float)
+    assert isinstance(entry.input_usd_per_mtok, float)
 
 
 def test_null_leaves_a_key_out_but_for_the_profile() -> None:
     problems: list[str] = []
-    values = read_mapping("", GOOD | {"tools": None, "profile": None}, ENTRY, problems)
-    assert (values, problems) == (GOOD | {"profile": None}, [])
+    entry = read(Entry, GOOD | {"tools": None, "profile": None}, "", problems)
+    assert (entry.model_dump(exclude_unset=True), problems) == (GOOD | {"profile": None}, [])
 
 
 @pytest.mark.parametrize(
@@ -94,31 +93,31 @@ def test_an_unknown_key_is_told_the_closest_known_one() -> None:
 
 
 def test_what_is_no_mapping_is_told_the_keys() -> None:
-    assert problems_of("gpt", UPSTREAM) == [
+    assert problems_of("gpt", UpstreamSection) == [
         "here: got 'gpt' (text); write a mapping with the keys api_base, model, key_env, key_file, timeout_s, limits, "
         "provider, retry_after_send, json_schema, max_output_tokens"
     ]
     problems: list[str] = []
-    read_mapping("", None, POOL, problems)
+    read(PoolFile, None, "", problems)
     keys = "name, protocol, price_date, cost_range_usd, models, serve"
     assert problems == [f"got nothing; write a mapping with the keys {keys}"]
 
 
 @pytest.mark.parametrize("models", [[], {}, "a"])
 def test_a_pool_needs_models(models: object) -> None:
-    [problem] = problems_of({"name": "p", "models": models}, POOL)
+    [problem] = problems_of({"name": "p", "models": models}, PoolFile)
     assert problem.endswith("write a list of at least one model")
 
 
 @pytest.mark.parametrize("value", [0, -1, "wide", True])
 def test_the_cost_range_is_above_zero(value: object) -> None:
-    [problem] = problems_of({"name": "p", "models": [1], "cost_range_usd": value}, POOL)
+    [problem] = problems_of({"name": "p", "models": [1], "cost_range_usd": value}, PoolFile)
     assert problem.startswith("here: cost_range_usd: got ")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8080", "https://api.example.com/v1", "http://[::1]:80/v1/"])
 def test_an_upstream_is_an_http_address(address: str) -> None:
-    assert problems_of({"api_base": address, "timeout_s": 2.5, "limits": {"rpm": 3}}, UPSTREAM) == []
+    assert problems_of({"api_base": address, "timeout_s": 2.5, "limits": {"rpm": 3}}, UpstreamSection) == []
 
 
 @pytest.mark.parametrize(
@@ -153,5 +152,5 @@ def test_an_upstream_is_an_http_address(address: str) -> None:
     ],
 )
 def test_a_wrong_upstream_is_one_line_that_never_repeats_a_secret(key: str, value: object, message: str) -> None:
-    [problem] = problems_of(BASE | {key: value}, UPSTREAM)
+    [problem] = problems_of(BASE | {key: value}, UpstreamSection)
     assert message in problem and key in problem and "hush" not in problem

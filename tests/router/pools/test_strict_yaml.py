@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from router.pools.strict_yaml import read_json, read_yaml
 
@@ -93,3 +97,37 @@ def test_json_is_read_as_strictly(write: Write) -> None:
         read_json(write('{"a": 1,\n 2}'))
     with pytest.raises(ValueError, match="not JSON that can be read: nested too deeply"):
         read_json(write("[" * 100_000))
+
+
+@pytest.mark.parametrize("shape", ["[", "- ", "? ", "{a: ", "a:\n"], ids=["flow", "list", "key", "mapping", "lines"])
+def test_a_hundred_thousand_levels_are_an_error_and_no_crash(write: Write, shape: str) -> None:
+    lines = (" " * level + shape for level in range(3000))
+    content = "".join(lines) if shape == "a:\n" else shape * 100_000
+    with pytest.raises(ValueError, match="not YAML that can be read: nested too deeply"):
+        read_yaml(write(content + "x"))
+
+
+WITHOUT_LIBYAML = """
+import sys
+sys.modules["yaml._yaml"] = None  # as in a PyYAML that was built without it
+import yaml
+from pathlib import Path
+from router.pools.strict_yaml import read_yaml
+print(yaml.__with_libyaml__, read_yaml(Path(sys.argv[1])))
+"""
+
+
+def test_without_libyaml_the_same_is_read(write: Write) -> None:
+    path = write('x: &x {a: 2024-11-05, b: [yes, 1.5, ~]}\ny:\n  <<: *x\n  b: "é"\n  b: 3\n')
+    command = [sys.executable, "-c", WITHOUT_LIBYAML, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert yaml.__with_libyaml__
+    assert done.stdout == f"False {read_yaml(path)}\n"
+    assert "'b' is given twice, first on line 4" in done.stdout
+
+
+def test_garbage_is_collected_again_after_a_file_was_read_or_not(write: Write) -> None:
+    read_yaml(write("a: 1\n"))
+    with pytest.raises(ValueError):
+        read_yaml(write("[" * 5000))
+    assert gc.isenabled()

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
-
 import pytest
 
 from router.errors import QueueFullError
-from router.serving.lanes import FIRST, LONGEST_S, QUIET_AFTER_S, Lane, Pace
-
-
-@dataclass
-class Job:
-    client: str
-    queries: list[str]
-    future: Future[Any] = field(default_factory=Future)
+from router.serving.lanes import FIRST, LONGEST_S, QUIET_AFTER_S, Job, Lane, Pace
 
 
 def job(client: str, count: int = 1) -> Job:

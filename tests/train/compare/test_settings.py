@@ -40,7 +40,11 @@ def test_ours_come_first_and_the_first_is_the_reference(read, tmp_path):
 
 def test_what_is_left_out_has_its_default(read):
     assert read() == Settings(
-        "small", ("pool.yaml",), ("in-distribution",), {"knn": (0,), "kmeans": (0, 1)}, "runs/small"
+        name="small",
+        pools=("pool.yaml",),
+        regimes=("in-distribution",),
+        baselines={"knn": (0,), "kmeans": (0, 1)},
+        out="runs/small",
     )
     assert read().rotations == (0, 1, 2, 3, 4)
 

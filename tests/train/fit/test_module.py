@@ -73,3 +73,13 @@ def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_
     counted = {epoch: set.union(*(names for _, names in seen)) for epoch, seen in module.seen.items()}
     first, whole = {"label", "length"}, {"label", "length", "outcome", "decision"}
     assert counted == {0: first, 1: first, 2: whole}
+
+
+def test_options_are_plain_hyper_parameters_from_which_a_module_is_made_again(tmp_path: Path) -> None:
+    module = RoutingModule(layers=(0, 2), hidden=8, prototypes=3)
+    trainer = L.Trainer(max_epochs=0, accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(tmp_path / "module.ckpt")
+    kept = torch.load(tmp_path / "module.ckpt", weights_only=True)["hyper_parameters"]
+    assert kept == dict(module.hparams) and (kept["layers"], kept["hidden"]) == ([0, 2], 8)
+    assert dict(RoutingModule(**kept).hparams) == kept

@@ -143,6 +143,16 @@ def test_without_a_folder_those_of_this_directory_are_shown(tmp_path, monkeypatc
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3]] == ["frozen", "residual"]
 
 
+def test_a_run_that_only_wandbs_file_tells_of_is_one_line(folder, capsys):
+    (Path(folder) / "wandb").mkdir()
+    (Path(folder) / "wandb" / "run-old.wandb").touch()
+    assert command(["runs", "--folder", folder]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 7
+    (line,) = output.err.splitlines()
+    assert "older versions wrote only W&B's own file: 1, such as" in line and "run-old.wandb" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

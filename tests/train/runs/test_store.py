@@ -1,6 +1,7 @@
-"""Runs are read alike from W&B's offline files, from its server (a fake one) and from exported JSON."""
+"""Runs are read alike from their logs, from W&B's server (a fake one) and from exported JSON."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -10,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 import wandb
-from fixtures.wandb_runs import wait_until_written
 
 from router.errors import DataError, UsageError
-from train.runs.store import Run, export_runs, read_export, read_folders, read_log, read_online
+from train.runs.run_log import RunLog
+from train.runs.store import Run, export_runs, only_in_wandb, read_folders, read_online, read_run
 
 LOGGED = Run(
     id="b1",
@@ -27,49 +28,73 @@ LOGGED = Run(
 )
 
 
-@pytest.fixture(scope="module")
-def offline(tmp_path_factory):
-    """A folder with an offline run that finished, written by wandb itself."""
-    folder = tmp_path_factory.mktemp("offline")
-    run = wandb.init(
-        project="test", name="frozen", group="g", tags=["a", "b"], dir=str(folder), mode="offline", config={"gone": 1}
-    )
-    run.config.update(
-        {"model": {"residual": 0, "optimizer": {"lr": 0.1}}, "folds": [0, 1], "gone": 2}, allow_val_change=True
-    )
-    run.log({"val/aiq_margin": 0.1, "val/ece": float("nan"), "train/label": 2})
-    run.log({"val/aiq_margin": 0.2, "table": wandb.Table(columns=["pool"], data=[["a"]])})
-    run.finish()
-    wait_until_written(folder)
-    return folder, run.id
+@pytest.fixture
+def logged(tmp_path):
+    """The folder of a run that finished, written by its log."""
+    log = RunLog("p", "frozen", "g", ["a", "b"], str(tmp_path / "logged"), "f1")
+    log.log_hyperparams({"gone": 1})
+    log.log_hyperparams({"model": {"residual": 0, "optimizer": {"lr": 0.1}}, "folds": [0, 1], "gone": 2})
+    log.log_metrics({"val/aiq_margin": 0.1, "val/ece": float("nan"), "train/label": 2}, 4)
+    log.log_metrics({"val/aiq_margin": 0.2, "epoch": 1}, 9)
+    log.finalize("success")
+    return tmp_path / "logged"
 
 
-def test_an_offline_run_of_wandb_is_read_back_and_takes_no_network_to_write(offline):
-    folder, identity = offline
-    (run,) = read_folders([folder])
-    assert (run.id, run.name, run.group, run.tags, run.state) == (identity, "frozen", "g", ("a", "b"), "finished")
+def test_a_logged_run_is_read_back(logged):
+    (run,) = read_folders([logged])
+    (rows,) = logged.rglob("metrics.csv")
+    assert len(rows.read_text().splitlines()) == 3
+    assert (run.id, run.name, run.group, run.tags, run.state) == ("f1", "frozen", "g", ("a", "b"), "finished")
     assert run.config == {"gone": 2, "model.residual": 0, "model.optimizer.lr": 0.1, "folds": [0, 1]}
-    assert run.metrics == {"train/label": 2.0, "val/aiq_margin": 0.2}  # no table, no NaN, nothing of W&B's own
-    assert datetime.fromisoformat(run.started).timestamp() <= time.time()
+    assert run.metrics == {"epoch": 1, "train/label": 2, "trainer/global_step": 9, "val/aiq_margin": 0.2}  # no NaN
+    assert time.time() - 60 < datetime.fromisoformat(run.started).timestamp() <= time.time()
 
 
-def test_a_killed_run_is_unfinished_and_keeps_what_it_logged(offline, tmp_path):
-    (file,) = {path.resolve() for path in offline[0].rglob("run-*.wandb")}
-    content = file.read_bytes()
-    torn = tmp_path / file.name
-    torn.write_bytes(content[: len(content) - 20])  # the exit record is the last
-    run = read_log(torn)
-    assert run.state == "unfinished" and run.metrics["val/aiq_margin"] == 0.2
-    torn.write_bytes(content[:60])  # before the record that says what run it is
-    assert read_log(torn) is None
+def test_a_run_without_a_name_has_its_id_and_one_that_logged_nothing_is_not_there(tmp_path):
+    RunLog(save_dir=str(tmp_path)).finalize("success")
     assert read_folders([tmp_path]) == []
+    log = RunLog(save_dir=str(tmp_path))
+    log.log_hyperparams({"folder": tmp_path})
+    (run,) = read_folders([tmp_path])
+    assert (run.name, run.state, run.config) == (run.id, "unfinished", {"folder": str(tmp_path)})
 
 
-def test_an_exported_run_reads_back_equal_and_is_found_beside_its_original_once(offline, tmp_path):
-    (run,) = read_folders([offline[0]])
+KILLED = """
+import os, signal, sys
+from train.runs.run_log import RunLog
+log = RunLog("p", "killed", "g", ["a"], sys.argv[1], "k1")
+log.log_hyperparams({"lr": 0.1})
+log.log_metrics({"val/aiq_margin": 0.1}, 0)
+log.log_metrics({"val/aiq_margin": 0.2, "train/label": 2}, 1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_is_unfinished_and_keeps_what_it_logged(tmp_path):
+    assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)]).returncode == -signal.SIGKILL
+    (run,) = read_folders([tmp_path])
+    assert (run.name, run.group, run.tags, run.state, run.config) == ("killed", "g", ("a",), "unfinished", {"lr": 0.1})
+    assert run.metrics == {"val/aiq_margin": 0.2, "train/label": 2, "trainer/global_step": 1}
+
+
+def test_runs_of_which_only_wandbs_file_tells_are_found_once(logged, tmp_path):
+    runs = read_folders([logged])
+    for folder, identity in (("run-1-f1", "f1"), ("run-2-old", "old")):
+        (logged / "wandb" / folder).mkdir(parents=True)
+        (logged / "wandb" / folder / f"run-{identity}.wandb").touch()
+    assert only_in_wandb([logged, tmp_path], runs) == [logged / "wandb" / "run-2-old" / "run-old.wandb"]
+
+
+def test_an_exported_run_reads_back_equal_and_is_found_beside_its_original_once(logged, tmp_path):
+    (run,) = read_folders([logged])
     (path,) = export_runs([run], tmp_path / "exported")
     assert path.name == "frozen.run.json"
-    assert read_folders([tmp_path]) == [run] == read_folders([tmp_path, offline[0]])
+    assert (
+        read_folders([tmp_path])
+        == [run]
+        == read_folders([tmp_path / "exported", logged])
+        == read_folders([tmp_path / "exported"])
+    )
 
 
 def test_runs_of_one_name_are_exported_under_their_ids_and_strange_names_become_file_names(tmp_path):
@@ -91,28 +116,27 @@ def test_a_broken_export_is_named(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=rf"frozen\.run\.json: .*{message}"):
-            read_export(path)
+            read_run(path)
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_says_what_it_should_hold(tmp_path):
-    with pytest.raises(UsageError, match=r"no is no folder; give one of W&B runs"):
+    with pytest.raises(UsageError, match=r"no is no folder; give one of logged runs"):
         read_folders([tmp_path / "no"])
 
 
-def test_without_wandb_exported_runs_still_read_and_the_others_say_what_to_install(offline, tmp_path):
-    export_runs([LOGGED], tmp_path)
+def test_without_wandb_runs_are_logged_and_read_and_those_online_say_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['wandb'] = None\n"
         "from pathlib import Path; from router.errors import UsageError; from train.runs.store import *\n"
+        "from train.runs.run_log import RunLog\n"
+        f"RunLog(name='frozen', save_dir={str(tmp_path)!r}).log_metrics({{'a': 1}})\n"
         f"print(read_folders([Path({str(tmp_path)!r})])[0].name)\n"
-        f"for call in (lambda: read_folders([Path({str(offline[0])!r})]), lambda: read_online('a/b')):\n"
-        "    try: call()\n"
-        "    except UsageError as error: print(error)\n"
+        "try: read_online('a/b')\n"
+        "except UsageError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    name, *errors = done.stdout.splitlines()
-    assert name == "frozen" and len(errors) == 2
-    assert all("wandb: pip install -e '.[train]'" in error for error in errors)
+    name, error = done.stdout.splitlines()
+    assert name == "frozen" and "wandb: pip install -e '.[train]'" in error
 
 
 asked = []  # of the fake

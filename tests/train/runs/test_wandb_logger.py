@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 import wandb
 import yaml
-from fixtures.wandb_runs import wait_until_written
 
 from router.errors import UsageError
 from train import cli
 from train.data_folders.synthetic.command import write_planted
 from train.fit.module import RoutingModule
-from train.runs.store import read_folders
+from train.runs.store import only_in_wandb, read_folders
 from train.runs.wandb_logger import resolve_mode
 
 
@@ -21,10 +20,10 @@ def fit(tmp_path_factory, tiny_encoder):
     world = tmp_path_factory.mktemp("world") / "data"
     write_planted(world, 300)
 
-    def run(name):
+    def run(name, mode="offline"):
         folder = tmp_path_factory.mktemp(name)
         best = {"monitor": "val/aiq_margin", "mode": "max"}
-        logger = {"name": name, "group": "g", "tags": ["a", "b"], "save_dir": str(folder), "mode": "offline"}
+        logger = {"name": name, "group": "g", "tags": ["a", "b"], "save_dir": str(folder), "mode": mode}
         config = {
             "seed_everything": 3,
             "model": {
@@ -57,7 +56,6 @@ def fit(tmp_path_factory, tiny_encoder):
 def logged(fit):
     code, folder = fit("logged")
     assert code == 0
-    wait_until_written(folder)
     (run,) = read_folders([folder])
     return run, folder
 
@@ -65,6 +63,20 @@ def logged(fit):
 def test_name_group_and_tags_of_the_yaml_reach_the_run(logged):
     run, _ = logged
     assert (run.name, run.group, run.tags, run.state) == ("logged", "g", ("a", "b"), "finished")
+
+
+def test_the_log_has_the_id_of_wandbs_run(logged):
+    run, folder = logged
+    (file,) = {path.resolve() for path in folder.rglob("run-*.wandb")}
+    assert file.name == f"run-{run.id}.wandb"
+    assert only_in_wandb([folder], [run]) == []
+
+
+def test_with_wandb_disabled_the_log_is_written_all_the_same(fit, logged):
+    code, folder = fit("disabled", mode="disabled")
+    (run,) = read_folders([folder])
+    assert (code, run.name, run.state) == (0, "disabled", "finished")
+    assert run.metrics == logged[0].metrics and run.config.keys() == logged[0].config.keys()
 
 
 def test_the_configuration_has_optimizer_data_and_trainer_but_not_the_logger(logged):
@@ -106,7 +118,6 @@ def test_a_run_that_ends_in_an_error_is_failed(fit, monkeypatch, capsys):
     monkeypatch.setattr(RoutingModule, "on_train_epoch_end", refuse)
     code, folder = fit("refused")
     assert code == 1 and capsys.readouterr().err.endswith("train: error: no more\n")
-    wait_until_written(folder)
     (run,) = read_folders([folder])
     assert (run.name, run.state) == ("refused", "failed")
 

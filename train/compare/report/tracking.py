@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import os
 from pathlib import Path
 
 import pandas as pd
 
-from router.errors import UsageError
-from router.installation import how_to_install
 from train.compare.settings import Settings
 from train.compare.stats.tally import ALL
-from train.runs.wandb_logger import PROJECT, resolve_mode
+from train.runs.wandb_logger import RunLogger, resolve_mode
 
 
 def track(frame: pd.DataFrame, settings: Settings, pictures: list[Path]) -> None:
     """Start, fill and finish a run per method; the reference's run holds the plots."""
-    mode = resolve_mode("auto")
-    if mode == "disabled":
+    if resolve_mode("auto") == "disabled":
         return
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        raise UsageError(f"W&B runs need wandb: {how_to_install('train')}, or set WANDB_MODE=disabled") from error
+    os.environ |= {"WANDB_SILENT": "true", "WANDB_CONSOLE": "off"}
     for method, seeds in settings.methods.items():
-        run = wandb.init(
-            project=PROJECT,
-            group=f"compare-{settings.name}",
-            name=method,
-            tags=["compare", *settings.regimes],
-            dir=settings.out,
-            mode=mode,  # type: ignore[arg-type]
-            config={**asdict(settings), "method": method, "seeds": seeds, "configuration": settings.config_of(method)},
-            settings=wandb.Settings(silent=True, console="off"),
-        )
-        run.summary.update(summary(frame, method))
-        if method == settings.reference:
-            run.log({picture.stem: wandb.Image(str(picture)) for picture in pictures})
-        run.finish()
+        tags = ["compare", *settings.regimes]
+        log = RunLogger(name=method, group=f"compare-{settings.name}", tags=tags, save_dir=settings.out)
+        config = settings.model_dump()
+        log.log_hyperparams(config | {"method": method, "seeds": seeds, "configuration": settings.config_of(method)})
+        log.log_metrics(summary(frame, method))
+        for picture in pictures if method == settings.reference else ():
+            log.log_image(picture.stem, [str(picture)])
+        log.finalize("success")
+        log.experiment.finish()
 
 
 def summary(frame: pd.DataFrame, method: str) -> dict[str, float]:

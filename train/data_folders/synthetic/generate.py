@@ -17,6 +17,7 @@ import yaml
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from router.arrays import sigmoid
 from router.errors import UsageError
 from router.network.taxonomy import CAPABILITIES, rank_weights
 
@@ -93,7 +94,7 @@ def plant(queries: int = 3000, seed: int = 0) -> PlantedData:
         + _weights(domains, DOMAIN_NAMES) @ skills_of(DOMAIN_NAMES).T
         - difficulty[:, None]
     )
-    quality = 1 / (1 + np.exp(-logit))
+    quality = sigmoid(logit)
     log_chars = (
         np.log([model.usual_chars for model in MODELS])
         + np.log([LENGTH_FACTORS[needed[0]] for needed in capabilities])[:, None]

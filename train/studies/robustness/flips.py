@@ -22,7 +22,7 @@ from router.options import DEFAULT_DIAL, DIAL_MAX
 from router.policy.constraints import cost_weights, rank
 from router.pools.pool import Pool
 from router.routing.router import Router
-from train.data.rewording import PERTURBATIONS, perturbed
+from train.studies.robustness.rewording import PERTURBATIONS, perturbed
 
 SHARE_LIMIT = 0.6  # docs/method.md section 4: no model takes more of the calls
 DIALS = np.linspace(0, DIAL_MAX, 41)

@@ -96,11 +96,11 @@ def asking(tokens: int, **rest: object) -> Conversation:
 
 @pytest.mark.parametrize(("tokens", "rounded"), [(10, 0), (96, 0), (97, 1000), (996, 1000), (997, 4000), (5000, 5004)])
 def test_context_is_rounded_up_to_the_next_window_of_the_pool(tokens: int, rounded: int) -> None:
-    assert demands(asking(tokens), pool(1000, 100, None, 4000)).context_tokens == rounded
+    assert demands(asking(tokens), pool(1000, 100, None, 4000))["context_tokens"] == rounded
 
 
 def test_windows_that_nobody_knows_take_everything() -> None:
-    assert demands(asking(10**5), pool(None, None)).context_tokens == 0
+    assert demands(asking(10**5), pool(None, None))["context_tokens"] == 0
 
 
 def test_what_only_the_server_knows_denies_models() -> None:
@@ -111,17 +111,17 @@ def test_what_only_the_server_knows_denies_models() -> None:
             Candidate(ModelFacts("m[1]", 1.0, 1.0), None, Upstream("http://h", "m")),
         ),
     )
-    assert demands(asking(1, json_schema=True), mixed).deny == ("m[[]1]",)
-    assert demands(asking(1, max_output_tokens=9), pool(None, max_output_tokens=9)).deny == ()
+    assert demands(asking(1, json_schema=True), mixed)["deny"] == ("m[[]1]",)
+    assert demands(asking(1, max_output_tokens=9), pool(None, max_output_tokens=9))["deny"] == ()
     with pytest.raises(NoCandidateError, match="no model is left: an answer of 10 tokens removed m0"):
         demands(asking(1, max_output_tokens=10), pool(None, max_output_tokens=9))
     with pytest.raises(NoCandidateError, match="input of audio removed m0"):
         demands(asking(1, modalities=frozenset({"audio"})), pool(None))
-    assert demands(asking(1, modalities=frozenset({"image"})), pool(None)).images
+    assert demands(asking(1, modalities=frozenset({"image"})), pool(None))["images"]
 
 
 def test_a_pool_without_upstreams_is_not_asked_for_a_schema() -> None:
-    assert demands(asking(1, json_schema=True), Pool("p", (Candidate(ModelFacts("m", 1.0, 1.0)),))).deny == ()
+    assert demands(asking(1, json_schema=True), Pool("p", (Candidate(ModelFacts("m", 1.0, 1.0)),)))["deny"] == ()
 
 
 def test_load_takes_at_most_its_weight_and_at_dial_10_makes_dearer() -> None:

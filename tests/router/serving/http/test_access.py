@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +241,7 @@ def test_wrong_settings_are_told_with_those_of_the_pool(tiny_checkpoint: Checkpo
     for part in (
         "8 problems", "models: got []", "serve.'prot': unknown key; did you mean port?", "serve.port: got 70000",
         "serve.when_log_full: got 'panic'", "serve.origins: got 'chat.example.com'", "serve.dial: got 11",
-        "serve.load_weight: got 2", "serve.passed_paths: got 'files'; write paths such as /v1/files",
+        "serve.load_weight: got 2", "serve.passed_paths: got 'files' (text); write paths such as /v1/files",
     ):  # fmt: skip
         assert part in told
 
@@ -289,11 +288,11 @@ def test_the_documentation_lists_every_setting_with_its_default() -> None:
     text = (Path(__file__).resolve().parents[4] / "docs" / "serving.md").read_text()
     table = text.partition("settings: begin")[2].partition("settings: end")[0]
     words = {"()": "none", "None": "none", "False": "false"}
-    for each in fields(ServeSettings):
-        default = words.get(str(each.default), str(each.default)).removesuffix(".0")
+    for name, field in ServeSettings.model_fields.items():
+        default = words.get(str(field.default), str(field.default)).removesuffix(".0")
         default = f"{int(default):,}" if default.isdigit() and len(default) > 4 else default
-        assert f"| `{each.name}` | {default} | " in table
-    assert table.count("\n| `") == len(fields(ServeSettings))
+        assert f"| `{name}` | {default} | " in table
+    assert table.count("\n| `") == len(ServeSettings.model_fields)
 
 
 def test_a_reload_neither_moves_the_socket_nor_opens_it_to_all(

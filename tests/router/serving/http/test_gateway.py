@@ -141,10 +141,20 @@ def test_other_paths_pass_with_a_concrete_model_and_refuse_auto(served: Served, 
         openai.BadRequestError, match=r"not routed on /v1/embeddings; auto, auto:0 to auto:10 are routed on"
     ):
         client.embeddings.create(model="auto", input="text")
-    client.audio.transcriptions.create(model="b", file=("a.wav", b"RIFF"))
-    seen = served.upstreams["b"].requests[-1]
-    assert b'name="model"\r\n\r\nb-upstream\r\n' in seen.body and b"RIFF" in seen.body
+    assert client.audio.speech.create(model="b", input="text", voice="x").read()
+    assert served.upstreams["b"].requests[-1].json["model"] == "b-upstream"
     assert served.client.post("/v1/embeddings").json()["error"]["code"] == "not_routed"
+
+
+def test_a_form_is_refused_with_the_way_out(served: Served, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError, match="JSON bodies only") as raised:
+        client.audio.transcriptions.create(model="b", file=("a.wav", b"RIFF"))
+    assert (raised.value.status_code, raised.value.code) == (415, "unsupported_media_type")
+    assert raised.value.body["message"] == (  # type: ignore[index]
+        "the content type is 'multipart/form-data', but the gateway reads and passes on JSON bodies only: send "
+        "application/json, and a form (to upload a file, say) to the upstream directly"
+    )
+    assert not any(each.requests for each in served.upstreams.values())
 
 
 @pytest.mark.parametrize("path", ["/v1/../admin", "/v1/%2e%2e/admin", "/v1//host/x", "/v1/a%0d%0ab", "/v1/x@y",

@@ -102,11 +102,6 @@ def test_feedback_needs_a_known_decision_and_a_score_and_the_last_word_counts(pa
         assert log.feedback("a", 0.5, "so so")
         until(lambda: log.waiting == 0)
         assert log.feedback("a", 0.25)
-        for score in (-0.1, 1.1, float("nan"), True, "1", None):
-            with pytest.raises(UsageError, match="a number from 0 to 1"):
-                log.feedback("a", score)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match="comment"):
-            log.feedback("a", 0.5, "x" * 10_001)
     assert rows(path, "SELECT score, comment FROM feedback") == [(0.25, None)]
 
 

@@ -5,7 +5,6 @@ import pytest
 from fixtures.tiny_checkpoint import make_steerable_router
 
 from router.evaluation.pool_report import PoolOutcomes
-from train.data.rewording import PERTURBATIONS
 from train.studies.robustness.flips import (
     SHARE_LIMIT,
     Sample,
@@ -15,6 +14,7 @@ from train.studies.robustness.flips import (
     greatest_share,
     shared_dial,
 )
+from train.studies.robustness.rewording import PERTURBATIONS
 
 TEXTS = [f"{a} {b} {c}?" for a in ("prove", "write", "who") for b in ("that", "code", "is") for c in ("python", "root")]
 RANGE = 1.0

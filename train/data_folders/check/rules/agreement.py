@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from router.arrays import sigmoid
 from train.data_folders.check.cells import BLOCK, CELL, FEWEST_QUERIES, discoveries, lost, may_be_zero
 from train.data_folders.check.finding import ERROR, WARNING, Finding
 from train.data_folders.check.folder import CheckedFolder
@@ -43,7 +44,7 @@ def artefact_findings(folder: CheckedFolder) -> Iterator[Finding]:
         return
     residual = pd.concat(polished).reorder_levels(CELL).dropna()
     cells, logit = cells.loc[residual.index], logit[residual.index]
-    expected = 1 / (1 + np.exp(-(logit - residual)))
+    expected = sigmoid(logit - residual)
     middle = residual.abs().groupby("protocol", observed=True).transform("median")
     spread = (1.4826 * middle).clip(lower=LEAST_SPREAD)
     z = residual / np.sqrt(spread**2 + 1 / (cells["count"] * expected * (1 - expected)))

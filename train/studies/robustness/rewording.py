@@ -1,8 +1,7 @@
-"""Rewordings that keep the question (typos, case, paraphrase, ...), and which training rows are reworded when.
+"""Rewordings that keep the question: typos, case, paraphrase and others.
 
 Text in, text out, drawn by a numpy Generator. The first line of each rewording's docstring says what it keeps; the
-tests hold it to that. Training draws from seed, epoch and row alone, so a resumed run sees the texts of an
-uninterrupted one. Knows no router, no tokens and no embeddings.
+tests hold it to that. Knows no router, no tokens and no embeddings.
 """
 
 from __future__ import annotations
@@ -136,8 +135,6 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "politeness": politeness,
     "distraction": distraction,
 }
-# Rewordings used in training: those that an uncased encoder can see; case and white space it cannot.
-REWORDINGS = ("typos", "paraphrase", "politeness", "distraction")
 
 
 def perturbed(text: str, name: str, seed: int) -> str:
@@ -148,14 +145,3 @@ def perturbed(text: str, name: str, seed: int) -> str:
     """
     key = [seed, zlib.crc32(name.encode()), zlib.crc32(text.encode())]
     return PERTURBATIONS[name](text, np.random.default_rng(key))
-
-
-def is_reworded(share: float, seed: int, epoch: int, row: int) -> bool:
-    """Whether training row `row` is among the `share` in [0, 1] of rows that are reworded in `epoch`."""
-    return share > 0 and bool(np.random.default_rng([seed, epoch, row]).random() < share)
-
-
-def reworded(text: str, seed: int, version: int, row: int) -> str:
-    """One of the rewordings of `text`, drawn for training row `row`; another for each `version`."""
-    generator = np.random.default_rng([seed, version, row, 1])
-    return PERTURBATIONS[REWORDINGS[int(generator.integers(len(REWORDINGS)))]](text, generator)

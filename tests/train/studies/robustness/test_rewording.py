@@ -1,19 +1,16 @@
-"""Each rewording keeps what it promises, on texts of many shapes; seed, epoch and row alone choose it in training."""
+"""Each rewording keeps what it promises, on texts of many shapes."""
 
 import re
 from difflib import SequenceMatcher
 
 import pytest
 
-from train.data.rewording import (
+from train.studies.robustness.rewording import (
     NEIGHBOURS,
     PERTURBATIONS,
-    REWORDINGS,
     WORD,
     WORDS_PER_TYPO,
-    is_reworded,
     perturbed,
-    reworded,
 )
 
 TEXTS = [
@@ -81,17 +78,3 @@ def test_typos_are_one_in_ten_words_and_leave_numbers_white_space_and_short_word
 def test_neighbouring_keys_are_mutual():
     assert NEIGHBOURS["a"] == "qwsz"
     assert all(key in NEIGHBOURS[other] for key, others in NEIGHBOURS.items() for other in others)
-
-
-def test_rewording_is_a_function_of_seed_version_and_row_and_changes_the_text():
-    versions = {reworded(TEXTS[0], 0, version, row) for version in range(4) for row in range(10)}
-    assert versions == {reworded(TEXTS[0], 0, version, row) for version in range(4) for row in range(10)}
-    assert TEXTS[0] not in versions and len(versions) > 12
-    assert set(REWORDINGS) <= PERTURBATIONS.keys()
-
-
-def test_about_the_share_is_reworded_in_each_epoch_and_other_rows_in_the_next():
-    first, second = ([is_reworded(0.3, 0, epoch, row) for row in range(2000)] for epoch in (0, 1))
-    assert sum(first) == pytest.approx(600, abs=80) and first != second
-    assert not any(is_reworded(0.0, 0, 0, row) for row in range(50))
-    assert all(is_reworded(1.0, 0, 0, row) for row in range(50))

