@@ -14,7 +14,7 @@ from pathlib import Path
 from router.errors import CheckpointError, UsageError
 
 # The files of a router or an encoder: no pickles, no weights in other formats.
-PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+PATTERNS = ("*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "README.md")
 IGNORED = ("onnx/*", "openvino/*")
 PREFIX = "hub:"
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
