@@ -4,8 +4,6 @@ Code that serves a query is written once, against the Python array API (`namespa
 on tensors it computes on their device. `Array` stands for either in annotations; shapes are in the docstrings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -20,8 +20,6 @@ says what was got, what is allowed and what to do next. Third-party errors are c
 `from` as one of these.
 """
 
-from __future__ import annotations
-
 import difflib
 import reprlib
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 A reader finds the old content or the new content, never a part of one. Knows nothing of what the files hold.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

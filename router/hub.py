@@ -5,8 +5,6 @@ huggingface_hub is imported only when the Hub is needed; its errors become Check
 HF_HUB_OFFLINE apply. Knows nothing of what the folders hold.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

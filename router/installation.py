@@ -3,8 +3,6 @@
 No package index has this project; every installation comes from a clone.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # the clone, or where the wheel's packages lie

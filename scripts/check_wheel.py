@@ -3,8 +3,6 @@
 Runs outside the clone, as users do.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -3,8 +3,6 @@
 Every number comes from `Router`. Quality, cost and saving are predicted; no model is called.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import Counter

@@ -5,8 +5,6 @@ python scripts/seeds.py configs/routemix.yaml > seeds.json
 python scripts/readme_table.py measure.json seeds.json
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import json

@@ -8,8 +8,6 @@ torch. The queries are drawn by a seed from ROUTEMIX_DIR, or with `--queries FIL
 holds no query, only their digest. Bits differ between machines: record and compare on one.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import itertools

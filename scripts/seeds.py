@@ -6,8 +6,6 @@ Prints one JSON object: per pool the mean, standard deviation and values over se
 the encoder, so queries are embedded once.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

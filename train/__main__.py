@@ -1,7 +1,5 @@
 """Entry point `python -m train COMMAND`: Lightning's fit, validate, test, predict, and our commands."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 

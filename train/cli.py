@@ -4,8 +4,6 @@ Connects LightningCLI with our classes: linked arguments, and what every trainer
 stderr.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

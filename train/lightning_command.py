@@ -4,8 +4,6 @@ Lightning 2.6 has no such command. litserve and lightning-sdk each install one, 
 the file name, so this module finds theirs through metadata. It imports Lightning and the others only to run them.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Module `python -m router.batch`, on several GPUs `accelerate launch -m router.batch`: the same as `router batch`."""
 
-from __future__ import annotations
-
 import sys
 
 

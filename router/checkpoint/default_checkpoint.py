@@ -3,8 +3,6 @@
 The content of the checkpoint is not read.
 """
 
-from __future__ import annotations
-
 import os
 from importlib.util import find_spec
 from pathlib import Path

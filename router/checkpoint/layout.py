@@ -15,8 +15,6 @@
 The content of the files is defined elsewhere.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping

@@ -3,8 +3,6 @@
 Several threads may look up pools at the same time.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

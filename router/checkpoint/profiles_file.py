@@ -4,8 +4,6 @@ A fact is written once: a pool's entry holds only the facts that differ from the
 price under `models` applies to every pool that does not state its own.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields

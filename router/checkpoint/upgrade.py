@@ -3,8 +3,6 @@
 Weights, profiles, pools, dial tables, added models and indexes stay byte for byte.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from pathlib import Path

@@ -3,8 +3,6 @@
 Heavy packages are imported inside.
 """
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 from pathlib import Path

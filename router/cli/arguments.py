@@ -3,8 +3,6 @@
 Knows no command. Imports nothing heavy, so that --help answers at once.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 

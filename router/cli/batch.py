@@ -3,8 +3,6 @@
 Processes share only the folder. A run that was stopped goes on with the missing parts.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from argparse import Namespace

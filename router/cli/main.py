@@ -6,8 +6,6 @@ goes to stdout, everything else to stderr.
     0 done   1 failed   2 wrong usage   3 some lines failed   130 interrupted
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -3,8 +3,6 @@
 For an unknown flag it names the flag most like it; for words behind a query it says to quote the query.
 """
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import shlex

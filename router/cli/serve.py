@@ -3,8 +3,6 @@
 `router.serving` is imported inside, after the variables are set that stop libraries from phoning home.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from argparse import Namespace

@@ -4,8 +4,6 @@ Transformers builds the network of any architecture; of it only the attention is
 operator. Layers, pooling and normalisation are frozen in the graphs. Axes: B texts, T tokens, E embedding.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ It holds a converted copy of the weights of a `transformers.BertModel`; it is ne
 text and no files. Axes: B texts, N tokens of all texts together, E hidden size, H heads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import chain

@@ -4,8 +4,6 @@ Plain values; of weights it knows only that they are one file. A plain transform
 read as mean pooling, normalised, which is how most such encoders are used.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field

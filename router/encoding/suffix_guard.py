@@ -5,8 +5,6 @@ vocabularies are ordered by frequency, so no counts are stored. The guard knows 
 whether the suffix changes the route. Axes: V vocabulary.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

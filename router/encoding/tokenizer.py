@@ -4,8 +4,6 @@ It also forms batches of ids. It works in numpy, so that encoders with and witho
 network. Axes: B texts, T tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A router is a matrix of predicted qualities and one of predicted costs. Definiti
 Axes: B queries, M candidates, P points of a curve, V vertices of a hull.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

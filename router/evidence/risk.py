@@ -5,8 +5,6 @@ setting, and keeps those for which a valid p-value rejects it. Pure numpy; it do
 settings from the safest to the cheapest, B queries.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -13,8 +13,6 @@ In a statement the first number counts, behind the last `=`; a remark in parenth
 number; of two numbers ("5 or 6") neither counts.
 """
 
-from __future__ import annotations
-
 import re
 import string
 import unicodedata

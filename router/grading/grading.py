@@ -4,8 +4,6 @@ It reads the tasks of all kinds; code is graded in `train.collect.code_tests`, j
 the time limit of a pattern.
 """
 
-from __future__ import annotations
-
 import ast
 import math
 from collections.abc import Mapping

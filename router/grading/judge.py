@@ -3,8 +3,6 @@
 The query and the answers are untrusted texts: they stand between markers, and a verdict counts only with its nonce.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ If more than SLACK groups hold items that TF32 cannot tell apart, an item as goo
 may take its place. Axes: B queries, M items, J columns, G groups, k results.
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 import torch

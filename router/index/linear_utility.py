@@ -8,8 +8,6 @@ models' logits are (`tangent_logit`). Pure functions; they know no index.
 Axes: B queries, M candidates, D vector, P protocols, V = D + 2 + P.
 """
 
-from __future__ import annotations
-
 from router.arrays import Array, concat, like, namespace, one_hot, sigmoid, take_columns
 from router.network import scoring
 from router.network.vectors import QueryVectors

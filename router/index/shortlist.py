@@ -5,8 +5,6 @@ docs/performance.md. Masks of admitted candidates, samples and prices depend on 
 they are computed once. Axes: B queries, M candidates, k results.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import threading

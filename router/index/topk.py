@@ -4,8 +4,6 @@ It scores a chunk of candidates at a time, on any device, and keeps only the bes
 are computed by `router.index.gpu_topk`. Ties may go either way. Axes: B queries, M candidates, k results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

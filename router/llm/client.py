@@ -4,8 +4,6 @@ It uses httpx instead of the `openai` package for two reasons: every attempt cou
 have to be ours; and many compatible endpoints send JSON that the package's types refuse.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Limits have the names of `upstream.limits` in a pool file; other names there are for the gateway and are skipped.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 A `Form` says how the question is put and how the object is read; this module does not know what the object means.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Knows time, tokens and USD; it does not know what is sent.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 

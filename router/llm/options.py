@@ -1,7 +1,5 @@
 """Command-line options of commands that ask LLMs: spending cap, cost estimate, cache of answers."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable
 from pathlib import Path

@@ -3,8 +3,6 @@
 Pure: no network, no files, no clock. The names of Question's fields are part of the cache key.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

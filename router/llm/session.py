@@ -3,8 +3,6 @@
 After the first Ctrl-C (or SIGTERM) no further request is sent and answers under way are kept; the second breaks off.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import signal

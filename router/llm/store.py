@@ -5,8 +5,6 @@ a killed run loses only answers that were under way, and these count at the most
 last SYNC_S seconds too. Neither questions nor keys are stored.
 """
 
-from __future__ import annotations
-
 import secrets
 import sqlite3
 import time

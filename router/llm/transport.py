@@ -3,8 +3,6 @@
 Never raises for a fault of the network or the endpoint. It does not retry, wait or remember.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -4,8 +4,6 @@ The author of the text does not know the nonce, and so cannot close the markers.
 for word lacks the nonce and is not accepted. No input or output.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

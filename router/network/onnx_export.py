@@ -1,7 +1,5 @@
 """Export of a network's heads to ONNX: a graph whose weights lie in `heads.safetensors`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

@@ -4,8 +4,6 @@ Pure functions of arrays or tensors, on any device; no names, files or constrain
 vector.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from router.arrays import Array, linear, namespace

@@ -7,8 +7,6 @@ odd ones, and from 100 answers on it does worse than chance (docs/experiments.md
 Axes: N queries, F features, R leading directions of the prior, n anchors.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

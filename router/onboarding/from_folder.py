@@ -5,8 +5,6 @@ information: the prior mean of each is the mean profile of the other new ones, n
 Axes: N queries of the folder, n rows with answers, S new systems, F numbers of a profile.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, replace
 

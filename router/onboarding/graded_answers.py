@@ -6,8 +6,6 @@
 would fit a wrong profile. Axis: n answers.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import reprlib

@@ -3,8 +3,6 @@
 The mathematics is in `router.onboarding.profile_fit`.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

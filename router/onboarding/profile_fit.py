@@ -6,8 +6,6 @@ known models and leaves their span only if many answers demand it. Pure numpy.
 Axes: N known systems, n answers, F features (columns of a profile, slope of difficulty, bias), X side information.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

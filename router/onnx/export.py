@@ -5,8 +5,6 @@ depends on the architecture and on the file's layout, not on values, and torch a
 It knows no architecture. Axes: I inputs and O outputs of a linear map.
 """
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

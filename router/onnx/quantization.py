@@ -5,8 +5,6 @@ have outliers. With one scale per text and one per output, embeddings moved 27 t
 and O outputs of a linear map, N blocks of a row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

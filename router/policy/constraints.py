@@ -3,8 +3,6 @@
 Constraints look at facts and names only, `rank` at numbers only. Axes: B queries, M candidates, k results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

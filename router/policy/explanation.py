@@ -4,8 +4,6 @@ Writes the decisions of a ranked batch. Chooses nothing and does not read the qu
 vector.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ what a file may say; it is imported when a file is read, since a decision from a
 Axis: M candidates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path

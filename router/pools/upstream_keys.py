@@ -3,8 +3,6 @@
 The open file is checked, not its path, so that nobody can swap it in between. No message holds any part of a key.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

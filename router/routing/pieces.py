@@ -4,8 +4,6 @@ First the queries are read, texts of like length together; then decisions are ma
 that meets a budget or quality as a whole is ranked in one piece, whatever its size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Also keeps the indexes of shortlists on disk, and moves them along when a pool c
 Axes: B queries, M candidates.
 """
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A secret is `rk-ID-RANDOM` with 256 random bits. Nobody can guess those, so SHA-
 for passwords would only slow every request. This module knows no HTTP.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -3,8 +3,6 @@
 This module knows neither threads nor the router: the engine holds its lock during each call.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable

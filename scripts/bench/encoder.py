@@ -8,8 +8,6 @@ products. 989 TFLOP/s and 4.8 TB/s are from the H200's datasheet; the machine's 
 Prints JSON, and on stderr a Markdown table.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

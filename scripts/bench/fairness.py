@@ -5,8 +5,6 @@ Starts the gateway as a decision service. Measures lone `/v1/route` requests on 
 is fresh. Prints Markdown, or JSON with --json.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

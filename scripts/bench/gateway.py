@@ -6,8 +6,6 @@ turns, a round each, so that other work of the machine slows all alike. Prints M
 in milliseconds.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import itertools

@@ -10,8 +10,6 @@ of the quickstart's. All kinds and the exact product are timed in turn on the sa
 the query vector to the ranked best. Axes: B queries, M models, k results.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import json

@@ -6,8 +6,6 @@ turns, a round each, so that other work of the machine slows all alike. Fresh pr
 Prints Markdown, or JSON with --json. Times are in milliseconds.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Server processes of the benchmarks on loopback: an upstream and `router serve`, each awaited until it answers."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

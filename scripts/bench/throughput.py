@@ -6,8 +6,6 @@ and encoder alone on the same windows (the limit), and tokenisation by itself. Q
     python scripts/bench/throughput.py [--queries 512] [--rounds 5] [--device cpu] [--backend auto] [--settings 32x16]
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

@@ -3,8 +3,6 @@
 Loads torch only for a GPU: a worker may have to choose its processors before torch starts its threads.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import os

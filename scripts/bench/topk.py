@@ -7,8 +7,6 @@ queries, read once, at the given bandwidth. Prints JSON, and a Markdown table on
 other scores.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

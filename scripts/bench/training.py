@@ -4,8 +4,6 @@ Trains some steps into a temporary folder and times those after the first ones, 
 its own go to `python -m train fit` (`--trainer.accelerator gpu`). Prints JSON.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -4,8 +4,6 @@ With it installed next to the code's wheel, `Router.from_pretrained()` and `rout
 packages build and setuptools, of the extra dev. Leaves out the indexes of large pools, which fit one machine's pools.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Asks for ranked capabilities and knowledge domains of each query and writes them
 (docs/data.md). Run it again after a kill, an error or the cap: what was answered is not asked again.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -4,8 +4,6 @@ Capabilities are from a closed list, knowledge domains open-ended or from a give
 messages and repairs its labels. No input or output.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 is full agree
 package `krippendorff` is under GPL-3 and needs all labels in memory.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

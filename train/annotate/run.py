@@ -1,7 +1,5 @@
 """Annotation run: annotators read every query of a file, concurrently; lines are written in file order."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hashlib

@@ -5,8 +5,6 @@ annotations or from a checkpoint's heads. Axes, pools and expected costs are the
 Axes: N annotated queries, B judged queries, M candidates, A = C + K.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -3,8 +3,6 @@
 The oracles are no methods but functions of outcomes: `train.baselines.oracle`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -3,8 +3,6 @@
 Axes: B queries, M candidates, G clusters.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.neighbors import KNeighborsRegressor

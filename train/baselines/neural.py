@@ -4,8 +4,6 @@ Each is a small network from an embedding to a logit of quality for every model,
 Axes: B queries, M candidates, E embedding, R rank, T traits, H hidden units.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -3,8 +3,6 @@
 Axes: B queries, M candidates.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Ridge regression baseline: every model's score from the embedding. Axes: B queries, M candidates."""
 
-from __future__ import annotations
-
 from sklearn.linear_model import Ridge
 
 from train.baselines.task import Array, Queries, Task

@@ -3,8 +3,6 @@
 The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 

@@ -10,8 +10,6 @@ program cannot start one. Plain: they run as the user who collects, so a program
 attack the collector. Always: limits on time, memory, files and processes, an empty environment.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

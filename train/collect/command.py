@@ -4,8 +4,6 @@ Asks every model every query, grades the answers and writes a data folder (docs/
 on. Run it again after a kill, an error or the cap: what was answered is not asked again.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import sys

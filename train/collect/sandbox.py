@@ -1,7 +1,5 @@
 """Sandbox for untrusted Python: a bubblewrap command line without network or files, and a seccomp filter."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import functools

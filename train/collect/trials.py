@@ -1,7 +1,5 @@
 """Trials of one query: every model of a pool answers it, and each answer is graded. It does not know files."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Ties the parts together: settings, cells, figures, then OUT/comparison.parquet, report.md, figures/ and W&B runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -5,8 +5,6 @@ a hidden row. Only the texts stay, all in their order, so that every view shares
 Axes: N queries of the folder, B predicted queries.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -3,8 +3,6 @@
 Does not know how a prediction is made. Axes: B queries, M candidates.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile

@@ -1,7 +1,5 @@
 """Parallel jobs in worker processes of one thread each. Does not know what the jobs do."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -8,8 +8,6 @@
 Knows no pool and no method. Results are averaged over parts: a rotation's number or a benchmark. Axes: N queries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ Cells are computed in jobs; no method sees an outcome of a test row. It does not
 Axes: N queries of the folder, B queries of a pool, M candidates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Knows no method. Axes: N queries of the folder, E embedding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -5,8 +5,6 @@ uninterrupted one. `train.data.folds` chooses the rows, `train.data.training_dat
 `train.data.embedding_cache` keeps what a frozen encoder reads. Axes: B queries, N queries of the folder, E embedding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Knows texts and an encoder; not the rows, labels or batches they serve. Axes: N texts, E embedding.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

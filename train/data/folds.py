@@ -4,8 +4,6 @@ Folds 8 and 9 are used only where a configuration names them. A benchmark of spl
 and with it every row that repeats one of its questions (`ood_twin`). Axes: N queries of the folder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Options of `RoutingDataModule`, typed and checked: the section `data` of a configuration."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

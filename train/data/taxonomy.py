@@ -4,8 +4,6 @@ InferenceDynamics (2505.16303), docs/method.md section 1. Knows names and their 
 Axes: P phrases, E embedding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import numpy as np

@@ -3,8 +3,6 @@
 Knows no batches and no network. Axes: N queries, S systems, C capabilities, K domains, P protocols.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ never sees a category, learns from annotations and weak labels (distillation of 
 al., 1511.03643). Validation and test rows get none. Axes: N queries, E embedding, G categories, A label axes.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

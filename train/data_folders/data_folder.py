@@ -1,7 +1,5 @@
 """Atomic data folders (docs/data.md): one that appears whole or not at all, what it must not replace, prices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -3,8 +3,6 @@
 Memory does not grow with the file.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json

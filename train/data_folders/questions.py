@@ -5,8 +5,6 @@ sparse product over the word triples that few texts share: triples that many tex
 not used, so that generated puzzles do not all look alike. 33,000 queries take a second, so that MinHash is not needed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import defaultdict

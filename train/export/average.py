@@ -4,8 +4,6 @@ A fine-tuned encoder is better on benchmarks and worse on domains than the encod
 weights keeps both strengths (WiSE-FT, Wortsman et al., 2109.01903).
 """
 
-from __future__ import annotations
-
 import argparse
 
 import torch

@@ -3,8 +3,6 @@
 Writes `benchmarks.json`, means over training rows, into an older checkpoint. New checkpoints get it from `fit`.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

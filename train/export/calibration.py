@@ -4,8 +4,6 @@ Pure numpy. `ProfileTable.calibrate` folds the result into the profiles, so serv
 Axes: N rows, S systems.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

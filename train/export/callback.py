@@ -3,8 +3,6 @@
 Loggers get the best epoch's figures as `best/...`; `val/...` ends with those of the last epoch.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import tempfile

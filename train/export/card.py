@@ -1,7 +1,5 @@
 """Model card of a checkpoint: how it was trained and its validation figures, as text."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform

@@ -3,8 +3,6 @@
 The last step of `fit`, with the best epoch's weights. Validation rows alone decide the calibration and the dial tables.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

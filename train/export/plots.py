@@ -1,7 +1,5 @@
 """Plots of a run: cost against quality per pool, and the profiles as a heat map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -9,8 +9,6 @@ It runs once, after the gradient training:
 Axes: N training rows, V validation rows, H shared layer, S systems, T prototypes, G categories, L likeness.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

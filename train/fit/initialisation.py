@@ -3,8 +3,6 @@
 Axes: N queries, S systems, C capabilities, K domains, P protocols.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

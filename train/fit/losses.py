@@ -3,8 +3,6 @@
 Masks are 1 where a cell counts. Axes: B queries, S systems, C capabilities, K knowledge domains.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -4,8 +4,6 @@ Network and encoder come from `router`, batches from `train.data.datamodule`, fi
 Axes: B queries, S systems, P protocols.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import lightning as L

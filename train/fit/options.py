@@ -1,7 +1,5 @@
 """Options of `RoutingModule`, typed and checked: the section `model` of a configuration."""
 
-from __future__ import annotations
-
 from typing import Annotated, Self
 
 from pydantic import model_validator

@@ -1,7 +1,5 @@
 """Learning-rate schedule: warm-up, then cosine, without a step count in the configuration."""
 
-from __future__ import annotations
-
 import math
 
 from torch.optim import Optimizer

@@ -3,8 +3,6 @@
 Axes: B collected rows, S systems, M members of a pool, P protocols.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 `train.runs.store` reads the runs; local, exported and online runs look alike. Axes: R runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -4,8 +4,6 @@
 `train.runs.wandb_logger` keeps one beside each W&B run; as a trainer's logger it needs no W&B.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace

@@ -4,8 +4,6 @@ A log (`train.runs.run_log`) holds `run.json`: configuration and last metrics, n
 An exported run is such a file too, `NAME.run.json`. Knows nothing of comparing or showing runs.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -3,8 +3,6 @@
 `python -m train runs` does not read W&B's files: a `RunLog` of the same id is written beside them, in every mode.
 """
 
-from __future__ import annotations
-
 import netrc
 import os
 from argparse import Namespace

@@ -4,8 +4,6 @@ Every backend decides on the same queries; equal decisions are counted and the s
 Axes: B queries, M candidates.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -3,8 +3,6 @@
 `fit` measures them at export; this is for an older checkpoint, or one whose prices were edited since.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

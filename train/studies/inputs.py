@@ -3,8 +3,6 @@
 Predictions are of a checkpoint on chosen folds, from cached embeddings. Axes: B queries, M candidates.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The figures are those of `router evaluate`, side by side, dated and in Markdown.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

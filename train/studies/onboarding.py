@@ -6,8 +6,6 @@ training folds and judged on the test folds by its excess log loss over its trai
 a JSON file. Axes: N queries of a pool, M models, F numbers of a profile, n answers.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -5,8 +5,6 @@ Finds the cheapest dial whose mean loss of score against the best single model i
 certified, the best single model answers. Axes: P dials, B queries, M candidates.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

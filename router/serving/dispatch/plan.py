@@ -4,8 +4,6 @@ Also the demands of a request on its model. Pure, except that the session rememb
 upstream: load and the set of available models are arguments.
 """
 
-from __future__ import annotations
-
 import glob
 import math
 from collections.abc import Collection, Mapping, Sequence

@@ -5,8 +5,6 @@ conversation with every turn, so turn n+1 begins with all that turn n sent. A cl
 (a clock in the system prompt) begins a new session each time, and misses the provider's prompt cache as well.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Mapping

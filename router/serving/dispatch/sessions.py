@@ -10,8 +10,6 @@ So a model that was too weak for a hard recent turn does not take over at an eas
 better choice for that turn alone. Some turns later its regret is forgotten. Replicas do not share sessions.
 """
 
-from __future__ import annotations
-
 import secrets
 import threading
 import time

@@ -4,8 +4,6 @@ It also writes one structured log line a request and turns every exception into 
 path except those that need no key or no loaded router.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -3,8 +3,6 @@
 Sockets and signals are in `router.serving.http.server`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from starlette.applications import Starlette

@@ -3,8 +3,6 @@
 The gateway and `/v1/route` both decide here, and log the decision here. This module sends nothing to upstreams.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping

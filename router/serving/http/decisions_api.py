@@ -3,8 +3,6 @@
 Options are read strictly: a misspelt one is an error and is not ignored.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

@@ -4,8 +4,6 @@ In the body of a request only the value of `model` changes; the response is pass
 reading, deciding, forwarding and logging, each of which is a module of its own.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar

@@ -3,8 +3,6 @@
 Of OpenAI's own endpoints it describes the fields that the gateway reads; the gateway passes all others on unread.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic.json_schema import models_json_schema

@@ -3,8 +3,6 @@
 This module neither decides nor forwards.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Coroutine

@@ -3,8 +3,6 @@
 One process serves one port; replicas are further processes. Bodies are limited by `router.serving.http.access`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import resource

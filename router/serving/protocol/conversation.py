@@ -4,8 +4,6 @@ It reads every legal shape of OpenAI's `messages` and `input`, and takes the tex
 models nor the encoder, except how many characters of a text's beginning the encoder reads. No input or output.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

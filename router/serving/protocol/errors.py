@@ -3,8 +3,6 @@
 A message never contains a key or the address of an upstream.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass, field

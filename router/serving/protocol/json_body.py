@@ -3,8 +3,6 @@
 This module knows no key by name. It decodes with the standard library and refuses its extensions (NaN, Infinity).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

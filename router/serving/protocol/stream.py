@@ -3,8 +3,6 @@
 No input or output. This module knows neither upstreams nor clients.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Log formatters: one JSON object a line, or plain text for people; both print the `fields` of a record."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

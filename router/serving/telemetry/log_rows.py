@@ -4,8 +4,6 @@ A decision has any number of outcomes, one for each attempt, and at most one fee
 nor threads.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -4,8 +4,6 @@ Labels have few values by construction (models and upstreams of the pool, the en
 make the series grow. Money is in US dollars.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 

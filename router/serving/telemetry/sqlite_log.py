@@ -4,8 +4,6 @@ One thread writes, any thread may read. A kill of the process loses nothing that
 last commits and breaks nothing. This module knows neither when to write nor what to do without room.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

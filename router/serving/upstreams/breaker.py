@@ -9,8 +9,6 @@ Requests for a model that the client named are counted apart and are never probe
 failures of routed requests, nor the reverse. A stream counts at its end. Replicas do not share breakers.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable

@@ -4,8 +4,6 @@ A request whose response has begun is never sent again. This module knows outcom
 to the caller's `note`, whether the request succeeds or not.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable

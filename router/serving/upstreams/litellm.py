@@ -6,8 +6,6 @@ imported on the first request, with its telemetry and its online price list off.
 fetches pictures by URL. Either would let a client choose where this process connects, so both are filtered out.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -3,8 +3,6 @@
 It counts the requests of this process only, and knows neither addresses nor queries.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

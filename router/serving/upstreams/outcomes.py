@@ -1,7 +1,5 @@
 """Outcomes of an attempt at an upstream, with their effect on the breaker, on a fallback and on the bill: `EFFECTS`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Knows which figures are shown and how they are written; computes none.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Only the reference method and the best others are drawn; the table has all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Weights & Biases runs of a comparison, one per method under one group; `train.runs.wandb_logger` says where to."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

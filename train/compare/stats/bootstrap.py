@@ -4,8 +4,6 @@ The first draw is always the sample itself, so that one computation gives a figu
 Axes: R draws (the sample first), B queries.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

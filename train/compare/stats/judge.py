@@ -6,8 +6,6 @@ their draws.
 Axes: N queries of the folder, B judged queries, R draws.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -13,8 +13,6 @@ Computes no figure. Columns of the table:
 Axes: R draws (the sample first), G points of a curve.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any

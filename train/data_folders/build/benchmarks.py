@@ -5,8 +5,6 @@ No row is `verified`: none has run on the real data, since no hub was reachable;
 RAVEN (1903.02741) draws matrices; the metadata's XML names their shapes, eight panels given and eight to choose from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

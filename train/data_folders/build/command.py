@@ -4,8 +4,6 @@ Benchmarks come from the Hub, or from a folder of the published files (--source 
 their own formats (--outcomes FORMAT=PATH). Nothing here has run on the real data: every row and reader is unverified.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ Folds and splits are drawn by group: twins (the same question with any options, 
 and hence a fold. A twin of a query from a held-out benchmark is marked as `ood_twin`.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 from pathlib import Path

@@ -4,8 +4,6 @@ The meaning of a record is in `train.data_folders.build.benchmarks`: dotted path
 and dicts), `{path}` in templates, lettered options. `datasets` (extra `[build]`) is imported late.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

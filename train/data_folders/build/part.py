@@ -4,8 +4,6 @@ Files are CSV, JSON, JSON lines, Parquet, and pickles if the user trusts them. A
 outcomes, and counts of what was left out. Ids of queries begin with the source's name, so that they are unique.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 A reader yields tables with a row per query and model; columns as in `train.data_folders.build.part`.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 from collections import Counter

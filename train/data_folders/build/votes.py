@@ -5,8 +5,6 @@ Columns model_a, model_b, and winner (model_a, model_b, tie, tie (bothbad)) or w
 (routellm/gpt4_judge_battles, lmarena-ai/arena-human-preference-*). Axes: V votes, M models.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -5,8 +5,6 @@ Agreement is the correlation of a system's scores with the mean of the other sys
 many.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

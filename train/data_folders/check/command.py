@@ -3,8 +3,6 @@
 Exit 1: the folder cannot be read; 2: bad usage. Notes alone are no problems: the exit code is 0.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Findings of the check, with place, rows and advice, and their reports: text for a terminal, Markdown, JSON."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Data folder as the check reads it: the dataset, plus repeated outcomes, models.csv and price dates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

@@ -3,8 +3,6 @@
 Axes: N queries, M models.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

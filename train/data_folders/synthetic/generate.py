@@ -5,8 +5,6 @@ The world is that of `world.yaml` beside this file: words of queries, and ten in
 Axes: N queries, M models, C capabilities, K knowledge domains.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ For each pool: choices flipped by harmless rewordings, ordinary queries that the
 the best suffixes found with the guard off and on. Prints one JSON object.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

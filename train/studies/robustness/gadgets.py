@@ -5,8 +5,6 @@ embeddings proposes tokens for one place at a time (HotFlip, Ebrahimi et al., 17
 the changed text accept or reject them. Axes: B queries, M candidates, V vocabulary, E hidden size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

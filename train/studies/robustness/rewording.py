@@ -4,8 +4,6 @@ Text in, text out, drawn by a numpy Generator. The first line of each rewording'
 tests hold it to that. Knows no router, no tokens and no embeddings.
 """
 
-from __future__ import annotations
-
 import re
 import zlib
 from collections.abc import Callable, Mapping

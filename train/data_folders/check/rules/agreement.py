@@ -9,8 +9,6 @@ right answers no longer correlate with those of the other models: the correlatio
 usual one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -6,8 +6,6 @@ their gold answers are disputed. The rest of the category is then not reliable e
 it compares different queries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -4,8 +4,6 @@ Two protocols are compared by the mean score of their models on each query. The 
 answers or the order of rows differ.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 

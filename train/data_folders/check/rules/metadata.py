@@ -1,7 +1,5 @@
 """Rules for what lies beside the outcomes: label coverage, and missing, unlikely and old prices."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from collections import Counter

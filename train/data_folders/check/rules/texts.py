@@ -8,8 +8,6 @@ A benchmark lost its instruction where its texts are only raw material. In every
 the instruction) are in most texts of a benchmark. Lists and fragments have no such word.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
