@@ -14,7 +14,6 @@ collect                           run a pool over your queries, grade the answer
 planted                           write a small generated data folder
 build                             make a data folder of public benchmarks and published outcomes
 check                             find what is wrong with a data folder
-closed-form                       judge the paper's closed-form router on a data folder
 compare                           judge baselines and our routers side by side, with intervals
 average                           average a fine-tuned encoder's weights with those it started from
 runs                              list and compare training runs, local, exported or online
@@ -32,7 +31,6 @@ COMMANDS = {
     "planted": "train.data_folders.synthetic.command",
     "build": "train.data_folders.build.command",
     "check": "train.data_folders.check.command",
-    "closed-form": "train.baselines.closed_form_router",
     "measure": "train.studies.measure",
     "average": "train.export.average",
     "runs": "train.runs.command",

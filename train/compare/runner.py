@@ -18,11 +18,10 @@ from tqdm import tqdm
 import train.baselines
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import predict, reference_models
+from router.evaluation.pool_report import labels, predict, reference_models
 from router.network.taxonomy import RANK_DECAY
 from router.pools.pool import read_pool
 from train.baselines.closed_form import predicted_labels
-from train.baselines.closed_form_router import annotated_weights
 from train.baselines.cost import AnswerLengths
 from train.baselines.methods import METHODS
 from train.baselines.task import Outcomes, Queries, Task
@@ -171,8 +170,8 @@ def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Querie
     phrases = QueryEncoder.from_pretrained(place.settings.encoder)
     taxonomy = taxonomy_of(dataset, train, phrases)
     llm = np.full((len(dataset.queries), len(taxonomy.axes)), np.nan)
-    for row, weights in annotated_weights(dataset, taxonomy, RANK_DECAY).items():
-        llm[row] = weights
+    for row, note in labels(dataset).items():
+        llm[row] = np.concatenate(taxonomy.targets(note.capabilities, note.knowledge, RANK_DECAY))
     predicted = np.full_like(llm, np.nan)
     if not np.isnan(llm[train]).all():
         predicted = predicted_labels(place.embedding[train], llm[train], place.embedding)
