@@ -7,7 +7,7 @@ pydantic are this one and those that define models.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from router.errors import quoted as quoted
+from router.errors import quoted
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -74,6 +74,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
     nullable: ClassVar[frozenset[str]] = frozenset()  # keys whose null differs from a missing key
+    instead_of_secret: ClassVar[str] = "no secret belongs here; leave it out"  # the answer to a key of SECRET_KEYS
 
     @model_validator(mode="before")
     @classmethod
@@ -184,7 +185,7 @@ def _line(model: type[Section], error: ErrorDetails) -> str:
     kind, loc, value, context = error["type"], error["loc"], error["input"], error.get("ctx", {})
     if kind in ("extra_forbidden", "invalid_key"):
         place, owner, _ = _place(model, loc[:-1])
-        return f"{place}{place and '.'}{_unknown(value if kind == 'invalid_key' else loc[-1], owner.model_fields)}"
+        return f"{place}{place and '.'}{_unknown(value if kind == 'invalid_key' else loc[-1], owner)}"
     place, owner, advice = _place(model, loc)
     if kind == "float_type" and type(value) is int:  # too large for a float
         kind = "finite_number"
@@ -219,13 +220,10 @@ def _place(model: type[Section], loc: tuple[int | str, ...]) -> tuple[str, Any, 
     return place, owner, advice
 
 
-def _unknown(key: object, known: Mapping[str, Any]) -> str:
-    name = str(key)
+def _unknown(key: object, owner: type[Section]) -> str:
+    name, known = str(key), owner.model_fields
     if name.lower().replace("-", "_") in SECRET_KEYS:
-        return (
-            f"{name}: a pool file holds no secret; set an environment variable and name it in upstream.key_env, or "
-            "name a file that holds the key in upstream.key_file"
-        )
+        return f"{name}: {owner.instead_of_secret}"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     meant = f"did you mean {close[0]}? " if close else ""
     return f"{quoted(key)}: unknown key; {meant}known: {', '.join(known)}"

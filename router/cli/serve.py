@@ -15,8 +15,13 @@ from router.cli.loading import load_router, needing
 
 logger = logging.getLogger(__name__)
 
-QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "HF_HUB_DISABLE_TELEMETRY": "1",
-         "DO_NOT_TRACK": "1", "WANDB_MODE": "disabled"}  # fmt: skip
+QUIET = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_TELEMETRY": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "WANDB_MODE": "disabled",
+}
 FLAGS = ("host", "port", "keys", "decision_log")
 
 

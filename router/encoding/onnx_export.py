@@ -27,10 +27,11 @@ from router.onnx.weights import Stored, StoredWeights
 
 ATTENTION = "router_onnx"  # the name under which transformers knows `_attention`
 TOLERANCE = 1e-4  # between torch and onnxruntime, as a share of the largest number
+LEAST_COSINE = 0.9  # with 8 bits, far below the .9995 of trained encoders: what is lower is broken, not rounded
 
 
 def write_graphs(folder: Path, max_tokens: int, layers: Sequence[int]) -> None:
-    """Write the graphs of the encoder in `folder` that pool `layers`; then compare one of them with torch.
+    """Write the graphs of the encoder in `folder` that pool `layers`; then compare both with torch.
 
     Raises CheckpointError where the network cannot be exported, or does not compute what torch computes.
     """
@@ -143,13 +144,17 @@ def _check(folder: Path, words: int, max_tokens: int) -> None:
     ids = np.random.default_rng(0).integers(0, words, (2, min(max_tokens, 12)))
     mask = np.ones_like(ids)
     mask[1, 3:] = 0
-    served = OnnxEncoder.from_pretrained(folder, max_tokens, threads=1)
+    served, rounded = (OnnxEncoder.from_pretrained(folder, max_tokens, int8=int8, threads=1) for int8 in GRAPHS)
     reference = QueryEncoder.from_pretrained(folder, max_tokens, layers=served.layers)
     with torch.inference_mode():
         expected = reference(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
     apart = np.abs(served.forward(ids, mask) - expected).max() / np.abs(expected).max()
     if not apart <= TOLERANCE:
         raise CheckpointError(f"its ONNX graph differs from torch by {apart:.1e} of the largest number")
+    found = rounded.forward(ids, mask)
+    cosine = (found * expected).sum(axis=1) / (np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1))
+    if not cosine.min() >= LEAST_COSINE:
+        raise CheckpointError(f"with 8 bits its ONNX graph has a cosine of {cosine.min():.3f} to torch's embedding")
 
 
 AttentionInterface.register(ATTENTION, _attention)

@@ -34,8 +34,8 @@ def export_graph(
 ) -> ir.Model:
     """The graph of `module(*inputs, stored)`, where `stored` is a tuple of the `weights` in their own types.
 
-    The `axes` of the inputs may have any length. Weights that the outputs do not depend on are left
-    out. No name in `outputs` may be that of an operator: the exporter names values by operators.
+    The `axes` of the inputs may have any length. Weights that the outputs do not depend on are left out. No name in
+    `outputs` may be that of an operator: the exporter names values by operators.
     """
     given = tuple(torch.zeros(each.shape, dtype=TORCH[each.dtype]) for each in weights.values())
     free = dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
@@ -71,19 +71,20 @@ def quantize_graph(model: ir.Model, weights: Mapping[str, Stored]) -> list[str]:
     the matrices in the order of the names. Level 4 rounds the activations to 8 bits too, each block of a token with its
     own scale.
     """
-    graph, found = model.graph, list(_products(model))
-    integers = places([weights[name].shape for _, name in found])
-    for (node, name), (whole, scale) in zip(found, integers, strict=True):
+    graph, products = model.graph, list(_products(model))
+    names = list(dict.fromkeys(name for _, name in products))  # layers may share a matrix
+    factors = {}
+    for name, (whole, scale) in zip(names, places([weights[name].shape for name in names]), strict=True):
+        factors[name] = ir.Value(name=f"{name}.integers"), ir.Value(name=f"{name}.scale")
+        _place(model, factors[name][0], INTEGERS, whole, ir.DataType.UINT8)
+        _place(model, factors[name][1], INTEGERS, scale, ir.DataType.FLOAT)
+    for node, name in products:
         outputs, inputs = weights[name].shape
-        factors = [ir.Value(name=f"{name}.integers"), ir.Value(name=f"{name}.scale")]
-        _place(model, factors[0], INTEGERS, whole, ir.DataType.UINT8)
-        _place(model, factors[1], INTEGERS, scale, ir.DataType.FLOAT)
         sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
-        product = ir.node("MatMulNBits", [node.inputs[0], *factors], sizes, domain=_FUSED, version=1)
-        product.outputs[0].name = f"{name}.product"
+        product = ir.node("MatMulNBits", [node.inputs[0], *factors[name]], sizes, domain=_FUSED, version=1)
         ir.convenience.replace_nodes_and_values(graph, node, [node], [product], [node.outputs[0]], [product.outputs[0]])
     passes.RemoveUnusedNodesPass()(model)
-    return [name for _, name in found]
+    return names
 
 
 def to_bytes(model: ir.Model) -> bytes:

@@ -68,7 +68,16 @@ KeyPath = Annotated[
 ]
 
 
-class UpstreamSection(Section):
+class PoolSection(Section):
+    """A part of a pool file."""
+
+    instead_of_secret: ClassVar[str] = (
+        "a pool file holds no secret; set an environment variable and name it in upstream.key_env, or name a file that "
+        "holds the key in upstream.key_file"
+    )
+
+
+class UpstreamSection(PoolSection):
     """The upstream of an entry; what is left out has the defaults of `Upstream`."""
 
     api_base: Address | None = None  # required of some, see `_upstream_problems`
@@ -86,7 +95,7 @@ class UpstreamSection(Section):
 _PRICE = "write US dollars per million tokens (0 if it costs nothing)"
 
 
-class Entry(Section):
+class Entry(PoolSection):
     """One of the models; a fact that is left out has the default of `ModelFacts`."""
 
     nullable: ClassVar[frozenset[str]] = frozenset({"profile"})
@@ -104,7 +113,7 @@ class Entry(Section):
     upstream: UpstreamSection | None = None
 
 
-class PoolFile(Section):
+class PoolFile(PoolSection):
     """A whole file; its entries are read one by one, so that a problem names the entry."""
 
     name: Text = Field(description="give the pool a name")
@@ -119,7 +128,7 @@ class PoolFile(Section):
 
 _FACTS = frozenset(each.name for each in fields(ModelFacts))
 _OPTIONAL: Any = {name: (Entry.model_fields[name].rebuild_annotation() | None, None) for name in _FACTS - {"id"}}
-Facts = create_model("Facts", __base__=Section, id=(Text, Entry.model_fields["id"]), **_OPTIONAL)
+Facts = create_model("Facts", __base__=PoolSection, id=(Text, Entry.model_fields["id"]), **_OPTIONAL)
 """Facts of a model that need not be in a pool: as in an entry, but not every model has a price."""
 
 

@@ -20,9 +20,10 @@ from router.errors import UsageError, known_names, quoted
 from router.installation import how_to_install
 from router.options import DEFAULT_DIAL, DIAL_MAX
 from router.pools.pool import LIMITS, OPENAI, Pool
+from router.pools.schema import PoolSection
 from router.pools.strict_yaml import read_values
 from router.pools.upstream_keys import upstream_key
-from router.validation import Names, NotNegative, Positive, Says, Section, Share, Text, Whole, listed, read
+from router.validation import Names, NotNegative, Positive, Says, Share, Text, Whole, listed, read
 
 PASSED_PATHS = ("/v1/embeddings", "/v1/images", "/v1/audio", "/v1/moderations")  # POST is always passed on
 AUTO = re.compile(r"auto(?::(10|[0-9]))?")  # models that are routed: `auto`, or with a dial from 0 to 10
@@ -37,7 +38,7 @@ Paths = Annotated[tuple[PassedPath, ...], BeforeValidator(listed)]
 Dial = Annotated[float, Field(ge=0, le=DIAL_MAX), Says("write a number from 0 (quality) to 10 (least cost)")]
 
 
-class ServeSettings(Section):
+class ServeSettings(PoolSection):
     """The settings that `serve:` may have; a flag of `router serve` overrides them."""
 
     host: Text = "127.0.0.1"  # address to listen on; an address other than loopback needs client keys

@@ -1,3 +1,8 @@
+"""Settings of a comparison: one YAML file, read strictly, all its problems listed at once.
+
+Opens neither data nor pools. Paths are relative to the working directory.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import pytest
 import torch
 from fixtures.tiny_checkpoint import make_checkpoint
 from fixtures.tiny_encoders import MAX_TOKENS, TEXTS
+from transformers import AlbertConfig, AlbertModel
 
 from router import Router
 from router.checkpoint.storage import save_checkpoint
 from router.encoding import onnx_export
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.onnx_export import write_graphs
-from router.encoding.sentence_folder import FACTS, GRAPHS
+from router.encoding.sentence_folder import FACTS, GRAPHS, read_folder
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import CheckpointError
 
@@ -90,6 +92,21 @@ def test_the_shipped_graphs_are_those_that_an_export_gives() -> None:
     assert len(facts["quantized"]) == 36
 
 
+def test_layers_that_share_their_matrices_share_them_in_both_graphs(tiny_encoder: Path, tmp_path: Path) -> None:
+    described, _ = read_folder(tiny_encoder)
+    sizes = {"embedding_size": 8, "hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 20}
+    config = AlbertConfig(**sizes, num_hidden_layers=3, vocab_size=described.tokenizer.get_vocab_size())
+    torch.manual_seed(0)
+    network = AlbertModel(config, add_pooling_layer=False).eval()
+    encoder = QueryEncoder(network, replace(described, config=config.to_dict()), MAX_TOKENS)
+    encoder.save_pretrained(tmp_path, torch.float16)
+    write_graphs(tmp_path, MAX_TOKENS, (3,))
+    quantized = json.loads((tmp_path / FACTS).read_text())["quantized"]
+    assert len(quantized) == len(set(quantized)) == 7  # one to the hidden size, six of the layer
+    expected = QueryEncoder.from_pretrained(tmp_path, MAX_TOKENS).encode(TEXTS).numpy()
+    np.testing.assert_allclose(OnnxEncoder.from_pretrained(tmp_path, MAX_TOKENS).encode(TEXTS), expected, atol=1e-4)
+
+
 def test_saving_again_exports_nothing_anew(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (Path(shutil.copytree(tiny_encoder, tmp_path / name)) for name in ("first", "second"))
     write_graphs(first, 512, (2, 1))
@@ -114,5 +131,9 @@ def test_a_network_that_cannot_be_exported_leaves_no_graph(
     monkeypatch.undo()
     monkeypatch.setattr(onnx_export, "TOLERANCE", 0.0)
     with pytest.raises(CheckpointError, match="its ONNX graph differs from torch by"):
+        write_graphs(folder, 512, (2,))
+    monkeypatch.undo()
+    monkeypatch.setattr(onnx_export, "LEAST_COSINE", 1.1)
+    with pytest.raises(CheckpointError, match="with 8 bits its ONNX graph has a cosine of"):
         write_graphs(folder, 512, (2,))
     assert sorted(folder.iterdir()) == before

@@ -52,7 +52,7 @@ def test_a_comment_has_a_bound() -> None:
             ],
         ),
         (Batch, {"queries": ["x"] * 1001}, ["queries: got 1,001 queries; at most 1,000 are routed together"]),
-        (Route, {"query": "x", "api_key": "sk-hush"}, ["api_key: a pool file holds no secret"]),
+        (Route, {"query": "x", "api_key": "sk-hush"}, ["api_key: no secret belongs here; leave it out"]),
     ],
 )
 def test_every_problem_of_a_body_is_told_at_once(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fixtures.benchmark_rows import ROWS
+from fixtures.published_outcomes import ROUTERBENCH
 
 from router.errors import DataError
 from router.evaluation.dataset import read_dataset
@@ -117,20 +118,6 @@ def test_a_folder_without_outcomes_reads_and_the_manifest_tells_where_all_is_fro
     manifest = json.loads((built / "manifest.json").read_text())
     part = next(part for part in manifest["parts"] if part["name"] == "mmlu")
     assert part["origin"].endswith("/mmlu") and part["queries"] == 1 and part["verified"] is False
-
-
-ROUTERBENCH = {
-    "sample_id": ["mmlu-law.0", "gsm.1"],
-    "prompt": ["['Is it theft?\\nA) Yes\\nB) No']", "Two and two?"],
-    "eval_name": ["mmlu-law", "grade-school-math"],
-    "gpt-4": [1.0, 0.25],
-    "mixtral": [0.0, 1.0],
-    "gpt-4|model_response": ["['A']", "three"],
-    "mixtral|model_response": ["['B']", "four"],
-    "gpt-4|total_cost": [0.01, 0.02],
-    "mixtral|total_cost": [0.001, 0.002],
-    "oracle_model_to_route_to": ["gpt-4", "mixtral"],
-}
 
 
 def plain_file(folder: Path, queries: list[str]) -> Path:

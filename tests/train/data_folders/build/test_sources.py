@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from fixtures.published_outcomes import ROUTERBENCH
 
 from router.errors import UsageError
 from train.data_folders.build.part import Part
@@ -22,19 +23,6 @@ from train.data_folders.build.sources import (
     read_sprout,
 )
 from train.data_folders.build.votes import read_votes, scores_of, strengths
-
-ROUTERBENCH = {
-    "sample_id": ["mmlu-law.0", "gsm.1"],
-    "prompt": ["['Is it theft?\\nA) Yes\\nB) No']", "Two and two?"],
-    "eval_name": ["mmlu-law", "grade-school-math"],
-    "gpt-4": [1.0, 0.25],
-    "mixtral": [0.0, 1.0],
-    "gpt-4|model_response": ["['A']", "three"],
-    "mixtral|model_response": ["['B']", "four"],
-    "gpt-4|total_cost": [0.01, 0.02],
-    "mixtral|total_cost": [0.001, 0.002],
-    "oracle_model_to_route_to": ["gpt-4", "mixtral"],
-}
 
 
 def cell(part: Part, model: str, query: str) -> pd.Series:
