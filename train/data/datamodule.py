@@ -2,11 +2,13 @@
 
 Loaders and the order of batches, which depends on seed and epoch alone, so a resumed run sees the batches of an
 uninterrupted one. `train.data.folds` chooses the rows, `train.data.training_data` lays out their tensors,
-`train.data.embedding_cache` keeps what a frozen encoder reads. Axes: B queries, N queries of the folder, E embedding.
+`train.data.readings` draws what they are read as, `train.data.embedding_cache` keeps what a frozen encoder reads.
+Axes: B queries, N queries of the folder, E embedding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import lightning as L
@@ -22,6 +24,7 @@ from router.evaluation.dataset import data_folder, read_dataset
 from train.data.embedding_cache import cached_embeddings
 from train.data.folds import fold_rows, usable_rows
 from train.data.options import DataOptions
+from train.data.readings import Readings
 from train.data.training_data import TrainingData, build_training_data
 from train.data.weak_labels import with_weak_labels
 from train.data_folders.synthetic.command import write_planted
@@ -46,6 +49,7 @@ class RoutingDataModule(L.LightningDataModule):
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
         self.embeddings: Tensor | None = None  # (N, E) by the encoder before training, where needed
         self.tokens: list[list[int]] = []  # of the N texts, where the encoder is trained
+        self.copies: Tensor | None = None  # (copies, training rows, E) of other readings, where it is frozen
 
     def prepare_data(self) -> None:
         """Write the generated data folder that `planted_queries` asks for; once, on rank 0."""
@@ -66,26 +70,70 @@ class RoutingDataModule(L.LightningDataModule):
         self.rows = {name: fold_rows(dataset, usable, each) for name, each in folds.items()}
         self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
         self.training_data = build_training_data(dataset, usable, self.rows, options)
-        texts = self.training_data.texts
+        texts, labelled = self.training_data.texts, self.training_data.tensors["labelled"].numpy() > 0
+        self.readings = Readings(texts, self.rows["train"], labelled, options)
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
                 self.training_data = with_weak_labels(
                     self.training_data, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
                 )
+        if options.variant_copies:
+            self._embed_copies()
         if not options.freeze_encoder:
             self.tokens = self.encoder.tokenize(texts)
 
-    def collate(self, rows: list[int]) -> Batch:
-        """The batch of these rows: `row` (B,), their tensors, and `embedding`, or `input_ids` and `attention_mask`."""
+    def _embed_copies(self) -> None:
+        rows, options = self.rows["train"].tolist(), self.options
+        copies = [self.readings.copy(row, number) for number in range(options.variant_copies) for row in rows]
+        texts, composed = zip(*copies, strict=True)
+        embedded = cached_embeddings(self.encoder, list(texts), Path(options.cache), options.bf16_embeddings)
+        self.copies = embedded.unflatten(0, (-1, len(rows)))
+        self.copy_is_composed = torch.tensor(composed).view(-1, len(rows))
+
+    def collate(self, rows: list[int], epoch: int | None = None) -> Batch:
+        """The batch of these rows: `row` (B,), their tensors, and `inputs`; a composed text has no outcomes."""
         index = torch.tensor(rows)
-        batch = {name: tensor[index] for name, tensor in self.training_data.tensors.items()}
-        batch["row"] = index
-        if self.tokens:
-            batch["input_ids"], batch["attention_mask"] = self.encoder.collate([self.tokens[row] for row in rows])
-        elif self.embeddings is not None:
-            batch["embedding"] = self.embeddings[index]
+        batch = {name: tensor[index] for name, tensor in self.training_data.tensors.items()} | {"row": index}
+        batch |= self.inputs(rows, epoch)
+        for name in ("seen", "measured"):
+            batch[name] &= ~batch["composed"][:, None]
         return batch
+
+    def inputs(self, rows: list[int], epoch: int | None = None) -> Batch:
+        """What the encoder reads of rows: `input_ids` and `attention_mask`, or `embedding` where they are cached.
+
+        Without an `epoch` the rows are read as they are. `varied` (B,) are those read otherwise, `composed` (B,) those
+        of them that are read within other material.
+        """
+        drawn = {at: self.readings.drawn(row, epoch) for at, row in enumerate(rows)} if epoch is not None else {}
+        sources = {at: source for at, source in drawn.items() if source}
+        varied, composed = torch.zeros(2, len(rows), dtype=torch.bool)
+        varied[list(sources)] = True
+        read = self._tokenised if self.tokens else self._cached
+        return read(rows, sources, composed) | {"varied": varied, "composed": composed}
+
+    def _tokenised(self, rows: list[int], sources: Mapping[int, Random], composed: Tensor) -> Batch:
+        """The tokens of rows, other texts at the places of `sources`; notes in `composed` (B,) which are composed."""
+        texts, ids = [self.readings.texts[row] for row in rows], [self.tokens[row] for row in rows]
+        for at, source in sources.items():
+            texts[at], composed[at] = self.readings.read(rows[at], source)
+        for at, tokens in zip(sources, self.encoder.tokenize([texts[at] for at in sources]), strict=True):
+            ids[at] = tokens
+        input_ids, attention_mask = self.encoder.collate(ids)
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    def _cached(self, rows: list[int], sources: Mapping[int, Random], composed: Tensor) -> Batch:
+        """The embeddings of rows, copies at the places of `sources`; notes in `composed` (B,) which are composed."""
+        assert self.embeddings is not None
+        embedding = self.embeddings[rows]
+        if sources:
+            assert self.copies is not None
+            at, copy = list(sources), [source.randrange(len(self.copies)) for source in sources.values()]
+            place = np.searchsorted(self.rows["train"], np.array(rows)[at])
+            embedding[at] = self.copies[copy, place]
+            composed[at] = self.copy_is_composed[copy, place]
+        return {"embedding": embedding}
 
     def _loader(self, rows: NDArray[np.intp], batch_size: int, shuffle: bool) -> DataLoader[Any]:
         trainer = self.trainer
@@ -96,10 +144,23 @@ class RoutingDataModule(L.LightningDataModule):
             shuffle=shuffle,
             seed=self.options.seed,
         )
+
+        def collate(some: list[int]) -> Batch:
+            return self.collate(some, sampler.epoch if shuffle else None)
+
+        def lengths() -> list[int]:
+            return [self._length(row, sampler.epoch if shuffle else None) for row in rows.tolist()]
+
         if not self.tokens:
-            return DataLoader(rows.tolist(), batch_size=batch_size, sampler=sampler, collate_fn=self.collate)
-        batches = LengthGroupedBatches(sampler, [len(self.tokens[row]) for row in rows], batch_size, shuffle)
-        return DataLoader(rows.tolist(), batch_sampler=batches, collate_fn=self.collate)
+            return DataLoader(rows.tolist(), batch_size=batch_size, sampler=sampler, collate_fn=collate)
+        batches = LengthGroupedBatches(sampler, lengths, batch_size, shuffle)
+        return DataLoader(rows.tolist(), batch_sampler=batches, collate_fn=collate)
+
+    def _length(self, row: int, epoch: int | None) -> int:
+        """Tokens of a row, those of a composed text at their limit."""
+        source = self.readings.drawn(row, epoch) if epoch is not None else None
+        composed = source is not None and self.readings.is_composed(row, source)
+        return self.options.max_tokens if composed else len(self.tokens[row])
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training rows, in an order fixed by seed and epoch."""
@@ -127,7 +188,7 @@ class LengthGroupedBatches(Sampler[list[int]]):
     GROUP = 40
 
     def __init__(
-        self, sampler: DistributedSampler[Any], lengths: Sequence[int], batch_size: int, shuffle: bool
+        self, sampler: DistributedSampler[Any], lengths: Callable[[], Sequence[int]], batch_size: int, shuffle: bool
     ) -> None:
         self.sampler, self.lengths, self.batch_size, self.shuffle = sampler, lengths, batch_size, shuffle
 
@@ -135,10 +196,10 @@ class LengthGroupedBatches(Sampler[list[int]]):
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        indices, run = list(self.sampler), self.batch_size * self.GROUP
+        indices, run, lengths = list(self.sampler), self.batch_size * self.GROUP, self.lengths()
         batches = []
         for start in range(0, len(indices), run):
-            group = sorted(indices[start : start + run], key=lambda i: -self.lengths[i])
+            group = sorted(indices[start : start + run], key=lambda i: -lengths[i])
             batches += [group[i : i + self.batch_size] for i in range(0, len(group), self.batch_size)]
         if self.shuffle:
             generator = torch.Generator().manual_seed(self.sampler.seed + self.sampler.epoch)

@@ -83,7 +83,12 @@ class DataOptions(EncoderOptions):
         bf16_embeddings: compute cached embeddings in bfloat16.
         weak_label_weight: in (0, 1], weight of a label that a teacher, who knows the category, gives to a training row
             without annotation; 0: such rows have no label.
-        seed: of the order of batches.
+        variants: share of training rows that are read, anew in each epoch, typed otherwise or framed by a greeting, a
+            system prompt, JSON or the like (`train.data.variants`); labels and outcomes are kept.
+        composed: share of training rows that are read within long unrelated material (`train.data.material`); labels
+            are kept, outcomes not. A row that is long or has no annotation is read in a variant instead.
+        variant_copies: with a frozen encoder, how many such readings of each row are embedded, once, to draw from.
+        seed: of the order of batches, and of what rows are read as.
         merge_cosine: domain names at least this similar become one (InferenceDynamics: 0.7).
         minimum_count: domain names seen less often become `other` (InferenceDynamics: 10).
         planted_queries: write a generated world of so many queries to `folder` first, if it is not there.
@@ -101,6 +106,9 @@ class DataOptions(EncoderOptions):
     cache: str = "runs/cache"
     bf16_embeddings: bool = False
     weak_label_weight: Share = 0.0
+    variants: Share = 0.0
+    composed: Share = 0.0
+    variant_copies: Whole = 0
     seed: Whole = 0
     merge_cosine: float = 0.7
     minimum_count: Whole = 10
@@ -110,4 +118,16 @@ class DataOptions(EncoderOptions):
     def _folder_of_the_planted(self) -> Self:
         if self.planted_queries and not self.folder:
             raise ValueError("planted_queries needs folder: where the generated data are written")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_can_be_read(self) -> Self:
+        share = self.variants + self.composed
+        if share > 1:
+            raise ValueError(f"variants and composed are shares of the same rows, together {share:g}; write 1 at most")
+        if (self.variant_copies > 0) != (self.freeze_encoder and share > 0):
+            raise ValueError(
+                f"got variants + composed = {share:g}, variant_copies = {self.variant_copies} and freeze_encoder = "
+                f"{self.freeze_encoder}; a frozen encoder needs variant_copies for them, nothing else does"
+            )
         return self

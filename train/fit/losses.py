@@ -70,3 +70,12 @@ def decision_loss(
     best = realised.masked_fill(~mask, -1e4).max(dim=1, keepdim=True).values
     regret = (choice * torch.where(mask, best - realised, 0.0)).sum(1) / (1 + weight[:, 0])
     return regret[rows].mean()
+
+
+def consistency_loss(vector: Tensor, plain: Tensor) -> Tensor:
+    """Mean squared distance of the query vectors (B, D) of texts read otherwise to those of the texts; 0 without any.
+
+    >>> consistency_loss(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([[0.5, 0.5], [0.0, 0.0]])).item()
+    0.5
+    """
+    return (vector - plain).square().sum() / max(len(vector), 1)

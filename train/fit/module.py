@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR
 
 from router.encoding.torch_encoder import QueryEncoder
+from router.errors import UsageError
 from router.network.torch_network import Prototypes, RouterNetwork
 from router.network.vectors import Dimensions
 from train.data.datamodule import Batch, RoutingDataModule
@@ -68,6 +69,10 @@ class RoutingModule(L.LightningModule):
     def _build(self) -> None:
         datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         data = datamodule.training_data
+        if self.options.consistency_weight and not datamodule.readings.share:
+            raise UsageError(
+                "model.consistency_weight compares variants with their rows, there are none: set data.variants"
+            )
         if not self.options.freeze_encoder:
             self.encoder = datamodule.encoder
         size = Dimensions(
@@ -135,10 +140,22 @@ class RoutingModule(L.LightningModule):
             prototypes = self.network.heads.prototypes
             assert isinstance(prototypes, Prototypes) and prototypes.category is not None
             terms["category"] = torch.nn.functional.cross_entropy(prototypes.category(hidden), batch["category"])
+        if options.consistency_weight and batch["varied"].any():
+            plain = self._plain_vector(batch["row"][batch["varied"]])
+            terms["consistency"] = losses.consistency_loss(query.vector[batch["varied"]], plain)
         if options.decision_weight:
             terms["decision"] = self._decision(batch, logits)
         late = ("outcome", "decision") if self.current_epoch < options.label_only_epochs else ()
         return {name: value for name, value in terms.items() if getattr(options, f"{name}_weight") and name not in late}
+
+    @torch.no_grad()
+    def _plain_vector(self, rows: Tensor) -> Tensor:
+        """Query vectors (B, D) of rows as their own texts: the target of their other readings."""
+        datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        inputs = datamodule.inputs(rows.tolist())
+        embedding = self.embed({name: tensor.to(self.device) for name, tensor in inputs.items()})
+        vector: Tensor = self.network.heads(embedding).vector
+        return vector
 
     def _decision(self, batch: Batch, logits: Tensor) -> Tensor:
         """The ranking term, averaged over the protocols present in the batch."""

@@ -27,6 +27,8 @@ class ModelOptions(EncoderOptions):
         category_weight: weight of predicting each training row's benchmark and category from the heads' shared layer.
             It shapes that layer, and the prediction stands beside the prototypes, which it needs.
         decision_weight: weight of the ranking term.
+        consistency_weight: weight of the squared difference between the query vectors of a row read otherwise
+            (`data.variants`, `data.composed`) and of the row itself, which is embedded for it.
         temperature: of the soft choice in the ranking term, in quality.
         label_only_epochs: epochs at the start in which outcomes do not count, so that the axes mean what they say
             before profiles are fitted on them.
@@ -45,6 +47,7 @@ class ModelOptions(EncoderOptions):
     length_weight: Weight = 0.1
     category_weight: Weight = 0.0
     decision_weight: Weight = 0.0
+    consistency_weight: Weight = 0.0
     temperature: Annotated[float, Bounds(1e-6)] = 0.1
     label_only_epochs: Whole = 0
     balance: float = 0.5

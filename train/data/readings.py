@@ -1,0 +1,56 @@
+"""What training rows are read as: themselves, a variant of their text, or their text within long material.
+
+What a row is read as depends on the seed, the epoch and the row alone, so a resumed run repeats an uninterrupted one.
+Knows texts; not tokens, embeddings or labels. Axes: N queries.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.data.material import LONGEST_TASK, composed, made_up, passages
+from train.data.options import DataOptions
+from train.data.variants import varied
+
+
+class Readings:
+    """The texts of a run with the draws of `DataOptions.variants` and `composed`.
+
+    Args:
+        texts: of all N queries.
+        train_rows: rows whose texts become material for others.
+        labelled: (N,) rows with annotations, which alone are composed.
+        options: shares and seed.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], train_rows: NDArray[np.intp], labelled: NDArray[np.bool_], options: DataOptions
+    ) -> None:
+        self.texts, self.seed, self.share = texts, options.seed, options.variants + options.composed
+        self.composed_share = options.composed / self.share if self.share else 0.0
+        short = np.array([len(text) <= LONGEST_TASK for text in texts], bool)
+        self.composable: list[bool] = (labelled & short).tolist()
+        self.pools: list[list[str]] = []
+        if options.composed:
+            found = passages(texts[row] for row in train_rows.tolist())
+            self.pools = [pool for pool in (found, made_up(Random(self.seed))) if pool]
+
+    def drawn(self, row: int, epoch: int) -> Random | None:
+        """The source of a row's reading in an epoch; None where the row is read as it is."""
+        source = Random(f"{self.seed} epoch {epoch} row {row}")
+        return source if source.random() < self.share else None
+
+    def copy(self, row: int, number: int) -> tuple[str, bool]:
+        """Copy `number` of a row: `read` from a source of its own."""
+        return self.read(row, Random(f"{self.seed} copy {number} row {row}"))
+
+    def read(self, row: int, source: Random) -> tuple[str, bool]:
+        """Another text of a row, and whether it is composed: with other outcomes than the row's own text."""
+        text, long = self.texts[row], self.is_composed(row, source)
+        return (composed(text, self.pools, source) if long else varied(text, source)), long
+
+    def is_composed(self, row: int, source: Random) -> bool:
+        """Whether `read` composes the row, by the first number of its source."""
+        return source.random() < self.composed_share and self.composable[row]
