@@ -36,7 +36,8 @@ def typos(text: str, random: Random) -> str:
 def _mistyped(word: str, random: Random) -> str:
     at = random.randrange(1, len(word) - 1)
     letter, after = word[at], word[at + 1]
-    return word[:at] + random.choice((after + letter, after, letter * 2 + after)) + word[at + 2 :]
+    ways = [after, letter * 2 + after, *([after + letter] if letter != after else [])]
+    return word[:at] + random.choice(ways) + word[at + 2 :]
 
 
 def casing(text: str, random: Random) -> str:

@@ -16,9 +16,11 @@ class Language(NamedTuple):
 
 
 SCRIPTS = {
-    "ja": Language("[぀-ヿ]", ("こんにちは。", "お世話になっております。\n", "すみません、教えてください。", "お願いがあります。"),
+    "ja": Language("[぀-ヿ]",
+                   ("こんにちは。", "お世話になっております。\n", "すみません、教えてください。", "お願いがあります。"),
                    ("よろしくお願いします。", "ありがとうございます！", "とても困っています。")),
-    "zh": Language("[一-鿿]", ("你好，", "您好！", "请问，", "麻烦帮我看一下：\n"),
+    "zh": Language("[一-鿿]",
+                   ("你好，", "您好！", "请问，", "麻烦帮我看一下：\n"),
                    ("谢谢！", "非常感谢您的帮助。", "这对我很重要。")),
     "ko": Language("[가-힣]", ("안녕하세요. ", "질문이 있습니다. ", "도와주세요!\n", "실례합니다, "),
                    ("감사합니다.", "꼭 부탁드립니다!", "미리 감사드려요.")),
@@ -48,7 +50,7 @@ ENGLISH = Language(
     ),
     (
         "Thanks in advance!", "Thank you!", "thx", "This is very important to my career.", "Cheers", "Please hurry.",
-        "I would be forever grateful.", "My boss is waiting for this.", "Take a deep breath.", "You are the best!",
+        "I would be forever grateful.", "My boss is waiting for this.", "Stay calm and focused.", "You are the best!",
         "I will leave a tip if this goes well.", "No rush at all.", "Many thanks and best wishes,\nJordan", "pls",
         "I really need this by tonight.", "Everything depends on this!", "I believe in you.", "Have a nice weekend!",
         "Sorry for the long message.", "I tried already and got nowhere.", "It matters a lot to my family.", "Ta!",
@@ -58,7 +60,7 @@ ENGLISH = Language(
 LATIN = {
     "en": ENGLISH,
     "de": Language("der die das und ist ein eine nicht wie was ich mit für auf den",
-                   ("Hallo, ", "Guten Tag!\n\n", "Hi zusammen, ", "Könnten Sie mir bitte helfen? ", "Servus, eine Frage: "),
+                   ("Hallo, ", "Guten Tag!\n\n", "Hi zusammen, ", "Könnten Sie mir bitte helfen? ", "Kurze Frage: "),
                    ("Danke!", "Vielen Dank im Voraus.", "Das ist mir sehr wichtig.", "Mit freundlichen Grüßen")),
     "fr": Language("le la les et est un une des que pour dans du comment qui je",
                    ("Bonjour, ", "Salut ! ", "Bonsoir,\n\n", "S'il vous plaît, ", "Petite question : "),

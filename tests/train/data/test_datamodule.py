@@ -60,3 +60,62 @@ def test_all_options_out_of_range_are_named_at_once():
         assert part in str(error.value)
     with pytest.raises(UsageError, match="data: planted_queries needs folder"):
         RoutingDataModule(pools=[], planted_queries=100)
+
+
+FROZEN, TRAINED = {"variant_copies": 2}, {"freeze_encoder": False}
+
+
+@pytest.mark.parametrize("encoder", [FROZEN, TRAINED])
+def test_readings_repeat_in_an_epoch_and_differ_between_epochs(data, encoder):
+    one, other = (data(variants=0.4, composed=0.2, **encoder) for _ in range(2))
+    batches(one, 0)
+    epochs = [{int(row): batch for batch in batches(each, epoch) for row in batch["row"]}
+              for each, epoch in ((one, 1), (other, 1), (other, 2))]  # fmt: skip
+    again, first, _ = ([epoch[row] for row in sorted(epoch)] for epoch in epochs)
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(again, first, strict=True) for name in a if name != "cost")
+    marks = [
+        torch.cat([batch["varied"][batch["row"] == row] for row, batch in sorted(epoch.items())]) for epoch in epochs
+    ]
+    assert 0.5 < marks[0].float().mean() < 0.7 and not torch.equal(marks[1], marks[2])
+
+
+@pytest.mark.parametrize("encoder", [FROZEN, TRAINED])
+def test_composed_rows_keep_their_labels_and_have_no_outcomes(data, encoder):
+    made = data(variants=0.2, composed=0.6, **encoder)
+    tensors, rows = made.training_data.tensors, made.rows["train"].tolist()
+    batch, plain = made.collate(rows, 0), made.collate(rows)
+    composed, varied = batch["composed"], batch["varied"]
+    labelled = tensors["labelled"][rows] > 0
+    assert composed[labelled].float().mean() > 0.45 and not composed[~labelled].any() and (varied | ~composed).all()
+    assert (varied & ~composed).any() and not (plain["varied"] | plain["composed"]).any()
+    for name in ("seen", "measured"):
+        assert not batch[name][composed].any()
+        assert torch.equal(batch[name][~composed], tensors[name][rows][~composed])
+    for name in ("capability", "knowledge", "labelled", "score"):
+        assert torch.equal(batch[name], tensors[name][rows])
+    if "embedding" in batch:
+        same = (batch["embedding"] == plain["embedding"]).all(dim=1)
+        assert same[~varied].all() and not same[composed].any()
+    else:
+        same = [
+            made.readings.read(row, made.readings.drawn(row, 0))[0]
+            for row, read in zip(rows, varied, strict=True)
+            if read
+        ]
+        ids, mask = batch["input_ids"][varied], batch["attention_mask"][varied].bool()
+        assert [row[kept].tolist() for row, kept in zip(ids, mask, strict=True)] == made.encoder.tokenize(same)
+
+
+def test_long_readings_are_in_batches_of_long_texts(data):
+    made = data(freeze_encoder=False, composed=0.3)
+    sizes = [batch["attention_mask"].sum(1) for batch in batches(made, 0)]
+    assert sum(len(size) for size in sizes) == len(made.rows["train"])
+    assert sum(size.max() > 300 for size in sizes) <= len(sizes) * 0.3 + 1
+
+
+@pytest.mark.parametrize("options", [{"variants": 0.1}, {"variant_copies": 1}, {**TRAINED, **FROZEN, "composed": 0.1}])
+def test_copies_are_made_for_a_frozen_encoder_that_reads_variants_and_for_no_other(options):
+    with pytest.raises(UsageError, match="a frozen encoder needs variant_copies for them, nothing else does"):
+        RoutingDataModule(pools=[], **options)
+    with pytest.raises(UsageError, match=r"together 1\.2; write 1 at most"):
+        RoutingDataModule(pools=[], variants=0.6, composed=0.6, freeze_encoder=False)

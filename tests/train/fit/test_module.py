@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import lightning as L
 import pytest
 import torch
 from torch import Tensor
 
+from router.errors import UsageError
 from train.data.datamodule import RoutingDataModule
 from train.data_folders.synthetic.command import write_planted
 from train.fit.module import RoutingModule, noisy
@@ -36,10 +39,23 @@ class Noted(RoutingModule):
         return found
 
 
-def trained(world: Path, encoder: Path, cache: Path, layers: tuple[int, ...] = (), **options: object) -> Noted:
-    """A module after EPOCHS epochs on the planted world."""
+def trained(
+    world: Path,
+    encoder: Path,
+    cache: Path,
+    layers: tuple[int, ...] = (),
+    reads: Mapping[str, object] = MappingProxyType({}),
+    **options: object,
+) -> Noted:
+    """A module after EPOCHS epochs on the planted world, which the data module reads as `reads` says."""
     data = RoutingDataModule(
-        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1
+        [str(world / "pool.yaml")],
+        str(world),
+        encoder=str(encoder),
+        layers=layers,
+        cache=str(cache),
+        minimum_count=1,
+        **reads,
     )
     module = Noted(hidden=8, **options)
     L.Trainer(
@@ -73,6 +89,27 @@ def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_
     counted = {epoch: set.union(*(names for _, names in seen)) for epoch, seen in module.seen.items()}
     first, whole = {"label", "length"}, {"label", "length", "outcome", "decision"}
     assert counted == {0: first, 1: first, 2: whole}
+
+
+@pytest.mark.parametrize("freeze_encoder", [True, False])
+def test_other_readings_of_a_row_are_held_to_its_own(
+    world: Path, tiny_encoder: Path, tmp_path: Path, freeze_encoder: bool
+) -> None:
+    reads = {"variants": 0.5, "freeze_encoder": freeze_encoder, "variant_copies": int(freeze_encoder)}
+    options = {"reads": reads, "freeze_encoder": freeze_encoder, "consistency_weight": 0.1, "dropout": 0.0}
+    module = trained(world, tiny_encoder, tmp_path, **options)  # type: ignore[arg-type]
+    assert any("consistency" in names for _, names in module.seen[0])
+    if freeze_encoder:  # in another epoch other copies are drawn
+        first, second = (torch.cat([embedding for embedding, _ in module.seen[epoch]]) for epoch in (0, 1))
+        assert not torch.allclose(first.sum(0), second.sum(0))
+    data: RoutingDataModule = module.trainer.datamodule  # type: ignore[attr-defined]
+    batch = data.collate(data.rows["train"].tolist(), 0)
+    with torch.no_grad():
+        assert module.terms(batch, module.embed(batch))["consistency"] > 0
+        own = module.terms(batch, module.embed(data.inputs(batch["row"].tolist())))
+    assert own["consistency"] < 1e-6
+    with pytest.raises(UsageError, match=r"there are none: set data\.variants"):
+        trained(world, tiny_encoder, tmp_path, consistency_weight=0.1)
 
 
 def test_options_are_plain_hyper_parameters_from_which_a_module_is_made_again(tmp_path: Path) -> None:
