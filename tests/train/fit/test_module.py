@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from fixtures.tiny_encoders import MAX_TOKENS, write_tiny_encoder
 from torch import Tensor
 
+from router.encoding.torch_encoder import QueryEncoder
+from router.errors import UsageError
 from train.data.datamodule import RoutingDataModule
 from train.data_folders.synthetic.command import write_planted
-from train.fit.module import RoutingModule, noisy
+from train.fit.module import RoutingModule, freeze_lower, noisy
 
 QUERIES, EPOCHS = 60, 3
+MATRIX = "encoder.layer.1.attention.self.query.weight"
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +41,12 @@ class Noted(RoutingModule):
         return found
 
 
-def trained(world: Path, encoder: Path, cache: Path, layers: tuple[int, ...] = (), **options: object) -> Noted:
+def trained(world: Path, encoder: Path, cache: Path, layers: tuple[int, ...] = (), **options: Any) -> Noted:
     """A module after EPOCHS epochs on the planted world."""
     data = RoutingDataModule(
-        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1
-    )
+        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1,
+        freeze_encoder=options.get("freeze_encoder", True),
+    )  # fmt: skip
     module = Noted(hidden=8, **options)
     L.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -83,3 +89,34 @@ def test_options_are_plain_hyper_parameters_from_which_a_module_is_made_again(tm
     kept = torch.load(tmp_path / "module.ckpt", weights_only=True)["hyper_parameters"]
     assert kept == dict(module.hparams) and (kept["layers"], kept["hidden"]) == ([0, 2], 8)
     assert dict(RoutingModule(**kept).hparams) == kept
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, ()), (1, ("embeddings.", "encoder.layer.0."))])
+def test_frozen_layers_and_with_them_the_embeddings_are_not_trained(
+    world: Path, tiny_encoder: Path, tmp_path: Path, count: int, kept: tuple[str, ...]
+) -> None:
+    module = trained(world, tiny_encoder, tmp_path, freeze_encoder=False, freeze_layers=count, encoder_lr=1e-3)
+    assert module.encoder is not None
+    optimizer = module.optimizers()
+    given = {id(weight) for weight in optimizer.param_groups[2]["params"]}  # type: ignore[union-attr]
+    before = QueryEncoder.from_pretrained(tiny_encoder).transformer.state_dict()
+    for name, weight in module.encoder.transformer.named_parameters():
+        frozen = name.startswith(kept) if kept else False
+        assert (not weight.requires_grad, id(weight) not in given) == (frozen, frozen), name
+        assert torch.equal(weight, before[name]) or not frozen, name
+    assert not torch.equal(module.encoder.transformer.state_dict()[MATRIX], before[MATRIX])
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "modernbert"])
+def test_layers_of_other_architectures_are_found(tmp_path: Path, architecture: str) -> None:
+    encoder = QueryEncoder.from_pretrained(write_tiny_encoder(architecture, tmp_path), MAX_TOKENS)
+    freeze_lower(encoder, 2)
+    trained = {name for name, weight in encoder.transformer.named_parameters() if weight.requires_grad}
+    assert trained and all(".2." in name or name == "final_norm.weight" for name in trained)
+
+
+def test_more_layers_than_the_encoder_has_cannot_be_frozen(tiny_encoder: Path) -> None:
+    with pytest.raises(
+        UsageError, match="freeze_layers is 3, but the encoder has 2 layers: write a number from 0 to 2"
+    ):
+        freeze_lower(QueryEncoder.from_pretrained(tiny_encoder), 3)
