@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 MOST_CHARS = 200_000  # examined; the middle of a longer text is material
 MOST_SENTENCES = 3_000  # examined, about: of a text with more, less is examined
-LONGEST = 400  # characters of a sentence; a longer one is cut
+LONGEST = 240  # characters of a sentence; a longer one is cut
 EDGE = 800  # characters at the start and at the end of the prose where requests count more
 EDGE_SCORE, LABEL_SCORE, REQUEST_SCORE, QUESTION_SCORE = 3.0, 4.0, 2.0, 1.0
 INSERTED_SCORE = 0.5  # of a request in a short paragraph between start and end
@@ -22,6 +22,7 @@ MOST_INSIDE = 3  # requests between start and end that are candidates
 MOST_LABELS = 3  # more labels than these are a form or an FAQ: each is a question among many
 AROUND = 8  # sentences of its paragraph before and after a request that are candidates
 SHORT = 4  # sentences of a paragraph that was perhaps inserted
+MOST_PIECES = 64  # candidates in all
 MATERIAL_CHARS = 2_000  # at the beginning and at the end of the material
 
 # First words of a sentence that ask a model for something; then words that ask wherever they stand; then endings.
@@ -58,13 +59,14 @@ LABEL = re.compile(
 SPEAKER = re.compile(r"[*_\s]{0,4}[^\W\d_][\w.' -]{0,24}[*_]{0,3}[:：]\s")
 PERSONA = re.compile(r"(?:you are|you're|act as|du bist|eres|tu es|你是|ты) .{0,80}?\b"
                      r"(?:assistant|model|agent|bot|chatbot|ai|llm|assistent|asistente)\b", re.I)  # fmt: skip
-_BOUNDARY = re.compile(r"[.!?…][)\"'”’»*_]*(?=\s)|[。！？；؟।]+[」』”]?|\n+")
-_WORD = re.compile(r"[^\W\d_]+")
+_BOUNDARY = re.compile(r"[.!?…。！？；؟।][)\"'”’»*_」』]*(?:(?=\s)|(?<=[。！？；؟।」』]))")
+_SIGNS = " .,;:!?。！？；：؟।¿¡*_#>-–—\"'“”‘’«»()[]"
 _LEAD = {"now", "then", "also", "and", "so", "finally", "first", "next", "ok", "okay", "hi", "hello", "hey", "just", "but"}
 _MATERIAL_LINE = re.compile(
     r"\s*(?:[|>{}\[\]<]|\"[^\"\n]{1,80}\"\s*:|(?:\[\s*)?\d{4}-\d\d-\d\d[T ]\d\d:|\[?\d\d:\d\d:\d\d|"
-    r"\[?(?:INFO|ERROR|WARN|WARNING|DEBUG|TRACE)\b|(?:def|class|import|from|const|let|var|return|public|private|#include)\s"
-    r"[\w.<{]+.{0,60}[({;:>]?$)|(?: {4,}|\t)\S|[^\s,]*(?:,[^\s,]+){3,}$|.{0,200}[;{}]$"
+    r"\[?(?:INFO|ERROR|WARN|WARNING|DEBUG|TRACE)\b|from [\w.]+ import|import [\w.]+(?: as \w+)?$|#include|"
+    r"(?:def|class|const|let|var|return|public|private)\s.{0,120}[({;:,)=]$)|(?: {4,}|\t)\S|"
+    r"[^\s,]*(?:,[^\s,]+){3,}$|.{0,200}[;{}]$"
 )
 _FENCES = ("```", "~~~", '"""', "'''")
 _LINE = re.compile(r"[^\n]+")
@@ -87,7 +89,7 @@ class Parts:
     """
 
     instruction: tuple[Piece, ...]
-    material: tuple[str, ...]
+    material: str
 
 
 class _Sentence(NamedTuple):
@@ -102,7 +104,7 @@ def parts(text: str) -> Parts:
     """The parts of a text that is too long to be read as it is.
 
     >>> found = parts("The sea is deep. " * 200 + "Why is it salty?")
-    >>> found.instruction[0].text, found.material[0][:16]
+    >>> found.instruction[0].text, found.material[:16]
     ('Why is it salty?', 'The sea is deep.')
     """
     sentences = [each for start, end in _examined(text) for each in _sentences(text, start, end)]
@@ -130,7 +132,7 @@ def _candidates(sentences: list[_Sentence], text: str) -> list[int]:
         return list(dict.fromkeys(asking))
     near = [row + way for far in range(1, AROUND + 1) for row in asking for way in (-far, far)
             if 0 <= row + way < len(sentences) and sentences[row + way].paragraph == sentences[row].paragraph]  # fmt: skip
-    return list(dict.fromkeys([*asking, *near]))
+    return list(dict.fromkeys([*asking, *near]))[:MOST_PIECES]
 
 
 def _scores(sentences: list[_Sentence], text: str) -> tuple[list[float], set[int]]:
@@ -168,7 +170,7 @@ def _sentences(text: str, start: int, end: int) -> Iterator[_Sentence]:
         previous = last
         for begin, finish in _cut(text, first, last):
             said = text[begin:finish]
-            label = LABEL.match(said)
+            label = LABEL.match(said) if ":" in said or "：" in said else None
             bare = label is not None and len(said) - label.end() < 3
             labelled = tagged or awaited or label is not None
             asks = _asks(said[label.end() :] if label else said, phrases, labelled)
@@ -179,13 +181,13 @@ def _sentences(text: str, start: int, end: int) -> Iterator[_Sentence]:
 def _asks(sentence: str, phrases: tuple[str, ...], labelled: bool) -> float:
     """How clearly a sentence asks for something, 0 if not at all."""
     lowered = sentence.lower()
-    bare = lowered.rstrip(" .!?。！？؟।*_\"')")
-    words = _WORD.findall(lowered[:60])[:4]
-    opening = next((word for word in words if word not in _LEAD), "")
-    question = not QUESTION_MARKS.isdisjoint(sentence[-4:]) or bare.endswith(ENDINGS) or _is_greek_question(sentence)
+    bare = lowered.rstrip(_SIGNS)
+    words = (word.strip(_SIGNS) for word in lowered[:60].split(maxsplit=4)[:4])
+    opening = next((word for word in words if word and word not in _LEAD), "")
+    question = not QUESTION_MARKS.isdisjoint(lowered[len(bare) :]) or bare.endswith(ENDINGS) or _is_greek_question(sentence)
     requests = (opening in OPENINGS) + (bool(phrases) and any(phrase in lowered for phrase in phrases))
     score = REQUEST_SCORE * min(requests, 1) + (requests > 1) + QUESTION_SCORE * question
-    return max(score - QUESTION_SCORE, 0) if not labelled and SPEAKER.match(sentence) else score
+    return max(score - QUESTION_SCORE, 0) if score and not labelled and SPEAKER.match(sentence) else score
 
 
 def _is_greek_question(sentence: str) -> bool:
@@ -231,13 +233,14 @@ def _cut(text: str, first: int, last: int) -> Iterator[tuple[int, int]]:
             first = stop
 
 
-def _rest(text: str, chosen: list[tuple[int, int]]) -> tuple[str, ...]:
-    """The text without the chosen ranges: as it is, or the beginning and the end of much."""
+def _rest(text: str, chosen: list[tuple[int, int]]) -> str:
+    """The text without the chosen ranges, as `ends` gives it."""
     edges = [0, *(edge for span in chosen for edge in span), len(text)]
     gaps = [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]
-    beginning = "".join(text[start : min(end, start + MATERIAL_CHARS)] for start, end in gaps)[:MATERIAL_CHARS]
-    ending = "".join(text[max(start, end - MATERIAL_CHARS) : end] for start, end in gaps)[-MATERIAL_CHARS:]
-    whole = sum(end - start for start, end in gaps)
-    if whole <= 2 * MATERIAL_CHARS:
-        return ("".join(text[start:end] for start, end in gaps),) if whole else ()
-    return beginning, ending
+    # of a long gap only what `ends` may show
+    return ends("".join(ends(text[start:end]) for start, end in gaps))
+
+
+def ends(text: str) -> str:
+    """A text as it is, or the beginning and the end of a long one."""
+    return text if len(text) <= 2 * MATERIAL_CHARS else f"{text[:MATERIAL_CHARS]}\n{text[-MATERIAL_CHARS:]}"
