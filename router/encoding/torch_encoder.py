@@ -36,14 +36,13 @@ class QueryEncoder(HasTokenizer, nn.Module):
         transformer: nn.Module,
         described: SentenceFolder,
         max_tokens: int = 256,
-        head_share: float = 0.75,
         layers: Sequence[int] = (),
         **removed: object,
     ) -> None:
         super().__init__()
         self.transformer = transformer  # of transformers: (input_ids, attention_mask) to hidden states (B, T, H)
         self.described = described
-        self.tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
+        self.tokenizer = QueryTokenizer(described, max_tokens, **removed)
         self.layers = pooled_layers(layers, self.depth)
         self.bf16 = False  # encode in bfloat16, for GPUs and for processors with bfloat16
         self._packed: tuple[object, PackedBert] | None = None  # with the weights' stamp; not in the state dict
@@ -67,7 +66,6 @@ class QueryEncoder(HasTokenizer, nn.Module):
         cls,
         path_or_hub_id: str | Path,
         max_tokens: int = 256,
-        head_share: float = 0.75,
         layers: Sequence[int] = (),
         **removed: object,
     ) -> QueryEncoder:
@@ -76,19 +74,18 @@ class QueryEncoder(HasTokenizer, nn.Module):
         Args:
             path_or_hub_id: a sentence-transformers folder (mean or cls pooling), a plain transformers folder (mean
                 pooling, normalised), `DEFAULT_ENCODER`, or `hub:owner/name`, with or without `@revision`.
-            max_tokens: texts longer than this, special tokens included, are clipped.
-            head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
+            max_tokens: texts longer than this, special tokens included, are read in parts.
             layers: hidden states to pool and concatenate in this order: 0 are the token embeddings, 1 is the first
                 layer. Empty means the last layer alone, as in sentence-transformers.
             removed: see `QueryTokenizer`.
 
         Raises:
             CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
-            UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder, or an option was removed.
+            UsageError: `max_tokens` or `layers` does not fit the encoder, or an option was removed.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
         transformer = load_transformer(folder)
-        return cls(transformer, described, max_tokens, head_share, layers, **removed).eval()
+        return cls(transformer, described, max_tokens, layers, **removed).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32, packed: bool = False) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
@@ -97,7 +94,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         cannot read; CheckpointError where they are not finite in float16.
 
         SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
-        tokens; it cuts longer texts at the end, where this encoder keeps head and tail.
+        tokens and no wrapper; it cuts longer texts at the end, where this encoder reads them in parts.
         """
         dtype = torch.float32 if packed else dtype
         state = {
