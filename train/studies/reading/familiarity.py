@@ -37,7 +37,7 @@ def gaps(familiarity: Array, predicted: Array, got: Array) -> Array:
 def familiarity_figures(
     router: Router, dataset: Dataset, seen: NDArray[np.intp], left_out: NDArray[np.intp], pools: Iterable[Pool]
 ) -> list[Figure]:
-    """AUROC of rows `seen` against `left_out` rows of the folder, and by pool the gaps over quintiles of both at dial 0.
+    """AUROC of rows `seen` against rows `left_out` of the folder; by pool the gaps over quintiles of both, at dial 0.
 
     A pool's figure is the number of steps by which the gap grows although familiarity does; 0 is monotone.
     """

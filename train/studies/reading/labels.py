@@ -40,7 +40,7 @@ BAR_OF_SETS, BAR_OF_LANGUAGE, BAR_OF_MULTILINGUAL = 0.42, 0.6, 0.97
 def label_rows(router: Router, dataset: Dataset, rows: Sequence[int]) -> pd.DataFrame:
     """A row for each annotated one of `rows` of the folder: where it is from, its labels, whether they were hit.
 
-    `first` is None where multilingual is the only label.
+    `first` is missing where multilingual is the only label.
     """
     notes = labels(dataset)
     kept = [row for row in rows if row in notes]
