@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from router.evaluation.dataset import data_folder, read_dataset
+from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import evaluate_router
 from train import cli
 from train.compare.ours import load, moved
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--fit", nargs=argparse.REMAINDER, default=[], help="further arguments of `fit`, last")
     options = parser.parse_args()
     rows: dict[str, Any] = {"split": options.split} if options.split else {"folds": options.folds}
-    dataset = read_dataset(data_folder())
+    dataset = read_dataset()
     texts = dataset.queries["text"].tolist()
     figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in options.seeds:

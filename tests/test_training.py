@@ -17,7 +17,7 @@ from lightning.pytorch.strategies import Strategy
 from safetensors.torch import load_file
 
 from router import Router
-from router.encoding.torch_encoder import DEFAULT_ENCODER
+from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import evaluate_router
 from train import cli
@@ -218,6 +218,22 @@ def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):
     assert not np.allclose(before[name].float(), after[name].float(), atol=1e-4)
     decision = Router.from_pretrained(run / "router").route("write a proof in python")
     assert decision.reasons is not None and decision.reasons.other and decision.reasons.prototypes
+
+
+def test_frozen_layers_stay_and_packed_weights_are_exported(config, tiny_encoder):
+    file, run = config(
+        model={"freeze_encoder": False, "encoder_lr": 0.001, "freeze_layers": 1}, export={"packed": True}
+    )
+    assert cli.main(["fit", "--config", str(file), "--trainer.max_epochs", "1"]) == 0
+    router = Router.from_pretrained(run / "router", backend="torch")
+    assert router.checkpoint.encoder.described.packed
+    before = QueryEncoder.from_pretrained(tiny_encoder).state_dict()
+    moved = {
+        name
+        for name, tensor in router.checkpoint.encoder.state_dict().items()
+        if (tensor - before[name]).abs().max() > before[name].abs().max() / 100
+    }
+    assert moved and all("encoder.layer.1." in name for name in moved)
 
 
 def test_a_run_with_prototypes_exports_them_and_what_tells_categories(config, world):

@@ -19,6 +19,7 @@ average                           average a fine-tuned encoder's weights with th
 runs                              list and compare training runs, local, exported or online
 sweep                             run the grid of a W&B sweep file without W&B's server
 robustness                        count flips under rewording, search suffixes that move routes, try the guard
+reading                           what is read in texts: labels, the same task reworded, translated, in long material
 measure                           judge a checkpoint on all its pools and write the table into its card
 benchmarks                        write what known models scored, for first profiles of new ones
 onboarding                        how good profiles from few answers and from benchmark scores are
@@ -42,6 +43,7 @@ COMMANDS = {
     "risk": "train.studies.risk",
     "backends": "train.studies.backends",
     "robustness": "train.studies.robustness.command",
+    "reading": "train.studies.reading.command",
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
 TWO_ON_BAD_USAGE = ("build", "check")  # as argparse exits; all others with 1

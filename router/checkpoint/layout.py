@@ -1,7 +1,9 @@
 """Files of a checkpoint folder: names, format version, checksums, and replacement of a folder as a whole.
 
     config.json         format version, sizes, row order, and the sha256 of files that must not change
-    encoder/            a sentence-transformers folder, with the encoder's graphs for onnxruntime
+    encoder/            a sentence-transformers folder, with the encoder's graphs for onnxruntime; where its weights are
+                        packed (model-packed.safetensors), sentence-transformers reads it only after
+                        `QueryEncoder.from_pretrained(folder).save_pretrained(out)`
     heads.safetensors   heads and all profile numbers: the state of `RouterNetwork`, float32
     heads.onnx          the graph of the heads, whose weights lie in heads.safetensors
     taxonomy.json       the named axes
@@ -28,6 +30,7 @@ from router.encoding.sentence_folder import TOKENIZER, WEIGHTS
 from router.errors import CheckpointError
 from router.files import atomic_folder, atomic_write, read_json
 from router.installation import how_to_get_checkpoint, how_to_install
+from router.onnx.packed_weights import PACKED_WEIGHTS
 
 FORMAT_VERSION = 5
 UPGRADABLE = (2, 3, 4)  # without graphs; `router.checkpoint.upgrade` adds them
@@ -51,7 +54,7 @@ class Layout:
 
     @property
     def always_verified(self) -> set[str]:
-        """Files that every checkpoint has and that must not change."""
+        """Files that every checkpoint has and that must not change; PACKED_WEIGHTS may stand for WEIGHTS."""
         encoder = {f"{self.encoder}/{name}" for name in ("config.json", WEIGHTS, TOKENIZER)}
         return {self.heads, self.heads_graph, self.taxonomy} | encoder
 
@@ -112,7 +115,8 @@ def profiles_checksum(folder: Path) -> str:
 def verify(folder: Path, recorded: object, version: int = FORMAT_VERSION) -> None:
     """Compare the files with the recorded checksums; CheckpointError names every missing or altered file."""
     least = LAYOUT.always_verified - ({LAYOUT.heads_graph} if version in UPGRADABLE else set())
-    if not isinstance(recorded, dict) or not set(recorded) >= least:
+    plain, packed = (f"{LAYOUT.encoder}/{name}" for name in (WEIGHTS, PACKED_WEIGHTS))
+    if not isinstance(recorded, dict) or not set(recorded) | ({plain} if packed in recorded else set()) >= least:
         raise CheckpointError(f"{folder / LAYOUT.config} is broken: sha256 must name at least {sorted(least)}")
     problems = []
     needed = [name for name in recorded if not name.startswith(f"{LAYOUT.index}/")]

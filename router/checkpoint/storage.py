@@ -56,9 +56,12 @@ WEIGHTS_DTYPES = ("float16", "bfloat16", "float32")
 FRONT_MATTER = "---\nlicense: apache-2.0\nlibrary_name: inferencedynamics\ntags: [llm-routing, router]\n---\n\n"
 
 
-def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: str | Dtype = "float16") -> None:
+def save_checkpoint(
+    checkpoint: Checkpoint, folder: str | Path, weights_dtype: str | Dtype = "float16", packed: bool | None = None
+) -> None:
     """Write the folder, with the encoder's weights in `weights_dtype` (float16, bfloat16 or float32, also torch's).
 
+    With `packed` they are stored in 4 and 8 bits, and in float16 what is no matrix; None: as the encoder was read.
     An old checkpoint is replaced as a whole, and only when the new one is complete. A card without front matter gets
     FRONT_MATTER. Raises CheckpointError if `folder` holds anything but a checkpoint or `checkpoint` is inconsistent,
     UsageError for another dtype or without torch.
@@ -68,9 +71,12 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path, weights_dtype: s
         raise UsageError(f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype}")
     check_can_export()
     checkpoint = replace(checkpoint, encoder=as_torch(checkpoint.encoder))
+    packed = checkpoint.encoder.described.packed if packed is None else packed
+    if packed and dtype != "float16":
+        raise UsageError(f"packed weights have no weights_dtype {dtype}: leave it out, or say packed=False")
     check_consistent(checkpoint, "this checkpoint cannot be saved", dtype)
     with replacing(Path(folder)) as partial:
-        _write(checkpoint, partial, dtype)
+        _write(checkpoint, partial, dtype, packed)
 
 
 def load_checkpoint(path_or_hub_id: str | Path, device: str = "cpu", backend: str = "torch") -> Checkpoint:
@@ -124,10 +130,10 @@ def push_checkpoint(checkpoint: Checkpoint | str | Path, repo_id: str, private: 
         return hub.upload(folder, repo_id, private)
 
 
-def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
+def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str, packed: bool) -> None:
     import torch  # `save_checkpoint` made sure that it is installed
 
-    as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, getattr(torch, weights_dtype))
+    as_torch(checkpoint.encoder).save_pretrained(folder / LAYOUT.encoder, getattr(torch, weights_dtype), packed)
     state = {name: _stored(host(each)) for name, each in checkpoint.network.state_dict().items()}
     (folder / LAYOUT.heads).write_bytes(safetensors.save(state, metadata={"format": "pt"}))
     (folder / LAYOUT.taxonomy).write_text(checkpoint.taxonomy.to_json(), encoding="utf-8")
@@ -139,7 +145,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str) -> None:
     write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
     card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
-    encoder = {name: getattr(checkpoint.encoder, name) for name in ("max_tokens", "head_share", "layers")}
+    encoder = {name: getattr(checkpoint.encoder, name) for name in ("max_tokens", "layers")}
     write_graphs(folder, encoder, checkpoint.network.size)
     config = {
         "format_version": FORMAT_VERSION,

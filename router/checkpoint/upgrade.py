@@ -41,7 +41,7 @@ def upgrade_checkpoint(folder: str | Path) -> int:
     with replacing(folder) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         try:
-            encoder = {name: config["encoder"][name] for name in ("max_tokens", "head_share", "layers")}
+            encoder = {name: config["encoder"][name] for name in ("max_tokens", "layers")}
             write_graphs(partial, encoder, Dimensions(**config["dimensions"]))
             changed = {
                 "format_version": FORMAT_VERSION,

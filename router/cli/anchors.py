@@ -81,6 +81,6 @@ def _texts(args: Namespace) -> list[str]:
             raise UsageError(f"{args.queries}, line {bad.number}: {bad.error}")
         return [line.query for line in lines if line.query.strip()]
     with needing("evaluate", "router anchors --data"):
-        from router.evaluation.dataset import data_folder, read_dataset
-    queries = read_dataset(data_folder(args.data)).queries
+        from router.evaluation.dataset import read_dataset
+    queries = read_dataset(args.data).queries
     return queries["text"][queries["split"] == "train"].tolist()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -173,9 +174,9 @@ def add_evaluate(commands: Commands) -> None:
 def run_evaluate(args: Namespace) -> int:
     """Judge the router on a data folder and print the figures."""
     with needing("evaluate", "router evaluate"):
-        from router.evaluation.dataset import data_folder
+        from router.evaluation.dataset import data_folders
         from router.evaluation.pool_report import evaluate_router
-    folder = data_folder(args.data)
+    folder = os.pathsep.join(map(str, data_folders(args.data)))
     router = load_router(args)
     report = evaluate_router(
         router,
@@ -189,7 +190,7 @@ def run_evaluate(args: Namespace) -> int:
     infinite = (key for key, value in report.items() if isinstance(value, float) and not math.isfinite(value))
     figures = report | dict.fromkeys(infinite)  # JSON has neither NaN nor infinity
     rows = {"split": args.split} if args.split else {"folds": args.folds}
-    about = {"data": str(folder), "pool": router.pool(args.pool).name, **rows}
+    about = {"data": folder, "pool": router.pool(args.pool).name, **rows}
     if args.json:
         print_json(about | figures)
     else:

@@ -69,7 +69,6 @@ class OnnxEncoder(HasTokenizer):
         cls,
         folder: str | Path,
         max_tokens: int = 256,
-        head_share: float = 0.75,
         layers: Sequence[int] = (),
         *,
         int8: bool = False,
@@ -80,7 +79,7 @@ class OnnxEncoder(HasTokenizer):
 
         Args:
             folder: a sentence-transformers or transformers folder with graphs beside the weights.
-            max_tokens, head_share, layers, removed: as for `QueryEncoder.from_pretrained`.
+            max_tokens, layers, removed: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
             threads: threads for one batch; by default one per available processor, at most `MOST_THREADS`.
 
@@ -89,7 +88,7 @@ class OnnxEncoder(HasTokenizer):
             UsageError: onnxruntime is missing or too old, or an argument does not fit the encoder.
         """
         described, inner = read_folder(Path(folder))
-        tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
+        tokenizer = QueryTokenizer(described, max_tokens, **removed)
         facts = read_json(inner / FACTS)
         if list(layers or facts["layers"]) != facts["layers"]:
             raise UsageError(

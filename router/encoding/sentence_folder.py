@@ -14,8 +14,9 @@ from tokenizers import Tokenizer
 
 from router.errors import CheckpointError, UsageError
 from router.files import read_json
+from router.onnx.packed_weights import PACKED_WEIGHTS
 
-WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"  # or PACKED_WEIGHTS in its place
 TOKENIZER = "tokenizer.json"
 GRAPHS = {False: "graph.onnx", True: "graph-int8.onnx"}  # beside the weights, by whether products have 8 bits
 FACTS = "graph.json"  # what both graphs have in common: the layers they pool, the matrices that 8 bits replace
@@ -33,6 +34,7 @@ class SentenceFolder:
     pooling: str = "mean"  # of POOLINGS
     normalize: bool = True  # whether embeddings have length 1
     tokenizer_files: dict[str, Any] = field(default_factory=dict)  # JSON that other tools need beside tokenizer.json
+    packed: bool = False  # whether its weights are stored as `router.onnx.packed_weights` does
 
 
 def read_folder(folder: Path) -> tuple[SentenceFolder, Path]:
@@ -44,7 +46,8 @@ def read_folder(folder: Path) -> tuple[SentenceFolder, Path]:
         pooling = _pooling(folder / paths["Pooling"])
         normalize = "Normalize" in paths
     copied = {name: read_json(inner / name) for name in _COPIED if (inner / name).is_file()}
-    return SentenceFolder(config, _read_tokenizer(inner / TOKENIZER), pooling, normalize, copied), inner
+    packed = (inner / PACKED_WEIGHTS).is_file()
+    return SentenceFolder(config, _read_tokenizer(inner / TOKENIZER), pooling, normalize, copied, packed), inner
 
 
 def read_transformer_config(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -59,7 +62,7 @@ def read_transformer_config(folder: Path) -> tuple[dict[str, Any], Path]:
 def write_folder(described: SentenceFolder, weights: bytes, dimension: int, max_tokens: int, folder: Path) -> None:
     """Write the folder that `sentence_transformers.SentenceTransformer` loads; the same input gives the same bytes.
 
-    `weights` is the content of its safetensors file.
+    `weights` is the content of its safetensors file, packed if `described` says so, which that package cannot read.
     """
     types = _MODULES if described.normalize else _MODULES[:2]
     names = ("", "1_Pooling", "2_Normalize")
@@ -86,16 +89,20 @@ def write_folder(described: SentenceFolder, weights: bytes, dimension: int, max_
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / TOKENIZER).write_text(described.tokenizer.to_str(), encoding="utf-8")
-    (folder / WEIGHTS).write_bytes(weights)
+    name, other = (PACKED_WEIGHTS, WEIGHTS) if described.packed else (WEIGHTS, PACKED_WEIGHTS)
+    (folder / other).unlink(missing_ok=True)
+    (folder / name).write_bytes(weights)
 
 
 def weights_file(folder: Path) -> Path:
-    """The file of a transformer's weights; CheckpointError where there is none."""
-    file = folder / WEIGHTS
-    if not file.is_file():
+    """The file of a transformer's weights, packed or not; CheckpointError where there is none, or both are there."""
+    files = [folder / name for name in (WEIGHTS, PACKED_WEIGHTS) if (folder / name).is_file()]
+    if not files:
         found = ", ".join(sorted(each.name for each in folder.iterdir())) or "nothing"
-        raise CheckpointError(f"{file} is missing: weights must be one safetensors file; found {found}")
-    return file
+        raise CheckpointError(f"{folder / WEIGHTS} is missing: weights must be one safetensors file; found {found}")
+    if len(files) > 1:
+        raise CheckpointError(f"{folder} holds both {WEIGHTS} and {PACKED_WEIGHTS}: delete the one that is not meant")
+    return files[0]
 
 
 def pooled_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:

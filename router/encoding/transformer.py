@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from router.encoding.sentence_folder import weights_file
 from router.errors import CheckpointError
+from router.onnx.weights import StoredWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,12 +56,8 @@ def load_transformer(folder: Path) -> PreTrainedModel:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """The stored tensors by name, in float32; CheckpointError where the file is missing or broken."""
-    file = weights_file(folder)
-    try:
-        # Copied, since safetensors maps the file: if the file were cut short later, the process would crash.
-        return {name: t.to(torch.float32, copy=True) for name, t in load_file(file).items() if t.is_floating_point()}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
+    weights = StoredWeights.read(weights_file(folder))
+    return {name: torch.from_numpy(weights.array(name)) for name in weights.tensors}
 
 
 @contextmanager

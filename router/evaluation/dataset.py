@@ -1,19 +1,19 @@
-"""Data folders in RouteMix-open's format: every row is checked, outcomes become dense matrices.
+"""Data folders in RouteMix-open's format, one or several joined: outcomes become dense matrices.
 
-The module defines the file format, not which rows training may use. It needs pandas and pyarrow (extra `[evaluate]`).
-Axes: N queries, S systems (model, protocol).
+The module defines the file format, not which rows training may use. `router.evaluation.folder_tables` reads and checks
+the rows. It needs pandas and pyarrow (extra `[evaluate]`). Axes: N queries, S systems (model, protocol).
 
     queries.parquet     query_id, benchmark, text, split, fold [, category, group, ood_twin]
     outcomes.parquet    query_id, model, score [, protocol, output_chars, output_chars_basis, cost_usd]
-    annotations.jsonl   query_id, capabilities (ranked), knowledge (ranked), annotator       (optional)
+    annotations*.jsonl  query_id, capabilities (ranked), knowledge (ranked) [, difficulty, annotator]  (optional)
     models.csv          model, input_usd_per_mtok, output_usd_per_mtok [, developer, open_weights, ...]
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,43 +23,38 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from router.errors import DataError
+from router.evaluation.folder_tables import (
+    HOW_TO_GET_DATA,
+    Annotation,
+    read_annotations,
+    read_models,
+    read_outcomes,
+    read_queries,
+)
 from router.options import CHARS_PER_TOKEN
 from router.pools.models import ModelFacts, System
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test", "ood")
-DEFAULT_PROTOCOL = "default"
-
-HOW_TO_GET_DATA = (
-    "set ROUTEMIX_DIR to a folder in RouteMix-open's format, or put one at data/routemix-open; "
-    "`python -m train planted --out DIR` makes a small generated one, docs/data.md describes how to write your own"
-)
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """Labels of one query by one annotator, most important first."""
-
-    query_id: str
-    capabilities: tuple[str, ...]
-    knowledge: tuple[str, ...]
-    annotator: str
-
 
 @dataclass(frozen=True)
 class Dataset:
-    """A checked data folder. Matrices are (N, S), with NaN for missing outcomes."""
+    """Checked data folders. Matrices are (N, S), with NaN for missing outcomes."""
 
-    folder: Path
+    folders: tuple[Path, ...]
     queries: pd.DataFrame  # N rows, index 0..N-1, columns as in queries.parquet
     systems: tuple[System, ...]  # S, sorted by protocol, then model
     score: NDArray[np.float32]  # in [0, 1]
     output_tokens: NDArray[np.float32]  # of the answer; NaN where unknown
     measured: NDArray[np.bool_]  # whether output_tokens was measured on that answer
-    cost_usd: NDArray[np.float32] | None  # realised cost, if the folder records it
+    cost_usd: NDArray[np.float32] | None  # realised cost, if a folder records it; NaN where unknown
     annotations: tuple[Annotation, ...]
     models: dict[str, ModelFacts]
+
+    @property
+    def folder(self) -> str:
+        """The folders as ROUTEMIX_DIR names them, for messages."""
+        return os.pathsep.join(map(str, self.folders))
 
     @property
     def input_tokens(self) -> NDArray[np.float64]:
@@ -75,24 +70,42 @@ class Dataset:
         return np.array([index[system] for system in systems])
 
 
+def data_folders(path: str | os.PathLike[str] | None = None) -> tuple[Path, ...]:
+    """The given folders, or those in ROUTEMIX_DIR, or data/routemix-open; DataError if one holds no data.
+
+    Several are separated as in PATH.
+    """
+    named = os.fspath(path or os.environ.get("ROUTEMIX_DIR") or "data/routemix-open")
+    folders = tuple(Path(each) for each in named.split(os.pathsep) if each)
+    for folder in folders:
+        if not (folder / "queries.parquet").is_file():
+            raise DataError(f"no data at {folder} (queries.parquet is missing): {HOW_TO_GET_DATA}")
+    return folders
+
+
 def data_folder(path: str | os.PathLike[str] | None = None) -> Path:
-    """The given folder, or the one in ROUTEMIX_DIR, or data/routemix-open; DataError if it holds no data."""
-    folder = Path(path or os.environ.get("ROUTEMIX_DIR") or "data/routemix-open")
-    if not (folder / "queries.parquet").is_file():
-        raise DataError(f"no data at {folder} (queries.parquet is missing): {HOW_TO_GET_DATA}")
-    return folder
+    """As `data_folders`, for what works on one folder; DataError for several."""
+    folders = data_folders(path)
+    if len(folders) > 1:
+        raise DataError(
+            f"one data folder is needed here, got {len(folders)}: name one of {', '.join(map(str, folders))}"
+        )
+    return folders[0]
 
 
-def read_dataset(folder: str | os.PathLike[str], *, repeated: Literal["refuse", "first"] = "refuse") -> Dataset:
-    """Read and check a folder in RouteMix-open's format. The DataError for bad data names file, row and column.
+def read_dataset(
+    folder: str | os.PathLike[str] | None = None, *, repeated: Literal["refuse", "first"] = "refuse"
+) -> Dataset:
+    """Read, check and join `data_folders(folder)`. The DataError for bad data names file, row and column.
 
     `repeated` says what happens to an outcome that is given twice: an error, or the first one counts (for reports on
-    such rows).
+    such rows). A model's facts are those of the first folder that lists it.
     """
-    folder = data_folder(folder)
-    queries = _read_queries(folder / "queries.parquet")
+    folders = data_folders(folder)
+    queries = _joined_queries([read_queries(each / "queries.parquet") for each in folders], folders)
     row_of = {query_id: row for row, query_id in enumerate(queries["query_id"])}
-    outcomes = _read_outcomes(folder / "outcomes.parquet", set(row_of), repeated)
+    tables = [read_outcomes(each / "outcomes.parquet", set(row_of), repeated) for each in folders]
+    outcomes = pd.concat(tables, ignore_index=True)
     systems = tuple(
         sorted({System(m, p) for m, p in zip(outcomes["model"], outcomes["protocol"], strict=True)},
                key=lambda s: (s.protocol, s.model))
@@ -112,128 +125,37 @@ def read_dataset(folder: str | os.PathLike[str], *, repeated: Literal["refuse", 
     measured = np.zeros((len(queries), len(systems)), bool)
     measured[rows, columns] = (outcomes["output_chars_basis"] == "measured").to_numpy()
     return Dataset(
-        folder=folder,
+        folders=folders,
         queries=queries,
         systems=systems,
         score=dense(outcomes["score"]),
         output_tokens=dense(outcomes["output_chars"] / CHARS_PER_TOKEN),
         measured=measured,
         cost_usd=dense(outcomes["cost_usd"]) if "cost_usd" in outcomes else None,
-        annotations=_read_annotations(folder / "annotations.jsonl", row_of.keys()),
-        models=_read_models(folder / "models.csv"),
+        annotations=tuple(note for each in folders for note in read_annotations(each) if note.query_id in row_of),
+        models=_joined_models(folders),
     )
 
 
-def _fail(path: Path, row: int | None, column: str, got: object, allowed: str) -> DataError:
-    where = f"row {row}, " if row is not None else ""
-    value = got.item() if isinstance(got, np.generic) else got
-    return DataError(f"{path}: {where}column {column!r}: got {value!r}, allowed is {allowed}")
+def _joined_queries(tables: Sequence[pd.DataFrame], folders: Sequence[Path]) -> pd.DataFrame:
+    """All queries; DataError for an id that two folders have."""
+    joined = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+    again = joined["query_id"].duplicated()
+    if again.any():
+        query_id = joined["query_id"][again].iloc[0]
+        owners = [str(f) for f, table in zip(folders, tables, strict=True) if (table["query_id"] == query_id).any()]
+        raise DataError(f"the query_id {query_id!r} stands in {' and '.join(owners)}: ids must differ between folders")
+    return joined
 
 
-def _read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: {HOW_TO_GET_DATA}")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except Exception as error:  # pyarrow and pandas raise their own families here
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
-    missing = [name for name in required if name not in table]
-    if missing:
-        raise DataError(f"{path} lacks the columns {missing}; it has {list(table.columns)[:10]}")
-    return table.reset_index(drop=True)
-
-
-def _check(path: Path, table: pd.DataFrame, column: str, bad: pd.Series, allowed: str) -> None:
-    if bad.any():
-        row = int(np.flatnonzero(bad.to_numpy())[0])
-        raise _fail(path, row, column, table[column].iloc[row], f"{allowed} ({int(bad.sum())} such rows)")
-
-
-def _read_queries(path: Path) -> pd.DataFrame:
-    table = _read_table(path, ("query_id", "benchmark", "text", "split", "fold"))
-    table["query_id"] = table["query_id"].astype(str)
-    _check(path, table, "query_id", table["query_id"].duplicated(), "a unique id")
-    _check(path, table, "text", ~table["text"].map(lambda value: isinstance(value, str)), "a string")
-    _check(path, table, "split", ~table["split"].isin(SPLITS), f"one of {', '.join(SPLITS)}")
-    fold = pd.to_numeric(table["fold"], errors="coerce")
-    _check(path, table, "fold", ~(fold.between(0, 9) & (fold % 1 == 0)), "a whole number from 0 to 9")
-    table["fold"] = fold.astype(int)
-    table["benchmark"] = table["benchmark"].astype(str)
-    table["category"] = table["category"].astype(str) if "category" in table else table["benchmark"]
-    table["ood_twin"] = table["ood_twin"].astype(bool) if "ood_twin" in table else False
-    blank = table["text"].str.strip() == ""
-    if blank.any():
-        logger.warning("%s: %d rows with an empty text are left out", path, int(blank.sum()))
-    return table[~blank].reset_index(drop=True)
-
-
-def _read_outcomes(path: Path, known: set[str], repeated: str) -> pd.DataFrame:
-    table = _read_table(path, ("query_id", "model", "score"))
-    score = pd.to_numeric(table["score"], errors="coerce")
-    _check(path, table, "score", ~score.between(0, 1), "a number in [0, 1]")
-    table["query_id"] = table["query_id"].astype(str)
-    table["model"] = table["model"].astype(str)
-    table["protocol"] = table["protocol"].astype(str) if "protocol" in table else DEFAULT_PROTOCOL
-    unknown = ~table["query_id"].isin(known)
-    if len(table) and unknown.all():
-        raise _fail(path, 0, "query_id", table["query_id"].iloc[0], "an id of queries.parquet")
-    if unknown.any():
-        logger.warning("%s: %d rows of queries that are not in queries.parquet are left out", path, int(unknown.sum()))
-    again = table.duplicated(["query_id", "model", "protocol"])
-    if repeated == "first":
-        table = table[~again].reset_index(drop=True)
-    else:
-        _check(path, table, "query_id", again, "one row per query, model and protocol")
-    for column in ("output_chars", "cost_usd"):
-        if column in table:
-            number = pd.to_numeric(table[column], errors="coerce")
-            _check(path, table, column, (number < 0) | (number.isna() & table[column].notna()), "a number >= 0 or null")
-            table[column] = number.astype("float64")
-    if "output_chars" not in table:
-        table["output_chars"] = np.nan
-    if "output_chars_basis" not in table:
-        table["output_chars_basis"] = table["output_chars"].notna().map({True: "measured", False: None})
-    return table
-
-
-def _read_annotations(path: Path, known: object) -> tuple[Annotation, ...]:
-    if not path.is_file():
-        return ()
-    found: list[Annotation] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            try:
-                raw = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}: row {number} is not JSON: {error}") from error
-            for column in ("capabilities", "knowledge"):
-                names = raw.get(column) if isinstance(raw, dict) else None
-                if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-                    raise _fail(path, number, column, names, "a ranked, non-empty list of names")
-            if str(raw.get("query_id")) in known:  # type: ignore[operator]
-                found.append(
-                    Annotation(
-                        str(raw["query_id"]),
-                        tuple(raw["capabilities"]),
-                        tuple(raw["knowledge"]),
-                        str(raw.get("annotator", "llm-a")),
-                    )
-                )
-    return tuple(found)
-
-
-def _read_models(path: Path) -> dict[str, ModelFacts]:
-    table = _read_table(path, ("model", "input_usd_per_mtok", "output_usd_per_mtok"))
-    facts: dict[str, ModelFacts] = {}
-    for row, entry in enumerate(table.to_dict("records")):
-        prices: list[float | None] = []
-        for column in ("input_usd_per_mtok", "output_usd_per_mtok"):
-            price = float(pd.to_numeric(entry[column], errors="coerce"))
-            if (pd.isna(price) and pd.notna(entry[column])) or price < 0:
-                raise _fail(path, row, column, entry[column], "a price in USD per million tokens, or nothing")
-            prices.append(None if pd.isna(price) else price)
-        name = str(entry["model"])
-        if name in facts:
-            raise _fail(path, row, "model", name, "one row per model")
-        facts[name] = ModelFacts(name, prices[0], prices[1])
-    return facts
+def _joined_models(folders: Sequence[Path]) -> dict[str, ModelFacts]:
+    models: dict[str, ModelFacts] = {}
+    for folder in folders:
+        found = read_models(folder / "models.csv")
+        differ = sorted(name for name in found.keys() & models.keys() if found[name] != models[name])
+        if differ:
+            logger.warning(
+                "%s: %d models have other prices in an earlier folder, which count: %s", folder, len(differ), differ[:5]
+            )
+        models = found | models
+    return models

@@ -17,7 +17,8 @@ from router.arrays import host
 from router.encoding.tokenizer import longest_first
 from router.errors import DataError, PoolError, UsageError, known_names
 from router.evaluation import metrics
-from router.evaluation.dataset import SPLITS, Annotation, Dataset, read_dataset
+from router.evaluation.dataset import Dataset, read_dataset
+from router.evaluation.folder_tables import SPLITS, Annotation
 from router.evaluation.metrics import Array
 from router.network.taxonomy import OTHER, Taxonomy
 from router.pools.pool import Pool
@@ -42,7 +43,9 @@ class PoolOutcomes:
 
 
 def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
-    """Outcomes of `pool` in `dataset`. An unknown answer length counts as the system's mean, or 0 if that is unknown.
+    """Outcomes of `pool` in `dataset`; where no cost is recorded it is that of the tokens at the pool's prices.
+
+    An unknown answer length counts as the system's mean, or 0 if that is unknown.
 
     Raises PoolError for a member without a system, DataError for a member without outcomes.
     """
@@ -52,15 +55,13 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
     columns = dataset.columns(tuple(c.system for c in pool.candidates if c.system is not None))
     score = dataset.score[:, columns].astype(np.float64)
     rows = np.flatnonzero(~np.isnan(score).any(axis=1))
+    price_in = np.array([c.facts.input_usd_per_mtok for c in pool.candidates], np.float64)
+    price_out = np.array([c.facts.output_usd_per_mtok for c in pool.candidates], np.float64)
+    tokens = mean_filled(dataset.output_tokens[:, columns])
+    realised = (dataset.input_tokens[:, None] * price_in + tokens * price_out) / 1e6
     if dataset.cost_usd is not None:
-        realised = dataset.cost_usd[:, columns].astype(np.float64)
-        if np.isnan(realised[rows]).any():
-            raise DataError(f"{dataset.folder}/outcomes.parquet: column 'cost_usd' is empty on rows of {pool.name!r}")
-    else:
-        price_in = np.array([c.facts.input_usd_per_mtok for c in pool.candidates], np.float64)
-        price_out = np.array([c.facts.output_usd_per_mtok for c in pool.candidates], np.float64)
-        tokens = mean_filled(dataset.output_tokens[:, columns])
-        realised = (dataset.input_tokens[:, None] * price_in + tokens * price_out) / 1e6
+        recorded = dataset.cost_usd[:, columns].astype(np.float64)
+        realised = np.where(np.isnan(recorded), realised, recorded)
     return PoolOutcomes(rows, score[rows], realised[rows])
 
 
@@ -119,9 +120,18 @@ def reference_models(train: PoolOutcomes, pool: Pool) -> tuple[int, int]:
 
 
 def labels(dataset: Dataset) -> dict[int, Annotation]:
-    """The annotation by LABELLER of each annotated row of the folder."""
+    """The annotation by LABELLER of each annotated row: of several readings the last one that has a difficulty."""
+    return {row: max(notes, key=lambda note: note.difficulty is not None) for row, notes in readings(dataset).items()}
+
+
+def readings(dataset: Dataset) -> dict[int, list[Annotation]]:
+    """All annotations by LABELLER of each annotated row, the latest first."""
     row_of = {query_id: row for row, query_id in enumerate(dataset.queries["query_id"])}
-    return {row_of[note.query_id]: note for note in dataset.annotations if note.annotator == LABELLER}
+    found: dict[int, list[Annotation]] = {}
+    for note in reversed(dataset.annotations):
+        if note.annotator == LABELLER:
+            found.setdefault(row_of[note.query_id], []).append(note)
+    return found
 
 
 def first_label_agreement(

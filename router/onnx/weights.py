@@ -1,7 +1,7 @@
 """Safetensors weights in memory, in numpy alone: the content of a file, and where each tensor lies in it.
 
 safetensors' own numpy reader has no bfloat16 and gives no offsets, which an ONNX graph needs to refer to the file; it
-still checks the file. It knows no network.
+still checks the file. Packed weights (`router.onnx.packed_weights`) are unpacked. It knows no network.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
 from router.errors import CheckpointError
+from router.onnx.packed_weights import PACKED_WEIGHTS, unpack
 
 # The types of weights by safetensors' names: the integer type of the same size, and the bits of the exponent, which are
 # all set in infinities and NaNs.
-FLOATS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
+FLOATS = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000), "F64": ("<u8", 0x7FF << 52)}
 _LENGTH = 8  # bytes of the header's length
 
 
@@ -34,7 +35,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """The content of a safetensors file, read once; later changes of the file have no effect."""
+    """The content of a safetensors file, unpacked, read once; later changes of the file have no effect."""
 
     content: bytes
     tensors: dict[str, Stored]
@@ -44,9 +45,14 @@ class StoredWeights:
         """The file and its floating-point tensors; CheckpointError where it is missing, cut short or broken."""
         try:
             content = file.read_bytes()
-            deserialize(content)  # raises where the header is broken or does not cover the file exactly
+            if file.name == PACKED_WEIGHTS:
+                content = unpack(content)
+            else:
+                deserialize(content)  # raises where the header is broken or does not cover the file exactly
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file} is not a whole safetensors file: {error}") from error
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
         start = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
         tensors = {}
         for name, entry in json.loads(content[_LENGTH:start]).items():
@@ -56,7 +62,7 @@ class StoredWeights:
         return cls(content, tensors)
 
     def array(self, name: str) -> NDArray[np.float32]:
-        """The tensor of this name in float32, which represents the other two types exactly."""
+        """The tensor of this name in float32, which represents the types of 16 bits exactly."""
         stored = self.tensors[name]
         return widened(self._raw(stored), stored.dtype).reshape(stored.shape)
 
@@ -83,4 +89,4 @@ def widened(raw: bytes | memoryview, dtype: str) -> NDArray[np.float32]:
     """
     if dtype == "BF16":  # the upper half of a float32
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(raw, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(np.float32)
+    return np.frombuffer(raw, {"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).astype(np.float32)

@@ -48,7 +48,6 @@ class Snapshot:
     settings: ServeSettings
     upstreams: Upstreams
     keys: KeyRing | None
-    head_chars: int  # characters of a long text that the encoder reads as its head
 
     @property
     def forwards(self) -> bool:
@@ -145,9 +144,8 @@ class ConfigLoader:
             raise pool_error(self.pool_file, problems)
         if isinstance(router.encoder, OnnxEncoder):
             router.encoder.add_session()
-        reach = router.encoder.max_tokens * router.encoder.head_share * 4
         upstreams = Upstreams(pool, settings, os.environ, old.upstreams if old else None)
-        return router, Snapshot(pool, settings, upstreams, keys, max(int(reach), 100))
+        return router, Snapshot(pool, settings, upstreams, keys)
 
 
 def _with_fixed(settings: ServeSettings, old: ServeSettings) -> ServeSettings:

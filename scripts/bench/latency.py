@@ -37,9 +37,9 @@ def query_of(tokens: int, tokenize: Callable[[list[str]], list[list[int]]]) -> s
 
 def drawn_queries(count: int) -> list[str]:
     """Queries of the data folder's fold `DRAWN_FOLD`, drawn with seed 0 from all benchmarks."""
-    from router.evaluation.dataset import data_folder, read_dataset
+    from router.evaluation.dataset import read_dataset
 
-    queries = read_dataset(data_folder(None)).queries
+    queries = read_dataset().queries
     texts: list[str] = queries[queries["fold"] == DRAWN_FOLD]["text"].sample(count, random_state=0).tolist()
     return texts
 

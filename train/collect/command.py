@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from router.cli.text import table, usd
 from router.errors import DataError, PoolError, UsageError, known_names
-from router.evaluation.dataset import DEFAULT_PROTOCOL
+from router.evaluation.folder_tables import DEFAULT_PROTOCOL
 from router.grading.grading import KINDS, Task, read_task
 from router.grading.judge import USUAL_TOKENS as VERDICT_TOKENS
 from router.grading.judge import Judge

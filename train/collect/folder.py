@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from router.errors import UsageError
-from router.evaluation.dataset import SPLITS
+from router.evaluation.folder_tables import SPLITS
 from router.files import atomic_folder, atomic_text
 from router.options import CHARS_PER_TOKEN
 from train.collect.trials import Missing, Trial

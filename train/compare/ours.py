@@ -96,14 +96,15 @@ def write_view(dataset: Dataset, rows: Rows, folder: Path, without: Collection[s
     queries["ood_twin"] = False  # hidden rows are out already
     seen = set(queries["query_id"][rows.train | rows.val])
     queries.to_parquet(folder / "queries.parquet", index=False)
-    outcomes = pd.read_parquet(dataset.folder / "outcomes.parquet")
+    outcomes = pd.concat([pd.read_parquet(each / "outcomes.parquet") for each in dataset.folders], ignore_index=True)
     kept_rows = outcomes["query_id"].astype(str).isin(seen) & ~outcomes["model"].astype(str).isin(list(without))
     outcomes[kept_rows].to_parquet(folder / "outcomes.parquet", index=False)
-    shutil.copy(dataset.folder / "models.csv", folder / "models.csv")
-    notes = dataset.folder / "annotations.jsonl"
-    if notes.is_file():
-        with notes.open(encoding="utf-8") as lines, (folder / notes.name).open("w", encoding="utf-8") as kept:
-            kept.writelines(line for line in lines if str(json.loads(line)["query_id"]) in seen)
+    models = pd.concat([pd.read_csv(each / "models.csv") for each in dataset.folders], ignore_index=True)
+    models.drop_duplicates("model").to_csv(folder / "models.csv", index=False)
+    with (folder / "annotations.jsonl").open("w", encoding="utf-8") as kept:
+        for file in (file for each in dataset.folders for file in sorted(each.glob("annotations*.jsonl"))):
+            with file.open(encoding="utf-8") as lines:
+                kept.writelines(line for line in lines if str(json.loads(line)["query_id"]) in seen)
 
 
 def reduced_pools(files: Sequence[str], without: Collection[str], folder: Path) -> list[str]:

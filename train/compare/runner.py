@@ -33,7 +33,7 @@ from train.compare.settings import method_name
 from train.compare.workplace import Workplace
 from train.data.training_data import taxonomy_of
 
-DATA_FILES = ("queries.parquet", "outcomes.parquet", "annotations.jsonl", "models.csv")
+DATA_FILES = ("queries.parquet", "outcomes.parquet", "annotations*.jsonl", "models.csv")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ def _baseline_jobs(place: Workplace) -> Iterator[Job]:
 
 
 def _data_digest(place: Workplace) -> str:
-    return digest_of(*(place.dataset.folder / name for name in DATA_FILES))
+    return digest_of(
+        *(file for folder in place.dataset.folders for name in DATA_FILES for file in sorted(folder.glob(name)))
+    )
 
 
 @lru_cache(maxsize=1)

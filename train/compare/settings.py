@@ -125,7 +125,7 @@ class Settings(Section):
     encoder: Text = DEFAULT_ENCODER
     """Encoder whose frozen vectors the baselines read."""
     max_tokens: Tokens = 128
-    """Length at which that encoder clips a query."""
+    """Tokens of a query that this encoder reads."""
     layers: Annotated[tuple[Layer, ...], LIST, DISTINCT] = ()
     """Layers of that encoder, pooled and concatenated; none: the last one."""
     cache: Text = "runs/cache"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import PoolError, UsageError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference_models
 from router.pools.pool import Pool, read_pool
@@ -70,7 +70,7 @@ def open_workplace(settings: Settings) -> Workplace:
     """The data of a comparison; planted data is written first where asked for. DataError, PoolError, UsageError."""
     if settings.planted_queries and settings.data and not (Path(settings.data) / "queries.parquet").is_file():
         write_planted(settings.data, settings.planted_queries)
-    dataset = read_dataset(data_folder(settings.data))
+    dataset = read_dataset(settings.data)
     read = [(file, read_pool(file, dataset.systems)) for file in settings.pools]
     pools, files = {pool.name: pool for _, pool in read}, {pool.name: file for file, pool in read}
     if len(pools) < len(read):

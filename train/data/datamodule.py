@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from router.encoding.torch_encoder import QueryEncoder
-from router.evaluation.dataset import data_folder, read_dataset
+from router.evaluation.dataset import read_dataset
 from train.data.embedding_cache import cached_embeddings
 from train.data.folds import fold_rows, usable_rows
 from train.data.options import DataOptions
@@ -62,7 +62,7 @@ class RoutingDataModule(L.LightningDataModule):
         if hasattr(self, "training_data"):
             return
         options = self.options
-        dataset = read_dataset(data_folder(options.folder))
+        dataset = read_dataset(options.folder)
         usable = usable_rows(dataset, options.ood_benchmarks)
         folds = {"train": options.train_folds, "val": options.val_folds}
         if stage == "test":

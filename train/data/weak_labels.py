@@ -1,10 +1,11 @@
 """Weak labels: soft labels for unannotated training queries, from a teacher that knows their category.
 
-The teacher is a softmax regression on embedding and category, fitted on the annotated training rows. The router, which
+The teacher is a softmax regression (of difficulty a ridge) on embedding and category, fitted on the annotated training rows. The router, which
 never sees a category, learns from annotations and weak labels (distillation of privileged information, Lopez-Paz et
 al., 1511.03643). Validation and test rows get none. Axes: N queries, E embedding, G categories, A label axes.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,7 @@ from train.data.training_data import TrainingData
 
 PENALTY = 3e-5  # on the teacher's squared weights; chosen on fold 7, see docs/experiments.md
 STEPS = 150
+RIDGE = 3.0  # penalty on the squared weights of the teacher of difficulty
 
 
 def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1) -> TrainingData:
@@ -33,6 +35,11 @@ def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts
     features = torch.cat([(embedding - centre) * scale, category], dim=1)
     known, unknown = rows[labelled], rows[~labelled]
     tensors = dict(data.tensors)
+    level = tensors["level"].clone()
+    judged = known[~level[known].isnan()]
+    if len(judged):
+        level[unknown] = ridge(features[judged], level[judged])(features[unknown])
+    tensors["level"] = level
     for name in ("capability", "knowledge"):
         teacher = softmax_regression(features[known], tensors[name][known])
         tensors[name] = tensors[name].clone()
@@ -40,6 +47,15 @@ def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts
     tensors["labelled"] = tensors["labelled"].float()
     tensors["labelled"][unknown] = weight
     return replace(data, tensors=tensors)
+
+
+def ridge(features: Tensor, target: Tensor, penalty: float = RIDGE) -> Callable[[Tensor], Tensor]:
+    """The map from (N, F) to (N,) with least squared error plus `penalty` times the squared weights; free intercept."""
+    mean, level = features.mean(dim=0), target.mean()
+    centred = (features - mean).double()
+    gram = centred.T @ centred + penalty * torch.eye(features.shape[1], dtype=torch.float64)
+    weight = torch.linalg.solve(gram, centred.T @ (target - level).double()).float()
+    return lambda other: (other - mean) @ weight + level
 
 
 def softmax_regression(features: Tensor, target: Tensor) -> torch.nn.Linear:

@@ -158,7 +158,7 @@ SPEAKERS = (("User: ", "Assistant: "), ("Human: ", "AI: "), ("Me: ", "Bot: "), (
 CHATTER = (
     ("hi", "Hello! How can I help you today?"), ("hey there", "Hey! What can I do for you?"),
     ("are you there?", "Yes, I am here."), ("thanks for yesterday", "You're welcome! Glad that it helped."),
-    ("how are you?", "I'm doing fine, thank you. And you?"), ("good, you?", "All good here."),
+    ("how's it going?", "I'm doing fine, thank you. And you?"), ("good, you?", "All good here."),
     ("can I ask you something?", "Of course, go ahead."), ("lol", "Happy to make you laugh!"),
     ("ok next one", "Sure, send it over."), ("I'm back", "Welcome back!"), ("one sec", "Take your time."),
     ("what a day", "I hope that it gets better. What is on your mind?"), ("cool", "Anything else?"),
@@ -175,7 +175,7 @@ MATERIAL_FRAMES = (
 TASK_FRAMES = (
     ("", ""), ("", ""), ("Task: ", ""), ("My request: ", ""), ("Now to what I want:\n", ""),
                    ("<task>", "</task>"),
-    ("The text is only filed here. What I ask: ", ""), ("## What to do\n", ""), ("Do this: ", ""),
+    ("The text is only filed here. What I ask: ", ""), ("## The actual request\n", ""), ("Do this: ", ""),
     ("User request:\n", "\n"), ("Unrelated to the rest: ", ""),
 )  # fmt: skip
 SUBJECTS = (
@@ -192,8 +192,8 @@ PREDICATES = (
     "published the minutes", "lost track of the invoices", "repeated last year's programme",
 )  # fmt: skip
 CIRCUMSTANCES = (
-    "in early October", "after a long discussion", "without much notice", "because of the weather", "as usual",
-    "near the river", "during the holidays", "to everybody's surprise", "for the third time", "on a Tuesday",
+    "in early October", "after a long discussion", "without much notice", "owing to heavy fog", "as usual",
+    "near the river", "during the holidays", "which pleased the treasurer", "for the third time", "on a Tuesday",
     "while the road was closed", "with the help of volunteers", "at the end of the season", "for lack of space",
     "as the contract required", "before the inspection", "although few had asked for it", "on the second floor",
 )  # fmt: skip

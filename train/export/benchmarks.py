@@ -14,7 +14,7 @@ from router.checkpoint.benchmark_scores import BenchmarkScores
 from router.checkpoint.layout import LAYOUT
 from router.checkpoint.storage import load_checkpoint
 from router.errors import CheckpointError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset, read_dataset
 from router.files import atomic_write
 from router.pools.models import System
 from train.data.folds import fold_rows, usable_rows
@@ -47,7 +47,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--data", help="data folder; default ROUTEMIX_DIR, else data/routemix-open")
     options = parser.parse_args(args)
     checkpoint = load_checkpoint(options.checkpoint)
-    dataset = read_dataset(data_folder(options.data))
+    dataset = read_dataset(options.data)
     trained = checkpoint.training.get("data")
     if not isinstance(trained, dict) or not {"ood_benchmarks", "train_folds"} <= set(trained):
         raise CheckpointError(

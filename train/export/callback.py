@@ -38,11 +38,13 @@ class ExportRouter(Callback):
     Args:
         folder: where the checkpoint folder, its figures and plots go; None: no export, loggers still get the figures.
         name: what the router is called in its card.
+        packed: store the encoder's weights in 4 and 8 bits (`router.onnx.packed_weights`).
     """
 
-    def __init__(self, folder: str | None = None, name: str = "router") -> None:
+    def __init__(self, folder: str | None = None, name: str = "router", packed: bool = False) -> None:
         self.folder = Path(folder) if folder else None
         self.name = name
+        self.packed = packed
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Load the best weights, export them and log their figures, on rank 0."""
@@ -94,7 +96,8 @@ class ExportRouter(Callback):
         }
         encoder = module.encoder or datamodule.encoder
         card = write_card(self.name, data, metadata, figures)
-        export_checkpoint(module.network.cpu(), encoder.cpu(), data, validation, training, folder, card, metadata)
+        parts = module.network.cpu(), encoder.cpu(), data, validation, training
+        export_checkpoint(*parts, folder, card, metadata, self.packed)
         logger.info("exported %s (best epoch %s)", folder, best)
 
 

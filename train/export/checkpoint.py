@@ -86,8 +86,12 @@ def export_checkpoint(
     folder: Path,
     card: str,
     metadata: dict[str, Any],
+    packed: bool = False,
 ) -> None:
-    """Calibrate a copy of `network`'s profiles on `validation`, fit lengths on `training`, and save the folder."""
+    """Calibrate a copy of `network`'s profiles on `validation`, fit lengths on `training`, and save the folder.
+
+    `packed`: see `save_checkpoint`.
+    """
     final = RouterNetwork(network.size, network.profiles.protocol)
     final.load_state_dict(network.state_dict())
     fit_lengths(final.profiles, training, data)
@@ -111,4 +115,5 @@ def export_checkpoint(
             benchmarks=benchmark_scores(data.dataset, data.train_rows, data.systems),
         ),
         folder,
+        packed=packed,
     )

@@ -4,6 +4,7 @@ Network and encoder come from `router`, batches from `train.data.datamodule`, fi
 Axes: B queries, S systems, P protocols.
 """
 
+import re
 from typing import Any
 
 import lightning as L
@@ -25,6 +26,7 @@ from train.fit.options import ModelOptions
 from train.fit.schedule import WarmupCosine
 from train.fit.validation import Collected, flat_figures, judge_pools
 
+LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a layer's weight, as transformers names them
 DIAL_SPAN = (-3.0, 1.0)  # log10 of the cost weights drawn for the decision term, in units of 1 / cost range
 
 
@@ -75,6 +77,7 @@ class RoutingModule(L.LightningModule):
             )
         if not self.options.freeze_encoder:
             self.encoder = datamodule.encoder
+            freeze_lower(self.encoder, self.options.freeze_layers)
         size = Dimensions(
             datamodule.encoder.dimension,
             len(data.taxonomy.capabilities),
@@ -222,7 +225,8 @@ class RoutingModule(L.LightningModule):
             {"params": list(self.network.profiles.parameters()), "weight_decay": 0.0},
         ]
         if self.encoder is not None:
-            groups.append({"params": list(self.encoder.parameters()), "lr": self.options.encoder_lr})
+            trained = [weight for weight in self.encoder.parameters() if weight.requires_grad]
+            groups.append({"params": trained, "lr": self.options.encoder_lr})
         optimizer = self.optimizer(groups)
         scheduler = self.lr_scheduler(optimizer)
         per_batch = isinstance(scheduler, WarmupCosine)
@@ -232,6 +236,23 @@ class RoutingModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step" if per_batch else "epoch"},
         }
+
+
+def freeze_lower(encoder: QueryEncoder, count: int) -> None:
+    """Keep the encoder's embeddings and its first `count` layers as they are in training; 0 freezes nothing.
+
+    Raises UsageError if it has fewer layers.
+    """
+    layers = {name: LAYER.search(name) for name, _ in encoder.transformer.named_parameters()}
+    depth = len({found[1] for found in layers.values() if found})
+    if count > depth:
+        raise UsageError(
+            f"freeze_layers is {count}, but the encoder has {depth} layers: write a number from 0 to {depth}"
+        )
+    for name, weight in encoder.transformer.named_parameters():
+        found = layers[name]
+        if count and (int(found[1]) < count if found else "embeddings" in name):
+            weight.requires_grad_(False)
 
 
 def noisy(embedding: Tensor, deviation: float, parts: int) -> Tensor:

@@ -34,6 +34,7 @@ class ModelOptions(EncoderOptions):
             before profiles are fitted on them.
         balance: 0 weighs every query alike, 1 every protocol.
         encoder_lr: learning rate of the encoder.
+        freeze_layers: how many of the encoder's first layers are not trained, and with them its embeddings; 0: all is.
     """
 
     hidden: Count = 384
@@ -52,6 +53,7 @@ class ModelOptions(EncoderOptions):
     label_only_epochs: Whole = 0
     balance: float = 0.5
     encoder_lr: Weight = 5e-5
+    freeze_layers: Whole = 0
 
     @model_validator(mode="after")
     def _categories_stand_beside_prototypes(self) -> Self:

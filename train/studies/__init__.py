@@ -1,1 +1,1 @@
-"""Studies of finished checkpoints: measurements, dials, risk, onboarding, robustness."""
+"""Studies of finished checkpoints: measurements, dials, risk, onboarding, robustness, reading."""

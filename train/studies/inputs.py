@@ -13,7 +13,7 @@ import numpy as np
 from router.arrays import host, like, sigmoid
 from router.encoding.backend import as_torch
 from router.errors import UsageError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import judged_and_training, reference_models
 from router.pools.pool import Pool
@@ -31,7 +31,7 @@ def study_parser(command: str, description: str) -> argparse.ArgumentParser:
 
 def router_and_data(options: argparse.Namespace) -> tuple[Router, Dataset]:
     """The checkpoint's router, computed by torch, and the data folder. RouterError where one cannot be read."""
-    return Router.from_pretrained(options.checkpoint, backend="torch"), read_dataset(data_folder(options.data))
+    return Router.from_pretrained(options.checkpoint, backend="torch"), read_dataset(options.data)
 
 
 def folds(text: str) -> list[int]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from router.arrays import clipped_sigmoid, host
 from router.errors import UsageError
-from router.evaluation.dataset import Dataset, data_folder, read_dataset
+from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import pool_outcomes
 from router.files import atomic_write
@@ -164,7 +164,7 @@ def main(args: list[str] | None = None) -> int:
 
 def study(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Rows of every pool, after the missing networks are trained."""
-    dataset = read_dataset(data_folder(options.data))
+    dataset = read_dataset(options.data)
     pools = [read_pool(file, dataset.systems) for file in options.pools]
     train_folds, val_fold, test_folds = rotation_folds(0)
     fold = dataset.queries["fold"].to_numpy()

@@ -59,7 +59,7 @@ async def decide(
     state: GatewayState = request.app.state.gateway
     settings, key = snapshot.settings, key_id(request)
     demanded = demands(conversation, snapshot.pool)
-    text = conversation.query(snapshot.head_chars)
+    text = conversation.query()
     top = min(len(snapshot.pool.candidates), MOST_ALTERNATIVES)
     routing = state.engine.route(
         text, client=key, pool=snapshot.pool, dial=dial, guard=settings.guard, top=top, **demanded

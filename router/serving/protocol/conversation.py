@@ -1,20 +1,21 @@
 """Conversation in a chat or responses request: its turns, the text to route on, and its demands on the model.
 
 It reads every legal shape of OpenAI's `messages` and `input`, and takes the text of unknown shapes. It knows neither
-models nor the encoder, except how many characters of a text's beginning the encoder reads. No input or output.
+models nor the encoder. No input or output.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from router.encoding.wrappers import transcript
 from router.errors import BodyError
 from router.options import CHARS_PER_TOKEN
 from router.serving.protocol.bodies import ROLES, ChatFields, ResponseFields, brief
 
 IMAGE_TOKENS = 1000  # a rough count; providers count by the size of a picture
-MAX_TEXT_CHARS = 400_000  # of the text to route on; the middle of a longer one is left out
+MAX_TEXT_CHARS = 400_000  # of the text to route on; the middles of longer turns are left out
 MODALITY_OF = {"image_url": "image", "input_image": "image", "image": "image", "input_audio": "audio",
                "video_url": "video", "input_video": "video"}  # fmt: skip
 
@@ -53,35 +54,26 @@ class Conversation:
         """Approximate tokens of prompt and answer together."""
         return self.prompt_tokens + (self.max_output_tokens or 0)
 
-    def query(self, head_chars: int) -> str:
-        """The text to route on: the conversation, with the parts that matter where an encoder reads them.
+    def query(self) -> str:
+        """The text to route on: a single turn as it is, as in training; otherwise all turns, marked by their roles.
 
-        An encoder reads about `head_chars` of the beginning of a long text, and less of its end. A single user turn is
-        the query, as in training. Of a longer conversation the last user turn comes first, shortened to two thirds of
-        the head, then the system prompt and the first user turn, shortened. The rest follows in order, so that the
-        text ends with the latest turns and has the right length, from which the cost is predicted. A conversation
-        without text becomes a line that says so, since an empty query has no route.
+        The encoder takes the last user turn as the task and the other turns as material (`router.encoding.wrappers`).
+        The text has about the length of the conversation, from which the cost is predicted. A conversation without
+        text becomes a line that says so, since an empty query has no route.
         """
         # JSON may contain half a surrogate pair, which is no text.
-        readable = (replace(turn, text=turn.text.encode("utf-8", "replace").decode()) for turn in self.turns)
-        spoken = [turn for turn in readable if turn.text.strip()]
-        if not spoken:
+        turns = [(turn.role, turn.text.encode("utf-8", "replace").decode()) for turn in self.turns if turn.text.strip()]
+        if not turns:
             return f"({', '.join(sorted(self.modalities)) or 'empty'} request)"
-        last = next((turn for turn in reversed(spoken) if turn.role == "user"), spoken[-1])
-        if len(spoken) == 1:
-            return _clip(last.text, MAX_TEXT_CHARS)
-        first = next((turn for turn in spoken if turn.role == "user" and turn is not last), None)
-        system = next((turn for turn in spoken if turn.role in ("system", "developer")), None)
-        head = [_clip(last.text, head_chars * 2 // 3)]
-        room = max(head_chars - len(head[0]), head_chars // 3)
-        for turn, share in ((system, 2), (first, 1)):
-            if turn is not None and turn is not last:
-                head.append(_clip(turn.text, room // share))
-                room -= len(head[-1])
-        kept = "\n".join(head)
-        rest = "\n".join(turn.text for turn in spoken)
-        rest = rest[min(len(kept), max(len(rest) - head_chars, 0)) :]  # the whole is as long as the conversation
-        return f"{kept}\n{_clip(rest, MAX_TEXT_CHARS - len(kept))}" if rest else kept
+        if len(turns) == 1:
+            return _clip(turns[0][1], MAX_TEXT_CHARS)
+        last = max((at for at, (role, _) in enumerate(turns) if role == "user"), default=len(turns) - 1)
+        task = transcript([("user", _clip(turns[last][1], MAX_TEXT_CHARS // 2))])
+        before, after = transcript(turns[:last]), transcript(turns[last + 1 :])
+        room = MAX_TEXT_CHARS - len(task)
+        before = _clip(before, max(room - len(after), room // 2))
+        after = _clip(after, room - len(before))
+        return "\n".join(part for part in (before, task, after) if part)
 
 
 def read_chat(body: Mapping[str, Any]) -> Conversation:

@@ -122,6 +122,12 @@ def test_checksums_of_just_the_files_of_every_checkpoint_will_do(folder: Path) -
     verify(folder, few)  # raises nothing
 
 
+def test_packed_weights_may_stand_for_the_weights(folder: Path) -> None:
+    (folder / "encoder/model.safetensors").rename(folder / "encoder/model-packed.safetensors")
+    verify(folder, checksums(folder))  # raises nothing
+    assert "encoder/model.safetensors is missing" in refusal(folder)
+
+
 @pytest.mark.parametrize("name", sorted(LAYOUT.always_verified))
 def test_checksums_without_one_file_of_every_checkpoint_are_refused(folder: Path, name: str) -> None:
     recorded = checksums(folder)

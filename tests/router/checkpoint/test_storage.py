@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -57,6 +58,30 @@ def test_what_is_loaded_saves_the_same_bytes(tiny_router: Path, tmp_path: Path) 
         (tiny_router / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
         for name in list_files(tiny_router)
     )
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_a_packed_checkpoint_stays_packed_and_equal_to_the_bit(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, backend: str
+) -> None:
+    folders = [tmp_path / name for name in ("packed", "again", "plain")]
+    save_checkpoint(tiny_checkpoint, folders[0], packed=True)
+    loaded = load_checkpoint(folders[0], backend=backend)
+    save_checkpoint(loaded, folders[1])
+    names = list_files(folders[0])
+    assert "encoder/model-packed.safetensors" in names and "encoder/model.safetensors" not in names
+    assert names == list_files(folders[1])
+    assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in names)
+    save_checkpoint(loaded, folders[2], packed=False)
+    assert "encoder/model.safetensors" in list_files(folders[2])
+    plain = load_checkpoint(folders[2], backend=backend)
+    query = ["prove that two is prime"]
+    assert np.array_equal(plain.encoder.encode(query), loaded.encoder.encode(query))
+
+
+def test_packed_weights_in_another_precision_are_refused(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="packed weights have no weights_dtype float32: leave it out"):
+        save_checkpoint(tiny_checkpoint, tmp_path / "router", torch.float32, packed=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

@@ -36,7 +36,7 @@ def dataset():
         }
     )
     nothing = np.zeros((100, 1), np.float32)
-    return Dataset(Path("folder"), queries, (), nothing, nothing, nothing > 0, None, (), {})
+    return Dataset((Path("folder"),), queries, (), nothing, nothing, nothing > 0, None, (), {})
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from fixtures.tiny_encoders import MAX_TOKENS, write_tiny_encoder
 from torch import Tensor
 
+from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from train.data.datamodule import RoutingDataModule
 from train.data_folders.synthetic.command import write_planted
-from train.fit.module import RoutingModule, noisy
+from train.fit.module import RoutingModule, freeze_lower, noisy
 
 QUERIES, EPOCHS = 60, 3
+MATRIX = "encoder.layer.1.attention.self.query.weight"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ class Noted(RoutingModule):
     """Keeps by epoch what the losses of training were given and gave."""
 
     def __init__(self, **options: object) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]
+        super().__init__(**options)
         self.seen: dict[int, list[tuple[Tensor, set[str]]]] = {}
 
     def terms(self, batch: dict[str, Tensor], embedding: Tensor) -> dict[str, Tensor]:
@@ -44,19 +48,14 @@ def trained(
     encoder: Path,
     cache: Path,
     layers: tuple[int, ...] = (),
-    reads: Mapping[str, object] = MappingProxyType({}),
-    **options: object,
+    reads: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> Noted:
     """A module after EPOCHS epochs on the planted world, which the data module reads as `reads` says."""
     data = RoutingDataModule(
-        [str(world / "pool.yaml")],
-        str(world),
-        encoder=str(encoder),
-        layers=layers,
-        cache=str(cache),
-        minimum_count=1,
-        **reads,
-    )
+        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1,
+        freeze_encoder=options.get("freeze_encoder", True), **reads,
+    )  # fmt: skip
     module = Noted(hidden=8, **options)
     L.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -95,9 +94,14 @@ def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_
 def test_other_readings_of_a_row_are_held_to_its_own(
     world: Path, tiny_encoder: Path, tmp_path: Path, freeze_encoder: bool
 ) -> None:
-    reads = {"variants": 0.5, "freeze_encoder": freeze_encoder, "variant_copies": int(freeze_encoder)}
-    options = {"reads": reads, "freeze_encoder": freeze_encoder, "consistency_weight": 0.1, "dropout": 0.0}
-    module = trained(world, tiny_encoder, tmp_path, **options)  # type: ignore[arg-type]
+    reads = {"variants": 0.5, "variant_copies": int(freeze_encoder)}
+    options: dict[str, Any] = {
+        "reads": reads,
+        "freeze_encoder": freeze_encoder,
+        "consistency_weight": 0.1,
+        "dropout": 0.0,
+    }
+    module = trained(world, tiny_encoder, tmp_path, **options)
     assert any("consistency" in names for _, names in module.seen[0])
     if freeze_encoder:  # in another epoch other copies are drawn
         first, second = (torch.cat([embedding for embedding, _ in module.seen[epoch]]) for epoch in (0, 1))
@@ -120,3 +124,34 @@ def test_options_are_plain_hyper_parameters_from_which_a_module_is_made_again(tm
     kept = torch.load(tmp_path / "module.ckpt", weights_only=True)["hyper_parameters"]
     assert kept == dict(module.hparams) and (kept["layers"], kept["hidden"]) == ([0, 2], 8)
     assert dict(RoutingModule(**kept).hparams) == kept
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, ()), (1, ("embeddings.", "encoder.layer.0."))])
+def test_frozen_layers_and_with_them_the_embeddings_are_not_trained(
+    world: Path, tiny_encoder: Path, tmp_path: Path, count: int, kept: tuple[str, ...]
+) -> None:
+    module = trained(world, tiny_encoder, tmp_path, freeze_encoder=False, freeze_layers=count, encoder_lr=1e-3)
+    assert module.encoder is not None
+    optimizer = module.optimizers()
+    given = {id(weight) for weight in optimizer.param_groups[2]["params"]}  # type: ignore[union-attr]
+    before = QueryEncoder.from_pretrained(tiny_encoder).transformer.state_dict()
+    for name, weight in module.encoder.transformer.named_parameters():
+        frozen = name.startswith(kept) if kept else False
+        assert (not weight.requires_grad, id(weight) not in given) == (frozen, frozen), name
+        assert torch.equal(weight, before[name]) or not frozen, name
+    assert not torch.equal(module.encoder.transformer.state_dict()[MATRIX], before[MATRIX])
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "modernbert"])
+def test_layers_of_other_architectures_are_found(tmp_path: Path, architecture: str) -> None:
+    encoder = QueryEncoder.from_pretrained(write_tiny_encoder(architecture, tmp_path), MAX_TOKENS)
+    freeze_lower(encoder, 2)
+    trained = {name for name, weight in encoder.transformer.named_parameters() if weight.requires_grad}
+    assert trained and all(".2." in name or name == "final_norm.weight" for name in trained)
+
+
+def test_more_layers_than_the_encoder_has_cannot_be_frozen(tiny_encoder: Path) -> None:
+    with pytest.raises(
+        UsageError, match="freeze_layers is 3, but the encoder has 2 layers: write a number from 0 to 2"
+    ):
+        freeze_lower(QueryEncoder.from_pretrained(tiny_encoder), 3)

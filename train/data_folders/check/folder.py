@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from router.evaluation.dataset import DEFAULT_PROTOCOL, Dataset, read_dataset
+from router.evaluation.dataset import Dataset, read_dataset
+from router.evaluation.folder_tables import DEFAULT_PROTOCOL
 from train.data_folders.check.cells import cells_of, outcomes_of
 
 

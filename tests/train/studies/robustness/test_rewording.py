@@ -1,5 +1,6 @@
 """Each rewording keeps what it promises, on texts of many shapes."""
 
+import json
 import re
 from difflib import SequenceMatcher
 
@@ -35,7 +36,12 @@ def test_a_perturbation_is_a_function_of_text_and_seed(name):
     assert every(name) == every(name)
 
 
-@pytest.mark.parametrize("name", ["typos", "white space", "padding", "paraphrase", "politeness", "distraction"])
+WRAPPERS = ["greeting", "system prompt", "Markdown", "code fence"]
+
+
+@pytest.mark.parametrize(
+    "name", ["typos", "white space", "padding", "paraphrase", "politeness", "distraction", "JSON wrapper", *WRAPPERS]
+)
 def test_another_seed_gives_another_text(name):
     assert len({perturbed(TEXTS[0], name, seed) for seed in range(30)}) > 2
 
@@ -51,10 +57,14 @@ def test_white_space_keeps_words_and_lines():
     assert perturbed(TEXTS[1], "white space", 0).count("\n     ") >= 1  # an indented line keeps its depth
 
 
-@pytest.mark.parametrize("name", ["padding", "paraphrase", "politeness", "distraction"])
+@pytest.mark.parametrize("name", ["padding", "paraphrase", "politeness", "distraction", *WRAPPERS])
 def test_the_query_stands_in_the_new_text_as_it_was(name):
     for text, after in every(name):
         assert text in after and len(after) > len(text)
+
+
+def test_a_json_wrapper_is_json_and_holds_the_query():
+    assert all(text in json.loads(after).values() for text, after in every("JSON wrapper"))
 
 
 def test_padding_is_white_space_an_opening_is_before_and_a_distraction_behind():
