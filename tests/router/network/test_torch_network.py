@@ -40,7 +40,7 @@ def test_logits_are_profile_products_less_the_own_protocols_difficulty():
 def test_difficulty_does_not_change_the_order_within_a_protocol():
     built = network()
     _, before = built(torch.randn(1, 7).repeat(2, 1))
-    built.heads.difficulty.bias.data += torch.tensor([1.5, -2.0])
+    built.heads.deviation.bias.data += torch.tensor([1.5, -2.0])
     query, after = built(torch.randn(1, 7).repeat(2, 1))
     assert query.difficulty.shape == (2, 2)
     assert torch.equal(before[0].argsort(), before[1].argsort())
