@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
+from router.encoding.form import form
 from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.dataset import read_dataset
 from train.data.embedding_cache import cached_embeddings
@@ -46,6 +47,7 @@ class RoutingDataModule(L.LightningDataModule):
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
         self.embeddings: Tensor | None = None  # (N, E) by the encoder before training, where needed
         self.tokens: list[list[int]] = []  # of the N texts, where the encoder is trained
+        self.form: Tensor | None = None  # (N, 4), likewise
 
     def prepare_data(self) -> None:
         """Write the generated data folder that `planted_queries` asks for; once, on rank 0."""
@@ -64,24 +66,30 @@ class RoutingDataModule(L.LightningDataModule):
         if stage == "test":
             folds["test"] = options.test_folds
         self.rows = {name: fold_rows(dataset, usable, each) for name, each in folds.items()}
-        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
+        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers, form=options.form)
         self.training_data = build_training_data(dataset, usable, self.rows, options)
         texts = self.training_data.texts
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
                 self.training_data = with_weak_labels(
-                    self.training_data, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
+                    self.training_data,
+                    self.embeddings,
+                    options.weak_label_weight,
+                    len(self.encoder.layers),
+                    options.form,
                 )
         if not options.freeze_encoder:
             self.tokens = self.encoder.tokenize(texts)
+            self.form = torch.from_numpy(form(texts))
 
     def collate(self, rows: list[int]) -> Batch:
-        """The batch of these rows: `row` (B,), their tensors, and `embedding`, or `input_ids` and `attention_mask`."""
+        """The batch of these rows: `row` (B,), their tensors, and `embedding`, or `input_ids`, `attention_mask` and `form`."""
         index = torch.tensor(rows)
         batch = {name: tensor[index] for name, tensor in self.training_data.tensors.items()}
         batch["row"] = index
-        if self.tokens:
+        if self.form is not None:
+            batch["form"] = self.form[index]
             batch["input_ids"], batch["attention_mask"] = self.encoder.collate([self.tokens[row] for row in rows])
         elif self.embeddings is not None:
             batch["embedding"] = self.embeddings[index]

