@@ -48,7 +48,8 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
 
     An unknown answer length counts as the system's mean, or 0 if that is unknown.
 
-    Raises PoolError for a member without a system, DataError for a member without outcomes.
+    Raises PoolError for a member without a system, DataError for a member without outcomes, or with an outcome that has
+    neither a recorded cost nor a price.
     """
     unprofiled = [c.facts.id for c in pool.candidates if c.system is None]
     if unprofiled:
@@ -63,6 +64,13 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
     if dataset.cost_usd is not None:
         recorded = dataset.cost_usd[:, columns].astype(np.float64)
         realised = np.where(np.isnan(recorded), realised, recorded)
+    unknown = np.flatnonzero(np.isnan(realised[rows]).any(axis=0))
+    if len(unknown):
+        free = [pool.candidates[m].facts.id for m in unknown]
+        raise DataError(
+            f"pool {pool.name!r}: {', '.join(free[:10])} have outcomes without cost_usd in {dataset.folder}, and no "
+            "price: state prices in the pool file, or fill cost_usd"
+        )
     return PoolOutcomes(rows, score[rows], realised[rows])
 
 

@@ -35,13 +35,14 @@ class RoutingDataModule(L.LightningDataModule):
 
     Args:
         pools: pool files whose AIQ is validated and that go into the checkpoint; the first is its default.
-        folder: data in RouteMix-open's format; None: ROUTEMIX_DIR if set, otherwise data/routemix-open.
+        folder: data in RouteMix-open's format, several as a list or separated as in PATH; None: ROUTEMIX_DIR if set,
+            otherwise data/routemix-open.
         options: the others of `DataOptions`; the hyper-parameters hold all as plain values.
     """
 
     training_data: TrainingData
 
-    def __init__(self, pools: list[str], folder: str | None = None, **options: Any) -> None:
+    def __init__(self, pools: list[str], folder: str | list[str] | None = None, **options: Any) -> None:
         super().__init__()
         self.options = DataOptions.checked("data", pools=pools, folder=folder, **options)
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all

@@ -1,11 +1,12 @@
 """Options of `RoutingDataModule`, typed and checked: the section `data` of a configuration."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import GetCoreSchemaHandler, ValidationError, field_validator, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from router.encoding.torch_encoder import DEFAULT_ENCODER
@@ -108,8 +109,14 @@ class DataOptions(EncoderOptions):
     minimum_count: Whole = 10
     planted_queries: Count | None = None
 
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _joined(cls, folder: Any) -> Any:
+        """Several folders as one string, as ROUTEMIX_DIR names them."""
+        return os.pathsep.join(map(str, folder)) if isinstance(folder, list | tuple) else folder
+
     @model_validator(mode="after")
     def _folder_of_the_planted(self) -> Self:
-        if self.planted_queries and not self.folder:
-            raise ValueError("planted_queries needs folder: where the generated data are written")
+        if self.planted_queries and (not self.folder or os.pathsep in self.folder):
+            raise ValueError("planted_queries needs folder: the one where the generated data are written")
         return self

@@ -11,9 +11,11 @@ from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import (
     evaluate_router,
     first_label_agreement,
+    labels,
     multilingual_f1,
     mean_filled,
     pool_outcomes,
+    readings,
     reference_models,
     row_masks,
 )
@@ -69,6 +71,31 @@ def test_a_cost_column_replaces_computed_costs(folder):
     table["cost_usd"] = 0.5
     table.to_parquet(folder / "outcomes.parquet")
     assert (pool_outcomes(read_dataset(folder), POOL).realised_usd == 0.5).all()
+
+
+def test_where_no_cost_is_recorded_it_is_that_of_the_tokens(folder):
+    table = pd.read_parquet(folder / "outcomes.parquet")
+    table["cost_usd"] = [0.5, None] * 5 + [0.5]
+    table.to_parquet(folder / "outcomes.parquet")
+    dataset = read_dataset(folder)
+    assert pool_outcomes(dataset, POOL).realised_usd[0].tolist() == pytest.approx([0.5, 2 * 10 / 1e6])
+    free = Pool("ab", (Candidate(ModelFacts("a"), A), Candidate(ModelFacts("b"), B)))
+    with pytest.raises(DataError, match=r"pool 'ab': b have outcomes without cost_usd in .*, and no price: state"):
+        pool_outcomes(dataset, free)
+
+
+def test_of_several_readings_the_latest_with_a_difficulty_is_judged(folder):
+    read = [
+        {"query_id": "q1", "capabilities": [name], "knowledge": ["Law"]} for name in ("coding", "writing", "agentic")
+    ]
+    read[1]["difficulty"] = 3
+    read.append({"query_id": "q2", "capabilities": ["coding"], "knowledge": ["Law"], "annotator": "llm-b"})
+    (folder / "annotations.jsonl").write_text("".join(json.dumps(each) + "\n" for each in read))
+    dataset = read_dataset(folder)
+    assert {row: (note.capabilities, note.difficulty) for row, note in labels(dataset).items()} == {
+        1: (("writing",), 3)
+    }
+    assert [note.capabilities[0] for note in readings(dataset)[1]] == ["agentic", "writing", "coding"]
 
 
 def test_rows_by_split_and_by_fold(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -60,3 +62,9 @@ def test_all_options_out_of_range_are_named_at_once():
         assert part in str(error.value)
     with pytest.raises(UsageError, match="data: planted_queries needs folder"):
         RoutingDataModule(pools=[], planted_queries=100)
+    with pytest.raises(UsageError, match="data: planted_queries needs folder: the one where"):
+        RoutingDataModule(pools=[], folder=["one", "two"], planted_queries=100)
+
+
+def test_several_folders_are_a_list_or_separated_as_in_path():
+    assert RoutingDataModule(pools=[], folder=["one", "two"]).options.folder == f"one{os.pathsep}two"
