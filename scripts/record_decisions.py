@@ -55,10 +55,9 @@ def read_queries(path: Path | None, number: int) -> list[str]:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if "ROUTEMIX_DIR" not in os.environ:
         raise SystemExit("set ROUTEMIX_DIR to the data folder, or give --queries FILE with a query a line")
-    import pandas as pd
+    from router.evaluation.dataset import read_dataset
 
-    texts = pd.read_parquet(Path(os.environ["ROUTEMIX_DIR"]) / "queries.parquet", columns=["text"])["text"].tolist()
-    return random.Random(0).sample([text for text in texts if text.strip()], number)
+    return random.Random(0).sample(read_dataset().queries["text"].tolist(), number)
 
 
 def decide(backend: str, queries: Sequence[str]) -> Iterator[dict[str, Any]]:

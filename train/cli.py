@@ -28,7 +28,7 @@ REMOVED = {"correct_typos": CORRECT_TYPOS} | {
     for name in ("augment", "augmented_copies", "sharing_weight", "residual_weight", "profile_decay")
 }
 # Arguments of the module that the data module gets too.
-SHARED = ("encoder", "max_tokens", "layers", "freeze_encoder")
+SHARED = ("encoder", "max_tokens", "layers", "form", "freeze_encoder")
 
 
 class LoggedConfig(SaveConfigCallback):

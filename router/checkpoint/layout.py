@@ -32,8 +32,8 @@ from router.files import atomic_folder, atomic_write, read_json
 from router.installation import how_to_get_checkpoint, how_to_install
 from router.onnx.packed_weights import PACKED_WEIGHTS
 
-FORMAT_VERSION = 5
-UPGRADABLE = (2, 3, 4)  # without graphs; `router.checkpoint.upgrade` adds them
+FORMAT_VERSION = 6
+UPGRADABLE = (2, 3, 4, 5)  # see `router.checkpoint.upgrade`
 
 
 @dataclass(frozen=True)

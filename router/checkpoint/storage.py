@@ -145,7 +145,7 @@ def _write(checkpoint: Checkpoint, folder: Path, weights_dtype: str, packed: boo
     write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
     card = checkpoint.card if checkpoint.card.startswith("---\n") else FRONT_MATTER + checkpoint.card
     (folder / LAYOUT.card).write_text(card, encoding="utf-8")
-    encoder = {name: getattr(checkpoint.encoder, name) for name in ("max_tokens", "layers")}
+    encoder = {name: getattr(checkpoint.encoder, name) for name in ("max_tokens", "layers", "form")}
     write_graphs(folder, encoder, checkpoint.network.size)
     config = {
         "format_version": FORMAT_VERSION,

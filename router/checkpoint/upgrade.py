@@ -1,11 +1,17 @@
-"""Upgrade of checkpoint folders of earlier formats: the graphs that they lack are added, nothing else changes.
+"""Upgrade of checkpoint folders of earlier formats: graphs, and the heads that they lack, are added.
 
-Weights, profiles, pools, dial tables, added models and indexes stay byte for byte.
+The new heads leave every decision as it was: levels weigh nothing, the old head of difficulty is the deviation, and all
+queries are familiar. The encoder, profiles, pools, dial tables, added models and indexes stay byte for byte.
 """
 
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from router.checkpoint.layout import (
     FORMAT_VERSION,
@@ -19,7 +25,8 @@ from router.checkpoint.layout import (
 )
 from router.checkpoint.storage import check_can_export, load_checkpoint, write_graphs
 from router.errors import CheckpointError
-from router.network.vectors import Dimensions
+from router.network.onnx_network import State, read_state
+from router.network.vectors import ALWAYS_FAMILIAR, MIDDLE, Dimensions
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +48,11 @@ def upgrade_checkpoint(folder: str | Path) -> int:
     with replacing(folder) as partial:
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         try:
-            encoder = {name: config["encoder"][name] for name in ("max_tokens", "layers")}
-            write_graphs(partial, encoder, Dimensions(**config["dimensions"]))
+            encoder = {name: config["encoder"][name] for name in ("max_tokens", "layers")} | {"form": False}
+            size = Dimensions(**config["dimensions"])
+            heads = partial / LAYOUT.heads
+            heads.write_bytes(save(_with_level(read_state(heads), size), metadata={"format": "pt"}))
+            write_graphs(partial, encoder, size)
             changed = {
                 "format_version": FORMAT_VERSION,
                 "encoder": encoder,
@@ -55,3 +65,15 @@ def upgrade_checkpoint(folder: str | Path) -> int:
     if config["encoder"].get("correct_typos"):
         logger.warning("typos are no longer corrected: a query with one may be routed differently than before")
     return version
+
+
+def _with_level(state: State, size: Dimensions) -> dict[str, NDArray[Any]]:
+    """The state with the old head of difficulty as the deviation from levels that weigh nothing."""
+    zeros = np.zeros(size.protocols, np.float32)
+    found = {name.replace("heads.difficulty.", "heads.deviation."): each for name, each in state.items()}
+    found |= {"heads.gain": zeros, "heads.shift": zeros}
+    found["heads.level.weight"] = np.zeros((1, size.hidden), np.float32)
+    found["heads.level.bias"] = np.full(1, MIDDLE, np.float32)
+    if size.prototypes:
+        found["heads.prototypes.familiar"] = np.array(ALWAYS_FAMILIAR, np.float32)
+    return found

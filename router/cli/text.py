@@ -73,8 +73,9 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
     lines = [f"{name:<8} {value}" for name, value in facts]
     lines += ["", *table(["#", "model", "quality", "cost", "utility", ""], rows, right=[0, 2, 3, 4])]
     if explain:
+        level = f"{decision.level:.1f} ({decision.level_word}), familiarity {decision.familiarity:.2f}"
         reasons = decision.reasons.lines() if decision.reasons else ["it is the only candidate left"]
-        lines += ["", "why", *(f"  {line}" for line in reasons)]
+        lines += ["", f"difficulty  {level}", "", "why", *(f"  {line}" for line in reasons)]
     return lines
 
 

@@ -93,4 +93,5 @@ def as_torch(encoder: Encoder) -> QueryEncoder:
 
     if stamp_of(encoder.source) != encoder.stamp:
         raise CheckpointError(f"{encoder.source} changed since the encoder was read from it: load it again")
-    return QueryEncoder.from_pretrained(encoder.source, encoder.max_tokens, encoder.layers)
+    settings = {name: getattr(encoder, name) for name in ("max_tokens", "layers", "form")}
+    return QueryEncoder.from_pretrained(encoder.source, **settings)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from router.encoding.form import FORM_NUMBERS, with_form
 from router.encoding.sentence_folder import (
     FACTS,
     GRAPHS,
@@ -48,6 +49,7 @@ class OnnxEncoder(HasTokenizer):
         described: SentenceFolder,
         tokenizer: QueryTokenizer,
         layers: tuple[int, ...],
+        form: bool,
         int8: bool,
         source: Path,
         stamp: tuple[int, int],
@@ -56,10 +58,12 @@ class OnnxEncoder(HasTokenizer):
         self.described = described
         self.tokenizer = tokenizer
         self.layers = layers
+        self.form = form  # as in `QueryEncoder`
         self.int8 = int8
         self.source = source  # the folder it was read from
         self.stamp = stamp  # `stamp_of` the folder when the weights were read
-        self.dimension = int(session.get_outputs()[0].shape[1])  # E, the length of an embedding
+        self._pooled = int(session.get_outputs()[0].shape[1])
+        self.dimension = self._pooled + form * FORM_NUMBERS  # E, the length of an embedding
         self._beside: InferenceSession | None = None  # see `add_session`
         self._under_way = 0  # batches being computed
         self._counting = threading.Lock()
@@ -70,6 +74,7 @@ class OnnxEncoder(HasTokenizer):
         folder: str | Path,
         max_tokens: int = 256,
         layers: Sequence[int] = (),
+        form: bool = False,
         *,
         int8: bool = False,
         threads: int | None = None,
@@ -79,7 +84,7 @@ class OnnxEncoder(HasTokenizer):
 
         Args:
             folder: a sentence-transformers or transformers folder with graphs beside the weights.
-            max_tokens, layers, removed: as for `QueryEncoder.from_pretrained`.
+            max_tokens, layers, form, removed: as for `QueryEncoder.from_pretrained`.
             int8: multiply 8-bit weights by 8-bit activations, see `router.onnx.quantization`.
             threads: threads for one batch; by default one per available processor, at most `MOST_THREADS`.
 
@@ -96,7 +101,7 @@ class OnnxEncoder(HasTokenizer):
             )
         stamp = stamp_of(Path(folder))
         session = _session(inner, facts["quantized"], int8, _processors() if threads is None else threads)
-        return cls(session, described, tokenizer, tuple(facts["layers"]), int8, Path(folder), stamp)
+        return cls(session, described, tokenizer, tuple(facts["layers"]), form, int8, Path(folder), stamp)
 
     def add_session(self) -> None:
         """Start a second session, with one thread, for batches that arrive while another is being computed.
@@ -117,13 +122,13 @@ class OnnxEncoder(HasTokenizer):
         int8 each text is a batch of its own, because rounding to 8 bits could magnify such a difference.
         """
         ids = self.tokenize(texts)
-        embeddings = np.empty((len(ids), self.dimension), np.float32)
+        embeddings = np.empty((len(ids), self._pooled), np.float32)
         for rows in batches_by_length(ids, 1 if self.int8 else batch_size):
             embeddings[rows] = self.forward(*self.tokenizer.pad([ids[row] for row in rows]))
-        return embeddings
+        return with_form(embeddings, texts, self.form)
 
     def forward(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Embeddings (B, E) of one batch of token ids (B, T)."""
+        """Embeddings (B, E) without form of one batch of token ids (B, T)."""
         feed = {IDS: input_ids, MASK: attention_mask.astype(np.int32)}
         with self._counting:
             session = self._beside if self._under_way and self._beside is not None else self.session

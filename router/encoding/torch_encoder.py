@@ -2,7 +2,7 @@
 
 A small transformer, pooled as its sentence-transformers folder says, at its last layer or at several: middle layers
 hold what the last layer has lost of form and task. It knows nothing of heads, profiles or routing.
-Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding.
+Axes: B texts, T tokens, H hidden size, L pooled layers, E = L H embedding (with form E = L H + 4).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from router import hub
+from router.encoding.form import FORM_NUMBERS, with_form
 from router.encoding.packed_bert import PackedBert, fits, moved, pack
 from router.encoding.sentence_folder import SentenceFolder, pooled_layers, read_folder, write_folder
 from router.encoding.tokenizer import HasTokenizer, QueryTokenizer, batches_by_length
@@ -37,6 +38,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         described: SentenceFolder,
         max_tokens: int = 256,
         layers: Sequence[int] = (),
+        form: bool = False,
         **removed: object,
     ) -> None:
         super().__init__()
@@ -44,6 +46,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         self.described = described
         self.tokenizer = QueryTokenizer(described, max_tokens, **removed)
         self.layers = pooled_layers(layers, self.depth)
+        self.form = form  # whether `encode` appends the numbers of `router.encoding.form`
         self.bf16 = False  # encode in bfloat16, for GPUs and for processors with bfloat16
         self._packed: tuple[object, PackedBert] | None = None  # with the weights' stamp; not in the state dict
 
@@ -55,7 +58,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
     @property
     def dimension(self) -> int:
         """E, the length of an embedding."""
-        return self._size("hidden_size") * len(self.layers)
+        return self._size("hidden_size") * len(self.layers) + self.form * FORM_NUMBERS
 
     def _size(self, name: str) -> int:
         """A size in the transformer's config; transformers maps each architecture's own name."""
@@ -67,6 +70,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         path_or_hub_id: str | Path,
         max_tokens: int = 256,
         layers: Sequence[int] = (),
+        form: bool = False,
         **removed: object,
     ) -> QueryEncoder:
         """The encoder of a folder or hub id, in float32 and ready for inference.
@@ -77,6 +81,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
             max_tokens: texts longer than this, special tokens included, are read in parts.
             layers: hidden states to pool and concatenate in this order: 0 are the token embeddings, 1 is the first
                 layer. Empty means the last layer alone, as in sentence-transformers.
+            form: append the four numbers of `router.encoding.form` to each embedding.
             removed: see `QueryTokenizer`.
 
         Raises:
@@ -85,7 +90,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         """
         described, folder = read_folder(_resolve(path_or_hub_id))
         transformer = load_transformer(folder)
-        return cls(transformer, described, max_tokens, layers, **removed).eval()
+        return cls(transformer, described, max_tokens, layers, form, **removed).eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32, packed: bool = False) -> None:
         """Write a sentence-transformers folder with weights in `dtype`.
@@ -124,14 +129,14 @@ class QueryEncoder(HasTokenizer, nn.Module):
         return input_ids, mask
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embeddings (B, E) in float32, each layer's part of length 1 where the encoder normalises."""
+        """Embeddings (B, L H) in float32, each layer's part of length 1 where the encoder normalises; without form."""
         states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
         # In transformers 5.0 the last of `hidden_states` of ModernBERT is without the final normalisation.
         hidden = (*states.hidden_states[:-1], states.last_hidden_state)
         return self.joined([self._pool(hidden[layer].float(), attention_mask) for layer in self.layers])
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
-        """Embeddings (B, E) of the pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""
+        """Embeddings (B, L H) of the pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""
         return torch.cat([F.normalize(part, dim=-1) if self.described.normalize else part for part in parts], dim=-1)
 
     def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
@@ -151,8 +156,8 @@ class QueryEncoder(HasTokenizer, nn.Module):
         ids = self.tokenize(texts)
         device = next(self.parameters()).device
         if self.bf16 and fits(self.transformer, device):
-            return self._encode_packed(ids, batch_size, device)
-        embeddings = torch.empty(len(ids), self.dimension, device=device)
+            return with_form(self._encode_packed(ids, batch_size, device), texts, self.form)
+        embeddings = self._empty(len(ids), device)
         training = self.training
         self.eval()
         try:
@@ -162,12 +167,16 @@ class QueryEncoder(HasTokenizer, nn.Module):
         finally:
             if training:
                 self.train()
-        return embeddings
+        return with_form(embeddings, texts, self.form)
+
+    def _empty(self, count: int, device: torch.device) -> Tensor:
+        """Room for the pooled layers of `count` texts, (B, L H)."""
+        return torch.empty(count, self.dimension - self.form * FORM_NUMBERS, device=device)
 
     def _encode_packed(self, ids: Sequence[Sequence[int]], batch_size: int, device: torch.device) -> Tensor:
         """Embeddings (B, E) of token ids by `router.encoding.packed_bert`; batches are sent without waiting."""
         network = self._packed_network()
-        embeddings = torch.empty(len(ids), self.dimension, device=device)
+        embeddings = self._empty(len(ids), device)
         with torch.autocast(device.type, enabled=False):  # a caller's autocast would mix in float32
             for rows in batches_by_length(ids, batch_size):
                 pooled = network(pack([ids[row] for row in rows], device), self.layers, self.described.pooling)

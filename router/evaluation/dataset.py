@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,10 +73,10 @@ class Dataset:
 def data_folders(path: str | os.PathLike[str] | None = None) -> tuple[Path, ...]:
     """The given folders, or those in ROUTEMIX_DIR, or data/routemix-open; DataError if one holds no data.
 
-    Several are separated as in PATH.
+    Several are separated as in PATH, by os.pathsep; one that is named twice counts once.
     """
     named = os.fspath(path or os.environ.get("ROUTEMIX_DIR") or "data/routemix-open")
-    folders = tuple(Path(each) for each in named.split(os.pathsep) if each)
+    folders = tuple(dict.fromkeys(Path(each) for each in named.split(os.pathsep) if each))
     for folder in folders:
         if not (folder / "queries.parquet").is_file():
             raise DataError(f"no data at {folder} (queries.parquet is missing): {HOW_TO_GET_DATA}")
@@ -99,13 +99,20 @@ def read_dataset(
     """Read, check and join `data_folders(folder)`. The DataError for bad data names file, row and column.
 
     `repeated` says what happens to an outcome that is given twice: an error, or the first one counts (for reports on
-    such rows). A model's facts are those of the first folder that lists it.
+    such rows). Outcomes belong to queries of their folder, annotations to those of any. A model's facts are those of
+    the first folder that lists it. Of several folders, some may lack outcomes.parquet or models.csv.
     """
     folders = data_folders(folder)
-    queries = _joined_queries([read_queries(each / "queries.parquet") for each in folders], folders)
+    tables = {each: read_queries(each / "queries.parquet") for each in folders}
+    queries = _joined_queries(tables)
     row_of = {query_id: row for row, query_id in enumerate(queries["query_id"])}
-    tables = [read_outcomes(each / "outcomes.parquet", set(row_of), repeated) for each in folders]
-    outcomes = pd.concat(tables, ignore_index=True)
+    outcomes = pd.concat(
+        [
+            read_outcomes(each / "outcomes.parquet", set(tables[each]["query_id"]), repeated)
+            for each in _having(folders, "outcomes.parquet")
+        ],
+        ignore_index=True,
+    )
     systems = tuple(
         sorted({System(m, p) for m, p in zip(outcomes["model"], outcomes["protocol"], strict=True)},
                key=lambda s: (s.protocol, s.model))
@@ -137,25 +144,34 @@ def read_dataset(
     )
 
 
-def _joined_queries(tables: Sequence[pd.DataFrame], folders: Sequence[Path]) -> pd.DataFrame:
+def _having(folders: Sequence[Path], name: str) -> Sequence[Path]:
+    """The folders that hold a file, which one of label-only queries may lack; all where none holds it."""
+    return [each for each in folders if (each / name).is_file()] or folders
+
+
+def _joined_queries(tables: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
     """All queries; DataError for an id that two folders have."""
-    joined = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+    joined = pd.concat(tables.values(), ignore_index=True)
     again = joined["query_id"].duplicated()
     if again.any():
         query_id = joined["query_id"][again].iloc[0]
-        owners = [str(f) for f, table in zip(folders, tables, strict=True) if (table["query_id"] == query_id).any()]
-        raise DataError(f"the query_id {query_id!r} stands in {' and '.join(owners)}: ids must differ between folders")
+        owners = [str(folder) for folder, table in tables.items() if (table["query_id"] == query_id).any()]
+        raise DataError(
+            f"{int(again.sum())} ids of queries stand in two folders, such as {query_id!r} in {' and '.join(owners)}; "
+            "ids must differ: put the folder's name in front of them, or name one folder alone"
+        )
     return joined
 
 
 def _joined_models(folders: Sequence[Path]) -> dict[str, ModelFacts]:
     models: dict[str, ModelFacts] = {}
-    for folder in folders:
+    for folder in _having(folders, "models.csv"):
         found = read_models(folder / "models.csv")
         differ = sorted(name for name in found.keys() & models.keys() if found[name] != models[name])
         if differ:
             logger.warning(
-                "%s: %d models have other prices in an earlier folder, which count: %s", folder, len(differ), differ[:5]
+                "%s: %d models have other prices in an earlier folder, and those count: %s",
+                *(folder, len(differ), ", ".join(differ[:5])),
             )
         models = found | models
     return models

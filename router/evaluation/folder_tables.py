@@ -24,8 +24,8 @@ LEVELS = (1, 2, 3, 4, 5)  # of difficulty
 
 HOW_TO_GET_DATA = (
     "set ROUTEMIX_DIR to a folder in RouteMix-open's format (several: separated as in PATH), or put one at "
-    "data/routemix-open; `python -m train planted --out DIR` makes a small generated one, docs/data.md describes how to "
-    "write your own"
+    "data/routemix-open; `python -m train planted --out DIR` makes a small generated one, docs/data.md describes how "
+    "to write your own"
 )
 
 

@@ -20,12 +20,13 @@ from router.evaluation import metrics
 from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.folder_tables import SPLITS, Annotation
 from router.evaluation.metrics import Array
-from router.network.taxonomy import OTHER, Taxonomy
+from router.network.taxonomy import MULTILINGUAL, OTHER, Taxonomy
 from router.pools.pool import Pool
 from router.routing.router import Router
 
 TRAIN_FOLDS = tuple(range(7))
 LABELLER = "llm-a"
+PRESENT = 0.1  # weight of a capability from which on it counts as predicted
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
 
     An unknown answer length counts as the system's mean, or 0 if that is unknown.
 
-    Raises PoolError for a member without a system, DataError for a member without outcomes.
+    Raises PoolError for a member without a system, DataError for a member without outcomes, or with an outcome that has
+    neither a recorded cost nor a price.
     """
     unprofiled = [c.facts.id for c in pool.candidates if c.system is None]
     if unprofiled:
@@ -62,6 +64,13 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
     if dataset.cost_usd is not None:
         recorded = dataset.cost_usd[:, columns].astype(np.float64)
         realised = np.where(np.isnan(recorded), realised, recorded)
+    unknown = np.flatnonzero(np.isnan(realised[rows]).any(axis=0))
+    if len(unknown):
+        free = [pool.candidates[m].facts.id for m in unknown]
+        raise DataError(
+            f"pool {pool.name!r}: {', '.join(free[:10])} have outcomes without cost_usd in {dataset.folder}, and no "
+            "price: state prices in the pool file, or fill cost_usd"
+        )
     return PoolOutcomes(rows, score[rows], realised[rows])
 
 
@@ -139,19 +148,41 @@ def first_label_agreement(
 ) -> tuple[float | None, float | None]:
     """Shares of annotated `rows` (B,) whose strongest capability (B, C) and domain (B, K) are the first annotated ones.
 
-    Names are compared as annotated: of merged domains the canonical name alone agrees, and `other` never does. None
-    without annotations.
+    Of the capabilities `multilingual` is passed over, annotated and predicted: a language stands beside a task. Names are
+    compared as annotated: of merged domains the canonical name alone agrees, and `other` never does. None without
+    annotations.
     """
-    notes, hits = labels(dataset), []
+    notes, hits, domain_hits = labels(dataset), [], []
+    tasks = np.array([name != MULTILINGUAL for name in taxonomy.capabilities])
     for i, row in enumerate(rows.tolist()):
         if row in notes:
-            first, domain = capability[i].argmax(), taxonomy.domains[int(knowledge[i].argmax())]
-            agrees = taxonomy.capabilities[int(first)] == notes[row].capabilities[0]
-            hits.append((agrees, domain == notes[row].knowledge[0] and domain != OTHER))
-    if not hits:
-        return None, None
-    capabilities, domains = np.mean(hits, axis=0).tolist()
-    return capabilities, domains
+            first = taxonomy.capabilities[int(np.where(tasks, capability[i], -1.0).argmax())]
+            annotated = [name for name in notes[row].capabilities if name != MULTILINGUAL]
+            hits += [first == annotated[0]] if annotated else []
+            domain = taxonomy.domains[int(knowledge[i].argmax())]
+            domain_hits.append(domain == notes[row].knowledge[0] and domain != OTHER)
+    return _share(hits), _share(domain_hits)
+
+
+def multilingual_f1(
+    dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array
+) -> float | None:
+    """F1 of `multilingual`, annotated or not, among annotated `rows` (B,); it is predicted from PRESENT of (B, C) on.
+
+    None where it is neither annotated nor predicted.
+    """
+    notes, column = labels(dataset), taxonomy.capabilities.index(MULTILINGUAL)
+    found = [
+        (capability[i, column] >= PRESENT, MULTILINGUAL in notes[row].capabilities)
+        for i, row in enumerate(rows.tolist())
+        if row in notes
+    ]
+    present = sum(int(predicted) + int(annotated) for predicted, annotated in found)
+    return 2 * sum(predicted and annotated for predicted, annotated in found) / present if present else None
+
+
+def _share(hits: Sequence[bool]) -> float | None:
+    return float(np.mean(hits)) if hits else None
 
 
 @dataclass(frozen=True)

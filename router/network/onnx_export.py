@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from router.errors import CheckpointError
-from router.network.onnx_network import EMBEDDING, HEADS, LENGTH, VECTOR
+from router.network.onnx_network import EMBEDDING, HEADS, OUTPUTS
 from router.network.torch_network import QueryHeads
 from router.network.vectors import Dimensions
 from router.onnx.export import export_graph, to_bytes
@@ -33,7 +33,7 @@ def _export(size: Dimensions, weights: tuple[tuple[str, Stored], ...], file: str
         raise CheckpointError(f"{file} lacks heads of this size, has others, or of another shape: {wrong[:5]}")
     heads = _OfStored(network, [name.removeprefix(HEADS) for name in found])
     inputs = {EMBEDDING: torch.zeros(2, size.embedding)}
-    return to_bytes(export_graph(heads, inputs, dict(weights), file, [VECTOR, LENGTH], axes=[0]))
+    return to_bytes(export_graph(heads, inputs, dict(weights), file, list(OUTPUTS), axes=[0]))
 
 
 class _OfStored(nn.Module):
@@ -44,6 +44,6 @@ class _OfStored(nn.Module):
         self._call = lambda state, embedding: functional_call(heads, state, (embedding,))
         self._names = names
 
-    def forward(self, embedding: Tensor, stored: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def forward(self, embedding: Tensor, stored: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         found = self._call(dict(zip(self._names, stored, strict=True)), embedding)
-        return found.vector, found.log_length
+        return found.vector, found.log_length, found.level, found.familiarity

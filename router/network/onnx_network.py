@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 State = Mapping[str, NDArray[Any]]
 HEADS = "heads."
 PROFILES = "profiles."
-EMBEDDING, VECTOR, LENGTH = "sentence_embedding", "query_vector", "log_length"  # (B, E) to (B, D) and (B, P)
+EMBEDDING = "sentence_embedding"  # (B, E)
+OUTPUTS = ("query_vector", "log_length", "level", "familiarity")  # (B, D), (B, P), (B,), (B,)
 
 
 class OnnxNetwork:
@@ -37,8 +38,9 @@ class OnnxNetwork:
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(ARRAYS, (size.systems,))
         shapes["weight"] = (size.systems, size.columns)
         found = {name: state[PROFILES + name].shape for name in ARRAYS if PROFILES + name in state}
-        columns = {each.name: each.shape[1] for each in (*heads.get_inputs(), *heads.get_outputs())}
-        wanted = {EMBEDDING: size.embedding, VECTOR: size.columns + size.protocols, LENGTH: size.protocols}
+        columns = {each.name: tuple(each.shape[1:]) for each in (*heads.get_inputs(), *heads.get_outputs())}
+        made = [(size.columns + size.protocols,), (size.protocols,), (), ()]
+        wanted = {EMBEDDING: (size.embedding,), **dict(zip(OUTPUTS, made, strict=True))}
         if found != shapes or columns != wanted:
             wrong = {name: value for name, value in (found | columns).items() if (shapes | wanted).get(name) != value}
             raise CheckpointError(f"tensors are missing, unknown or of another shape: {wrong or sorted(shapes)}")
@@ -68,8 +70,7 @@ class OnnxNetwork:
 
     def query_vectors(self, embedding: Any) -> QueryVectors:
         """Query vectors of embeddings (B, E)."""
-        vector, log_length = self.heads.run([VECTOR, LENGTH], {EMBEDDING: np.asarray(embedding, np.float32)})
-        return QueryVectors(vector, log_length, self.size)
+        return QueryVectors(*self.heads.run(OUTPUTS, {EMBEDDING: np.asarray(embedding, np.float32)}), self.size)
 
 
 def read_state(file: Path) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from router.errors import CheckpointError
 
+MULTILINGUAL = "multilingual"
 # The eight of InferenceDynamics (2505.16303), and writing, which is missing there.
 CAPABILITIES = (
     "reasoning",
@@ -23,7 +24,7 @@ CAPABILITIES = (
     "knowledge retrieval",
     "coding",
     "in-context learning",
-    "multilingual",
+    MULTILINGUAL,
     "writing",
 )
 OTHER = "other"  # the domain of every name that is too rare to be an axis

@@ -7,6 +7,7 @@ prototypes, G categories, and those of `router.network.vectors`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from router.encoding.form import FORM_NUMBERS
 from router.network import scoring
 from router.network.onnx_network import OnnxNetwork
 from router.network.vectors import (
+    ALWAYS_FAMILIAR,
     ARRAYS,
     CATEGORY_SCALE,
+    MIDDLE,
     SHARPNESS,
     SHORTEST,
     Dimensions,
@@ -28,18 +32,27 @@ from router.network.vectors import (
     QueryVectors,
 )
 
+LEAST_DEVIATION = 1e-4  # of a number of form; one that varies less was as good as constant in training
+GAIN = 0.5  # logits that a level costs before training
+FAMILIAR_QUANTILES = (0.5, 0.05)
+STEEPEST = 8.0  # power of the kernel in familiarity; keeps it above 0 in float32
 
-def standardisation(embedding: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+
+def standardisation(embedding: Tensor, parts: int, form: bool = False) -> tuple[Tensor, Tensor]:
     """Mean (E,) of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
 
-    Vectors of a transformer's middle layers all point nearly the same way; uncentred, they look alike.
+    Vectors of a transformer's middle layers all point nearly the same way; uncentred, they look alike. With `form` the
+    last numbers are those of `router.encoding.form`: each gets a deviation of 1, or a scale of 0 where it is constant.
 
     >>> standardisation(torch.tensor([[1.0, 9.0], [1.0, 5.0]]), parts=1)
     (tensor([1., 7.]), tensor([0.5000, 0.5000]))
     """
     centre = embedding.mean(dim=0)
-    length = (embedding - centre).square().mean(dim=0).unflatten(0, (parts, -1)).sum(dim=1).sqrt()
-    return centre, (1 / length.clamp_min(1e-6)).repeat_interleave(embedding.shape[1] // parts)
+    square = (embedding - centre).square().mean(dim=0)
+    words = len(square) - form * FORM_NUMBERS
+    length, deviation = square[:words].unflatten(0, (parts, -1)).sum(dim=1).sqrt(), square[words:].sqrt()
+    scale = (1 / length.clamp_min(1e-6)).repeat_interleave(words // parts)
+    return centre, torch.cat([scale, torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 0.0)])
 
 
 class _NoHead(nn.Module):
@@ -61,12 +74,14 @@ class Prototypes(nn.Module):
     centre: Tensor
     points: Tensor
     coordinates: Tensor
+    familiar: Tensor
 
     def __init__(self, hidden: int, prototypes: int, likeness: int, categories: int = 0) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(hidden))  # the mean of the training queries
         self.register_buffer("points", torch.zeros(prototypes, hidden))  # unit vectors from the centre
         self.register_buffer("coordinates", torch.zeros(prototypes + categories, likeness))
+        self.register_buffer("familiar", torch.tensor(ALWAYS_FAMILIAR))  # kernels with familiarity 1 and 1/2
         self.category = nn.Linear(hidden, categories) if categories else None
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -89,6 +104,17 @@ class Prototypes(nn.Module):
         direction = F.normalize(hidden - self.centre, dim=1, eps=SHORTEST)
         return (SHARPNESS * (direction @ self.points.T - 1)).exp()
 
+    def familiarity(self, hidden: Tensor) -> Tensor:
+        """Familiarity (B,) in (0, 1]: a power of the greatest kernel, 1 and 1/2 where `familiar` says, 1 until then."""
+        usual, half = self.familiar.log()
+        power = math.log(2) / (usual - half)
+        return (power * (self.kernel(hidden).amax(dim=1).log() - usual)).clamp_max(0.0).exp()
+
+    def fit_familiarity(self, hidden: Tensor) -> None:
+        """Set where familiarity is 1 and 1/2: the median and the 5% quantile of the kernel on unseen rows (V, H)."""
+        usual, half = self.kernel(hidden).amax(dim=1).quantile(torch.tensor(FAMILIAR_QUANTILES).to(hidden))
+        self.familiar.copy_(torch.stack([usual, torch.minimum(half, usual * 0.5 ** (1 / STEEPEST))]))
+
 
 @dataclass(frozen=True)
 class JudgedVectors(QueryVectors):
@@ -96,6 +122,7 @@ class JudgedVectors(QueryVectors):
 
     capability_logits: Tensor  # (B, C)
     knowledge_logits: Tensor  # (B, K)
+    deviation: Tensor  # (B, P), logits off the shared difficulty
 
 
 class QueryHeads(nn.Module):
@@ -116,12 +143,16 @@ class QueryHeads(nn.Module):
         self.prototypes = (
             Prototypes(size.hidden, size.prototypes, size.likeness, size.categories) if size.prototypes else _NoHead()
         )
-        self.difficulty = nn.Linear(size.hidden, size.protocols)
+        self.level = nn.Linear(size.hidden, 1)
+        nn.init.constant_(self.level.bias, MIDDLE)
+        self.gain = nn.Parameter(torch.full((size.protocols,), GAIN))  # logits that a level costs
+        self.shift = nn.Parameter(torch.zeros(size.protocols))
+        self.deviation = nn.Linear(size.hidden, size.protocols)
         self.length = nn.Linear(size.hidden, size.protocols)
 
-    def fit_scale(self, embedding: Tensor, parts: int) -> None:
-        """Set centre and scale from embeddings (N, E) of an encoder that pools `parts` layers."""
-        centre, scale = standardisation(embedding, parts)
+    def fit_scale(self, embedding: Tensor, parts: int, form: bool = False) -> None:
+        """Set centre and scale from embeddings (N, E) of an encoder that pools `parts` layers, see `standardisation`."""
+        centre, scale = standardisation(embedding, parts, form)
         self.centre.copy_(centre)
         self.scale.copy_(scale)
 
@@ -134,11 +165,22 @@ class QueryHeads(nn.Module):
         return layer
 
     def read(self, hidden: Tensor) -> JudgedVectors:
-        """Query vectors of the shared layer (B, H)."""
+        """Query vectors of the shared layer (B, H).
+
+        Difficulty is an affine map of the level under each protocol, plus a deviation that fades with familiarity.
+        """
         capability, knowledge = self.capability(hidden), self.knowledge(hidden)
         needs = [capability.softmax(dim=-1), knowledge.softmax(dim=-1)]
-        parts = [*needs, self.residual(hidden), self.prototypes(hidden), self.difficulty(hidden)]
-        return JudgedVectors(torch.cat(parts, dim=-1), self.length(hidden), self.size, capability, knowledge)
+        level, deviation, familiarity = self.level(hidden), self.deviation(hidden), self.familiarity(hidden)
+        difficulty = self.gain * (level - MIDDLE) + self.shift + familiarity[:, None] * deviation
+        vector = torch.cat([*needs, self.residual(hidden), self.prototypes(hidden), difficulty], dim=-1)
+        judged = (capability, knowledge, deviation)
+        return JudgedVectors(vector, self.length(hidden), level[:, 0], familiarity, self.size, *judged)
+
+    def familiarity(self, hidden: Tensor) -> Tensor:
+        """Familiarity (B,) in (0, 1] of the shared layer (B, H); 1 without prototypes."""
+        known = isinstance(self.prototypes, Prototypes)
+        return self.prototypes.familiarity(hidden) if known else hidden.new_ones(len(hidden))
 
 
 class ProfileTable(nn.Module):

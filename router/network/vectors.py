@@ -15,6 +15,8 @@ from router.arrays import Array, concat, like, one_hot
 SHARPNESS = 4.0  # of the prototypes' kernel, which is 1 at a cosine of 1 and exp(-4) = 1.8% at a cosine of 0
 CATEGORY_SCALE = 0.5  # of a category's probability; the smaller it is, the harder training pulls its weights to 0
 SHORTEST = 1e-12  # a vector shorter than this has no direction
+ALWAYS_FAMILIAR = (2e-6, 1e-6)  # kernels with familiarity 1 and 1/2, below the least one, exp(-2 SHARPNESS)
+MIDDLE = 3.0  # of the levels, 1 to 5
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class QueryVectors:
 
     vector: Array  # (B, D): capability, knowledge, residual, likeness, difficulty
     log_length: Array  # (B, P), log of the factor on a system's usual answer length
+    level: Array  # (B,), difficulty on the scale of the annotations, 1 to 5, not clipped
+    familiarity: Array  # (B,) in (0, 1], nearness to the training queries; 1 at usual distances
     size: Dimensions
 
     @property
@@ -88,7 +92,8 @@ class QueryVectors:
 
     def take(self, rows: Array | slice) -> QueryVectors:
         """The query vectors at `rows`, (N,) or a slice."""
-        return QueryVectors(self.vector[rows], self.log_length[rows], self.size)
+        parts = (self.vector, self.log_length, self.level, self.familiarity)
+        return QueryVectors(*(part[rows] for part in parts), self.size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -140,15 +140,14 @@ def _best_protocol(
 def _output_tokens(dataset: Dataset, facts: ModelFacts, rows: NDArray[np.intp], column: int) -> Array:
     """Tokens of the answers on `rows`, NaN where unknown.
 
-    If the folder records costs, they are the cost divided by the model's price, so that predicted costs agree.
+    Where a cost is recorded, they are the cost divided by the model's price, so that predicted costs agree.
     """
-    if dataset.cost_usd is not None and facts.input_usd_per_mtok is not None and facts.output_usd_per_mtok:
-        cost = dataset.cost_usd[rows, column].astype(np.float64)
-        return (
-            np.maximum(1e6 * cost - dataset.input_tokens[rows] * facts.input_usd_per_mtok, 0)
-            / facts.output_usd_per_mtok
-        )
-    return np.where(dataset.measured[rows, column], dataset.output_tokens[rows, column].astype(np.float64), np.nan)
+    measured = np.where(dataset.measured[rows, column], dataset.output_tokens[rows, column].astype(np.float64), np.nan)
+    if dataset.cost_usd is None or facts.input_usd_per_mtok is None or not facts.output_usd_per_mtok:
+        return measured
+    spent = 1e6 * dataset.cost_usd[rows, column].astype(np.float64)
+    paid = np.maximum(spent - dataset.input_tokens[rows] * facts.input_usd_per_mtok, 0) / facts.output_usd_per_mtok
+    return np.where(np.isnan(spent), measured, paid)
 
 
 def _pool(

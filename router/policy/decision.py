@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GOALS = ("budget_usd_per_1k", "quality_at_least")  # of a request, in place of a dial; a list meets one as a whole
 SCHEMA_VERSION = 1
+LEVEL_WORDS = ("trivial", "easy", "medium", "hard", "very hard")  # of the levels 1 to 5
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,16 @@ class Decision:
     capabilities: dict[str, float]  # strongest first
     domains: dict[str, float]  # strongest first, those of note
     difficulty: float  # logits, under the chosen model's protocol
+    level: float  # difficulty on the scale of annotations, 1 to 5
+    familiarity: float  # in (0, 1], nearness to the training queries
     reasons: Reasons | None  # None where there was one candidate only
     goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
     flagged: str | None = None  # the end of the query that the guard left out, where it did
+
+    @property
+    def level_word(self) -> str:
+        """The level in a word."""
+        return LEVEL_WORDS[int(self.level - 0.5)]
 
     def of(self, query: str) -> Decision:
         """The same decision on `query`, with its own copies of the dictionaries, so that callers can change them."""
@@ -153,6 +161,9 @@ class Decision:
             "capabilities": dict(self.capabilities),
             "domains": dict(self.domains),
             "difficulty": self.difficulty,
+            "level": round(self.level, 2),
+            "level_word": self.level_word,
+            "familiarity": self.familiarity,
             "goal": None if self.goal is None else dict(vars(self.goal)),
             "reasons": None,
             "flagged": self.flagged,

@@ -43,16 +43,17 @@ class RankedBatch:
         columns = [host(part) for part in (self.prediction.quality, self.prediction.cost_usd, self.utility)]
         query = self.prediction.query
         vector = query.vector
-        needs = [part[at].tolist() for part in (query.capability, query.knowledge, query.difficulty)]
+        read = (query.capability, query.knowledge, query.difficulty, query.level, query.familiarity)
+        needs = [part[at].tolist() for part in read]
         each = zip(rows, *needs, strict=True)
         return [self._decision(row, columns, needed, vector[row], top) for row, *needed in each]
 
     def _decision(
-        self, row: int, columns: list[NDArray[Any]], needs: list[list[float]], vector: Array, top: int
+        self, row: int, columns: list[NDArray[Any]], needs: list[Any], vector: Array, top: int
     ) -> Decision:
         candidates, order = self.candidates, self.order[row]
         quality, cost, utility = (values[row, order].tolist() for values in columns)
-        capability, knowledge, difficulty = needs
+        capability, knowledge, difficulty, level, familiarity = needs
         alternatives = tuple(
             Alternative(candidates.facts[m].id, quality[i], cost[i], utility[i], candidates.is_prior[m])
             for i, m in enumerate(order)
@@ -71,6 +72,8 @@ class RankedBatch:
             capabilities=strongest(self.taxonomy.capabilities, capability),
             domains=strongest(self.taxonomy.domains, knowledge),
             difficulty=difficulty[int(candidates.protocol[order[0]])],
+            level=min(max(level, 1.0), 5.0),
+            familiarity=familiarity,
             reasons=self._explain(vector, order, alternatives, weight) if len(order) > 1 else None,
             goal=self.goal and self.goal.met_at(weight),
             flagged=self.flagged[row],

@@ -110,11 +110,10 @@ def parse() -> argparse.Namespace:
 
 def query_texts(count: int) -> list[str]:
     """Queries of RouteMix-open's folds 8 and 9, or pairs of the quickstart's."""
-    folder = os.environ.get("ROUTEMIX_DIR")
-    if folder:
-        import pandas as pd
+    if os.environ.get("ROUTEMIX_DIR"):
+        from router.evaluation.dataset import read_dataset
 
-        table = pd.read_parquet(Path(folder) / "queries.parquet")
+        table = read_dataset().queries
         return table[table["fold"].isin([8, 9])].sample(count, random_state=0)["text"].tolist()
     pairs = quickstart_pairs()
     return [pairs[i % len(pairs)] for i in range(count)]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from torch import Tensor
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import UsageError
 from router.evaluation.dataset import Dataset
+from router.options import CHARS_PER_TOKEN
 from router.routing.router import Router
-from train.compare.regimes import Rows
+from train.compare.regimes import Mask, Rows
 from train.compare.settings import Tuning
 from train.data.embedding_cache import cached_embeddings
+from train.data_folders.data_folder import PRICES
 from train.export.average import average
 
 TRAIN_FOLD, VAL_FOLD, UNSEEN_FOLD = 0, 7, 9  # of a view
@@ -66,7 +69,7 @@ def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> C
     """Cached embeddings of `texts` by the encoder of a frozen configuration, or of a checkpoint's `training`."""
     model = config["model"]
     encoder = QueryEncoder.from_pretrained(
-        model.get("encoder", DEFAULT_ENCODER), model.get("max_tokens", 256), layers=model.get("layers", ())
+        model.get("encoder", DEFAULT_ENCODER), model.get("max_tokens", 256), layers=model.get("layers", ()), form=model.get("form", False)
     )
     return CachedEncoder(encoder, texts, Path(cache), config["data"].get("bf16_embeddings", False))
 
@@ -94,17 +97,33 @@ def write_view(dataset: Dataset, rows: Rows, folder: Path, without: Collection[s
     queries["fold"] = np.select([rows.train, rows.val], [TRAIN_FOLD, VAL_FOLD], UNSEEN_FOLD).astype(np.int8)
     queries["split"] = np.select([rows.train, rows.val], ["train", "val"], "test")
     queries["ood_twin"] = False  # hidden rows are out already
-    seen = set(queries["query_id"][rows.train | rows.val])
     queries.to_parquet(folder / "queries.parquet", index=False)
-    outcomes = pd.concat([pd.read_parquet(each / "outcomes.parquet") for each in dataset.folders], ignore_index=True)
-    kept_rows = outcomes["query_id"].astype(str).isin(seen) & ~outcomes["model"].astype(str).isin(list(without))
-    outcomes[kept_rows].to_parquet(folder / "outcomes.parquet", index=False)
-    models = pd.concat([pd.read_csv(each / "models.csv") for each in dataset.folders], ignore_index=True)
-    models.drop_duplicates("model").to_csv(folder / "models.csv", index=False)
-    with (folder / "annotations.jsonl").open("w", encoding="utf-8") as kept:
-        for file in (file for each in dataset.folders for file in sorted(each.glob("annotations*.jsonl"))):
-            with file.open(encoding="utf-8") as lines:
-                kept.writelines(line for line in lines if str(json.loads(line)["query_id"]) in seen)
+    seen = rows.train | rows.val
+    kept = np.array([system.model not in without for system in dataset.systems], bool)
+    _outcomes(dataset, seen[:, None] & kept).to_parquet(folder / "outcomes.parquet", index=False)
+    facts = [(m.id, m.input_usd_per_mtok, m.output_usd_per_mtok) for m in dataset.models.values()]
+    pd.DataFrame(facts, columns=["model", *PRICES]).to_csv(folder / "models.csv", index=False)
+    ids = set(queries["query_id"][seen])
+    with (folder / "annotations.jsonl").open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(asdict(note)) + "\n" for note in dataset.annotations if note.query_id in ids)
+
+
+def _outcomes(dataset: Dataset, kept: Mask) -> pd.DataFrame:
+    """Rows of outcomes.parquet for the outcomes in a mask (N, S)."""
+    row, column = np.nonzero(kept & ~np.isnan(dataset.score))
+    systems = np.array([(system.model, system.protocol) for system in dataset.systems], object).reshape(-1, 2)
+    cost = {} if dataset.cost_usd is None else {"cost_usd": dataset.cost_usd[row, column]}
+    return pd.DataFrame(
+        {
+            "query_id": dataset.queries["query_id"].to_numpy(object)[row],
+            "model": systems[column, 0],
+            "protocol": systems[column, 1],
+            "score": dataset.score[row, column],
+            "output_chars": dataset.output_tokens[row, column] * CHARS_PER_TOKEN,
+            "output_chars_basis": np.where(dataset.measured[row, column], "measured", "other"),
+            **cost,
+        }
+    )
 
 
 def reduced_pools(files: Sequence[str], without: Collection[str], folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
+from router.encoding.form import form
 from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.dataset import read_dataset
 from train.data.embedding_cache import cached_embeddings
@@ -37,13 +38,14 @@ class RoutingDataModule(L.LightningDataModule):
 
     Args:
         pools: pool files whose AIQ is validated and that go into the checkpoint; the first is its default.
-        folder: data in RouteMix-open's format; None: ROUTEMIX_DIR if set, otherwise data/routemix-open.
+        folder: data in RouteMix-open's format, several as a list or separated as in PATH; None: ROUTEMIX_DIR if set,
+            otherwise data/routemix-open.
         options: the others of `DataOptions`; the hyper-parameters hold all as plain values.
     """
 
     training_data: TrainingData
 
-    def __init__(self, pools: list[str], folder: str | None = None, **options: Any) -> None:
+    def __init__(self, pools: list[str], folder: str | list[str] | None = None, **options: Any) -> None:
         super().__init__()
         self.options = DataOptions.checked("data", pools=pools, folder=folder, **options)
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
@@ -68,7 +70,9 @@ class RoutingDataModule(L.LightningDataModule):
         if stage == "test":
             folds["test"] = options.test_folds
         self.rows = {name: fold_rows(dataset, usable, each) for name, each in folds.items()}
-        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers)
+        self.encoder = QueryEncoder.from_pretrained(
+            options.encoder, options.max_tokens, layers=options.layers, form=options.form
+        )
         self.training_data = build_training_data(dataset, usable, self.rows, options)
         texts, labelled = self.training_data.texts, self.training_data.tensors["labelled"].numpy() > 0
         self.readings = Readings(texts, self.rows["train"], labelled, options)
@@ -76,7 +80,11 @@ class RoutingDataModule(L.LightningDataModule):
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
                 self.training_data = with_weak_labels(
-                    self.training_data, self.embeddings, options.weak_label_weight, len(self.encoder.layers)
+                    self.training_data,
+                    self.embeddings,
+                    options.weak_label_weight,
+                    len(self.encoder.layers),
+                    options.form,
                 )
         if options.variant_copies:
             self._embed_copies()
@@ -101,7 +109,7 @@ class RoutingDataModule(L.LightningDataModule):
         return batch
 
     def inputs(self, rows: list[int], epoch: int | None = None) -> Batch:
-        """What the encoder reads of rows: `input_ids` and `attention_mask`, or `embedding` where they are cached.
+        """What the encoder reads of rows: `input_ids`, `attention_mask` and `form`, or `embedding` where it is cached.
 
         Without an `epoch` the rows are read as they are. `varied` (B,) are those read otherwise, `composed` (B,) those
         of them that are read within other material.
@@ -114,14 +122,14 @@ class RoutingDataModule(L.LightningDataModule):
         return read(rows, sources, composed) | {"varied": varied, "composed": composed}
 
     def _tokenised(self, rows: list[int], sources: Mapping[int, Random], composed: Tensor) -> Batch:
-        """The tokens of rows, other texts at the places of `sources`; notes in `composed` (B,) which are composed."""
+        """Tokens and form of rows, other texts at places of `sources`; notes in `composed` (B,) which are composed."""
         texts, ids = [self.readings.texts[row] for row in rows], [self.tokens[row] for row in rows]
         for at, source in sources.items():
             texts[at], composed[at] = self.readings.read(rows[at], source)
         for at, tokens in zip(sources, self.encoder.tokenize([texts[at] for at in sources]), strict=True):
             ids[at] = tokens
         input_ids, attention_mask = self.encoder.collate(ids)
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+        return {"input_ids": input_ids, "attention_mask": attention_mask, "form": torch.from_numpy(form(texts))}
 
     def _cached(self, rows: list[int], sources: Mapping[int, Random], composed: Tensor) -> Batch:
         """The embeddings of rows, copies at the places of `sources`; notes in `composed` (B,) which are composed."""

@@ -23,7 +23,7 @@ def cached_embeddings(encoder: QueryEncoder, texts: list[str], cache: Path, bf16
     in bfloat16: about three times as fast on processors with AVX512-BF16, six times slower without.
     """
     described = encoder.described
-    limits = [encoder.max_tokens, encoder.layers, bf16, encoder.bf16]
+    limits = [encoder.max_tokens, encoder.layers, encoder.form, bf16, encoder.bf16]
     reads = [described.pooling, described.normalize, described.config, described.tokenizer.to_str()]
     digest = hashlib.sha256(json.dumps([*limits, *reads], sort_keys=True).encode())
     for parameter in encoder.parameters():

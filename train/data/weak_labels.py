@@ -1,8 +1,9 @@
 """Weak labels: soft labels for unannotated training queries, from a teacher that knows their category.
 
-The teacher is a softmax regression (of difficulty a ridge) on embedding and category, fitted on the annotated training rows. The router, which
-never sees a category, learns from annotations and weak labels (distillation of privileged information, Lopez-Paz et
-al., 1511.03643). Validation and test rows get none. Axes: N queries, E embedding, G categories, A label axes.
+The teacher is a softmax regression, of difficulty a ridge regression, on embedding and category, fitted on the
+annotated training rows. The router, which never sees a category, learns from annotations and weak labels (distillation
+of privileged information, Lopez-Paz et al., 1511.03643). Validation and test rows get none. Axes: N queries, T training
+rows, E embedding, G categories, A label axes.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from router.errors import UsageError
+from router.evaluation.folder_tables import LEVELS
 from router.network.torch_network import standardisation
 from train.data.training_data import TrainingData
 
@@ -20,30 +22,32 @@ STEPS = 150
 RIDGE = 3.0  # penalty on the squared weights of the teacher of difficulty
 
 
-def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1) -> TrainingData:
+def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False) -> TrainingData:
     """`data` with the teacher's labels on unlabelled training rows; their `labelled` is `weight` in (0, 1].
 
-    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers. Raises UsageError where no
-    training row is annotated.
+    A row that is annotated without a difficulty gets none, and no row where no training row has one.
+
+    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers and may append `form`. Raises
+    UsageError where no training row is annotated.
     """
     rows = torch.from_numpy(data.train_rows)
     labelled = data.tensors["labelled"][rows] > 0
     if not labelled.any():
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
-    centre, scale = standardisation(embedding[rows], parts)
-    category = torch.nn.functional.one_hot(data.tensors["category"]).float()
-    features = torch.cat([(embedding - centre) * scale, category], dim=1)
+    centre, scale = standardisation(embedding[rows], parts, form)
+    number = data.tensors["category"]
+    category = torch.zeros(len(rows), int(number.max()) + 1).scatter_(1, number[rows, None], 1.0)
+    features = torch.cat([(embedding[rows] - centre) * scale, category], dim=1)  # (T, E + G)
     known, unknown = rows[labelled], rows[~labelled]
     tensors = dict(data.tensors)
-    level = tensors["level"].clone()
-    judged = known[~level[known].isnan()]
-    if len(judged):
-        level[unknown] = ridge(features[judged], level[judged])(features[unknown])
-    tensors["level"] = level
     for name in ("capability", "knowledge"):
-        teacher = softmax_regression(features[known], tensors[name][known])
+        teacher = softmax_regression(features[labelled], tensors[name][known])
         tensors[name] = tensors[name].clone()
-        tensors[name][unknown] = teacher(features[unknown]).softmax(dim=1).detach()
+        tensors[name][unknown] = teacher(features[~labelled]).softmax(dim=1).detach()
+    level, judged = tensors["level"].clone(), ~tensors["level"][rows].isnan()
+    if judged.any():
+        level[unknown] = ridge(features[judged], level[rows[judged]])(features[~labelled]).clamp(LEVELS[0], LEVELS[-1])
+    tensors["level"] = level
     tensors["labelled"] = tensors["labelled"].float()
     tensors["labelled"][unknown] = weight
     return replace(data, tensors=tensors)

@@ -5,7 +5,8 @@ It runs once, after the gradient training:
 2. a penalised logistic regression of all outcomes on the kernel to the means (kernel logistic regression, approximated
    by Nystroem's method) and on the probabilities of categories, which the gradient training has learned;
 3. reduction of its weights to L coordinates;
-4. on validation rows, the weights of network and prototypes under each protocol.
+4. on validation rows, the distances that familiarity is measured by, then the weights of network and prototypes under
+   each protocol.
 Axes: N training rows, V validation rows, H shared layer, S systems, T prototypes, G categories, L likeness.
 """
 
@@ -37,7 +38,7 @@ def fit_prototypes(
     """Fit the network's prototypes and fold them into its profiles.
 
     `train` and `val` hold the shared layer (N, H), scores (N, S) in [0, 1] and the mask (N, S) of observed scores.
-    Training rows without any outcome still help to place the prototypes.
+    Training rows without any outcome, those that have labels alone too, help to place the prototypes.
     """
     heads, table, size = network.heads, network.profiles, network.size
     assert isinstance(heads.prototypes, Prototypes)
@@ -49,6 +50,7 @@ def fit_prototypes(
     heads.prototypes.coordinates.copy_(root @ coordinates)
 
     hidden, score, seen = val
+    heads.prototypes.fit_familiarity(hidden)
     base = table.logits(heads.read(hidden).vector)  # the likeness columns still weigh nothing
     near = heads.prototypes(hidden) @ rows.T + bias
     share = protocol_trust(base, near, torch.where(seen, score, torch.nan), table.protocol, size.protocols)

@@ -28,6 +28,19 @@ def label_loss(query: JudgedVectors, capability: Tensor, knowledge: Tensor, labe
     return masked_mean(loss, labelled.to(loss.dtype))
 
 
+def level_loss(predicted: Tensor, level: Tensor, weight: Tensor) -> Tensor:
+    """Half the mean squared error of predicted levels (B,) against annotated ones (B,), NaN where there is none.
+
+    Rows are weighted by `weight` (B,) >= 0.
+
+    >>> level_loss(torch.tensor([1.0, 5.0]), torch.tensor([3.0, float("nan")]), torch.ones(2)).item()
+    2.0
+    """
+    known = ~level.isnan()
+    error = torch.where(known, level.nan_to_num() - predicted, 0.0)
+    return masked_mean(error.square() / 2, weight * known)
+
+
 def outcome_loss(logits: Tensor, score: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy of logits (B, S) against soft scores (B, S) in [0, 1], cells weighted by (B, S) >= 0.
 

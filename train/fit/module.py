@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR
 
+from router.encoding.form import FORM_NUMBERS
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.network.torch_network import Prototypes, RouterNetwork
@@ -92,7 +93,8 @@ class RoutingModule(L.LightningModule):
         )
         self.network = RouterNetwork(size, data.protocol, self.options.dropout)
         if datamodule.embeddings is not None:
-            self.network.heads.fit_scale(datamodule.embeddings[data.train_rows], len(datamodule.encoder.layers))
+            parts = len(datamodule.encoder.layers), datamodule.encoder.form
+            self.network.heads.fit_scale(datamodule.embeddings[data.train_rows], *parts)
         initialise_profiles(self.network.profiles, data, self.options.residual)
         balance = protocol_weights(data, self.options.balance)
         self.register_buffer("system_weight", balance[data.protocol], persistent=False)
@@ -112,13 +114,14 @@ class RoutingModule(L.LightningModule):
         if self.encoder is None:
             return batch["embedding"]
         embedding: Tensor = self.encoder(batch["input_ids"], batch["attention_mask"])
-        return embedding
+        return torch.cat([embedding, batch["form"]], dim=1) if self.encoder.form else embedding
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         embedding = self.embed(batch)
         if self.options.embedding_noise:
             datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-            embedding = noisy(embedding, self.options.embedding_noise, len(datamodule.encoder.layers))
+            parts = len(datamodule.encoder.layers), datamodule.encoder.form
+            embedding = noisy(embedding, self.options.embedding_noise, *parts)
         terms = self.terms(batch, embedding)
         total = torch.stack([getattr(self.options, f"{name}_weight") * value for name, value in terms.items()]).sum()
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True)
@@ -133,7 +136,11 @@ class RoutingModule(L.LightningModule):
         logits = table.logits(query.vector)
         cells = batch["seen"].to(logits.dtype) * self.system_weight
         terms = {
-            "label": losses.label_loss(query, batch["capability"], batch["knowledge"], batch["labelled"]),
+            "label": losses.label_loss(
+                query, batch["capability"], batch["knowledge"], batch["labelled"] * batch["label_share"]
+            ),
+            "level": losses.level_loss(query.level, batch["level"], batch["label_share"]),
+            "deviation": query.deviation.square().mean(),
             "outcome": losses.outcome_loss(logits, batch["score"], cells),
             "length": losses.length_loss(
                 query.log_length[:, table.protocol] + table.log_tokens, batch["tokens"], batch["measured"]
@@ -209,14 +216,15 @@ class RoutingModule(L.LightningModule):
         return gathered.flatten(0, 1)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Collected:
-        """Outputs of the network for a batch: rows, logits, length factors and first labels."""
+        """Outputs of the network for a batch: rows, logits, length factors, labels and levels."""
         query, logits = self.network(self.embed(batch))
         return Collected(
             batch["row"],
             logits.float(),
             query.log_length.float(),
-            query.capability.argmax(1),
-            query.knowledge.argmax(1),
+            query.capability.float(),
+            query.knowledge.float(),
+            query.level.float(),
         )
 
     def configure_optimizers(self) -> Any:
@@ -255,16 +263,20 @@ def freeze_lower(encoder: QueryEncoder, count: int) -> None:
             weight.requires_grad_(False)
 
 
-def noisy(embedding: Tensor, deviation: float, parts: int) -> Tensor:
+def noisy(embedding: Tensor, deviation: float, parts: int, form: bool = False) -> Tensor:
     """Embeddings (B, E) with normal noise of standard deviation `deviation`, each of their `parts` at its own length.
+
+    Numbers of form at their end stay as they are.
 
     >>> noisy(torch.tensor([[3.0, 4.0]]), 0.1, parts=2).round()
     tensor([[3., 4.]])
     """
-    before = embedding.unflatten(1, (parts, -1))
+    words = embedding.shape[1] - form * FORM_NUMBERS
+    before = embedding[:, :words].unflatten(1, (parts, -1))
     after = before + torch.randn_like(before) * deviation
     length = before.norm(dim=2, keepdim=True)
-    return (torch.nn.functional.normalize(after, dim=2) * length).flatten(1)
+    pooled = (torch.nn.functional.normalize(after, dim=2) * length).flatten(1)
+    return torch.cat([pooled, embedding[:, words:]], dim=1)
 
 
 def _range_per_protocol(usual_cost: Tensor, data: TrainingData) -> Tensor:

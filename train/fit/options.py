@@ -22,6 +22,8 @@ class ModelOptions(EncoderOptions):
         embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer
             keeps its length.
         label_weight: weight of the capability and knowledge loss.
+        level_weight: weight of the loss of difficulty against its annotation on the scale 1 to 5.
+        deviation_weight: weight of the squared logits by which difficulty under a protocol leaves the shared scale.
         outcome_weight: weight of the outcome loss.
         length_weight: weight of the answer-length loss.
         category_weight: weight of predicting each training row's benchmark and category from the heads' shared layer.
@@ -44,6 +46,8 @@ class ModelOptions(EncoderOptions):
     dropout: Share = 0.1
     embedding_noise: Weight = 0.0
     label_weight: Weight = 0.3
+    level_weight: Weight = 0.3
+    deviation_weight: Weight = 0.01
     outcome_weight: Weight = 1.0
     length_weight: Weight = 0.1
     category_weight: Weight = 0.0

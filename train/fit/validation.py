@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from router.evaluation import metrics
 from router.evaluation.metrics import Array, Hull, Report
-from router.evaluation.pool_report import PoolOutcomes, first_label_agreement, pool_outcomes, reference_models
+from router.evaluation.pool_report import (
+    PoolOutcomes,
+    first_label_agreement,
+    multilingual_f1,
+    pool_outcomes,
+    reference_models,
+)
 from router.network.scoring import expected_cost
 from router.network.torch_network import ProfileTable
 from router.pools.pool import Pool
@@ -26,8 +33,9 @@ class Collected(NamedTuple):
     row: Tensor  # (B,) of the folder's queries
     logits: Tensor  # (B, S)
     log_length: Tensor  # (B, P)
-    capability: Tensor  # (B,) index of the strongest
-    knowledge: Tensor  # (B,)
+    capability: Tensor  # (B, C)
+    knowledge: Tensor  # (B, K)
+    level: Tensor  # (B,)
 
 
 def unique(collected: Collected) -> Collected:
@@ -102,8 +110,24 @@ def flat_figures(reports: Mapping[str, Report], collected: Collected, data: Trai
         if report.cost_ratio_at_best_single is not None:
             figures[f"{name}/cost_ratio"] = report.cost_ratio_at_best_single
     collected, taxonomy = unique(collected), data.taxonomy
-    capability = np.eye(len(taxonomy.capabilities))[collected.capability.numpy()]
-    knowledge = np.eye(len(taxonomy.domains))[collected.knowledge.numpy()]
-    agreement = first_label_agreement(data.dataset, taxonomy, collected.row.numpy(), capability, knowledge)
-    named = zip(("first_capability", "first_domain"), agreement, strict=True)
-    return figures | {name: share for name, share in named if share is not None}
+    rows, capability = collected.row.numpy(), collected.capability.double().numpy()
+    shares = first_label_agreement(data.dataset, taxonomy, rows, capability, collected.knowledge.double().numpy())
+    found = {
+        "first_capability": shares[0],
+        "first_domain": shares[1],
+        "multilingual_f1": multilingual_f1(data.dataset, taxonomy, rows, capability),
+        "level_correlation": rank_correlation(collected.level, data.tensors["level"][collected.row]),
+    }
+    return figures | {name: value for name, value in found.items() if value is not None}
+
+
+def rank_correlation(predicted: Tensor, annotated: Tensor) -> float | None:
+    """Spearman's correlation of (B,) with annotated values (B,), NaN where there is none; None where one is constant.
+
+    >>> round(rank_correlation(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([1.0, 3.0, 2.0])), 6)
+    0.5
+    """
+    table = pd.DataFrame({"predicted": predicted.numpy(), "annotated": annotated.numpy()}).dropna().rank()
+    if table.nunique().min() < 2:
+        return None
+    return float(table["predicted"].corr(table["annotated"]))

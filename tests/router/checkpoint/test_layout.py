@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     for name in (*VERIFIED, "profiles.json", "README.md", "dials.json"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(f"content of {name}")
-    (made / "config.json").write_text(json.dumps({"format_version": 5, "sha256": checksums(made)}))
+    (made / "config.json").write_text(json.dumps({"format_version": 6, "sha256": checksums(made)}))
     return made
 
 
@@ -165,7 +165,7 @@ def test_an_empty_folder_is_listed_as_nothing(tmp_path: Path) -> None:
     assert list_files(tmp_path) == []
 
 
-@pytest.mark.parametrize("version", [2, 3, 4])
+@pytest.mark.parametrize("version", [2, 3, 4, 5])
 def test_earlier_format_versions_are_refused_with_the_command_that_converts_them(folder: Path, version: int) -> None:
     (folder / "config.json").write_text(json.dumps({"format_version": version, "more": 1}))
     with pytest.raises(CheckpointError, match=f"has format_version {version}, .*`router checkpoint upgrade {folder}`"):
@@ -173,10 +173,10 @@ def test_earlier_format_versions_are_refused_with_the_command_that_converts_them
     assert read_config(folder, checkpoint_folder.UPGRADABLE) == {"format_version": version, "more": 1}
 
 
-@pytest.mark.parametrize("version", [0, 1, 6, "2", None])
+@pytest.mark.parametrize("version", [0, 1, 7, "2", None])
 def test_other_format_versions_are_refused(folder: Path, version: object) -> None:
     (folder / "config.json").write_text(json.dumps({"format_version": version}))
-    with pytest.raises(CheckpointError, match=f"has format_version {version!r}; this installation reads 5: "):
+    with pytest.raises(CheckpointError, match=f"has format_version {version!r}; this installation reads 6: "):
         read_config(folder)
 
 

@@ -138,11 +138,11 @@ def test_checksums_that_leave_a_file_out_are_refused(tiny_router: Path) -> None:
 # Finding and reading
 
 
-@pytest.mark.parametrize("version", [0, 1, 6, "2", None])
+@pytest.mark.parametrize("version", [0, 1, 7, "2", None])
 def test_an_unknown_format_version_is_refused(tiny_router: Path, version: object) -> None:
     edit(tiny_router / "config.json", lambda raw: raw.update(format_version=version))
     with pytest.raises(
-        CheckpointError, match=rf"has format_version {version!r}; this installation reads 5: install the"
+        CheckpointError, match=rf"has format_version {version!r}; this installation reads 6: install the"
     ):
         load_checkpoint(tiny_router)
 

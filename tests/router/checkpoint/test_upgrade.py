@@ -1,15 +1,17 @@
-"""Checkpoint folders of the format before graphs, converted: what they hold stays, and a failure changes nothing."""
+"""Checkpoint folders of earlier formats, converted: decisions stay, and a failure changes nothing."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fixtures.added_profiles import make_profile
+from safetensors.numpy import load_file, save_file
 
 from router import Router
 from router.checkpoint import storage, upgrade
@@ -23,17 +25,24 @@ from router.encoding.sentence_folder import FACTS, GRAPHS
 from router.errors import CheckpointError, UsageError
 
 SHIPPED = Path(__file__).parents[3] / "checkpoints" / "routemix"
+HEADS = {f"heads.{name}" for name in ("level.weight", "level.bias", "gain", "shift", "prototypes.familiar")}
 NEW = {"heads.onnx", *(f"encoder/{name}" for name in (FACTS, *GRAPHS.values()))}
 
 
 def as_it_was(folder: Path, version: int = 4, **encoder: Any) -> Path:
-    """The folder without what format version 5 added."""
-    for name in NEW:
+    """The folder without what format version 6 added, and before version 5 without graphs."""
+    missing = NEW if version < 5 else set()
+    for name in missing:
         (folder / name).unlink()
+    heads = load_file(folder / "heads.safetensors")
+    kept = {name.replace("deviation", "difficulty"): each for name, each in heads.items() if name not in HEADS}
+    save_file(kept, folder / "heads.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     config["format_version"] = version
-    config["encoder"] |= encoder
-    config["sha256"] = {name: value for name, value in config["sha256"].items() if name not in NEW}
+    config["encoder"] |= {"head_share": 0.75} | encoder
+    del config["encoder"]["form"]
+    config["sha256"] = {name: value for name, value in config["sha256"].items() if name not in missing}
+    config["sha256"]["heads.safetensors"] = sha256((folder / "heads.safetensors").read_bytes()).hexdigest()
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -56,6 +65,20 @@ def test_the_shipped_checkpoint_of_the_last_format_is_converted_to_the_one_that_
     assert [each.to_json() for each in Router.from_pretrained(folder, backend="onnx").route(queries)] == expected
 
 
+@pytest.mark.parametrize("version", [2, 5])
+def test_an_upgraded_head_of_difficulty_is_the_deviation_of_queries_that_are_all_familiar(
+    tiny_router: Path, version: int
+) -> None:
+    as_it_was(tiny_router, version)
+    old = load_file(tiny_router / "heads.safetensors")["heads.difficulty.weight"]
+    assert upgrade_checkpoint(tiny_router) == version
+    heads = load_checkpoint(tiny_router).network.heads
+    assert (heads.deviation.weight.numpy(force=True) == old).all() and not heads.gain.any() and not heads.shift.any()
+    decision = Router.from_pretrained(tiny_router).route("who?")
+    assert (decision.level, decision.level_word, decision.familiarity) == (3.0, "medium", 1.0)
+    assert set(json.loads((tiny_router / "config.json").read_text())["encoder"]) == {"max_tokens", "layers", "form"}
+
+
 def test_added_models_and_all_other_files_stay_byte_for_byte(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     added = AddedModels((make_profile("new"),))
     folder = tmp_path / "router"
@@ -65,13 +88,14 @@ def test_added_models_and_all_other_files_stay_byte_for_byte(tiny_checkpoint: Ch
     before = contents(as_it_was(folder))
     assert upgrade_checkpoint(folder) == 4
     after = contents(folder)
-    assert {name for name in after if after[name] != before.get(name)} == NEW | {"config.json"}
+    changed = NEW | {"config.json", "heads.safetensors"}
+    assert {name for name in after if after[name] != before.get(name)} == changed
     assert load_checkpoint(folder, backend="onnx").added_models.systems == added.systems
 
 
 def test_a_folder_of_the_current_format_stays_as_it_is(tiny_router: Path) -> None:
     before = contents(tiny_router)
-    assert upgrade_checkpoint(tiny_router) == 5
+    assert upgrade_checkpoint(tiny_router) == 6
     assert contents(tiny_router) == before
 
 
@@ -81,9 +105,9 @@ def test_until_then_the_folder_is_refused_with_the_command(old: Path, capsys: py
     ):
         Router.from_pretrained(old)
     assert main(["checkpoint", "upgrade", str(old)]) == 0
-    assert capsys.readouterr().out == f"{old}: format_version 4 became 5; weights, pools and models as before\n"
+    assert capsys.readouterr().out == f"{old}: format_version 4 became 6; weights, pools and models as before\n"
     assert main(["checkpoint", "upgrade", str(old)]) == 0
-    assert capsys.readouterr().out == f"{old} has format_version 5 already\n"
+    assert capsys.readouterr().out == f"{old} has format_version 6 already\n"
     assert Router.from_pretrained(old).route("who?").model
 
 

@@ -1,6 +1,7 @@
 """Reading a data folder: what is dense, what is missing, and one clear error per broken cell."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -81,11 +82,71 @@ def test_rows_with_an_empty_text_are_left_out_and_said(tmp_path, caplog):
             {"annotations": [{"query_id": "a", "capabilities": [], "knowledge": ["Law"]}]},
             r"annotations.jsonl: row 0, column 'capabilities'",
         ),
+        *(
+            (
+                {"annotations": [{"query_id": "a", "capabilities": ["x"], "knowledge": ["y"], "difficulty": level}]},
+                r"row 0, column 'difficulty': got .*, allowed is a whole number from 1 to 5, or nothing",
+            )
+            for level in (0, 6, 2.5, "3", True, [])
+        ),
     ],
 )
 def test_a_broken_cell_is_named_by_file_row_and_column(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         read_dataset(write(tmp_path, **change))
+
+
+def test_several_folders_are_read_as_one(tmp_path, caplog):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    for folder in (first, second, third):
+        folder.mkdir()
+    write(first, queries={"group": ["g", "h", "i"]})
+    ids = {"query_id": ["d", "e", "f"]}
+    notes = [
+        {"query_id": "f", "capabilities": ["coding"], "knowledge": ["Law"], "difficulty": 4},
+        {"query_id": "nowhere", "capabilities": ["coding"], "knowledge": ["Law"]},
+    ]
+    cells = {"query_id": ["d", "d", "e", "f"], "model": ["m2", "m3", "m2", "m3"], "cost_usd": [0.5, None, 2.0, 0.0]}
+    prices = {"model": ["m1", "m3"], "input_usd_per_mtok": [9.0, 3.0]}
+    write(second, queries=ids, outcomes=cells, models=prices, annotations=notes)
+    again = {"query_id": "a", "capabilities": ["writing"], "knowledge": ["Art"], "difficulty": 2}
+    (second / "annotations-first.jsonl").write_text(json.dumps(again) + "\n")
+    write(third, queries={"query_id": ["x", "y", "z"]}, annotations=[again | {"query_id": "x"}])
+    for name in ("outcomes.parquet", "models.csv"):  # queries with labels alone
+        (third / name).unlink()
+
+    dataset = read_dataset(os.pathsep.join(map(str, (first, second, third))))
+    assert (
+        dataset.folders == (first, second, third)
+        and dataset.folder == f"{first}{os.pathsep}{second}{os.pathsep}{third}"
+    )
+    assert dataset.queries["query_id"].tolist() == list("abcdefxyz")
+    assert dataset.queries["group"].isna().tolist() == [False] * 3 + [True] * 6
+    assert [system.model for system in dataset.systems] == ["m1", "m2", "m3"]
+    of_second = [[np.nan, 1.0, 0.5], [np.nan, 0.0, np.nan], [np.nan, np.nan, 1.0]]
+    np.testing.assert_array_equal(dataset.score[3:], of_second + [[np.nan] * 3] * 3)
+    expected = np.full((9, 3), np.nan)
+    expected[3, 1], expected[4, 1], expected[5, 2] = 0.5, 2.0, 0.0
+    np.testing.assert_array_equal(dataset.cost_usd, expected)
+    assert dataset.models["m1"].input_usd_per_mtok == 1.0 and dataset.models["m3"].input_usd_per_mtok == 3.0
+    assert [record.message for record in caplog.records] == [
+        f"{second}: 1 models have other prices in an earlier folder, and those count: m1"
+    ]
+    noted = [(note.query_id, note.difficulty) for note in dataset.annotations]
+    assert noted == [("a", None), ("a", 2), ("f", 4), ("x", 2)]
+
+
+def test_folders_with_the_same_ids_are_both_named(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name)
+    both = f"{tmp_path / 'one'}{os.pathsep}{tmp_path / 'two'}"
+    with pytest.raises(DataError, match=r"3 ids of queries stand in two folders, such as 'a' in .*one and .*two; ids"):
+        read_dataset(both)
+    with pytest.raises(DataError, match=r"one data folder is needed here, got 2: name one of .*one, .*two"):
+        data_folder(both)
+    twice = f"{tmp_path / 'one'}{os.pathsep}{tmp_path / 'one'}"
+    assert len(read_dataset(twice).queries) == 3
 
 
 def test_a_missing_column_a_missing_file_and_a_broken_file_are_named(tmp_path):

@@ -1,5 +1,7 @@
 """What `router evaluate` prints, on a folder small enough to check by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,11 @@ from router.evaluation.dataset import read_dataset
 from router.evaluation.pool_report import (
     evaluate_router,
     first_label_agreement,
+    labels,
+    multilingual_f1,
     mean_filled,
     pool_outcomes,
+    readings,
     reference_models,
     row_masks,
 )
@@ -68,6 +73,31 @@ def test_a_cost_column_replaces_computed_costs(folder):
     assert (pool_outcomes(read_dataset(folder), POOL).realised_usd == 0.5).all()
 
 
+def test_where_no_cost_is_recorded_it_is_that_of_the_tokens(folder):
+    table = pd.read_parquet(folder / "outcomes.parquet")
+    table["cost_usd"] = [0.5, None] * 5 + [0.5]
+    table.to_parquet(folder / "outcomes.parquet")
+    dataset = read_dataset(folder)
+    assert pool_outcomes(dataset, POOL).realised_usd[0].tolist() == pytest.approx([0.5, 2 * 10 / 1e6])
+    free = Pool("ab", (Candidate(ModelFacts("a"), A), Candidate(ModelFacts("b"), B)))
+    with pytest.raises(DataError, match=r"pool 'ab': b have outcomes without cost_usd in .*, and no price: state"):
+        pool_outcomes(dataset, free)
+
+
+def test_of_several_readings_the_latest_with_a_difficulty_is_judged(folder):
+    read = [
+        {"query_id": "q1", "capabilities": [name], "knowledge": ["Law"]} for name in ("coding", "writing", "agentic")
+    ]
+    read[1]["difficulty"] = 3
+    read.append({"query_id": "q2", "capabilities": ["coding"], "knowledge": ["Law"], "annotator": "llm-b"})
+    (folder / "annotations.jsonl").write_text("".join(json.dumps(each) + "\n" for each in read))
+    dataset = read_dataset(folder)
+    assert {row: (note.capabilities, note.difficulty) for row, note in labels(dataset).items()} == {
+        1: (("writing",), 3)
+    }
+    assert [note.capabilities[0] for note in readings(dataset)[1]] == ["agentic", "writing", "coding"]
+
+
 def test_rows_by_split_and_by_fold(folder):
     dataset = read_dataset(folder)
     evaluated, training = row_masks(dataset, "test", None)
@@ -101,6 +131,22 @@ def test_agreement_counts_canonical_names_only_and_other_never(folder):
     agreement = first_label_agreement(read_dataset(folder), taxonomy, rows, coding, knowledge)
     assert agreement == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert first_label_agreement(read_dataset(folder), taxonomy, np.array([5]), coding, knowledge) == (None, None)
+
+
+def test_a_language_is_no_first_capability_and_has_a_figure_of_its_own(folder):
+    named = [["multilingual", "coding"], ["multilingual"], ["writing"], ["coding", "multilingual"]]
+    (folder / "annotations.jsonl").write_text(
+        "".join(f'{{"query_id": "q{i}", "capabilities": {json.dumps(each)}, "knowledge": ["Law"]}}\n' for i, each in enumerate(named))
+    )
+    dataset, taxonomy, rows = read_dataset(folder), Taxonomy(("Law", "other"), {}), np.arange(4)
+    capability = np.zeros((4, 9))
+    columns = [taxonomy.capabilities.index(name) for name in ("multilingual", "coding", "writing")]
+    capability[:, columns] = [[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.5, 0.3, 0.2], [0.05, 0.9, 0.05]]
+    law = np.array([[0.9, 0.1]] * 4)
+    assert first_label_agreement(dataset, taxonomy, rows, capability, law) == (pytest.approx(2 / 3), 1.0)
+    assert multilingual_f1(dataset, taxonomy, rows, capability) == pytest.approx(2 * 2 / (3 + 3))
+    assert multilingual_f1(dataset, taxonomy, rows[2:3], capability[3:]) is None
+    assert multilingual_f1(dataset, taxonomy, np.array([5]), capability) is None
 
 
 def test_a_prior_cannot_be_evaluated(folder):

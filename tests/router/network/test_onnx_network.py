@@ -33,6 +33,8 @@ def network(request) -> RouterNetwork:
             tensor.normal_()
         if name.endswith("points"):
             tensor.copy_(torch.nn.functional.normalize(tensor, dim=1))
+        if name.endswith("familiar"):
+            tensor.copy_(torch.tensor([0.6, 0.01]))
     return made.eval()
 
 
@@ -52,10 +54,12 @@ def served(network, tmp_path: Path) -> OnnxNetwork:
 def test_it_reads_queries_as_torch_does(network, served):
     embedding = torch.randn(6, 12)
     found, expected = served.query_vectors(embedding.numpy()), network.query_vectors(embedding)
-    for name in ("capability", "knowledge", "residual", "likeness", "difficulty", "log_length", "vector"):
+    needs = ("capability", "knowledge", "residual", "likeness", "difficulty", "level")
+    for name in (*needs, "log_length", "vector", "familiarity"):
         one, other = getattr(found, name), getattr(expected, name)
         assert isinstance(one, np.ndarray) and one.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert ((found.familiarity < 1).any()) == bool(network.size.prototypes)
 
 
 def test_its_profiles_are_torchs(network, served):

@@ -40,7 +40,7 @@ def test_logits_are_profile_products_less_the_own_protocols_difficulty():
 def test_difficulty_does_not_change_the_order_within_a_protocol():
     built = network()
     _, before = built(torch.randn(1, 7).repeat(2, 1))
-    built.heads.difficulty.bias.data += torch.tensor([1.5, -2.0])
+    built.heads.deviation.bias.data += torch.tensor([1.5, -2.0])
     query, after = built(torch.randn(1, 7).repeat(2, 1))
     assert query.difficulty.shape == (2, 2)
     assert torch.equal(before[0].argsort(), before[1].argsort())
@@ -118,3 +118,50 @@ def test_categories_count_by_their_probability_and_less_far_from_every_prototype
     probability = [0.75 * CATEGORY_SCALE, 0.25 * CATEGORY_SCALE]
     assert near == pytest.approx([1, *probability])
     assert far == pytest.approx([math.exp(-SHARPNESS), *(p * math.exp(-SHARPNESS / 2) for p in probability)])
+
+
+def test_difficulty_is_an_affine_map_of_the_level_and_a_deviation_that_fades_with_familiarity():
+    built = RouterNetwork(Dimensions(7, 3, 5, 2, 4, hidden=6, prototypes=2, likeness=1), PROTOCOL).eval()
+    heads, embedding = built.heads, torch.randn(3, 7)
+    hidden = heads.hidden(embedding)
+    with torch.no_grad():
+        heads.prototypes.points.copy_(torch.nn.functional.normalize(torch.randn(2, 6), dim=1))
+        heads.gain.copy_(torch.tensor([2.0, -1.0]))
+        heads.shift.copy_(torch.tensor([0.25, 0.5]))
+        heads.prototypes.familiar.copy_(torch.tensor([0.9, 0.4]))
+        query = heads(embedding)
+    level = 3 + hidden @ heads.level.weight[0]
+    assert (query.familiarity < 1).all()
+    deviation = hidden @ heads.deviation.weight.T + heads.deviation.bias
+    expected = heads.gain * (level[:, None] - 3) + heads.shift + query.familiarity[:, None] * deviation
+    torch.testing.assert_close(query.difficulty, expected)
+    torch.testing.assert_close(query.level, level)
+    torch.testing.assert_close(query.take(slice(1, 3)).level, level[1:])
+
+
+def test_outcomes_train_the_level_through_the_gains():
+    built = network()
+    built(torch.randn(2, 7))[1].sum().backward()
+    assert built.heads.level.weight.grad.abs().sum() > 0 and built.heads.gain.grad.shape == (2,)
+
+
+def test_familiarity_is_a_half_at_the_distance_that_few_unseen_queries_exceed_and_never_zero():
+    prototypes = Prototypes(hidden=2, prototypes=1, likeness=1)
+    prototypes.points.copy_(torch.tensor([[1.0, 0.0]]))
+    angle = torch.linspace(0, 1, 21)
+    hidden = torch.stack([angle.cos(), angle.sin()], dim=1)
+    assert (prototypes.familiarity(-hidden) == 1).all()  # not fitted
+    prototypes.fit_familiarity(hidden)
+    found = prototypes.familiarity(hidden)
+    assert (found[:11] == 1).all() and (found.diff() <= 0).all()  # the angle grows
+    assert found[19].item() == pytest.approx(0.5, abs=1e-5)
+    prototypes.fit_familiarity(hidden[:1].repeat(5, 1))  # all alike
+    assert 0 < prototypes.familiarity(-hidden).min() < 1e-6
+
+
+def test_numbers_of_form_are_scaled_each_by_its_own_deviation():
+    embedding = torch.cat([torch.randn(50, 6), torch.randn(50, 4) * torch.tensor([3.0, 0.1, 0.0, 1.0]) + 5], dim=1)
+    centre, scale = standardisation(embedding, parts=2, form=True)
+    found = (embedding - centre) * scale
+    torch.testing.assert_close(found[:, :6].unflatten(1, (2, 3)).square().sum(2).mean(0), torch.ones(2))
+    torch.testing.assert_close(found[:, 6:].square().mean(0), torch.tensor([1.0, 1.0, 0.0, 1.0]))

@@ -51,6 +51,7 @@ def router(tiny_encoder, request):
         torch.nn.init.normal_(tensor)
     if likeness:
         network.heads.prototypes.points.copy_(torch.eye(5, 8))
+        network.heads.prototypes.familiar.copy_(torch.tensor([0.9, 0.1]))
     network.profiles.slope.uniform_(0.5, 1.5)
     members = tuple(Candidate(FACTS[s.model], s) for s in SYSTEMS[:3])
     exam = Pool("exam", (Candidate(FACTS["large"], SYSTEMS[3]), Candidate(FACTS["mid"], SYSTEMS[2])))

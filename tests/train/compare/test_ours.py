@@ -1,6 +1,7 @@
 """What our training sees of a data folder, where it writes, and what becomes of its mistakes."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,28 @@ def test_a_view_holds_nothing_of_rows_that_may_not_be_seen_but_their_text(datase
     assert hidden and not hidden & {note.query_id for note in view.annotations}
     assert len(view.annotations) == sum(note.query_id not in hidden for note in dataset.annotations)
     assert not hidden & set(pd.read_parquet(tmp_path / "outcomes.parquet")["query_id"])
+
+
+def test_a_view_of_several_folders_holds_what_all_hold(dataset, tmp_path):
+    other, view = tmp_path / "other", tmp_path / "view"
+    write_planted(other, 30, seed=1)
+    table = pd.read_parquet(other / "queries.parquet")
+    table["query_id"] = "other/" + table["query_id"]
+    table.drop(columns=["group", "ood_twin"]).to_parquet(other / "queries.parquet")
+    cells = pd.read_parquet(other / "outcomes.parquet")
+    cells["query_id"], cells["cost_usd"] = "other/" + cells["query_id"], 0.25
+    cells.drop(columns=["protocol", "output_chars_basis"]).to_parquet(other / "outcomes.parquet")
+    (other / "annotations.jsonl").unlink()
+    both = read_dataset(f"{dataset.folder}{os.pathsep}{other}")
+    everything = np.ones(90, bool)
+    view.mkdir()
+    write_view(both, Rows(everything, ~everything, ~everything, everything), view, without=["planted-coder"])
+    seen = read_dataset(view)
+    kept = [column for column, system in enumerate(both.systems) if system.model != "planted-coder"]
+    assert seen.systems == tuple(both.systems[column] for column in kept) and len(kept) == 18
+    for name in ("score", "output_tokens", "cost_usd", "measured"):
+        assert np.array_equal(getattr(seen, name), getattr(both, name)[:, kept], equal_nan=name != "measured")
+    assert seen.annotations == dataset.annotations and seen.models == both.models
 
 
 def test_a_moved_configuration_writes_under_its_folder_alone(tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
+from router.encoding.form import form
 from router.errors import UsageError
 from train.data.datamodule import RoutingDataModule
 from train.data_folders.synthetic.command import write_planted
@@ -60,6 +63,12 @@ def test_all_options_out_of_range_are_named_at_once():
         assert part in str(error.value)
     with pytest.raises(UsageError, match="data: planted_queries needs folder"):
         RoutingDataModule(pools=[], planted_queries=100)
+    with pytest.raises(UsageError, match="data: planted_queries needs folder: the one where"):
+        RoutingDataModule(pools=[], folder=["one", "two"], planted_queries=100)
+
+
+def test_several_folders_are_a_list_or_separated_as_in_path():
+    assert RoutingDataModule(pools=[], folder=["one", "two"]).options.folder == f"one{os.pathsep}two"
 
 
 FROZEN, TRAINED = {"variant_copies": 2}, {"freeze_encoder": False}
@@ -103,6 +112,7 @@ def test_composed_rows_keep_their_labels_and_have_no_outcomes(data, encoder):
             if read
         ]
         ids, mask = batch["input_ids"][varied], batch["attention_mask"][varied].bool()
+        assert torch.equal(batch["form"][varied], torch.from_numpy(form(same)))
         assert [row[kept].tolist() for row, kept in zip(ids, mask, strict=True)] == made.encoder.tokenize(same)
 
 

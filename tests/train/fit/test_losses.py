@@ -10,7 +10,7 @@ from train.fit import losses
 
 def query(capability, knowledge):
     unread, size = torch.zeros(len(capability), 0), Dimensions(1, len(capability[0]), len(knowledge[0]), 0, 1)
-    return JudgedVectors(unread, unread, size, torch.tensor(capability), torch.tensor(knowledge))
+    return JudgedVectors(unread, unread, unread, unread, size, torch.tensor(capability), torch.tensor(knowledge), unread)
 
 
 def test_label_loss_is_the_cross_entropy_of_both_heads_over_labelled_rows():
@@ -72,3 +72,12 @@ def test_a_single_candidate_has_nothing_to_rank():
         torch.ones(1, 2), torch.ones(1, 2), torch.ones(1, 2), torch.tensor([[True, False]]), torch.tensor([[0.1]]), 0.1
     )
     assert float(value) == 0.0
+
+
+def test_the_loss_of_levels_counts_annotated_rows_by_their_weight():
+    predicted, weight = torch.tensor([1.0, 2.0, 9.0], requires_grad=True), torch.tensor([1.0, 3.0, 5.0])
+    value = losses.level_loss(predicted, torch.tensor([3.0, 3.0, math.nan]), weight)
+    assert value.item() == pytest.approx((1 * 4 + 3 * 1) / 2 / 4)
+    value.backward()
+    assert predicted.grad.tolist() == pytest.approx([-0.5, -0.75, 0.0])
+    assert float(losses.level_loss(predicted, torch.full((3,), math.nan), weight)) == 0.0

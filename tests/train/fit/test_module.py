@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 import lightning as L
+import pandas as pd
 import pytest
 import torch
 from fixtures.tiny_encoders import MAX_TOKENS, write_tiny_encoder
 from torch import Tensor
 
+from router.encoding.form import form
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from train.data.datamodule import RoutingDataModule
@@ -47,16 +49,21 @@ def trained(
     world: Path,
     encoder: Path,
     cache: Path,
-    layers: tuple[int, ...] = (),
+    shared: Mapping[str, Any] = MappingProxyType({}),
     reads: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> Noted:
-    """A module after EPOCHS epochs on the planted world, which the data module reads as `reads` says."""
+    """A module after EPOCHS epochs on the planted world, with options of both modules and of the data module alone."""
     data = RoutingDataModule(
-        [str(world / "pool.yaml")], str(world), encoder=str(encoder), layers=layers, cache=str(cache), minimum_count=1,
-        freeze_encoder=options.get("freeze_encoder", True), **reads,
-    )  # fmt: skip
-    module = Noted(hidden=8, **options)
+        [str(world / "pool.yaml")],
+        str(world),
+        encoder=str(encoder),
+        cache=str(cache),
+        minimum_count=1,
+        **shared,
+        **reads,
+    )
+    module = Noted(hidden=8, **shared, **options)
     L.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         enable_checkpointing=False, num_sanity_val_steps=0, limit_val_batches=0, log_every_n_steps=1,
@@ -74,10 +81,27 @@ def test_noise_leaves_each_pooled_layer_its_own_length() -> None:
     torch.testing.assert_close(noisy(embedding, 1e-6, parts=2), embedding, atol=1e-4, rtol=0)
 
 
+def test_noise_leaves_numbers_of_form_as_they_are() -> None:
+    embedding = torch.tensor([[3.0, 0.0, 1.0, 0.0, 0.5, 0.0, 9.0, 0.1]])
+    found = noisy(embedding, 0.1, parts=2, form=True)
+    assert torch.equal(found[:, 4:], embedding[:, 4:]) and not torch.equal(found, embedding)
+
+
+@pytest.mark.parametrize("freeze_encoder", [True, False])
+def test_numbers_of_form_are_trained_on_with_a_frozen_and_with_a_trained_encoder(
+    world: Path, tiny_encoder: Path, tmp_path: Path, freeze_encoder: bool
+) -> None:
+    module = trained(world, tiny_encoder, tmp_path, {"form": True, "freeze_encoder": freeze_encoder})
+    seen = torch.cat([embedding for embedding, _ in module.seen[0]])
+    assert seen.shape[1] == module.network.size.embedding
+    known = form(pd.read_parquet(world / "queries.parquet")["text"].tolist())
+    assert {tuple(row) for row in seen[:, -4:].tolist()} <= {tuple(row) for row in known.tolist()}
+
+
 def test_embeddings_of_several_layers_are_trained_on_with_noise_at_the_length_that_is_served(
     world: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    module = trained(world, tiny_encoder, tmp_path, layers=(0, 1, 2), embedding_noise=0.01)
+    module = trained(world, tiny_encoder, tmp_path, {"layers": (0, 1, 2)}, embedding_noise=0.01)
     seen = torch.cat([embedding for embedding, _ in module.seen[0]])
     lengths = seen.unflatten(1, (3, -1)).norm(dim=2)
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
@@ -86,7 +110,8 @@ def test_embeddings_of_several_layers_are_trained_on_with_noise_at_the_length_th
 def test_outcomes_count_only_after_the_epochs_of_labels_alone(world: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     module = trained(world, tiny_encoder, tmp_path, label_only_epochs=2, decision_weight=0.5)
     counted = {epoch: set.union(*(names for _, names in seen)) for epoch, seen in module.seen.items()}
-    first, whole = {"label", "length"}, {"label", "length", "outcome", "decision"}
+    first = {"label", "level", "deviation", "length"}
+    whole = first | {"outcome", "decision"}
     assert counted == {0: first, 1: first, 2: whole}
 
 
@@ -95,13 +120,8 @@ def test_other_readings_of_a_row_are_held_to_its_own(
     world: Path, tiny_encoder: Path, tmp_path: Path, freeze_encoder: bool
 ) -> None:
     reads = {"variants": 0.5, "variant_copies": int(freeze_encoder)}
-    options: dict[str, Any] = {
-        "reads": reads,
-        "freeze_encoder": freeze_encoder,
-        "consistency_weight": 0.1,
-        "dropout": 0.0,
-    }
-    module = trained(world, tiny_encoder, tmp_path, **options)
+    shared = {"freeze_encoder": freeze_encoder, "form": True}
+    module = trained(world, tiny_encoder, tmp_path, shared, reads, consistency_weight=0.1, dropout=0.0)
     assert any("consistency" in names for _, names in module.seen[0])
     if freeze_encoder:  # in another epoch other copies are drawn
         first, second = (torch.cat([embedding for embedding, _ in module.seen[epoch]]) for epoch in (0, 1))
@@ -130,7 +150,7 @@ def test_options_are_plain_hyper_parameters_from_which_a_module_is_made_again(tm
 def test_frozen_layers_and_with_them_the_embeddings_are_not_trained(
     world: Path, tiny_encoder: Path, tmp_path: Path, count: int, kept: tuple[str, ...]
 ) -> None:
-    module = trained(world, tiny_encoder, tmp_path, freeze_encoder=False, freeze_layers=count, encoder_lr=1e-3)
+    module = trained(world, tiny_encoder, tmp_path, {"freeze_encoder": False}, freeze_layers=count, encoder_lr=1e-3)
     assert module.encoder is not None
     optimizer = module.optimizers()
     given = {id(weight) for weight in optimizer.param_groups[2]["params"]}  # type: ignore[union-attr]

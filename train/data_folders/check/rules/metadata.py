@@ -71,9 +71,11 @@ def label_findings(folder: CheckedFolder) -> Iterator[Finding]:
 def price_findings(folder: CheckedFolder, today: datetime.date) -> Iterator[Finding]:
     """Findings about missing, unlikely and old prices."""
     models = {system.model for system in folder.dataset.systems}
-    facts = folder.dataset.models
-    without = tuple(sorted(name for name in models if name not in facts or not facts[name].priced))
-    if without and folder.dataset.cost_usd is None:
+    facts, cost = folder.dataset.models, folder.dataset.cost_usd
+    uncosted = ~np.isnan(folder.dataset.score) & (np.isnan(cost) if cost is not None else True)
+    asked = {folder.dataset.systems[s].model for s in np.flatnonzero(uncosted.any(axis=0))}
+    without = tuple(sorted(name for name in asked if name not in facts or not facts[name].priced))
+    if without:
         yield Finding(
             WARNING,
             "missing prices",
