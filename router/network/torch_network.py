@@ -143,7 +143,8 @@ class QueryHeads(nn.Module):
         self.prototypes = (
             Prototypes(size.hidden, size.prototypes, size.likeness, size.categories) if size.prototypes else _NoHead()
         )
-        self.level = nn.Linear(size.hidden, 1)
+        self.level = nn.utils.skip_init(nn.Linear, size.hidden, 1)
+        nn.init.zeros_(self.level.weight)  # training starts from one level for all
         nn.init.constant_(self.level.bias, MIDDLE)
         self.gain = nn.Parameter(torch.full((size.protocols,), GAIN))  # logits that a level costs
         self.shift = nn.Parameter(torch.zeros(size.protocols))

@@ -54,7 +54,7 @@ def build_training_data(
     """The data of a run on `rows["train"]` and `rows["val"]`; PoolError for a member without a training outcome."""
     train_rows, phrases = rows["train"], QueryEncoder.from_pretrained(options.taxonomy_encoder or options.encoder)
     taxonomy = taxonomy_of(dataset, train_rows, phrases, options.merge_cosine, options.minimum_count)
-    kept = np.flatnonzero(~np.isnan(dataset.score)[train_rows].any(axis=0))
+    kept = np.flatnonzero((~np.isnan(dataset.score[train_rows])).any(axis=0))
     systems = tuple(dataset.systems[column] for column in kept)
     pools = {pool.name: pool for pool in (read_pool(Path(file), systems) for file in options.pools)}
     return TrainingData(

@@ -7,7 +7,7 @@ import pytest
 from fixtures.tiny_checkpoint import make_steerable_router
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from router.encoding.suffix_guard import SuffixGuard, begins_word, rarity
+from router.encoding.suffix_guard import SuffixGuard, begins_word, rarity, scripts
 from router.routing.router import Router
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -112,6 +112,70 @@ def test_ordinary_queries_keep_their_ends_and_random_tokens_are_found(shipped):
         gadget = shipped.tokenizer.decode(generator.integers(2000, 29000, 20).tolist())
         tail = shipped.tail(f"{query} {gadget}")
         assert tail and len(tail) > len(gadget) / 2
+
+
+PROSE = (
+    "请用简单的语言解释一下什么是量子纠缠，并举一个日常生活中的例子。",
+    "我明天要去上海出差，请帮我写一封请假邮件给我的经理。",
+    "如何在家里做出好吃的红烧肉？需要哪些材料和步骤？",
+    "日本の首都はどこですか。また、その人口はおよそ何人ですか。",
+    "来週の会議の議事録を簡潔にまとめてください。よろしくお願いします。",
+    "猫を飼い始めたいのですが、必要なものを教えていただけますか。",
+    "대한민국의 수도는 어디이며, 인구는 몇 명입니까?",
+    "다음 주 회의를 위한 발표 자료를 어떻게 준비하면 좋을까요?",
+    "김치찌개를 맛있게 끓이는 방법을 알려 주세요.",
+    "ما هي عاصمة المغرب، وكم يبلغ عدد سكانها اليوم؟",
+    "اكتب لي رسالة قصيرة أعتذر فيها لصديقي عن تأخري في الرد عليه.",
+    "كيف يمكنني تعلم اللغة الإنجليزية بسرعة في البيت من دون معلم؟",
+    "भारत की राजधानी क्या है और वहाँ कितने लोग रहते हैं?",
+    "मुझे अपने मित्र की शादी के लिए एक छोटा सा भाषण लिखकर दीजिए।",
+    "घर पर स्वादिष्ट पनीर की सब्ज़ी बनाने की विधि बताइए।",
+)
+
+
+@pytest.fixture(scope="module")
+def unigram():
+    """A Unigram tokenizer of 2,000 Latin words by frequency, then of the characters of PROSE, which are rarer."""
+    letters = "abcdefghijklmnopqrst"
+    words = [f"▁w{a}{b}{c}" for a in letters[:5] for b in letters for c in letters]
+    signs = sorted(set("".join(PROSE)) - {" "})
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *words, *signs, *letters, "w"]
+    made = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], unk_id=3))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.add_special_tokens(pieces[:4])
+    return made
+
+
+def test_words_of_a_unigram_vocabulary_are_ranked_among_those_of_their_script(unigram):
+    scores, size = rarity(unigram), unigram.get_vocab_size()
+    found = scripts(unigram)
+    assert [found[unigram.token_to_id(piece)] for piece in ("▁waaa", "的", "の", "수", "<s>", "▁", "？")] == [
+        *("LATIN", "CJK", "CJK", "HANGUL", "LATIN", "", "")
+    ]
+    assert scores[unigram.token_to_id("▁wett")] == pytest.approx(np.log(2000 * np.log(2000) / size))
+    assert scores[unigram.token_to_id("▁waaa")] == scores[0] == scores[4] == scores[unigram.token_to_id("a")] == -1.0
+    assert all(scores[unigram.token_to_id(sign)] < 0 for sign in set("".join(PROSE)) - {" "})
+
+
+def test_ordinary_prose_of_other_scripts_keeps_its_end(unigram):
+    guard = SuffixGuard(unigram)
+    for text in PROSE:
+        assert 3 not in unigram.encode(text).ids
+        assert guard.tail(text) is None
+        assert guard.tail(f"waab waac waad: {text}") is None  # a request in another language before it
+        assert guard.tail(f"{text} waab") is None  # a foreign word at its end
+
+
+def test_random_tokens_of_many_scripts_or_of_one_are_found(unigram):
+    guard, generator = SuffixGuard(unigram), np.random.default_rng(0)
+    for text in PROSE:
+        rare = unigram.decode(generator.integers(1000, 2000, 20).tolist()).replace("▁", " ")
+        mixed = " ".join(
+            f"wd{a}{b} {sign}" for a, b, sign in zip("fghijklmno", "abcdefghij", "学수عकか術인لम表", strict=True)
+        )
+        for gadget in (rare, mixed):
+            tail = guard.tail(f"{text} {gadget}")
+            assert tail and len(tail) > len(gadget) / 2
 
 
 class Marked:

@@ -126,6 +126,7 @@ def test_difficulty_is_an_affine_map_of_the_level_and_a_deviation_that_fades_wit
     hidden = heads.hidden(embedding)
     with torch.no_grad():
         heads.prototypes.points.copy_(torch.nn.functional.normalize(torch.randn(2, 6), dim=1))
+        heads.level.weight.normal_()
         heads.gain.copy_(torch.tensor([2.0, -1.0]))
         heads.shift.copy_(torch.tensor([0.25, 0.5]))
         heads.prototypes.familiar.copy_(torch.tensor([0.9, 0.4]))

@@ -49,6 +49,7 @@ def router(tiny_encoder, request):
     network = RouterNetwork(size, torch.tensor([0, 0, 0, 1]))
     for tensor in [*network.parameters(), *(network.heads.prototypes.buffers())]:
         torch.nn.init.normal_(tensor)
+    torch.nn.init.constant_(network.heads.gain, 0.1)
     if likeness:
         network.heads.prototypes.points.copy_(torch.eye(5, 8))
         network.heads.prototypes.familiar.copy_(torch.tensor([0.9, 0.1]))

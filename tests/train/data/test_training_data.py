@@ -7,7 +7,9 @@ import pytest
 from router.evaluation.dataset import Dataset
 from router.evaluation.folder_tables import Annotation
 from router.network.taxonomy import Taxonomy
-from train.data.training_data import label_share, tensors_of
+from router.pools.models import System
+from train.data.options import DataOptions
+from train.data.training_data import build_training_data, label_share, tensors_of
 
 NOTES = (
     Annotation("q0", ("coding",), ("Law",), "llm-a"),
@@ -47,3 +49,17 @@ def test_a_benchmark_weighs_as_the_root_of_its_labelled_training_rows():
     assert share[40] / share[0] == pytest.approx(3)
     assert share[51] == share[40] and share[54] == 1
     assert label_share(benchmark, labelled & False, train_rows).tolist() == [1] * 55
+
+
+def test_systems_keep_their_holes_and_those_without_a_training_outcome_are_left_out(tmp_path, tiny_encoder):
+    ids = [f"q{i}" for i in range(4)]
+    queries = pd.DataFrame({"query_id": ids, "benchmark": "a", "category": "x", "text": "four"})
+    score = np.full((4, 3), np.nan, np.float32)
+    score[0, 0] = score[1, 1] = score[3, 2] = 1.0
+    systems = tuple(System(name, "p") for name in ("first", "second", "unseen"))
+    dataset = Dataset((tmp_path,), queries, systems, score, score, score > 2, None, NOTES, {})
+    options = DataOptions.checked("data", pools=[], encoder=str(tiny_encoder), minimum_count=1)
+    rows = {"train": np.arange(3), "val": np.array([3])}
+    found = build_training_data(dataset, np.ones(4, bool), rows, options)
+    assert found.systems == systems[:2]
+    assert found.tensors["seen"].tolist() == [[True, False], [False, True], [False, False], [False, False]]
