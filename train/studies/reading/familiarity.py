@@ -27,7 +27,7 @@ def gaps(familiarity: Array, predicted: Array, got: Array) -> Array:
     """Absolute gap between mean predicted and mean got quality in each quintile of familiarity, least familiar first.
 
     >>> gaps(np.arange(10.0), np.full(10, 0.5), np.repeat([0.0, 0.5], 5)).tolist()
-    [0.5, 0.5, 0.0, 0.0, 0.0]
+    [0.5, 0.5, 0.25, 0.0, 0.0]
     """
     place = pd.Series(familiarity).rank(method="first", pct=True).to_numpy() * QUINTILES
     quintile = np.minimum(np.ceil(place).astype(int), QUINTILES) - 1

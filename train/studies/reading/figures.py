@@ -128,6 +128,8 @@ def markdown(figures: Iterable[Figure]) -> str:
     for each in worst(figures):
         bar = "" if each.bar is None else f"{'≥' if each.better > 0 else '≤'} {each.bar:g}"
         where = ": ".join(filter(None, (each.pool and f"worst in {each.pool}", each.note)))
-        cells = (each.part, each.name, f"{each.value:.3f}", f"{each.low:.3f} to {each.high:.3f}", f"{each.n:,}")
+        digits = 3 if each.bar is None or each.bar >= 0.01 else 4
+        value, low, high = (f"{number:.{digits}f}" for number in (each.value, each.low, each.high))
+        cells = (each.part, each.name, value, f"{low} to {high}", f"{each.n:,}")
         lines.append("| " + " | ".join((*cells, bar, each.verdict, where)).replace("nan to nan", "–") + " |")
     return "\n".join(lines)

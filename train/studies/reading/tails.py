@@ -24,8 +24,8 @@ APART = 31  # lines between the two tasks of one query: of other kinds, as the q
 def tail_figures(router: Router, pools: Iterable[Pool], dials: Sequence[float]) -> list[Figure]:
     """Rise of the mean cost by pool, dial and tail, and over the dearer of two tasks where both are asked in one query.
 
-    The cost is predicted for the text that is sent; of a tail also for the query alone, which leaves out what more
-    input tokens cost.
+    The cost is predicted for the text as sent; of a tail also for the query alone, and that has the bar: the tokens of
+    a tail cost something whatever is chosen, with a short query half as much again.
     """
     queries, tails = written("translations")["en"], written("tails")
     b = len(queries)
@@ -39,16 +39,14 @@ def tail_figures(router: Router, pools: Iterable[Pool], dials: Sequence[float]) 
         for dial in dials:
             decisions = router.pipeline.decide(reading, Request.read(router.pool, pool=pool, dial=dial, guard=True))
             cost = np.array([each.cost_usd for each in decisions]).reshape(-1, b)
-            where: dict[str, Any] = {"bar": RISE, "better": -1, "pool": pool.name}
-            dearer = np.maximum(cost[0], np.roll(cost[0], -APART))
-            figures.append(
-                measured(PART, f"second task over the dearer, dial {dial:g}", ratio, cost[1], dearer, **where)
-            )
+            where: dict[str, Any] = {"better": -1, "pool": pool.name}
+            title, dearer = f"second task over the dearer, dial {dial:g}", np.maximum(cost[0], np.roll(cost[0], -APART))
+            figures.append(measured(PART, title, ratio, cost[1], dearer, bar=RISE, **where))
             of_query = chosen_cost(alone, pool, decisions).reshape(-1, b)
             for row, tail in enumerate(tails, start=2):
-                for name, costs in (("as sent", cost), ("of the query alone", of_query)):
+                for name, costs, bar in (("as sent", cost, None), ("of the query alone", of_query, RISE)):
                     title = f"mean cost {name}, dial {dial:g}"
-                    figures.append(measured(PART, title, ratio, costs[row], costs[0], note=tail, **where))
+                    figures.append(measured(PART, title, ratio, costs[row], costs[0], bar=bar, note=tail, **where))
     return figures
 
 

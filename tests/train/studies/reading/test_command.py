@@ -3,8 +3,8 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
+from fixtures.tiny_folder import QUERIES, write_tiny_folder
 
 from router.arrays import host
 from router.evaluation.dataset import read_dataset
@@ -14,30 +14,12 @@ from train.studies.reading.familiarity import familiarity_figures, gaps
 from train.studies.reading.texts import read
 
 pytestmark = pytest.mark.end_to_end
-QUERIES = 60
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Sixty annotated queries of two sets over ten folds, with outcomes of the tiny checkpoint's pool `both`."""
-    ids = [f"q{i}" for i in range(QUERIES)]
-    queries = {
-        "query_id": ids,
-        "benchmark": ["act-as" if i % 3 else "exam" for i in range(QUERIES)],
-        "text": [f"prove that {'a prime root is two ' * (i % 5)} {i}?" for i in range(QUERIES)],
-        "split": "train",
-        "fold": [i % 10 for i in range(QUERIES)],
-    }
-    pd.DataFrame(queries).to_parquet(tmp_path / "queries.parquet")
-    cells = [
-        (q, model, protocol, float((i + shift) % 3 == 0), 100)
-        for i, q in enumerate(ids)
-        for shift, (model, protocol) in enumerate([("large", "chat"), ("small", "exam")])
-    ]
-    columns = ["query_id", "model", "protocol", "score", "output_chars"]
-    pd.DataFrame(cells, columns=columns).to_parquet(tmp_path / "outcomes.parquet")
-    prices = {"model": ["large", "small"], "input_usd_per_mtok": [2.5, 0.1], "output_usd_per_mtok": [10.0, 0.4]}
-    pd.DataFrame(prices).to_csv(tmp_path / "models.csv", index=False)
+    ids = write_tiny_folder(tmp_path, ("exam", "act-as", "act-as"))
     notes = [
         {"query_id": q, "capabilities": ["coding"], "knowledge": ["Law"], "difficulty": i % 5 + 1}
         for i, q in enumerate(ids)

@@ -2,8 +2,8 @@
 
 import json
 
-import pandas as pd
 import pytest
+from fixtures.tiny_folder import write_tiny_folder
 
 from router.errors import DataError
 from router.evaluation.dataset import read_dataset
@@ -13,25 +13,11 @@ from train.studies.robustness.flips import draw_sample
 
 pytestmark = pytest.mark.end_to_end
 
-QUERIES = 60
-
 
 @pytest.fixture
 def folder(tmp_path):
     """Sixty queries over ten folds with outcomes of both members of the tiny checkpoint's pool `both`."""
-    ids = [f"q{i}" for i in range(QUERIES)]
-    text = [f"prove that {'a prime root is two ' * (i % 5)} {i}?" for i in range(QUERIES)]
-    queries = {"query_id": ids, "benchmark": "x", "text": text, "split": "train", "fold": [i % 10 for i in range(60)]}
-    pd.DataFrame(queries).to_parquet(tmp_path / "queries.parquet")
-    cells = [
-        (q, model, protocol, float((i + shift) % 3 == 0), 100)
-        for i, q in enumerate(ids)
-        for shift, (model, protocol) in enumerate([("large", "chat"), ("small", "exam")])
-    ]
-    columns = ["query_id", "model", "protocol", "score", "output_chars"]
-    pd.DataFrame(cells, columns=columns).to_parquet(tmp_path / "outcomes.parquet")
-    prices = {"model": ["large", "small"], "input_usd_per_mtok": [2.5, 0.1], "output_usd_per_mtok": [10.0, 0.4]}
-    pd.DataFrame(prices).to_csv(tmp_path / "models.csv", index=False)
+    write_tiny_folder(tmp_path)
     return tmp_path
 
 
