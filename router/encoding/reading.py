@@ -17,7 +17,7 @@ LONGEST = 240  # characters of a sentence; a longer one is cut
 EDGE = 800  # characters at the start and at the end of the prose where requests count more
 EDGE_SCORE, LABEL_SCORE, REQUEST_SCORE, QUESTION_SCORE = 3.0, 4.0, 2.0, 1.0
 INSERTED_SCORE = 0.5  # of a request in a short paragraph between start and end
-SLACK = 2.0  # requests that score so much less than the best one are no candidates
+SLACK = 1.5  # requests that score so much less than the best one are no candidates
 MOST_INSIDE = 3  # requests between start and end that are candidates
 MOST_LABELS = 3  # more labels than these are a form or an FAQ: each is a question among many
 AROUND = 8  # sentences of its paragraph before and after a request that are candidates
@@ -41,7 +41,7 @@ escreva explique traduza resuma descreva calcule liste crie responda scrivi spie
 schrijf vertaal beschrijf bereken vat leg yaz açıkla çevir özetle hesapla tulis tuliskan jelaskan terjemahkan ringkas buatlah
 hãy viết dịch giải tóm""".split())
 PHRASES = tuple("""
-please|could you|can you|would you|i want you|i need you|i'd like you|i would like you|your task|help me|i need help|
+please|my first |my question|my request|could you|can you|would you|i want you|i need you|i'd like you|i would like you|your task|help me|i need help|
 you are to|the text above|the passage above|bitte|kannst du|können sie|por favor|
 puedes|podrías|s'il te plaît|s'il vous plaît|peux-tu|pouvez-vous|você pode|per favore|puoi|пожалуйста|можешь|помоги|
 من فضلك|يرجى|कृपया|बताइए|लिखिए|समझाइए|请|請|帮我|幫我|翻译|解释一下|总结|ください|下さい|教えて|してほしい|해줘|해 주세요|
@@ -57,6 +57,7 @@ LABEL = re.compile(
     re.I,
 )
 SPEAKER = re.compile(r"[*_\s]{0,4}[^\W\d_][\w.' -]{0,24}[*_]{0,3}[:：]\s")
+OPTION = re.compile(r"\(?[Aa][).] ?\S")  # the first choice of a question that needs no question mark
 PERSONA = re.compile(r"(?:you are|you're|act as|du bist|eres|tu es|你是|ты) .{0,80}?\b"
                      r"(?:assistant|model|agent|bot|chatbot|ai|llm|assistent|asistente)\b", re.I)  # fmt: skip
 _BOUNDARY = re.compile(r"[.!?…。！？；؟।][)\"'”’»*_」』]*(?:(?=\s)|(?<=[。！？；؟।」』]))")
@@ -121,18 +122,27 @@ def _examined(text: str) -> list[tuple[int, int]]:
 
 
 def _candidates(sentences: list[_Sentence], text: str) -> list[int]:
-    """Rows of the sentences that may be the task, the likeliest first, then those around them."""
+    """Rows of the sentences that may be the task, the likeliest first, each followed by those around it."""
     scores, inside = _scores(sentences, text)
-    least = max(scores, default=0.0) - SLACK
-    ranked = sorted((row for row, score in enumerate(scores) if score > 0 and score >= least), key=lambda row: -scores[row])
-    left_out = {*[row for row in ranked if row in inside][MOST_INSIDE:]}
-    asking = [row for row in ranked if row not in left_out]
-    if not asking:  # what begins and what ends the prose
-        asking = [row for far in range(3) for row in (len(sentences) - 1 - far, far) if 0 <= row < len(sentences)]
-        return list(dict.fromkeys(asking))
-    near = [row + way for far in range(1, AROUND + 1) for row in asking for way in (-far, far)
-            if 0 <= row + way < len(sentences) and sentences[row + way].paragraph == sentences[row].paragraph]  # fmt: skip
-    return list(dict.fromkeys([*asking, *near]))[:MOST_PIECES]
+    edge = [row for row, score in enumerate(scores) if score > 0 and row not in inside]
+    if not edge or max(sentences[row].asks for row in edge) < max((sentences[row].asks for row in inside), default=0) - SLACK:
+        edge = [*edge, *sorted(inside, key=lambda row: -scores[row])[:MOST_INSIDE]]
+    least = max((scores[row] for row in edge), default=0.0) - SLACK
+    asking = sorted((row for row in edge if scores[row] >= least), key=lambda row: -scores[row])
+    near = [each for row in asking for each in _around(sentences, row, row in inside)]
+    ends = [row for far in range(3) for row in (len(sentences) - 1 - far, far) if 0 <= row < len(sentences)]
+    return list(dict.fromkeys([*asking, *near] if asking else ends))[:MOST_PIECES]
+
+
+def _around(sentences: list[_Sentence], row: int, inside: bool) -> Iterator[int]:
+    """The sentences of a request's paragraph, the nearest first; at an edge also those between it and the edge."""
+    outward = 0 if inside else -1 if row < len(sentences) // 2 else 1
+    for far in range(1, AROUND + 1):
+        for way in (-1, 1):
+            at = row + way * far
+            same = 0 <= at < len(sentences) and sentences[at].paragraph == sentences[row].paragraph
+            if same or (way == outward and 0 <= at < len(sentences)):
+                yield at
 
 
 def _scores(sentences: list[_Sentence], text: str) -> tuple[list[float], set[int]]:
@@ -186,6 +196,7 @@ def _asks(sentence: str, phrases: tuple[str, ...], labelled: bool) -> float:
     opening = next((word for word in words if word and word not in _LEAD), "")
     question = not QUESTION_MARKS.isdisjoint(lowered[len(bare) :]) or bare.endswith(ENDINGS) or _is_greek_question(sentence)
     requests = (opening in OPENINGS) + (bool(phrases) and any(phrase in lowered for phrase in phrases))
+    requests += OPTION.match(sentence) is not None
     score = REQUEST_SCORE * min(requests, 1) + (requests > 1) + QUESTION_SCORE * question
     return max(score - QUESTION_SCORE, 0) if score and not labelled and SPEAKER.match(sentence) else score
 

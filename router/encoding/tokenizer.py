@@ -21,6 +21,7 @@ MATERIAL_SHARE = 0.25  # of the tokens, for the material of a text that does not
 BEGINNING_SHARE = 2 / 3  # of a material's tokens, for its beginning; the rest is for its end
 FRAME_SHARE = 0.25  # of the task's tokens, for system prompts, reminders and tool schemas
 MOST_MATERIALS = 8  # texts of it that are read
+CAP = 0
 _CHUNK = 1024  # texts tokenised, or computed, at a time, to bound memory
 CORRECT_TYPOS = (
     "correct_typos was removed: spelling correction took terms for typos (async became sync, sqrt became sort) and no "
@@ -94,15 +95,17 @@ class QueryTokenizer:
     def _kept(self, text: Opened, ids: list[int] | None, room: int) -> list[int]:
         """The token ids that are read of a text, at most `room`. `ids`: of its task, None where it is far too long."""
         if ids is not None and len(ids) <= room:
-            task, share, material = [(0, ids)], 0, text.material
+            task, material = [(0, ids)], text.material
         else:
             found = parts(text.task)
             order = [piece.at for piece in found.instruction]
             task = list(zip(order, self._ids([piece.text for piece in found.instruction]), strict=True))
-            share, material = int(MATERIAL_SHARE * room), (found.material, *text.material)
+            material = (found.material, *text.material)
         about = self._ids([ends(each) for each in material[:MOST_MATERIALS]])
-        asked = _filled(task, room - min(sum(map(len, about)), share))
-        kept = [*asked, *_shared(about, room - len(asked))]
+        share = int(MATERIAL_SHARE * room)
+        asked = _filled(task, room if len(task) == 1 and task[0][1] is ids else room - min(sum(map(len, about)), share))
+        left = room - len(asked)
+        kept = [*asked, *_shared(about, min(left, max(share, len(asked))) if CAP and asked else left)]
         frame = self._ids([ends(each) for each in text.frame[:1]])
         return kept + _shared(frame, min(room - len(kept), int(FRAME_SHARE * len(asked))))
 
