@@ -1,12 +1,12 @@
 """`python -m train reading`: what it prints and writes, and what it refuses."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fixtures.tiny_folder import QUERIES, write_tiny_folder
 
-from router.arrays import host
 from router.evaluation.dataset import read_dataset
 from router.routing.router import Router
 from train.__main__ import main as command
@@ -99,9 +99,16 @@ def test_quintiles_go_from_the_least_familiar_to_the_most():
     assert (np.diff(found) < 0).all() and found[-1] == pytest.approx(0.0105)
 
 
-def test_familiar_rows_are_told_from_left_out_ones(folder, tiny_router):
+def test_familiar_rows_are_told_from_left_out_ones(folder, tiny_router, monkeypatch):
     router, dataset = Router.from_pretrained(tiny_router, backend="torch"), read_dataset(folder)
-    order = host(read(router, dataset.queries["text"].tolist()).vectors.familiarity).argsort()
-    auroc, steps = familiarity_figures(router, dataset, order[30:], order[:30], [router.pool("both")])
+
+    def read_in_order(router, texts):
+        made = read(router, texts)
+        vectors = SimpleNamespace(familiarity=1 / np.arange(1.0, len(texts) + 1))
+        return SimpleNamespace(vectors=vectors, in_pool=made.in_pool)
+
+    monkeypatch.setattr("train.studies.reading.familiarity.read", read_in_order)
+    rows = np.arange(QUERIES)
+    auroc, steps = familiarity_figures(router, dataset, rows[30:], rows[:30], [router.pool("both")])
     assert auroc.value == 1 and auroc.verdict == "holds" and auroc.n == steps.n == QUERIES
     assert steps.note.startswith("gaps ") and 0 <= steps.value <= 4
