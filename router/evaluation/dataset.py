@@ -37,9 +37,9 @@ from router.pools.models import ModelFacts, System
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Checked data folders. Matrices are (N, S), with NaN for missing outcomes."""
+    """Checked data folders, compared by identity. Matrices are (N, S), with NaN for missing outcomes."""
 
     folders: tuple[Path, ...]
     queries: pd.DataFrame  # N rows, index 0..N-1, columns as in queries.parquet

@@ -1,7 +1,7 @@
 """Command `python -m train annotate QUERIES --model ID --base-url URL`: labels of queries by LLMs.
 
-Asks for ranked capabilities and knowledge domains of each query and writes them as annotations of a data folder
-(docs/data.md). Run it again after a kill, an error or the cap: what was answered is not asked again.
+Asks for ranked capabilities, knowledge domains and the difficulty of each query and writes them as annotations of a
+data folder (docs/data.md). Run it again after a kill, an error or the cap: what was answered is not asked again.
 """
 
 import argparse

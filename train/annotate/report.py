@@ -1,8 +1,8 @@
 """Report of an annotation run: coverage (axes too rare to learn a profile), agreement, failures. Pure counts.
 
-Agreement is Krippendorff's alpha per axis, Jaccard index, equal first labels. Alpha for nominal data after
-Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 is full agreement, 0 is agreement by chance. The
-package `krippendorff` is under GPL-3 and needs all labels in memory.
+Agreement is Krippendorff's alpha per axis, Jaccard index, equal first labels; of difficulty see `ordinal`. Alpha for
+nominal data after Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 is full agreement, 0 is agreement
+by chance. The package `krippendorff` is under GPL-3 and needs all labels in memory.
 """
 
 from collections import Counter, defaultdict
@@ -12,9 +12,11 @@ from itertools import combinations
 from typing import Any
 
 from router.cli.text import table
+from router.evaluation.folder_tables import LEVELS
 from router.llm.form import Filled
 from router.network.taxonomy import CAPABILITIES
 from train.annotate.labels import PROMPT_VERSION, Labels
+from train.annotate.ordinal import OrdinalAgreement
 
 RARE_CAPABILITY = 50  # with fewer answers on an axis, a profile's entry is mostly noise
 RARE_DOMAIN = 10  # as in the consolidation of a training run (`data.minimum_count`)
@@ -125,6 +127,7 @@ class Coverage:
     capabilities: Counter[str] = field(default_factory=Counter)
     first: Counter[str] = field(default_factory=Counter)
     knowledge: Counter[str] = field(default_factory=Counter)
+    difficulty: Counter[int] = field(default_factory=Counter)
 
     def add(self, labels: Labels) -> None:
         """Count one query."""
@@ -132,6 +135,7 @@ class Coverage:
         self.capabilities.update(labels.capabilities)
         self.first[labels.capabilities[0]] += 1
         self.knowledge.update(labels.knowledge)
+        self.difficulty[labels.difficulty] += 1
 
     @property
     def rare_capabilities(self) -> list[str]:
@@ -150,6 +154,7 @@ class Coverage:
             "capabilities": {name: self.capabilities[name] for name in CAPABILITIES},
             "first_capability": {name: self.first[name] for name in CAPABILITIES},
             "knowledge": dict(self.knowledge.most_common()),
+            "difficulty": {str(level): self.difficulty[level] for level in LEVELS},
             "rare_capabilities": self.rare_capabilities,
             "rare_domains": self.rare_domains,
         }
@@ -160,6 +165,7 @@ class Coverage:
         lines = table(["capability", "queries", "first"], rows, right=(1, 2))
         top = ", ".join(f"{name} {n:,}" for name, n in self.knowledge.most_common(SHOWN))
         lines += ["", f"knowledge domains: {len(self.knowledge):,} names; most often {top}"]
+        lines.append("difficulty: " + ", ".join(f"{level} {self.difficulty[level]:,}" for level in LEVELS))
         if rare := self.rare_capabilities:
             names = ", ".join(f"{name} ({self.capabilities[name]})" for name in rare)
             lines.append(f"rare capabilities, under {RARE_CAPABILITY} queries: {names}. Add queries that need them")
@@ -180,6 +186,7 @@ class Report:
     annotators: Iterable[str]
     capabilities: Agreement = field(default_factory=Agreement)
     knowledge: Agreement = field(default_factory=Agreement)
+    difficulty: OrdinalAgreement = field(default_factory=OrdinalAgreement)
     repaired: int = 0
     failed: int = 0
 
@@ -196,6 +203,7 @@ class Report:
         if len(filled) > 1:
             self.capabilities.add([each.value.capabilities for each in filled.values()])
             self.knowledge.add([[name.casefold() for name in each.value.knowledge] for each in filled.values()])
+            self.difficulty.add([each.value.difficulty for each in filled.values()])
 
     def to_json(self) -> dict[str, Any]:
         """All figures."""
@@ -207,6 +215,7 @@ class Report:
             "agreement": {
                 "capabilities": self.capabilities.to_json(1),
                 "knowledge": self.knowledge.to_json(RARE_DOMAIN),
+                "difficulty": self.difficulty.to_json(),
             },
         }
 
@@ -219,6 +228,13 @@ class Report:
         ):
             if agreement.pairs:
                 lines += ["", *_agreement_lines(kind, agreement.to_json(least))]
+        if self.capabilities.pairs:
+            found = self.difficulty.to_json()
+            lines += [
+                "",
+                f"agreement on difficulty: Krippendorff's alpha, ordinal, {_figure(found['alpha'])}, Spearman's "
+                f"correlation {_figure(found['spearman'])}",
+            ]
         return lines
 
 

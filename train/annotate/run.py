@@ -7,7 +7,7 @@ import json
 import string
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -127,8 +127,7 @@ async def annotate(client: Client, plan: Plan, notes: TextIO, failures: TextIO, 
             for name, each in readings.items():
                 about = {"annotator": name, "model": models[name], "prompt_version": PROMPT_VERSION}
                 if isinstance(each, Filled):
-                    labels = {"capabilities": each.value.capabilities, "knowledge": each.value.knowledge}
-                    _write(notes, {"query_id": row.query_id, **labels, **about})
+                    _write(notes, {"query_id": row.query_id, **asdict(each.value), **about})
                 else:
                     _write(failures, {"query_id": row.query_id, "problem": each, **about})
             show(bar, client)

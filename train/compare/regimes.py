@@ -2,7 +2,7 @@
 
     in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
     few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
-    leave-one-out        one benchmark tested; neither it nor a repeat of one of its questions is trained on
+    leave-one-out        one benchmark tested; nothing of its family nor a repeat of one of its questions is trained on
     ood                  the same for each benchmark of split `ood`, left out as by `train.data.folds`
 
 Knows no pool and no method. Results are averaged over parts: a rotation's number or a benchmark. Axes: N queries.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from router.errors import DataError, UsageError, known_names
 from router.evaluation.dataset import Dataset
+from train.compare.families import family_of, same_questions
 from train.data.folds import usable_rows
 
 Mask = NDArray[np.bool_]
@@ -119,10 +120,10 @@ def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
 
 
 def repeats(dataset: Dataset, benchmark: str) -> Mask:
-    """Mask (N,) of a benchmark's rows and of all rows that repeat one of its questions.
+    """Mask (N,) of the rows of a benchmark's family and of all rows that repeat one of its questions.
 
-    Repeats have the same `group`; for an out-of-distribution benchmark every `ood_twin` counts as well. DataError for
-    a folder without the column `group`.
+    Repeats have the same `group` or are near twins; for an out-of-distribution benchmark every `ood_twin` counts as
+    well. DataError for a folder without the column `group`.
     """
     queries = dataset.queries
     if "group" not in queries:
@@ -130,11 +131,12 @@ def repeats(dataset: Dataset, benchmark: str) -> Mask:
             f"{dataset.folder}/queries.parquet has no column 'group' (docs/data.md), so rows that repeat a question of "
             f"{benchmark} cannot be kept out of training: add it, the same value for the same question"
         )
-    rows = queries["benchmark"] == benchmark
-    found = rows | queries["group"].isin(queries["group"][rows])
+    rows = queries["benchmark"].isin(family_of(benchmark, set(queries["benchmark"]))).to_numpy(bool)
+    question = same_questions(dataset)
+    found = rows | np.isin(question, question[rows])
     if (queries["split"][rows] == "ood").any():
-        found |= queries["ood_twin"]
-    return found.to_numpy(bool)
+        found |= queries["ood_twin"].to_numpy(bool)
+    return found
 
 
 def _drawn(rows: Mask, share: float, seed: int) -> Mask:

@@ -8,10 +8,14 @@ not used, so that generated puzzles do not all look alike. 33,000 queries take a
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
+
+Array = NDArray[Any]
 
 FEWEST_WORDS = 6  # of a question that has a meaning without its options; "Inflation:" has none
 TEMPLATE = 10  # a question with more wordings of its options than this is a template ("Which sentence is correct?")
@@ -24,12 +28,12 @@ FIRST_OPTION = re.compile(
     r"(?=.*?(?:\n[ \t]*[(\[]?B[)\].:]|[ \t]\(B\)[ \t]))",
     re.IGNORECASE | re.DOTALL,
 )
-ALIKE = 0.8  # Jaccard index of the sets of word triples
+ALIKE = 0.8  # Jaccard index of the sets of word triples; share of the shorter text's runs of eight words
 # Triples that only one of two texts has, at most: three changed words, or an added sentence; not another question.
 MOST_APART = 16
 MAYBE = 0.6  # Jaccard index of the rare triples alone from which two texts are compared in full
-RARE = 20  # a rare triple is in at most so many texts
-FEWEST = 5  # rare triples that a text needs to be compared
+RARE = 20  # a rare triple or run is in at most so many texts
+FEWEST = 5  # rare triples or runs that a text needs to be compared
 ROWS = 2000  # of the product at a time
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -103,11 +107,10 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[str]) -> list[tuple[i
     >>> near_duplicates([a, a + " today", "something else"], ["x", "y", "z"])
     [(0, 1)]
     """
-    first = np.sort(np.unique(np.asarray(groups), return_index=True)[1]).tolist()
-    questions = [question_of(texts[i]) for i in first]
-    triples = [_triples(question) for question in questions]
+    first, questions = _questions(texts, groups)
+    triples = [_runs(question, 3) for question in questions]
     pairs = []
-    for a, b in _candidates(triples):
+    for a, b in _candidates(triples, lambda shared, a, b: shared >= MAYBE * (a + b - shared)):
         shared, either = len(triples[a] & triples[b]), len(triples[a] | triples[b])
         close = shared >= ALIKE * either and either - shared <= MOST_APART
         if close and sorted(NUMBER.findall(questions[a])) == sorted(NUMBER.findall(questions[b])):
@@ -115,26 +118,46 @@ def near_duplicates(texts: Sequence[str], groups: Sequence[str]) -> list[tuple[i
     return sorted(pairs)
 
 
-def _triples(text: str) -> set[int]:
+def near_twins(texts: Sequence[str], groups: Sequence[object]) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of texts where at least ALIKE of the shorter one's runs of eight words are the other's too.
+
+    So a question in a wrapper is its twin. Runs of a template do not count; otherwise as `near_duplicates`.
+
+    >>> a = "the old clock in the tower of the town hall struck noon when nobody listened"
+    >>> near_twins([a, f"Solve this step by step, then give the answer after a colon. Question: {a} Answer:"], [0, 1])
+    [(0, 1)]
+    """
+    first, questions = _questions(texts, groups)
+    runs = [_runs(question, 8) for question in questions]
+    found = _candidates(runs, lambda shared, a, b: shared >= ALIKE * np.minimum(a, b))
+    return sorted((first[a], first[b]) for a, b in found)
+
+
+def _questions(texts: Sequence[str], groups: Sequence[object]) -> tuple[list[int], list[str]]:
+    """The first row of each group, and its text without answer options."""
+    first = np.sort(np.unique(np.asarray(groups), return_index=True)[1]).tolist()
+    return first, [question_of(texts[row]) for row in first]
+
+
+def _runs(text: str, length: int) -> set[int]:
+    """Hashes of the runs of so many words."""
     words = words_of(text)
-    return {hash(tuple(words[i : i + 3])) for i in range(len(words) - 2)}
+    return {hash(tuple(words[i : i + length])) for i in range(len(words) - length + 1)}
 
 
-def _candidates(triples: list[set[int]]) -> list[tuple[int, int]]:
-    """Pairs whose rare triples are at least MAYBE alike."""
-    row = np.repeat(np.arange(len(triples)), [len(each) for each in triples])
-    flat = np.fromiter((triple for each in triples for triple in each), np.int64, len(row))
+def _candidates(runs: list[set[int]], alike: Callable[[Array, Array, Array], Array]) -> list[tuple[int, int]]:
+    """Pairs that are alike, by the numbers of rare runs that they share and that each of them has."""
+    row = np.repeat(np.arange(len(runs)), [len(each) for each in runs])
+    flat = np.fromiter((run for each in runs for run in each), np.int64, len(row))
     _, column, shared_by = np.unique(flat, return_inverse=True, return_counts=True)
     rare = shared_by[column] <= RARE
-    size = np.bincount(row[rare], minlength=len(triples))
+    size = np.bincount(row[rare], minlength=len(runs))
     used = rare & (shared_by[column] > 1) & (size[row] >= FEWEST)
-    matrix = sparse.csr_matrix(
-        (np.ones(used.sum(), np.int32), (row[used], column[used])), (len(triples), len(shared_by))
-    )
+    matrix = sparse.csr_matrix((np.ones(used.sum(), np.int32), (row[used], column[used])), (len(runs), len(shared_by)))
     found: list[tuple[int, int]] = []
-    for start in range(0, len(triples), ROWS):
+    for start in range(0, len(runs), ROWS):
         later = sparse.triu(matrix[start : start + ROWS] @ matrix.T, start + 1).tocoo()
         a, b, shared = later.row + start, later.col, later.data
-        alike = shared >= MAYBE * (size[a] + size[b] - shared)
-        found += zip(a[alike].tolist(), b[alike].tolist(), strict=True)
+        kept = alike(shared, size[a], size[b])
+        found += zip(a[kept].tolist(), b[kept].tolist(), strict=True)
     return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from train.annotate.labels import Labels
+from train.annotate.ordinal import OrdinalAgreement
 from train.annotate.report import Agreement, AxisAlpha, Coverage, NominalAlpha
 
 
@@ -37,12 +40,26 @@ def test_agreement_by_hand() -> None:
     assert NominalAlpha().value() is None
 
 
+def test_the_correlation_of_difficulties_is_spearmans() -> None:
+    generator, agreement = np.random.default_rng(0), OrdinalAgreement()
+    first = generator.integers(1, 6, size=80)
+    second = np.clip(first + generator.integers(-1, 3, size=80), 1, 5)
+    for pair in zip(first.tolist(), second.tolist(), strict=True):
+        agreement.add(pair)
+    assert agreement.spearman() == pytest.approx(spearmanr(first, second).statistic)
+    same = OrdinalAgreement()
+    same.add([3, 3])
+    same.add([4])
+    assert same.to_json() == {"pairs": 1, "alpha": None, "spearman": None}
+
+
 def test_coverage_names_rare_axes_the_rarest_first() -> None:
     coverage = Coverage()
     for row in range(60):
-        coverage.add(Labels(("coding", "writing") if row < 50 else ("coding",), ("Law",) if row < 9 else ("Art",)))
-    coverage.add(Labels(("reasoning",), ("Opera",)))
+        coverage.add(Labels(("coding", "writing") if row < 50 else ("coding",), ("Law",) if row < 9 else ("Art",), 2))
+    coverage.add(Labels(("reasoning",), ("Opera",), 5))
     assert coverage.rare_capabilities[-1] == "reasoning"
     assert not {"coding", "writing"} & {*coverage.rare_capabilities}
     assert coverage.rare_domains == ["Opera", "Law"]
+    assert "difficulty: 1 0, 2 60, 3 0, 4 0, 5 1" in coverage.lines()
     assert any("rare domains, under 10 queries: Opera, Law." in line for line in coverage.lines())

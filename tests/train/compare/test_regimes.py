@@ -10,6 +10,7 @@ import pytest
 
 from router.errors import DataError, UsageError
 from router.evaluation.dataset import Dataset, read_dataset
+from train.compare.families import FAMILIES, family_of
 from train.compare.regimes import Regime, regimes, repeats, rotation_folds, rows_of
 
 IN_DISTRIBUTION = Regime("in-distribution", ("0", "1", "2", "3", "4"))
@@ -96,6 +97,37 @@ def test_repeated_questions_cannot_be_found_without_a_group_column(dataset):
     bare = replace(dataset, queries=dataset.queries.drop(columns="group"))
     with pytest.raises(DataError, match=r"no column 'group'.*add it"):
         repeats(bare, "code")
+
+
+def test_a_benchmark_is_left_out_with_its_family_and_with_near_twins_of_its_questions(dataset):
+    """Questions are of random words; rows 0 to 7 ask what 90 to 97 ask, half of them in a wrapper."""
+    generator = np.random.default_rng(1)
+    texts = [" ".join(f"w{word}" for word in generator.integers(500, size=30)) for _ in range(100)]
+    for row in range(4):
+        texts[row] = f"Solve this step by step and give the answer after a colon. {texts[90 + row]} Your answer:"
+        texts[4 + row] = f"{texts[94 + row]} so what?"
+    texts[20] = " ".join(f"{texts[98]} {texts[21]}".split()[12:42])  # shares 18 of 30 words
+    names = np.repeat(["mgsm", "gsm8k", "chat", "law"], [20, 10, 60, 10])
+    queries = dataset.queries.assign(
+        text=texts, benchmark=names, group=[f"g{row}" for row in range(100)], split="train"
+    )
+    queries.loc[97, "group"], queries.loc[60, "group"] = None, "g99"
+    data = replace(dataset, queries=queries)
+    assert np.flatnonzero(repeats(data, "law")).tolist() == [*range(8), 60, *range(90, 100)]
+    for name in ("gsm8k", "mgsm"):
+        assert np.flatnonzero(repeats(data, name)).tolist() == [*range(30), *range(90, 98)]
+    rows = rows_of(data, Regime("leave-one-out", ("gsm8k",)), "gsm8k", 0)
+    assert np.array_equal(rows.test, names == "gsm8k")
+    assert set(names[rows.train | rows.val]) == {"chat"}
+
+
+def test_families_are_of_known_form_and_disjoint():
+    names = ["med-mmlu", "med-medqa", "mmlu", "mmlu-pro", "math", "math-l5", "mathematics"]
+    assert family_of("med-medqa", names) == {"med-mmlu", "med-medqa"}
+    assert family_of("mmlu-redux", names) == {"mmlu-redux", "mmlu", "mmlu-pro"}
+    assert family_of("math", names) == {"math", "math-l5"} and family_of("mathematics", names) == {"mathematics"}
+    every = [name for family in FAMILIES for name in family]
+    assert len(every) == len(set(every)) and all(len(family_of(name, every)) > 1 for name in every if "*" not in name)
 
 
 def test_few_rows_are_a_share_drawn_by_the_seed_and_nested(dataset):

@@ -64,6 +64,7 @@ class PlantedData:
     text: tuple[str, ...]
     capabilities: tuple[tuple[str, ...], ...]  # what each query truly needs, ranked
     domains: tuple[tuple[str, ...], ...]
+    level: NDArray[np.int64]  # (N,) difficulty as annotators call it, from 1
     difficulty: Array  # (N,) in logits
     quality: Array  # (N, M) true probability of a good answer
     score: Array  # (N, M) the drawn outcomes, 0 or 1
@@ -102,11 +103,12 @@ def plant(queries: int = 3000, seed: int = 0) -> PlantedData:
         text,
         capabilities,
         domains,
+        levels + 1,
         difficulty,
         quality,
         score=(rng.random(quality.shape) < quality).astype(np.float64),
         output_chars=np.maximum(rng.lognormal(log_chars, LENGTH_SPREAD).round(), 1).astype(np.int64),
-        annotations=tuple(_annotations(rng, capabilities, domains)),
+        annotations=tuple(_annotations(rng, capabilities, domains, levels + 1)),
     )
 
 
@@ -159,7 +161,10 @@ def _passage(rng: Generator, topics: tuple[str, ...]) -> str:
 
 
 def _annotations(
-    rng: Generator, capabilities: tuple[tuple[str, ...], ...], domains: tuple[tuple[str, ...], ...]
+    rng: Generator,
+    capabilities: tuple[tuple[str, ...], ...],
+    domains: tuple[tuple[str, ...], ...],
+    level: NDArray[np.int64],
 ) -> list[dict[str, object]]:
     """Annotations of a share of the queries: the truth, except for swaps, synonyms and rare names."""
     rows = np.flatnonzero(rng.random(len(capabilities)) < ANNOTATED_SHARE)
@@ -172,6 +177,6 @@ def _annotations(
             known[-1] = _pick(rng, DOMAINS[known[-1]]["synonyms"])
         if rng.random() < RARE_SHARE:
             known.append(_pick(rng, WORLD["rare_names"]))
-        note = {"query_id": f"planted/{row}", "capabilities": needed, "knowledge": known}
+        note = {"query_id": f"planted/{row}", "capabilities": needed, "knowledge": known, "difficulty": int(level[row])}
         notes.append({**note, "annotator": "llm-a", "prompt_version": "planted-v1"})
     return notes

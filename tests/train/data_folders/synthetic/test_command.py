@@ -158,6 +158,8 @@ def test_annotations_are_the_truth_but_for_a_few_slips(written, dataset):
     firsts = [(note, rows[note.query_id]) for note in dataset.annotations]
     capability = np.mean([note.capabilities[0] == planted.capabilities[row][0] for note, row in firsts])
     domain = np.mean([note.knowledge[0] == planted.domains[row][0] for note, row in firsts])
+    assert all(note.difficulty == planted.level[row] for note, row in firsts)
+    assert np.array_equal(np.array([logits for logits, _ in DIFFICULTIES])[planted.level - 1], planted.difficulty)
     assert 0.95 < capability < 1.0
     assert 0.92 < domain < 1.0
     assert {note.annotator for note in dataset.annotations} == {"llm-a"}
