@@ -66,7 +66,9 @@ class RoutingDataModule(L.LightningDataModule):
         if stage == "test":
             folds["test"] = options.test_folds
         self.rows = {name: fold_rows(dataset, usable, each) for name, each in folds.items()}
-        self.encoder = QueryEncoder.from_pretrained(options.encoder, options.max_tokens, layers=options.layers, form=options.form)
+        self.encoder = QueryEncoder.from_pretrained(
+            options.encoder, options.max_tokens, layers=options.layers, form=options.form
+        )
         self.training_data = build_training_data(dataset, usable, self.rows, options)
         texts = self.training_data.texts
         if options.freeze_encoder or options.weak_label_weight:
@@ -84,7 +86,7 @@ class RoutingDataModule(L.LightningDataModule):
             self.form = torch.from_numpy(form(texts))
 
     def collate(self, rows: list[int]) -> Batch:
-        """The batch of these rows: `row` (B,), their tensors, and `embedding`, or `input_ids`, `attention_mask` and `form`."""
+        """The batch of these rows: `row` (B,), their tensors, and `embedding`, or what the encoder reads and `form`."""
         index = torch.tensor(rows)
         batch = {name: tensor[index] for name, tensor in self.training_data.tensors.items()}
         batch["row"] = index

@@ -18,11 +18,13 @@ PENALTY = 3e-5  # on the teacher's squared weights; chosen on fold 7, see docs/e
 STEPS = 150
 
 
-def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False) -> TrainingData:
+def with_weak_labels(
+    data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False
+) -> TrainingData:
     """`data` with the teacher's labels on unlabelled training rows; their `labelled` is `weight` in (0, 1].
 
-    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers and may append `form`. Raises UsageError where no
-    training row is annotated.
+    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers and may append
+    `form`. Raises UsageError where no training row is annotated.
     """
     rows = torch.from_numpy(data.train_rows)
     labelled = data.tensors["labelled"][rows] > 0

@@ -39,9 +39,7 @@ class Noted(RoutingModule):
         return found
 
 
-def trained(
-    world: Path, encoder: Path, cache: Path, shared: dict[str, Any] | None = None, **options: object
-) -> Noted:
+def trained(world: Path, encoder: Path, cache: Path, shared: dict[str, Any] | None = None, **options: object) -> Noted:
     """A module after EPOCHS epochs on the planted world; `shared` options are the data module's too."""
     shared = shared or {}
     data = RoutingDataModule(
