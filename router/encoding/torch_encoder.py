@@ -136,7 +136,7 @@ class QueryEncoder(HasTokenizer, nn.Module):
         return self.joined([self._pool(hidden[layer].float(), attention_mask) for layer in self.layers])
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
-        """Embeddings (B, L H) of the pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""
+        """Embeddings (B, L H) of pooled layers, (B, H) each, with parts of length 1 where the encoder normalises."""
         return torch.cat([F.normalize(part, dim=-1) if self.described.normalize else part for part in parts], dim=-1)
 
     def _pool(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:

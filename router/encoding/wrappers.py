@@ -200,7 +200,9 @@ def _turns(text: str, marks: re.Pattern[str]) -> list[tuple[str, str]]:
     found = list(marks.finditer(text))
     ends = [*(mark.start() for mark in found[1:]), len(text)]
     said = (_END.sub("", text[mark.end() : end]).strip() for mark, end in zip(found, ends, strict=True))
-    return [(ROLE_OF[(mark[1] or mark[mark.lastindex or 1]).lower()], each) for mark, each in zip(found, said, strict=True)]
+    return [
+        (ROLE_OF[(mark[1] or mark[mark.lastindex or 1]).lower()], each) for mark, each in zip(found, said, strict=True)
+    ]
 
 
 def _awaits(text: str) -> bool:

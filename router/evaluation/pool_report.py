@@ -148,8 +148,8 @@ def first_label_agreement(
 ) -> tuple[float | None, float | None]:
     """Shares of annotated `rows` (B,) whose strongest capability (B, C) and domain (B, K) are the first annotated ones.
 
-    Of the capabilities `multilingual` is passed over, annotated and predicted: a language stands beside a task. Names are
-    compared as annotated: of merged domains the canonical name alone agrees, and `other` never does. None without
+    Of the capabilities `multilingual` is passed over, annotated and predicted: a language stands beside a task. Names
+    are compared as annotated: of merged domains the canonical name alone agrees, and `other` never does. None without
     annotations.
     """
     notes, hits, domain_hits = labels(dataset), [], []
@@ -164,9 +164,7 @@ def first_label_agreement(
     return _share(hits), _share(domain_hits)
 
 
-def multilingual_f1(
-    dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array
-) -> float | None:
+def multilingual_f1(dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array) -> float | None:
     """F1 of `multilingual`, annotated or not, among annotated `rows` (B,); it is predicted from PRESENT of (B, C) on.
 
     None where it is neither annotated nor predicted.

@@ -70,7 +70,9 @@ class OnnxNetwork:
 
     def query_vectors(self, embedding: Any) -> QueryVectors:
         """Query vectors of embeddings (B, E)."""
-        return QueryVectors(*self.heads.run(OUTPUTS, {EMBEDDING: np.asarray(embedding, np.float32)}), self.size)
+        outputs = self.heads.run(OUTPUTS, {EMBEDDING: np.asarray(embedding, np.float32)})
+        vector, log_length, level, familiarity = outputs
+        return QueryVectors(vector, log_length, level, familiarity, self.size)
 
 
 def read_state(file: Path) -> dict[str, NDArray[Any]]:

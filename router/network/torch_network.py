@@ -152,7 +152,7 @@ class QueryHeads(nn.Module):
         self.length = nn.Linear(size.hidden, size.protocols)
 
     def fit_scale(self, embedding: Tensor, parts: int, form: bool = False) -> None:
-        """Set centre and scale from embeddings (N, E) of an encoder that pools `parts` layers, see `standardisation`."""
+        """Set centre and scale by `standardisation` of embeddings (N, E)."""
         centre, scale = standardisation(embedding, parts, form)
         self.centre.copy_(centre)
         self.scale.copy_(scale)
@@ -180,8 +180,9 @@ class QueryHeads(nn.Module):
 
     def familiarity(self, hidden: Tensor) -> Tensor:
         """Familiarity (B,) in (0, 1] of the shared layer (B, H); 1 without prototypes."""
-        known = isinstance(self.prototypes, Prototypes)
-        return self.prototypes.familiarity(hidden) if known else hidden.new_ones(len(hidden))
+        if isinstance(self.prototypes, Prototypes):
+            return self.prototypes.familiarity(hidden)
+        return torch.ones_like(hidden[:, 0])
 
 
 class ProfileTable(nn.Module):

@@ -92,8 +92,9 @@ class QueryVectors:
 
     def take(self, rows: Array | slice) -> QueryVectors:
         """The query vectors at `rows`, (N,) or a slice."""
-        parts = (self.vector, self.log_length, self.level, self.familiarity)
-        return QueryVectors(*(part[rows] for part in parts), self.size)
+        parts = (part[rows] for part in (self.vector, self.log_length, self.level, self.familiarity))
+        vector, log_length, level, familiarity = parts
+        return QueryVectors(vector, log_length, level, familiarity, self.size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,9 +48,7 @@ class RankedBatch:
         each = zip(rows, *needs, strict=True)
         return [self._decision(row, columns, needed, vector[row], top) for row, *needed in each]
 
-    def _decision(
-        self, row: int, columns: list[NDArray[Any]], needs: list[Any], vector: Array, top: int
-    ) -> Decision:
+    def _decision(self, row: int, columns: list[NDArray[Any]], needs: list[Any], vector: Array, top: int) -> Decision:
         candidates, order = self.candidates, self.order[row]
         quality, cost, utility = (values[row, order].tolist() for values in columns)
         capability, knowledge, difficulty, level, familiarity = needs

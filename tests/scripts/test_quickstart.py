@@ -35,8 +35,8 @@ def decision(row: int, model: int, reasons: Reasons | None = None) -> Decision:
     return Decision(
         query=f"query {row}", model=MODELS[model], pool="two", dial=3.0, quality=float(QUALITY[row, model]),
         cost_usd=float(COST[row, model]), utility=0.1, prior=False, alternatives=(),
-        capabilities={"coding": 0.75, "reasoning": 0.25}, domains={"Algorithms": 0.9}, difficulty=0.0, level=2.0, familiarity=1.0,
-        reasons=reasons,
+        capabilities={"coding": 0.75, "reasoning": 0.25}, domains={"Algorithms": 0.9}, difficulty=0.0,
+        level=2.0, familiarity=1.0, reasons=reasons,
     )  # fmt: skip
 
 

@@ -69,7 +69,10 @@ def cached_encoder(config: Mapping[str, Any], texts: list[str], cache: str) -> C
     """Cached embeddings of `texts` by the encoder of a frozen configuration, or of a checkpoint's `training`."""
     model = config["model"]
     encoder = QueryEncoder.from_pretrained(
-        model.get("encoder", DEFAULT_ENCODER), model.get("max_tokens", 256), layers=model.get("layers", ()), form=model.get("form", False)
+        model.get("encoder", DEFAULT_ENCODER),
+        model.get("max_tokens", 256),
+        layers=model.get("layers", ()),
+        form=model.get("form", False),
     )
     return CachedEncoder(encoder, texts, Path(cache), config["data"].get("bf16_embeddings", False))
 

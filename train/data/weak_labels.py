@@ -22,7 +22,9 @@ STEPS = 150
 RIDGE = 3.0  # penalty on the squared weights of the teacher of difficulty
 
 
-def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False) -> TrainingData:
+def with_weak_labels(
+    data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False
+) -> TrainingData:
     """`data` with the teacher's labels on unlabelled training rows; their `labelled` is `weight` in (0, 1].
 
     A row that is annotated without a difficulty gets none, and no row where no training row has one.

@@ -37,6 +37,7 @@ def test_a_query_prints_a_readable_decision_on_stdout_only(route: Session) -> No
 
 def test_explain_adds_the_reasons(route: Session) -> None:
     _, out, _ = route("one", "--explain")
+    assert "\ndifficulty  2.2 (easy), familiarity 0.75\n" in out
     assert "why\n  ahead of big by +0.1000 utility: quality +0.2000, cost -0.1000\n" in out
 
 

@@ -12,8 +12,8 @@ from router.evaluation.pool_report import (
     evaluate_router,
     first_label_agreement,
     labels,
-    multilingual_f1,
     mean_filled,
+    multilingual_f1,
     pool_outcomes,
     readings,
     reference_models,
@@ -136,7 +136,10 @@ def test_agreement_counts_canonical_names_only_and_other_never(folder):
 def test_a_language_is_no_first_capability_and_has_a_figure_of_its_own(folder):
     named = [["multilingual", "coding"], ["multilingual"], ["writing"], ["coding", "multilingual"]]
     (folder / "annotations.jsonl").write_text(
-        "".join(f'{{"query_id": "q{i}", "capabilities": {json.dumps(each)}, "knowledge": ["Law"]}}\n' for i, each in enumerate(named))
+        "".join(
+            f'{{"query_id": "q{i}", "capabilities": {json.dumps(each)}, "knowledge": ["Law"]}}\n'
+            for i, each in enumerate(named)
+        )
     )
     dataset, taxonomy, rows = read_dataset(folder), Taxonomy(("Law", "other"), {}), np.arange(4)
     capability = np.zeros((4, 9))

@@ -15,7 +15,9 @@ B, M, P = 2, 7, 3  # D = C + K + R + L + P = 2 + 3 + 0 + 1 + 3
 def query(batch=B):
     torch.manual_seed(1)
     size = Dimensions(1, 2, 3, P, M, likeness=1)
-    return QueryVectors(torch.randn(batch, size.columns + P), torch.randn(batch, P), torch.zeros(batch), torch.ones(batch), size)
+    return QueryVectors(
+        torch.randn(batch, size.columns + P), torch.randn(batch, P), torch.zeros(batch), torch.ones(batch), size
+    )
 
 
 def pool(count=M):

@@ -46,7 +46,21 @@ def test_contributions_are_a_sequence_with_the_greatest_share_first():
 def test_json_carries_a_schema_version_and_not_the_query():
     best = Alternative("big", 0.9, 0.001, 0.87, False)
     decision = Decision(
-        "secret", "big", "p", 3.0, 0.9, 0.001, 0.87, False, (best,), {"coding": 0.8}, {"Algebra": 0.6}, 0.2, 2.346, 0.9, REASONS
+        "secret",
+        "big",
+        "p",
+        3.0,
+        0.9,
+        0.001,
+        0.87,
+        False,
+        (best,),
+        {"coding": 0.8},
+        {"Algebra": 0.6},
+        0.2,
+        2.346,
+        0.9,
+        REASONS,
     )
     raw = decision.to_json()
     assert raw["schema_version"] == 1
@@ -79,7 +93,15 @@ def test_what_is_changed_in_a_decisions_json_or_in_its_copy_changes_no_decision(
 
 @pytest.mark.parametrize(
     ("level", "word"),
-    [(1.0, "trivial"), (1.49, "trivial"), (1.5, "easy"), (2.5, "medium"), (4.4, "hard"), (4.5, "very hard"), (5.0, "very hard")],
+    [
+        (1.0, "trivial"),
+        (1.49, "trivial"),
+        (1.5, "easy"),
+        (2.5, "medium"),
+        (4.4, "hard"),
+        (4.5, "very hard"),
+        (5.0, "very hard"),
+    ],
 )
 def test_a_level_has_the_word_of_the_nearest_whole_one(level, word):
     decision = Decision("q", "big", "p", 3.0, 0.9, 0.001, 0.87, False, (), {}, {}, 0.2, level, 1.0, None)

@@ -10,7 +10,9 @@ from train.fit import losses
 
 def query(capability, knowledge):
     unread, size = torch.zeros(len(capability), 0), Dimensions(1, len(capability[0]), len(knowledge[0]), 0, 1)
-    return JudgedVectors(unread, unread, unread, unread, size, torch.tensor(capability), torch.tensor(knowledge), unread)
+    return JudgedVectors(
+        unread, unread, unread, unread, size, torch.tensor(capability), torch.tensor(knowledge), unread
+    )
 
 
 def test_label_loss_is_the_cross_entropy_of_both_heads_over_labelled_rows():

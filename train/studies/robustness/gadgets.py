@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from router.arrays import host, like
 from router.encoding.backend import as_torch
+from router.encoding.form import with_form
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.network import scoring
@@ -146,7 +147,8 @@ class GadgetSearch:
         words: list[Tensor] = []
         hook = self.table.register_forward_hook(lambda module, inputs, output: words.append(output.requires_grad_()))
         try:
-            query = self.heads(self.encoder(*self.encoder.collate(rows, router.device)))
+            embedding = self.encoder(*self.encoder.collate(rows, router.device))
+            query = self.heads(with_form(embedding, full, self.encoder.form))
         finally:
             hook.remove()
         cost = self.candidates.cost(
