@@ -31,7 +31,7 @@ write explain describe translate summarize summarise list give provide create ge
 show determine compare analyze analyse identify implement rewrite suggest tell design evaluate classify extract convert
 answer discuss name make help fix draft outline recommend complete debug rank simplify paraphrase estimate derive define
 correct choose select decide predict consider return design improve optimize optimise refactor review proofread edit
-compose propose state what why how who when where which whose is are do does did can could would should will was were
+compose propose state 
 traduce traduzca escribe escriba explica explique resume resuma describe calcula calcule enumera genera crea responde
 écris écrivez explique expliquez traduis traduisez résume résumez décris décrivez calcule calculez donne donnez rédige
 rédigez liste listez schreibe schreib erkläre übersetze fasse beschreibe berechne nenne gib erstelle löse vergleiche
@@ -41,8 +41,8 @@ escreva explique traduza resuma descreva calcule liste crie responda scrivi spie
 schrijf vertaal beschrijf bereken vat leg yaz açıkla çevir özetle hesapla tulis tuliskan jelaskan terjemahkan ringkas buatlah
 hãy viết dịch giải tóm""".split())
 PHRASES = tuple("""
-please|my first |my question|my request|could you|can you|would you|i want you|i need you|i'd like you|i would like you|your task|help me|i need help|
-you are to|the text above|the passage above|bitte|kannst du|können sie|por favor|
+please|my first |my question|my request|could you|can you|would you|i want you|i need you|i'd like you|
+i would like you|your task|help me|i need help|you are to|the text above|the passage above|bitte|kannst du|können sie|por favor|
 puedes|podrías|s'il te plaît|s'il vous plaît|peux-tu|pouvez-vous|você pode|per favore|puoi|пожалуйста|можешь|помоги|
 من فضلك|يرجى|कृपया|बताइए|लिखिए|समझाइए|请|請|帮我|幫我|翻译|解释一下|总结|ください|下さい|教えて|してほしい|해줘|해 주세요|
 해주세요|하세요|하시오|알려|작성해|설명해|번역해|lütfen|yazın|açıklayın|tolong|mohon|vui lòng|hãy|giúp tôi|proszę|alsjeblieft|
