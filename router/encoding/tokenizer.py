@@ -83,11 +83,12 @@ class QueryTokenizer:
         try:
             found = [opened(text) for text in texts]
             whole = self._ids([each.task[: reach + 1] for each in found])
-            for text, ids in zip(found, whole, strict=True):
-                kept = self._kept(text, ids if len(text.task) <= reach else None, room)
-                yield [*self._prefix, *kept, *self._suffix] or [self._pad_id]
-        except (TypeError, AttributeError, UnicodeEncodeError) as error:
+            pairs = zip(found, whole, strict=True)
+            kept = [self._kept(text, ids if len(text.task) <= reach else None, room) for text, ids in pairs]
+        except (TypeError, UnicodeEncodeError) as error:
             raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
+        for ids in kept:
+            yield [*self._prefix, *ids, *self._suffix] or [self._pad_id]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text without special tokens."""
