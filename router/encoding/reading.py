@@ -26,35 +26,33 @@ MOST_PIECES = 64  # candidates in all
 MATERIAL_CHARS = 2_000  # at the beginning and at the end of the material
 
 # First words of a sentence that ask a model for something; then words that ask wherever they stand; then endings.
-OPENINGS = set(
-    """
-write explain describe translate summarize summarise list give provide create generate solve find compute calculate prove
-show determine compare analyze analyse identify implement rewrite suggest tell design evaluate classify extract convert
-answer discuss name make help fix draft outline recommend complete debug rank simplify paraphrase estimate derive define
-correct choose select decide predict consider return design improve optimize optimise refactor review proofread edit
-compose propose state what why how who when where which whose is are do does did can could would should will was were
-traduce traduzca escribe escriba explica explique resume resuma describe calcula calcule enumera genera crea responde
-écris écrivez explique expliquez traduis traduisez résume résumez décris décrivez calcule calculez donne donnez rédige
-rédigez liste listez schreibe schreib erkläre übersetze fasse beschreibe berechne nenne gib erstelle löse vergleiche
-escreva explique traduza resuma descreva calcule liste crie responda scrivi spiega traduci riassumi descrivi calcola elenca
-напиши напишите объясни объясните переведи переведите опиши опишите перечисли реши решите составь составьте сравни назови
-اكتب اشرح ترجم لخص صف احسب اذكر حل قارن أنشئ napisz wyjaśnij przetłumacz streść opisz oblicz wymień
-schrijf vertaal beschrijf bereken vat leg yaz açıkla çevir özetle hesapla tulis tuliskan jelaskan terjemahkan ringkas buatlah
-hãy viết dịch giải tóm""".split()
-)
-PHRASES = tuple(
-    """
-please|my first |my question|my request|could you|can you|would you|i want you|i need you|i'd like you|i would like you|your task|help me|i need help|
-you are to|the text above|the passage above|bitte|kannst du|können sie|por favor|
-puedes|podrías|s'il te plaît|s'il vous plaît|peux-tu|pouvez-vous|você pode|per favore|puoi|пожалуйста|можешь|помоги|
-من فضلك|يرجى|कृपया|बताइए|लिखिए|समझाइए|请|請|帮我|幫我|翻译|解释一下|总结|ください|下さい|教えて|してほしい|해줘|해 주세요|
-해주세요|하세요|하시오|알려|작성해|설명해|번역해|lütfen|yazın|açıklayın|tolong|mohon|vui lòng|hãy|giúp tôi|proszę|alsjeblieft|
-ช่วย|กรุณา|อธิบาย|เขียน""".replace("\n", "").split("|")
-)
+OPENINGS = frozenset("""
+write explain describe translate summarize summarise list give provide create generate solve find compute
+calculate prove show determine compare analyze analyse identify implement rewrite suggest tell design evaluate
+classify extract convert answer discuss name make help fix draft outline recommend complete debug rank simplify
+paraphrase estimate derive define correct choose select decide predict consider return improve optimize optimise
+refactor review proofread edit compose propose state traduce traduzca escribe escriba explica explique resume
+resuma calcula calcule enumera genera crea responde écris écrivez expliquez traduis traduisez résume résumez
+décris décrivez calculez donne donnez rédige rédigez liste listez schreibe schreib erkläre übersetze fasse
+beschreibe berechne nenne gib erstelle löse vergleiche escreva traduza descreva crie responda scrivi spiega
+traduci riassumi descrivi calcola elenca напиши напишите объясни объясните переведи переведите опиши опишите
+перечисли реши решите составь составьте сравни назови اكتب اشرح ترجم لخص صف احسب اذكر حل قارن أنشئ napisz
+wyjaśnij przetłumacz streść opisz oblicz wymień schrijf vertaal beschrijf bereken vat leg yaz açıkla çevir
+özetle hesapla tulis tuliskan jelaskan terjemahkan ringkas buatlah hãy viết dịch giải tóm
+""".split())  # fmt: skip
+PHRASES = tuple("""
+please|my first |my question|my request|could you|can you|would you|i want you|i need you|
+i'd like you|i would like you|your task|help me|i need help|you are to|the text above|
+the passage above|bitte|kannst du|können sie|por favor|puedes|podrías|s'il te plaît|
+s'il vous plaît|peux-tu|pouvez-vous|você pode|per favore|puoi|пожалуйста|можешь|помоги|من فضلك|
+يرجى|कृपया|बताइए|लिखिए|समझाइए|请|請|帮我|幫我|翻译|解释一下|总结|ください|下さい|教えて|してほしい|해줘|해 주세요|해주세요|하세요|하시오|알려|
+작성해|설명해|번역해|lütfen|yazın|açıklayın|tolong|mohon|vui lòng|hãy|giúp tôi|proszę|alsjeblieft|ช่วย|
+กรุณา|อธิบาย|เขียน""".replace("\n", "").split("|"))  # fmt: skip
 ENDINGS = ("吗", "呢", "か", "까", "나요", "ไหม", "หรือไม่", " mi", " mı", " mu", " mü", "कीजिए", "करें")
 QUESTION_MARKS = frozenset("?？؟⸮՞፧\u037e⁇⁈⁉")
 LABEL = re.compile(
-    r"[#>*_\s]{0,8}(?:(?:your |the |final |user |my )?(?:question|task|instructions?|query|request|prompt|problem|assignment)|"
+    r"[#>*_\s]{0,8}(?:(?:your |the |final |user |my )?"
+    r"(?:question|task|instructions?|query|request|prompt|problem|assignment)|"
     r"aufgabe|frage|anweisung|tarea|pregunta|instrucci[oó]n(?:es)?|t[aâ]che|consigne|quest[aã]o|pergunta|tarefa|domanda|"
     r"compito|задание|задача|вопрос|问题|任务|指令|要求|質問|課題|指示|질문|과제|지시|سؤال|السؤال|المهمة|प्रश्न|कार्य|soru|görev)"
     r"[*_]{0,3} ?\d{0,3} ?[:：]",
@@ -66,23 +64,7 @@ PERSONA = re.compile(r"(?:you are|you're|act as|du bist|eres|tu es|你是|ты) 
                      r"(?:assistant|model|agent|bot|chatbot|ai|llm|assistent|asistente)\b", re.I)  # fmt: skip
 _BOUNDARY = re.compile(r"[.!?…。！？；؟।][)\"'”’»*_」』]*(?:(?=\s)|(?<=[。！？；؟।」』]))")
 _SIGNS = " .,;:!?。！？；：؟।¿¡*_#>-–—\"'“”‘’«»()[]"
-_LEAD = {
-    "now",
-    "then",
-    "also",
-    "and",
-    "so",
-    "finally",
-    "first",
-    "next",
-    "ok",
-    "okay",
-    "hi",
-    "hello",
-    "hey",
-    "just",
-    "but",
-}
+_LEAD = frozenset("now then also and so finally first next ok okay hi hello hey just but".split())
 _MATERIAL_LINE = re.compile(
     r"\s*(?:[|>{}\[\]<]|\"[^\"\n]{1,80}\"\s*:|(?:\[\s*)?\d{4}-\d\d-\d\d[T ]\d\d:|\[?\d\d:\d\d:\d\d|"
     r"\[?(?:INFO|ERROR|WARN|WARNING|DEBUG|TRACE)\b|from [\w.]+ import|import [\w.]+(?: as \w+)?$|#include|"
@@ -145,10 +127,8 @@ def _candidates(sentences: list[_Sentence], text: str) -> list[int]:
     """Rows of the sentences that may be the task, the likeliest first, each followed by those around it."""
     scores, inside = _scores(sentences, text)
     edge = [row for row, score in enumerate(scores) if score > 0 and row not in inside]
-    if (
-        not edge
-        or max(sentences[row].asks for row in edge) < max((sentences[row].asks for row in inside), default=0) - SLACK
-    ):
+    clearest, clearest_inside = (max((sentences[row].asks for row in rows), default=0.0) for rows in (edge, inside))
+    if not edge or clearest < clearest_inside - SLACK:
         edge = [*edge, *sorted(inside, key=lambda row: -scores[row])[:MOST_INSIDE]]
     least = max((scores[row] for row in edge), default=0.0) - SLACK
     asking = sorted((row for row in edge if scores[row] >= least), key=lambda row: -scores[row])
@@ -217,9 +197,8 @@ def _asks(sentence: str, phrases: tuple[str, ...], labelled: bool) -> float:
     bare = lowered.rstrip(_SIGNS)
     words = (word.strip(_SIGNS) for word in lowered[:60].split(maxsplit=4)[:4])
     opening = next((word for word in words if word and word not in _LEAD), "")
-    question = (
-        not QUESTION_MARKS.isdisjoint(lowered[len(bare) :]) or bare.endswith(ENDINGS) or _is_greek_question(sentence)
-    )
+    marked = not QUESTION_MARKS.isdisjoint(lowered[len(bare) :]) or _is_greek_question(sentence)
+    question = marked or bare.endswith(ENDINGS)
     requests = (opening in OPENINGS) + (bool(phrases) and any(phrase in lowered for phrase in phrases))
     requests += OPTION.match(sentence) is not None
     score = REQUEST_SCORE * min(requests, 1) + (requests > 1) + QUESTION_SCORE * question

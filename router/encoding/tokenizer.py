@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Array, concat
-from router.encoding.reading import ends, parts
+from router.encoding.reading import Parts, ends, parts
 from router.encoding.sentence_folder import SentenceFolder
 from router.encoding.wrappers import Opened, opened
 from router.errors import QueryError, UsageError
 
 MAX_CHARS_PER_TOKEN = 20  # far above the mean of any text: characters beyond so many per token are not tokenised
-MATERIAL_SHARE = 0.25  # of the tokens, for the material of a text that does not fit; the rest is for what is asked
+# Shares of the tokens for the material: it also gets what the task leaves, but then no more than the task has, since an
+# embedding is a mean over tokens, and much material would drown a short task.
+MATERIAL_SHARE = 0.25
 BEGINNING_SHARE = 2 / 3  # of a material's tokens, for its beginning; the rest is for its end
 FRAME_SHARE = 0.25  # of the task's tokens, for system prompts, reminders and tool schemas
 MOST_MATERIALS = 8  # texts of it that are read
-CAP = 0
 _CHUNK = 1024  # texts tokenised, or computed, at a time, to bound memory
 CORRECT_TYPOS = (
     "correct_typos was removed: spelling correction took terms for typos (async became sync, sqrt became sort) and no "
@@ -82,11 +83,12 @@ class QueryTokenizer:
         try:
             found = [opened(text) for text in texts]
             whole = self._ids([each.task[: reach + 1] for each in found])
-            for text, ids in zip(found, whole, strict=True):
-                kept = self._kept(text, ids if len(text.task) <= reach else None, room)
-                yield [*self._prefix, *kept, *self._suffix] or [self._pad_id]
-        except (TypeError, AttributeError, UnicodeEncodeError) as error:
+            pairs = zip(found, whole, strict=True)
+            kept = [self._kept(text, ids if len(text.task) <= reach else None, room) for text, ids in pairs]
+        except (TypeError, UnicodeEncodeError) as error:
             raise QueryError(f"a text to encode is not a string of valid Unicode: {error}") from error
+        for ids in kept:
+            yield [*self._prefix, *ids, *self._suffix] or [self._pad_id]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text without special tokens."""
@@ -94,18 +96,18 @@ class QueryTokenizer:
 
     def _kept(self, text: Opened, ids: list[int] | None, room: int) -> list[int]:
         """The token ids that are read of a text, at most `room`. `ids`: of its task, None where it is far too long."""
-        if ids is not None and len(ids) <= room:
-            task, material = [(0, ids)], text.material
-        else:
-            found = parts(text.task)
-            order = [piece.at for piece in found.instruction]
-            task = list(zip(order, self._ids([piece.text for piece in found.instruction]), strict=True))
-            material = (found.material, *text.material)
-        about = self._ids([ends(each) for each in material[:MOST_MATERIALS]])
+        fits = ids is not None and len(ids) <= room
+        found = Parts((), "") if fits else parts(text.task)
+        about = self._ids([ends(each) for each in (found.material, *text.material)[:MOST_MATERIALS]])
         share = int(MATERIAL_SHARE * room)
-        asked = _filled(task, room if len(task) == 1 and task[0][1] is ids else room - min(sum(map(len, about)), share))
+        if fits:
+            asked = list(ids or ())
+        else:
+            pieces = self._ids([piece.text for piece in found.instruction])
+            order = [(piece.at, each) for piece, each in zip(found.instruction, pieces, strict=True)]
+            asked = _filled(order, room - min(sum(map(len, about)), share))
         left = room - len(asked)
-        kept = [*asked, *_shared(about, min(left, max(share, len(asked))) if CAP and asked else left)]
+        kept = [*asked, *_shared(about, min(left, max(share, len(asked))) if asked else left)]
         frame = self._ids([ends(each) for each in text.frame[:1]])
         return kept + _shared(frame, min(room - len(kept), int(FRAME_SHARE * len(asked))))
 

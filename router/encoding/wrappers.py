@@ -35,9 +35,8 @@ _REMINDER = re.compile(
     r"<((?:system[-_]|important[-_])?reminder|system[-_]prompt|system|environment[-_](?:details|context)|user[-_]info|"
     r"(?:available[-_])?tools|functions|tool[-_](?:definitions|schemas?))(?:\s[^<>\n]{0,200})?>"
 )
-_CODE = re.compile(
-    r"^(?:\s*(?:def|class|import|from|return|const|let|var|function|public|SELECT|#include)\b|[ \t]*[\w.]+(?:\(| ?= ?)|"
-    r".*[;{}]$)", re.M)  # fmt: skip
+_CODE = re.compile(r"^(?:\s*(?:def|class|import|from|return|const|let|var|function|public|SELECT|#include)\b|"
+                   r"[ \t]*[\w.]+(?:\(| ?= ?)|.*[;{}]$)", re.M)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ def opened(text: str) -> Opened:
     >>> opened('{"model": "x", "prompt": "Prove it."}').task, opened("User: Hi\\nAssistant: Yes?\\nUser: Go on").task
     ('Prove it.', 'Go on')
     """
+    if not isinstance(text, str):
+        raise TypeError(f"got {type(text).__name__}")
     found = Opened(text)
     for _ in range(MOST_DEEP):
         inner = _inner(found.task)
@@ -128,7 +129,8 @@ def _of_value(value: object) -> Opened | None:
         texts = {name: text for name in TASK_FIELDS if (text := _content(fields.get(name))).strip()}
         if not texts:
             return None
-        chosen = next((name for name, text in texts.items() if not re.fullmatch(r"[\w.-]+", text, re.A)), [*texts][0])
+        spoken = [name for name, text in texts.items() if not re.fullmatch(r"[\w.-]+", text, re.A)]
+        chosen = [*spoken, *texts][0]
         found = (not isinstance(fields[chosen], str) and _of_messages(fields[chosen])) or Opened(texts[chosen])
     rest = {name: each for name, each in fields.items() if name != chosen}
     material = tuple(_shown(each) for name, each in rest.items() if name not in FRAME_FIELDS)
@@ -200,9 +202,8 @@ def _turns(text: str, marks: re.Pattern[str]) -> list[tuple[str, str]]:
     found = list(marks.finditer(text))
     ends = [*(mark.start() for mark in found[1:]), len(text)]
     said = (_END.sub("", text[mark.end() : end]).strip() for mark, end in zip(found, ends, strict=True))
-    return [
-        (ROLE_OF[(mark[1] or mark[mark.lastindex or 1]).lower()], each) for mark, each in zip(found, said, strict=True)
-    ]
+    roles = (ROLE_OF[mark[mark.lastindex or 1].lower()] for mark in found)
+    return list(zip(roles, said, strict=True))
 
 
 def _awaits(text: str) -> bool:

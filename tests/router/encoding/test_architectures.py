@@ -15,7 +15,7 @@ from router.encoding.torch_encoder import QueryEncoder
 def test_embeddings_are_those_of_sentence_transformers(tiny_of_each_kind: Path) -> None:
     reason = "sentence-transformers is not installed: pip install 'sentence-transformers>=6,<7'"
     sentence_transformers = pytest.importorskip("sentence_transformers", reason=reason)
-    encoder = QueryEncoder.from_pretrained(tiny_of_each_kind, MAX_TOKENS, head_share=1.0)
+    encoder = QueryEncoder.from_pretrained(tiny_of_each_kind, MAX_TOKENS)
     theirs = sentence_transformers.SentenceTransformer(str(tiny_of_each_kind), device="cpu")
     assert encoder.dimension == 32 and encoder.depth == 3
     assert [theirs.tokenizer(text)["input_ids"] for text in TEXTS[:-1]] == encoder.tokenize(TEXTS[:-1])

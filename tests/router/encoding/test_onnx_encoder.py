@@ -56,7 +56,7 @@ def rewrite(folder: Path, change: object) -> None:
 @pytest.mark.parametrize("layers", [(2, 0), (1,), (0,)])
 def test_embeddings_are_torchs(folder: Path, layers: tuple[int, ...]) -> None:
     write_graphs(folder, 512, layers)
-    onnx, reference = both(folder, max_tokens=20, head_share=0.6, layers=layers)
+    onnx, reference = both(folder, max_tokens=20, layers=layers)
     for batch_size in (1, 4):
         embeddings = onnx.encode(TEXTS, batch_size)
         assert embeddings.dtype == np.float32
@@ -65,7 +65,7 @@ def test_embeddings_are_torchs(folder: Path, layers: tuple[int, ...]) -> None:
 
 
 def test_it_reads_what_torch_reads(served: Path) -> None:
-    onnx, reference = both(served, max_tokens=12, head_share=0.3)
+    onnx, reference = both(served, max_tokens=12)
     assert onnx.tokenize(TEXTS) == reference.tokenize(TEXTS)
 
 

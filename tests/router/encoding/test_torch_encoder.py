@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 from router import hub
 from router.encoding import torch_encoder as encoder_module
 from router.encoding.onnx_encoder import OnnxEncoder
-from router.encoding.tokenizer import MAX_CHARS_PER_TOKEN
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import CheckpointError, QueryError, UsageError
 
@@ -54,30 +53,11 @@ def test_a_folder_whose_tokenizer_truncates_and_pads_is_read_without_either(fold
     assert [len(row) for row in QueryEncoder.from_pretrained(folder).tokenize(["a", "a b c d e f g"])] == [3, 9]
 
 
-@pytest.mark.parametrize(
-    ("head_share", "kept"), [(0.75, "abcdefij"), (0.0, "cdefghij"), (1.0, "abcdefgh"), (0.5, "abcdghij")]
-)
-def test_a_long_text_keeps_its_head_and_its_tail(tiny_encoder: Path, head_share: float, kept: str) -> None:
-    encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=10, head_share=head_share)
-    (ids,) = encoder.tokenize(["a b c d e f g h i j"])  # room for 8 of the 10 beside [CLS] and [SEP]
-    assert ids == encoder.tokenize([" ".join(kept)])[0]
-    assert len(ids) == 10
-
-
 def test_a_text_that_just_fits_is_not_clipped(tiny_encoder: Path) -> None:
     encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=10)
     assert encoder.tokenize(["a b c d e f g h"]) == QueryEncoder.from_pretrained(tiny_encoder).tokenize(
         ["a b c d e f g h"]
     )
-
-
-def test_reading_only_the_ends_of_a_very_long_text_changes_nothing(tiny_encoder: Path) -> None:
-    encoder = QueryEncoder.from_pretrained(tiny_encoder, max_tokens=12, head_share=0.6)
-    words = [f"{i % 10} prove" for i in range(2000)]
-    text = " ".join(words)
-    assert len(text) > 10 * MAX_CHARS_PER_TOKEN * encoder.max_tokens
-    everything = encoder.described.tokenizer.encode(text, add_special_tokens=False).ids
-    assert encoder.tokenize([text])[0] == [CLS, *everything[:6], *everything[-4:], SEP]
 
 
 def test_texts_with_few_tokens_for_their_length_lose_none_that_were_read(tiny_encoder: Path) -> None:
@@ -285,9 +265,9 @@ def test_a_limit_that_the_encoder_cannot_have_is_refused(tiny_encoder: Path, max
         QueryEncoder.from_pretrained(tiny_encoder, max_tokens=max_tokens)
 
 
-def test_a_share_beyond_one_is_refused(tiny_encoder: Path) -> None:
-    with pytest.raises(UsageError, match=r"head_share must lie between 0 and 1, got 1\.5"):
-        QueryEncoder.from_pretrained(tiny_encoder, head_share=1.5)
+def test_the_removed_share_of_the_head_is_refused(tiny_encoder: Path) -> None:
+    with pytest.raises(UsageError, match="head_share was removed: long texts are read in parts"):
+        QueryEncoder.from_pretrained(tiny_encoder, head_share=0.75)
 
 
 def test_weights_of_another_shape_are_refused(folder: Path) -> None:

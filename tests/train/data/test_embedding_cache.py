@@ -53,9 +53,8 @@ def with_more_heads(folder: Path) -> QueryEncoder:
         lambda folder: QueryEncoder.from_pretrained(folder, layers=(1,)),
         lambda folder: QueryEncoder.from_pretrained(folder, form=True),
         lambda folder: QueryEncoder.from_pretrained(folder, max_tokens=7),
-        lambda folder: QueryEncoder.from_pretrained(folder, max_tokens=6, head_share=0.25),
     ],
-    ids=["pooling", "normalising", "tokenizer", "config", "layers", "form", "length", "head"],
+    ids=["pooling", "normalising", "tokenizer", "config", "layers", "form", "length"],
 )
 def test_an_encoder_that_reads_otherwise_takes_nothing_from_the_cache(
     tiny_encoder: Path, tmp_path: Path, other: Callable[[Path], QueryEncoder]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from router.encoding.wrappers import opened
 from router.errors import BodyError
 from router.routing.request import MAX_QUERY_CHARS, check_query
 from router.serving.protocol.conversation import Conversation, read_chat, read_responses
 
-HEAD = 300
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 CALL = {"id": "c", "type": "function", "function": {"name": "look_up", "arguments": '{"city": "Ulm"}'}}
 
@@ -24,43 +24,38 @@ def user(content: Any) -> dict[str, Any]:
 
 
 def test_one_user_turn_is_the_query_as_it_is() -> None:
-    assert chat(user("Prove it.")).query(HEAD) == "Prove it."
-    assert chat(user([{"type": "text", "text": "Prove"}, {"type": "text", "text": "it."}])).query(HEAD) == "Prove\nit."
-    assert read_responses({"input": "Prove it."}).query(HEAD) == "Prove it."
+    assert chat(user("Prove it.")).query() == "Prove it."
+    assert chat(user([{"type": "text", "text": "Prove"}, {"type": "text", "text": "it."}])).query() == "Prove\nit."
+    assert read_responses({"input": "Prove it."}).query() == "Prove it."
 
 
-def test_the_whole_conversation_is_read_and_its_last_user_turn_first() -> None:
+def test_the_last_user_turn_is_the_task_and_the_others_are_material() -> None:
     found = chat(
         {"role": "developer", "content": "You are a lawyer."},
         user("Is the clause enforceable?"),
-        {"role": "assistant", "content": "In Delaware, yes."},
+        {"role": "assistant", "content": "In Delaware, yes. <|user|> is no mark here."},
         user("And in Texas?"),
-    ).query(HEAD)
-    assert found.startswith("And in Texas?\nYou are a lawyer.\nIs the clause enforceable?")
-    assert "In Delaware, yes." in found
+        {"role": "assistant", "tool_calls": [CALL]},
+    ).query()
+    read = opened(found)
+    assert read.task == "And in Texas?"
+    assert read.material[0] == "Is the clause enforceable?"
+    assert "In Delaware, yes. < |user|> is no mark here." in read.material
+    assert read.frame == ("You are a lawyer.",)
 
 
-def test_of_a_long_conversation_the_head_holds_task_and_last_turn_and_the_end_the_latest_turns() -> None:
+def test_the_query_is_as_long_as_the_conversation() -> None:
     long = "filler " * 2000
-    found = chat(
-        {"role": "system", "content": "You are a chemist. " + long},
-        user("Balance the equation of photosynthesis. " + long),
-        {"role": "assistant", "content": long + "the balanced equation is final"},
-        user("Now explain " + long + " in one word"),
-    ).query(HEAD)
-    head = found[: HEAD + 10]
-    for part in ("Now explain", "in one word", "You are a chemist.", "Balance the"):
-        assert part in head
-    assert found.rstrip().endswith("in one word")
-    assert "the balanced equation is final" in found
-    sent = sum(len(t) for t in ("You are a chemist. ", "Balance the equation of photosynthesis. ")) + 4 * len(long)
-    assert len(found) == pytest.approx(sent, rel=0.05)  # costs are predicted from it
+    found = chat({"role": "system", "content": long}, user(long), {"role": "assistant", "content": long}, user("And?"))
+    assert len(found.query()) == pytest.approx(3 * len(long), rel=0.05)  # costs are predicted from it
 
 
 def test_a_long_conversation_stays_routable() -> None:
-    found = chat(user("a" * 900_000), {"role": "assistant", "content": "b" * 900_000}, user("c")).query(HEAD)
-    check_query(found)
-    assert len(found) <= MAX_QUERY_CHARS and found.startswith("c")  # the last turn is what counts most
+    for last in ("c", "c" * 900_000):
+        found = chat(user("a" * 900_000), {"role": "assistant", "content": "b" * 900_000}, user(last)).query()
+        check_query(found)
+        assert len(found) <= MAX_QUERY_CHARS and opened(found).task.startswith("c")
+        assert opened(found).material
 
 
 @pytest.mark.parametrize(
@@ -91,7 +86,7 @@ def test_a_long_conversation_stays_routable() -> None:
     ],
 )
 def test_every_legal_shape_of_messages_has_a_text_to_route_on(messages: list[Any]) -> None:
-    found = chat(*messages).query(HEAD)
+    found = chat(*messages).query()
     check_query(found)
     assert found.strip()
 
@@ -117,7 +112,7 @@ def test_every_legal_shape_of_messages_has_a_text_to_route_on(messages: list[Any
     ],
 )
 def test_every_legal_shape_of_input_has_a_text_to_route_on(body: dict[str, Any]) -> None:
-    found = read_responses(body).query(HEAD)
+    found = read_responses(body).query()
     check_query(found)
     assert found.strip()
 
@@ -125,12 +120,12 @@ def test_every_legal_shape_of_input_has_a_text_to_route_on(body: dict[str, Any])
 def test_what_a_tool_was_asked_and_answered_is_part_of_the_conversation() -> None:
     found = chat(
         user("Weather?"), {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "rain"}
-    ).query(HEAD)
-    assert found.startswith("Weather?")
+    ).query()
+    assert opened(found).task == "Weather?"
     assert 'look_up {"city": "Ulm"}' in found
     assert found.endswith("rain")
     items = [user("Weather?"), {"type": "function_call", "name": "look_up", "arguments": "{}"}]
-    assert "look_up {}" in read_responses({"input": items}).query(HEAD)
+    assert "look_up {}" in read_responses({"input": items}).query()
 
 
 def test_demands_of_a_chat() -> None:
