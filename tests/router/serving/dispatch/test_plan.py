@@ -24,8 +24,9 @@ def decision(dial: float = 3.0) -> Decision:
         alternatives = alternatives[::-1]
     best = alternatives[0]
     return Decision(
-        "q", best.model, "p", dial, best.quality, best.cost_usd, best.utility, False, alternatives, {}, {}, 0.0, None
-    )
+        "q", best.model, "p", dial, best.quality, best.cost_usd, best.utility, False, alternatives, {}, {},
+        0.0, 3.0, 1.0, None,
+    )  # fmt: skip
 
 
 def order(**options: object) -> list[str]:
