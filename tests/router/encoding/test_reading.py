@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from router.encoding.reading import parts
 from router.encoding.sentence_folder import read_folder
 from router.encoding.tokenizer import QueryTokenizer
-from router.encoding.wrappers import transcript
+from router.encoding.wrappers import opened, transcript
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 MOST = 128
 NOUNS = "river stone harbour miller lantern orchard winter ferry village market bridge valley".split()
 VERBS = "carried followed watched crossed guarded measured painted repaired".split()
@@ -31,8 +32,8 @@ TASKS = [
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_encoder: Path) -> QueryTokenizer:
-    return QueryTokenizer(read_folder(tiny_encoder)[0], MOST * 4)  # its pieces are letters
+def tokenizer() -> QueryTokenizer:
+    return QueryTokenizer(read_folder(REPOSITORY / "checkpoints/routemix/encoder")[0], MOST)
 
 
 def sentence(draw: random.Random) -> str:
@@ -153,8 +154,8 @@ def test_any_text_is_read_within_the_limit_and_a_short_one_as_it_is(
     (ids,) = short.tokenize([text])
     assert len(ids) <= most
     everything = tokenizer.tokenizer.encode(text).ids
-    if len(everything) <= most and len(text) < 1000:
-        assert ids == everything or short.tokenize([text.strip()]) == [ids]
+    if len(everything) <= most and len(text) < 1000 and not opened(text).wrapped:
+        assert ids == everything
 
 
 @pytest.mark.parametrize(
