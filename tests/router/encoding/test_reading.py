@@ -143,8 +143,8 @@ def test_a_system_prompt_takes_little_of_a_short_task(tokenizer: QueryTokenizer)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
-@given(st.lists(st.sampled_from(["word " * 40, "why? ", "\n\n", "请写。", "```\n", "<a>", "</a>", "> ", "Task:", "\u0130"])
-                | st.text(), max_size=40), st.integers(4, 40))  # fmt: skip
+@given(st.lists(st.sampled_from(["word " * 40, "why? ", "\n\n", "请写。", "```\n", "<a>", "</a>", "> ", "Task:",
+                                 "\u0130"]) | st.text(), max_size=40), st.integers(4, 40))  # fmt: skip
 def test_any_text_is_read_within_the_limit_and_a_short_one_as_it_is(
     tokenizer: QueryTokenizer, pieces: list[str], most: int
 ) -> None:
@@ -158,10 +158,26 @@ def test_any_text_is_read_within_the_limit_and_a_short_one_as_it_is(
         assert ids == everything
 
 
-@pytest.mark.parametrize(
-    "unit",
-    ["a", " ", "\n", "a. ", "? ", "a\n", "```\n", "<a>\n", "<system-reminder>", "User:\n", "<|user|>x", "{", "> a\n", "-", "#"],
-)
+UNITS = [
+    "a",
+    " ",
+    "\n",
+    "a. ",
+    "? ",
+    "a\n",
+    "```\n",
+    "<a>\n",
+    "<tools>",
+    "User:\n",
+    "<|user|>x",
+    "{",
+    "> a\n",
+    "-",
+    "#",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_a_megabyte_of_anything_is_read_in_linear_time(tokenizer: QueryTokenizer, unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
     started = time.process_time()
