@@ -45,10 +45,11 @@ please|my first |my question|my request|could you|can you|would you|i want you|i
 i'd like you|i would like you|your task|help me|i need help|you are to|the text above|
 the passage above|bitte|kannst du|können sie|por favor|puedes|podrías|s'il te plaît|
 s'il vous plaît|peux-tu|pouvez-vous|você pode|per favore|puoi|пожалуйста|можешь|помоги|من فضلك|
-يرجى|कृपया|बताइए|लिखिए|समझाइए|请|請|帮我|幫我|翻译|解释一下|总结|ください|下さい|教えて|してほしい|해줘|해 주세요|해주세요|하세요|하시오|알려|
-작성해|설명해|번역해|lütfen|yazın|açıklayın|tolong|mohon|vui lòng|hãy|giúp tôi|proszę|alsjeblieft|ช่วย|
-กรุณา|อธิบาย|เขียน""".replace("\n", "").split("|"))  # fmt: skip
-ENDINGS = ("吗", "呢", "か", "까", "나요", "ไหม", "หรือไม่", " mi", " mı", " mu", " mü", "कीजिए", "करें")
+يرجى|कृपया|बताइए|लिखिए|समझाइए|请|請|帮我|幫我|翻译|解释一下|总结|ください|下さい|教えて|してほしい|
+해줘|해 주세요|해주세요|
+하세요|하시오|알려|작성해|설명해|번역해|lütfen|yazın|açıklayın|tolong|mohon|vui lòng|hãy|giúp tôi|proszę|
+alsjeblieft|ช่วย|กรุณา|อธิบาย|เขียน""".replace("\n", "").split("|"))  # fmt: skip
+ENDINGS = ("吗", "呢", "か", "까", "나요", "ไหม", "หรือไม่", "कीजिए", "करें")
 QUESTION_MARKS = frozenset("?？؟⸮՞፧\u037e⁇⁈⁉")
 LABEL = re.compile(
     r"[#>*_\s]{0,8}(?:(?:your |the |final |user |my )?"
@@ -175,7 +176,8 @@ def _scores(sentences: list[_Sentence], text: str) -> tuple[list[float], set[int
 def _sentences(text: str, start: int, end: int) -> Iterator[_Sentence]:
     """The sentences of the prose in text[start:end], with how clearly each asks."""
     lowered = text[start:end].lower()
-    phrases = tuple(each for each in PHRASES if each in lowered)
+    ascii_only = lowered.isascii()
+    phrases = tuple(each for each in PHRASES if (each.isascii() or not ascii_only) and each in lowered)
     paragraph, awaited, previous = start, False, start
     for first, last, tagged in _prose(text, start, end):
         if first - previous > 1 or previous - paragraph > LONGEST:
@@ -195,18 +197,19 @@ def _asks(sentence: str, phrases: tuple[str, ...], labelled: bool) -> float:
     """How clearly a sentence asks for something, 0 if not at all."""
     lowered = sentence.lower()
     bare = lowered.rstrip(_SIGNS)
-    words = (word.strip(_SIGNS) for word in lowered[:60].split(maxsplit=4)[:4])
-    opening = next((word for word in words if word and word not in _LEAD), "")
-    marked = not QUESTION_MARKS.isdisjoint(lowered[len(bare) :]) or _is_greek_question(sentence)
-    question = marked or bare.endswith(ENDINGS)
+    opening = ""
+    for word in lowered[:60].split(maxsplit=4):
+        opening = word.strip(_SIGNS)
+        if opening and opening not in _LEAD:
+            break
+    question = not QUESTION_MARKS.isdisjoint(lowered[len(bare) :])
+    if not lowered.isascii():  # Greek asks with ";"
+        greek = sentence.endswith(";") and any("α" <= each <= "ω" for each in bare[-12:])
+        question |= greek or bare.endswith(ENDINGS)
     requests = (opening in OPENINGS) + (bool(phrases) and any(phrase in lowered for phrase in phrases))
     requests += OPTION.match(sentence) is not None
     score = REQUEST_SCORE * min(requests, 1) + (requests > 1) + QUESTION_SCORE * question
     return max(score - QUESTION_SCORE, 0) if score and not labelled and SPEAKER.match(sentence) else score
-
-
-def _is_greek_question(sentence: str) -> bool:
-    return sentence.endswith(";") and any("α" <= letter <= "ω" for letter in sentence[-12:])
 
 
 def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
