@@ -136,7 +136,7 @@ def judged(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return {"n": 12, "quality": 0.81234567, "gap_closed": None, "ece": float("nan")}
 
     monkeypatch.setattr(evaluation, "evaluate_router", evaluate_router)
-    monkeypatch.setattr(dataset, "data_folder", lambda path: Path(path or "found"))
+    monkeypatch.setattr(dataset, "data_folders", lambda path: (Path(path or "found"),))
     return seen
 
 
@@ -148,7 +148,7 @@ def test_evaluate_prints_one_json_object(session: Session, judged: list[Any]) ->
         "n": 12, "quality": 0.81234567, "gap_closed": None, "ece": None,
     }  # fmt: skip
     options = {"split": "test", "folds": None, "progress": False, "batch_size": 32}
-    assert judged == [(Path("d"), "solo", options)]
+    assert judged == [("d", "solo", options)]
 
 
 def test_evaluate_without_json_prints_a_table(session: Session, judged: list[Any]) -> None:

@@ -241,8 +241,9 @@ def test_the_guard_judges_a_list_at_the_weights_that_meet_its_goal(router):
     def flagged(**options):
         return [decision.flagged for decision in router.route(ATTACKED, pool="both", guard=True, **options)]
 
-    mean = float(np.mean([decision.quality for decision in router.route(ATTACKED, pool="both", dial=3)]))
+    mean = float(np.mean([decision.quality for decision in router.route(ATTACKED, pool="both", dial=3)])) - 0.02
     plain = router.route(ATTACKED, pool="both", quality_at_least=mean)
+    assert {decision.dial for decision in plain} != {3.0}
     judged = flagged(quality_at_least=mean)
     assert judged == flagged(dial=[decision.dial for decision in plain])
     assert judged != flagged()
