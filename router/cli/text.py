@@ -62,6 +62,7 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
         *([("goal", f"{decision.goal}, met on {decision.goal.met_on}")] if decision.goal else []),
         ("needs", _weights(decision.capabilities)),
         ("domains", _weights(decision.domains)),
+        ("level", f"{decision.level:.1f}  {decision.level_word}, of 1 to 5; familiarity {decision.familiarity:.2f}"),
     ]
     if decision.flagged:
         facts.append(("flagged", f"{decision.flagged!r}  not read: an unusual end that changes the route"))
@@ -73,9 +74,8 @@ def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
     lines = [f"{name:<8} {value}" for name, value in facts]
     lines += ["", *table(["#", "model", "quality", "cost", "utility", ""], rows, right=[0, 2, 3, 4])]
     if explain:
-        level = f"{decision.level:.1f} ({decision.level_word}), familiarity {decision.familiarity:.2f}"
         reasons = decision.reasons.lines() if decision.reasons else ["it is the only candidate left"]
-        lines += ["", f"difficulty  {level}", "", "why", *(f"  {line}" for line in reasons)]
+        lines += ["", "why", *(f"  {line}" for line in reasons)]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Numbers of form: what a text looks like before it is read.
+"""Numbers of form: what a text, without its wrappers, looks like before it is read.
 
 They stand unscaled at the end of an embedding, where an encoder was made with `form`. Axes: B texts.
 """
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Array, concat, like
+from router.encoding.wrappers import opened
 
 FORM_NUMBERS = 4
 DIGITS = b"0123456789"
@@ -20,7 +21,7 @@ def form(texts: Sequence[str]) -> NDArray[np.float32]:
     >>> form(["ab12\\n", ""]).astype(float).round(2).tolist()
     [[1.79, 0.69, 0.4, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
-    counts = np.array([_counts(text) for text in texts], np.float64).reshape(-1, FORM_NUMBERS)
+    counts = np.array([_counts(opened(text).task) for text in texts], np.float64).reshape(-1, FORM_NUMBERS)
     length = np.maximum(counts[:, :1], 1.0)
     return np.concatenate([np.log1p(counts[:, :2]), counts[:, 2:] / length], axis=1).astype(np.float32)
 

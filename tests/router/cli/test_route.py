@@ -28,6 +28,7 @@ def test_a_query_prints_a_readable_decision_on_stdout_only(route: Session) -> No
         f"pool     trio, dial {DEFAULT_DIAL:g}",
         "needs    coding 0.60, reasoning 0.30",
         "domains  Algebra 0.90",
+        "level    2.2  easy, of 1 to 5; familiarity 0.75",
         "",
         "#  model  quality      cost  utility",
         "1  small    0.750        $0      0.5",
@@ -37,7 +38,6 @@ def test_a_query_prints_a_readable_decision_on_stdout_only(route: Session) -> No
 
 def test_explain_adds_the_reasons(route: Session) -> None:
     _, out, _ = route("one", "--explain")
-    assert "\ndifficulty  2.2 (easy), familiarity 0.75\n" in out
     assert "why\n  ahead of big by +0.1000 utility: quality +0.2000, cost -0.1000\n" in out
 
 

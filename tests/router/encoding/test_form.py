@@ -30,3 +30,7 @@ def test_an_encoder_with_form_appends_it_unscaled(tiny_encoder, tmp_path, make):
     found = torch.as_tensor(formed.encode(texts))
     assert torch.equal(found[:, :-FORM_NUMBERS], torch.as_tensor(plain.encode(texts)))
     assert torch.equal(found[:, -FORM_NUMBERS:], torch.from_numpy(form(texts)))
+
+
+def test_a_wrapper_is_no_part_of_the_form():
+    assert form(['{"prompt": "12 bits?"}', "```text\n12 bits?\n```"]).tolist() == form(["12 bits?"] * 2).tolist()

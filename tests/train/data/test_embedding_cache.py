@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoConfig, BertModel
 
@@ -70,3 +71,12 @@ def test_the_same_encoder_reads_the_cache(tiny_encoder: Path, tmp_path: Path) ->
     for _ in range(2):
         cached_embeddings(QueryEncoder.from_pretrained(tiny_encoder), TEXTS, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_bfloat16_is_computed_where_it_is_asked_for(tiny_encoder: Path, tmp_path: Path) -> None:
+    texts = ["who asks?", "a longer text than that one"]
+    exact, rounded = (
+        cached_embeddings(QueryEncoder.from_pretrained(tiny_encoder), texts, tmp_path, bf16) for bf16 in (False, True)
+    )
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, atol=0.05, rtol=0)
