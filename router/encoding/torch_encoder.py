@@ -58,7 +58,12 @@ class QueryEncoder(HasTokenizer, nn.Module):
     @property
     def dimension(self) -> int:
         """E, the length of an embedding."""
-        return self._size("hidden_size") * len(self.layers) + self.form * FORM_NUMBERS
+        return sum(self.parts)
+
+    @property
+    def parts(self) -> list[int]:
+        """Lengths of an embedding's parts, each on a scale of its own: the pooled layers, then the numbers of form."""
+        return [self._size("hidden_size")] * len(self.layers) + [1] * (FORM_NUMBERS * self.form)
 
     def _size(self, name: str) -> int:
         """A size in the transformer's config; transformers maps each architecture's own name."""

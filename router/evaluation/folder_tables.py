@@ -66,6 +66,7 @@ def _check(path: Path, table: pd.DataFrame, column: str, bad: pd.Series, allowed
 
 
 def read_queries(path: Path) -> pd.DataFrame:
+    """The rows of queries.parquet with text, optional columns filled in; DataError for bad ones."""
     table = _read_table(path, ("query_id", "benchmark", "text", "split", "fold"))
     table["query_id"] = table["query_id"].astype(str)
     _check(path, table, "query_id", table["query_id"].duplicated(), "a unique id")
@@ -84,6 +85,10 @@ def read_queries(path: Path) -> pd.DataFrame:
 
 
 def read_outcomes(path: Path, known: set[str], repeated: str) -> pd.DataFrame:
+    """The rows of outcomes.parquet, those of queries that are not `known` too; DataError for bad ones.
+
+    `repeated`: as in `read_dataset`.
+    """
     table = _read_table(path, ("query_id", "model", "score"))
     score = pd.to_numeric(table["score"], errors="coerce")
     _check(path, table, "score", ~score.between(0, 1), "a number in [0, 1]")
@@ -145,6 +150,7 @@ def _annotations_in(path: Path) -> list[Annotation]:
 
 
 def read_models(path: Path) -> dict[str, ModelFacts]:
+    """Facts by model of models.csv; DataError for bad rows."""
     table = _read_table(path, ("model", "input_usd_per_mtok", "output_usd_per_mtok"))
     facts: dict[str, ModelFacts] = {}
     for row, entry in enumerate(table.to_dict("records")):

@@ -21,12 +21,12 @@ from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.folder_tables import SPLITS, Annotation
 from router.evaluation.metrics import Array
 from router.network.taxonomy import MULTILINGUAL, OTHER, Taxonomy
+from router.policy.decision import SHOWN
 from router.pools.pool import Pool
 from router.routing.router import Router
 
 TRAIN_FOLDS = tuple(range(7))
 LABELLER = "llm-a"
-PRESENT = 0.1  # weight of a capability from which on it counts as predicted
 
 
 @dataclass(frozen=True)
@@ -153,25 +153,34 @@ def first_label_agreement(
     annotations.
     """
     notes, hits, domain_hits = labels(dataset), [], []
-    tasks = np.array([name != MULTILINGUAL for name in taxonomy.capabilities])
+    first = first_tasks(taxonomy.capabilities, capability)
     for i, row in enumerate(rows.tolist()):
         if row in notes:
-            first = taxonomy.capabilities[int(np.where(tasks, capability[i], -1.0).argmax())]
             annotated = [name for name in notes[row].capabilities if name != MULTILINGUAL]
-            hits += [first == annotated[0]] if annotated else []
+            hits += [first[i] == annotated[0]] if annotated else []
             domain = taxonomy.domains[int(knowledge[i].argmax())]
             domain_hits.append(domain == notes[row].knowledge[0] and domain != OTHER)
     return _share(hits), _share(domain_hits)
 
 
+def first_tasks(names: Sequence[str], weights: Array) -> NDArray[np.str_]:
+    """The name (B,) of the greatest weight (B, C), `multilingual` apart.
+
+    >>> first_tasks(["coding", "multilingual", "writing"], np.array([[0.1, 0.7, 0.2]])).tolist()
+    ['writing']
+    """
+    tasks = [column for column, name in enumerate(names) if name != MULTILINGUAL]
+    return np.array(names)[tasks][weights[:, tasks].argmax(axis=1)]
+
+
 def multilingual_f1(dataset: Dataset, taxonomy: Taxonomy, rows: NDArray[np.intp], capability: Array) -> float | None:
-    """F1 of `multilingual`, annotated or not, among annotated `rows` (B,); it is predicted from PRESENT of (B, C) on.
+    """F1 of `multilingual`, annotated or not, among annotated `rows` (B,); it is predicted from SHOWN of (B, C) on.
 
     None where it is neither annotated nor predicted.
     """
     notes, column = labels(dataset), taxonomy.capabilities.index(MULTILINGUAL)
     found = [
-        (capability[i, column] >= PRESENT, MULTILINGUAL in notes[row].capabilities)
+        (capability[i, column] >= SHOWN, MULTILINGUAL in notes[row].capabilities)
         for i, row in enumerate(rows.tolist())
         if row in notes
     ]

@@ -8,7 +8,7 @@ prototypes, G categories, and those of `router.network.vectors`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from router.encoding.form import FORM_NUMBERS
 from router.network import scoring
 from router.network.onnx_network import OnnxNetwork
 from router.network.vectors import (
@@ -32,27 +31,26 @@ from router.network.vectors import (
     QueryVectors,
 )
 
-LEAST_DEVIATION = 1e-4  # of a number of form; one that varies less was as good as constant in training
+LEAST_LENGTH = 1e-4  # of a part about its mean; one that varies less was as good as constant in training
 GAIN = 0.5  # logits that a level costs before training
 FAMILIAR_QUANTILES = (0.5, 0.05)
 STEEPEST = 8.0  # power of the kernel in familiarity; keeps it above 0 in float32
 
 
-def standardisation(embedding: Tensor, parts: int, form: bool = False) -> tuple[Tensor, Tensor]:
-    """Mean (E,) of embeddings (N, E), and the scale (E,) that gives each of their `parts` a mean square length of 1.
+def standardisation(embedding: Tensor, parts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Mean (E,) of embeddings (N, E), and the scale (E,) that gives each of their parts a mean square length of 1.
 
-    Vectors of a transformer's middle layers all point nearly the same way; uncentred, they look alike. With `form` the
-    last numbers are those of `router.encoding.form`: each gets a deviation of 1, or a scale of 0 where it is constant.
+    `parts` are the lengths of the parts. One that hardly varies gets a scale of 0. Vectors of a transformer's middle
+    layers all point nearly the same way; uncentred, they look alike.
 
-    >>> standardisation(torch.tensor([[1.0, 9.0], [1.0, 5.0]]), parts=1)
+    >>> standardisation(torch.tensor([[1.0, 9.0], [1.0, 5.0]]), parts=[2])
     (tensor([1., 7.]), tensor([0.5000, 0.5000]))
     """
     centre = embedding.mean(dim=0)
     square = (embedding - centre).square().mean(dim=0)
-    words = len(square) - form * FORM_NUMBERS
-    length, deviation = square[:words].unflatten(0, (parts, -1)).sum(dim=1).sqrt(), square[words:].sqrt()
-    scale = (1 / length.clamp_min(1e-6)).repeat_interleave(words // parts)
-    return centre, torch.cat([scale, torch.where(deviation > LEAST_DEVIATION, 1 / deviation, 0.0)])
+    length = torch.stack([part.sum() for part in square.split(list(parts))]).sqrt()
+    scale = torch.where(length > LEAST_LENGTH, 1 / length, 0.0)
+    return centre, scale.repeat_interleave(torch.tensor(parts))
 
 
 class _NoHead(nn.Module):
@@ -151,9 +149,9 @@ class QueryHeads(nn.Module):
         self.deviation = nn.Linear(size.hidden, size.protocols)
         self.length = nn.Linear(size.hidden, size.protocols)
 
-    def fit_scale(self, embedding: Tensor, parts: int, form: bool = False) -> None:
+    def fit_scale(self, embedding: Tensor, parts: Sequence[int]) -> None:
         """Set centre and scale by `standardisation` of embeddings (N, E)."""
-        centre, scale = standardisation(embedding, parts, form)
+        centre, scale = standardisation(embedding, parts)
         self.centre.copy_(centre)
         self.scale.copy_(scale)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GOALS = ("budget_usd_per_1k", "quality_at_least")  # of a request, in place of a dial; a list meets one as a whole
 SCHEMA_VERSION = 1
+SHOWN = 0.05  # weight of a capability or domain from which a decision names it
 LEVEL_WORDS = ("trivial", "easy", "medium", "hard", "very hard")  # of the levels 1 to 5
 
 
@@ -174,7 +175,7 @@ class Decision:
         return raw
 
 
-def strongest(names: Sequence[str], weights: Sequence[float], least: float = 0.05) -> dict[str, float]:
+def strongest(names: Sequence[str], weights: Sequence[float], least: float = SHOWN) -> dict[str, float]:
     """Names and weights of at least `least`, greatest first; at least the greatest one.
 
     >>> strongest(["a", "b", "c"], [0.01, 0.29, 0.7])

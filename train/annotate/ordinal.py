@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from router.evaluation.folder_tables import LEVELS
 
@@ -56,12 +57,10 @@ class OrdinalAgreement:
         >>> round(agreement.spearman(), 3)
         0.9
         """
-        earlier, later = self.pairs.sum(axis=1), self.pairs.sum(axis=0)
-        if min((earlier > 0).sum(), (later > 0).sum()) < 2:
+        first, second = np.repeat(np.indices(self.pairs.shape).reshape(2, -1), self.pairs.ravel().astype(int), axis=1)
+        if min(len(np.unique(each)) for each in (first, second)) < 2:
             return None
-        first, second = np.meshgrid(_middle_ranks(earlier), _middle_ranks(later), indexing="ij")
-        spread = np.cov(first.ravel(), second.ravel(), aweights=self.pairs.ravel(), ddof=0)
-        return float(spread[0, 1] / np.sqrt(spread[0, 0] * spread[1, 1]))
+        return float(spearmanr(first, second).statistic)
 
     def to_json(self) -> dict[str, float | None]:
         """All figures."""

@@ -80,11 +80,7 @@ class RoutingDataModule(L.LightningDataModule):
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
                 self.training_data = with_weak_labels(
-                    self.training_data,
-                    self.embeddings,
-                    options.weak_label_weight,
-                    len(self.encoder.layers),
-                    options.form,
+                    self.training_data, self.embeddings, options.weak_label_weight, self.encoder.parts
                 )
         if options.variant_copies:
             self._embed_copies()

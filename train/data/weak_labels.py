@@ -6,10 +6,11 @@ of privileged information, Lopez-Paz et al., 1511.03643). Validation and test ro
 rows, E embedding, G categories, A label axes.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from router.errors import UsageError
@@ -22,21 +23,19 @@ STEPS = 150
 RIDGE = 3.0  # penalty on the squared weights of the teacher of difficulty
 
 
-def with_weak_labels(
-    data: TrainingData, embedding: Tensor, weight: float, parts: int = 1, form: bool = False
-) -> TrainingData:
+def with_weak_labels(data: TrainingData, embedding: Tensor, weight: float, parts: Sequence[int]) -> TrainingData:
     """`data` with the teacher's labels on unlabelled training rows; their `labelled` is `weight` in (0, 1].
 
     A row that is annotated without a difficulty gets none, and no row where no training row has one.
 
-    `embedding` (N, E) is that of all queries, by an encoder that pools `parts` layers and may append `form`. Raises
-    UsageError where no training row is annotated.
+    `embedding` (N, E) is that of all queries, in parts of these lengths. Raises UsageError where no training row is
+    annotated.
     """
     rows = torch.from_numpy(data.train_rows)
     labelled = data.tensors["labelled"][rows] > 0
     if not labelled.any():
         raise UsageError("data.weak_label_weight needs annotated training rows, there are none: set it to 0")
-    centre, scale = standardisation(embedding[rows], parts, form)
+    centre, scale = standardisation(embedding[rows], parts)
     number = data.tensors["category"]
     category = torch.zeros(len(rows), int(number.max()) + 1).scatter_(1, number[rows, None], 1.0)
     features = torch.cat([(embedding[rows] - centre) * scale, category], dim=1)  # (T, E + G)
@@ -48,20 +47,13 @@ def with_weak_labels(
         tensors[name][unknown] = teacher(features[~labelled]).softmax(dim=1).detach()
     level, judged = tensors["level"].clone(), ~tensors["level"][rows].isnan()
     if judged.any():
-        level[unknown] = ridge(features[judged], level[rows[judged]])(features[~labelled]).clamp(LEVELS[0], LEVELS[-1])
+        teacher_of_level = Ridge(RIDGE).fit(features[judged].numpy(), level[rows[judged]].numpy())
+        found = teacher_of_level.predict(features[~labelled].numpy()).clip(LEVELS[0], LEVELS[-1])
+        level[unknown] = torch.from_numpy(found).to(level)
     tensors["level"] = level
     tensors["labelled"] = tensors["labelled"].float()
     tensors["labelled"][unknown] = weight
     return replace(data, tensors=tensors)
-
-
-def ridge(features: Tensor, target: Tensor, penalty: float = RIDGE) -> Callable[[Tensor], Tensor]:
-    """The map from (N, F) to (N,) with least squared error plus `penalty` times the squared weights; free intercept."""
-    mean, level = features.mean(dim=0), target.mean()
-    centred = (features - mean).double()
-    gram = centred.T @ centred + penalty * torch.eye(features.shape[1], dtype=torch.float64)
-    weight = torch.linalg.solve(gram, centred.T @ (target - level).double()).float()
-    return lambda other: (other - mean) @ weight + level
 
 
 def softmax_regression(features: Tensor, target: Tensor) -> torch.nn.Linear:

@@ -5,6 +5,7 @@ Axes: B queries, S systems, P protocols.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -14,7 +15,6 @@ from pydantic_core import to_jsonable_python
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR
 
-from router.encoding.form import FORM_NUMBERS
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.network.torch_network import Prototypes, RouterNetwork
@@ -93,8 +93,7 @@ class RoutingModule(L.LightningModule):
         )
         self.network = RouterNetwork(size, data.protocol, self.options.dropout)
         if datamodule.embeddings is not None:
-            parts = len(datamodule.encoder.layers), datamodule.encoder.form
-            self.network.heads.fit_scale(datamodule.embeddings[data.train_rows], *parts)
+            self.network.heads.fit_scale(datamodule.embeddings[data.train_rows], datamodule.encoder.parts)
         initialise_profiles(self.network.profiles, data, self.options.residual)
         balance = protocol_weights(data, self.options.balance)
         self.register_buffer("system_weight", balance[data.protocol], persistent=False)
@@ -120,8 +119,7 @@ class RoutingModule(L.LightningModule):
         embedding = self.embed(batch)
         if self.options.embedding_noise:
             datamodule: RoutingDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-            parts = len(datamodule.encoder.layers), datamodule.encoder.form
-            embedding = noisy(embedding, self.options.embedding_noise, *parts)
+            embedding = noisy(embedding, self.options.embedding_noise, datamodule.encoder.parts)
         terms = self.terms(batch, embedding)
         total = torch.stack([getattr(self.options, f"{name}_weight") * value for name, value in terms.items()]).sum()
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, on_step=False, on_epoch=True)
@@ -135,11 +133,10 @@ class RoutingModule(L.LightningModule):
         query = self.network.heads.read(hidden)
         logits = table.logits(query.vector)
         cells = batch["seen"].to(logits.dtype) * self.system_weight
+        weight = batch["labelled"] * batch["label_share"]
         terms = {
-            "label": losses.label_loss(
-                query, batch["capability"], batch["knowledge"], batch["labelled"] * batch["label_share"]
-            ),
-            "level": losses.level_loss(query.level, batch["level"], batch["label_share"]),
+            "label": losses.label_loss(query, batch["capability"], batch["knowledge"], weight),
+            "level": losses.level_loss(query.level, batch["level"], weight),
             "deviation": query.deviation.square().mean(),
             "outcome": losses.outcome_loss(logits, batch["score"], cells),
             "length": losses.length_loss(
@@ -263,20 +260,19 @@ def freeze_lower(encoder: QueryEncoder, count: int) -> None:
             weight.requires_grad_(False)
 
 
-def noisy(embedding: Tensor, deviation: float, parts: int, form: bool = False) -> Tensor:
-    """Embeddings (B, E) with normal noise of standard deviation `deviation`, each of their `parts` at its own length.
+def noisy(embedding: Tensor, deviation: float, parts: Sequence[int]) -> Tensor:
+    """Embeddings (B, E) with normal noise of standard deviation `deviation`, each part at its own length.
 
-    Numbers of form at their end stay as they are.
+    `parts` are the lengths of the parts. One of a single number, which has no direction, stays as it is.
 
-    >>> noisy(torch.tensor([[3.0, 4.0]]), 0.1, parts=2).round()
+    >>> noisy(torch.tensor([[3.0, 4.0]]), 0.1, parts=[1, 1])
     tensor([[3., 4.]])
     """
-    words = embedding.shape[1] - form * FORM_NUMBERS
-    before = embedding[:, :words].unflatten(1, (parts, -1))
-    after = before + torch.randn_like(before) * deviation
-    length = before.norm(dim=2, keepdim=True)
-    pooled = (torch.nn.functional.normalize(after, dim=2) * length).flatten(1)
-    return torch.cat([pooled, embedding[:, words:]], dim=1)
+    moved = []
+    for before in embedding.split(list(parts), dim=1):
+        after = torch.nn.functional.normalize(before + torch.randn_like(before) * deviation, dim=1)
+        moved.append(after * before.norm(dim=1, keepdim=True) if before.shape[1] > 1 else before)
+    return torch.cat(moved, dim=1)
 
 
 def _range_per_protocol(usual_cost: Tensor, data: TrainingData) -> Tensor:

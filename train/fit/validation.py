@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from router.evaluation import metrics
@@ -127,7 +127,8 @@ def rank_correlation(predicted: Tensor, annotated: Tensor) -> float | None:
     >>> round(rank_correlation(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([1.0, 3.0, 2.0])), 6)
     0.5
     """
-    table = pd.DataFrame({"predicted": predicted.numpy(), "annotated": annotated.numpy()}).dropna().rank()
-    if table.nunique().min() < 2:
+    known = ~annotated.isnan()
+    pair = predicted[known].numpy(), annotated[known].numpy()
+    if min(len(np.unique(each)) for each in pair) < 2:
         return None
-    return float(table["predicted"].corr(table["annotated"]))
+    return float(spearmanr(*pair).statistic)

@@ -100,7 +100,7 @@ def test_a_conversation_is_read_turn_by_turn_whatever_its_turns_contain() -> Non
 
 
 def test_half_a_surrogate_pair_in_json_becomes_text() -> None:
-    opened('{"prompt": "half \\ud800 of it"}').task.encode()
+    assert opened('{"prompt": "half \\ud800 of it"}').task == "half ? of it"
 
 
 def test_wrappers_are_opened_to_a_limit() -> None:

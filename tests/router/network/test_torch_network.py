@@ -77,7 +77,7 @@ def test_permuting_systems_permutes_logits():
 def test_each_part_of_an_embedding_gets_mean_zero_and_the_same_mean_square_length():
     torch.manual_seed(0)
     embedding = torch.cat([torch.randn(50, 3) * 5 + 100, torch.randn(50, 3) / 10], dim=1)
-    centre, scale = standardisation(embedding, parts=2)
+    centre, scale = standardisation(embedding, parts=[3, 3])
     parts = ((embedding - centre) * scale).unflatten(1, (2, 3))
     torch.testing.assert_close(parts.mean(dim=0), torch.zeros(2, 3), atol=1e-4, rtol=0)
     torch.testing.assert_close(parts.square().sum(dim=2).mean(dim=0), torch.ones(2))
@@ -85,14 +85,14 @@ def test_each_part_of_an_embedding_gets_mean_zero_and_the_same_mean_square_lengt
 
 
 def test_a_part_that_never_varies_is_left_finite():
-    centre, scale = standardisation(torch.ones(4, 2), parts=1)
+    centre, scale = standardisation(torch.ones(4, 2), parts=[2])
     assert torch.isfinite(scale).all() and centre.tolist() == [1, 1]
 
 
 def test_heads_read_what_is_centred_and_scaled():
     built = network()
     plain = built(torch.zeros(1, 7))[1]
-    built.heads.fit_scale(torch.arange(14.0).reshape(2, 7), parts=1)
+    built.heads.fit_scale(torch.arange(14.0).reshape(2, 7), parts=[7])
     torch.testing.assert_close(built(torch.arange(14.0).reshape(2, 7).mean(0, keepdim=True))[1], plain)
 
 
@@ -162,7 +162,7 @@ def test_familiarity_is_a_half_at_the_distance_that_few_unseen_queries_exceed_an
 
 def test_numbers_of_form_are_scaled_each_by_its_own_deviation():
     embedding = torch.cat([torch.randn(50, 6), torch.randn(50, 4) * torch.tensor([3.0, 0.1, 0.0, 1.0]) + 5], dim=1)
-    centre, scale = standardisation(embedding, parts=2, form=True)
+    centre, scale = standardisation(embedding, parts=[3, 3, 1, 1, 1, 1])
     found = (embedding - centre) * scale
     torch.testing.assert_close(found[:, :6].unflatten(1, (2, 3)).square().sum(2).mean(0), torch.ones(2))
     torch.testing.assert_close(found[:, 6:].square().mean(0), torch.tensor([1.0, 1.0, 0.0, 1.0]))

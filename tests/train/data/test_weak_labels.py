@@ -29,7 +29,7 @@ def data(labelled):
 
 def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
     before = data(labelled=10)
-    after = with_weak_labels(before, torch.zeros(40, 4), 0.5).tensors
+    after = with_weak_labels(before, torch.zeros(40, 4), 0.5, [4]).tensors
     assert after["labelled"].tolist() == [1.0] * 10 + [0.5] * 20 + [0.0] * 10
     kind = torch.arange(10, 30) % 2
     assert torch.equal(after["knowledge"][10:30].argmax(1), kind)
@@ -47,15 +47,15 @@ def test_training_rows_get_the_labels_of_their_category_and_the_others_none():
 def test_a_row_that_is_annotated_without_a_difficulty_gets_none():
     before = data(labelled=10)
     before.tensors["level"][:4] = torch.nan
-    level = with_weak_labels(before, torch.zeros(40, 4), 0.5).tensors["level"]
+    level = with_weak_labels(before, torch.zeros(40, 4), 0.5, [4]).tensors["level"]
     assert level.isnan().tolist() == [True] * 4 + [False] * 26 + [True] * 10
     before.tensors["level"][:] = torch.nan
-    assert with_weak_labels(before, torch.zeros(40, 4), 0.5).tensors["level"].isnan().all()
+    assert with_weak_labels(before, torch.zeros(40, 4), 0.5, [4]).tensors["level"].isnan().all()
 
 
 def test_without_any_annotation_there_is_no_teacher():
     with pytest.raises(UsageError, match=r"weak_label_weight needs annotated training rows"):
-        with_weak_labels(data(labelled=0), torch.zeros(40, 4), 0.5)
+        with_weak_labels(data(labelled=0), torch.zeros(40, 4), 0.5, [4])
 
 
 def test_a_category_has_a_number_of_its_own_in_each_benchmark():

@@ -74,16 +74,16 @@ def trained(
 def test_noise_leaves_each_pooled_layer_its_own_length() -> None:
     embedding = torch.tensor([[3.0, 0.0, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 2.0, 0.5, 0.0, 0.0]])
     torch.manual_seed(0)
-    found = noisy(embedding, 0.1, parts=2)
+    found = noisy(embedding, 0.1, parts=[3, 3])
     assert not torch.isclose(found, embedding, atol=1e-3).all(dim=1).any()
     lengths = found.unflatten(1, (2, 3)).norm(dim=2)
     torch.testing.assert_close(lengths, torch.tensor([[3.0, 1.0], [2.0, 0.5]]))
-    torch.testing.assert_close(noisy(embedding, 1e-6, parts=2), embedding, atol=1e-4, rtol=0)
+    torch.testing.assert_close(noisy(embedding, 1e-6, parts=[3, 3]), embedding, atol=1e-4, rtol=0)
 
 
 def test_noise_leaves_numbers_of_form_as_they_are() -> None:
     embedding = torch.tensor([[3.0, 0.0, 1.0, 0.0, 0.5, 0.0, 9.0, 0.1]])
-    found = noisy(embedding, 0.1, parts=2, form=True)
+    found = noisy(embedding, 0.1, parts=[2, 2, 1, 1, 1, 1])
     assert torch.equal(found[:, 4:], embedding[:, 4:]) and not torch.equal(found, embedding)
 
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import spearmanr
+from sklearn.metrics import f1_score, roc_auc_score
 
 from router.evaluation.metrics import Array
 
@@ -72,10 +73,9 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     >>> round(spearman([1, 2, 3, 4], [1, 4, 9, 9]), 3)
     0.949
     """
-    ranks = [pd.Series(np.asarray(each)).rank().to_numpy() for each in (a, b)]
-    if min(rank.std() for rank in ranks) == 0:
+    if min(len(np.unique(each)) for each in (a, b)) < 2:
         return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(a, b).statistic)
 
 
 def f1(found: ArrayLike, true: ArrayLike) -> float:
@@ -84,8 +84,7 @@ def f1(found: ArrayLike, true: ArrayLike) -> float:
     >>> f1([True, True, False], [True, False, False]) == 2 / 3
     True
     """
-    both, either = np.sum(np.asarray(found) & true), np.sum(found) + np.sum(true)
-    return float(2 * both / either) if either else math.nan
+    return float(f1_score(true, found, zero_division=math.nan))
 
 
 def auroc(score: ArrayLike, positive: ArrayLike) -> float:
@@ -94,12 +93,7 @@ def auroc(score: ArrayLike, positive: ArrayLike) -> float:
     >>> auroc([0.9, 0.5, 0.5, 0.1], [True, True, False, False])
     0.875
     """
-    mask = np.asarray(positive, bool)
-    count = int(mask.sum()), int((~mask).sum())
-    if 0 in count:
-        return math.nan
-    ranks = pd.Series(np.asarray(score)).rank().to_numpy()
-    return float((ranks[mask].sum() - count[0] * (count[0] + 1) / 2) / (count[0] * count[1]))
+    return float(roc_auc_score(positive, score)) if len(np.unique(positive)) == 2 else math.nan
 
 
 def ratio(a: Array, b: Array) -> float:

@@ -12,12 +12,12 @@ import pandas as pd
 from router.arrays import host
 from router.evaluation.dataset import Dataset
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import labels
-from router.network.taxonomy import OTHER
-from router.policy.decision import strongest
+from router.evaluation.pool_report import first_tasks, labels
+from router.network.taxonomy import MULTILINGUAL, OTHER
+from router.policy.decision import SHOWN
 from router.routing.router import Router
 from train.studies.reading.figures import Figure, f1, measured, spearman
-from train.studies.reading.texts import MULTILINGUAL, first_other, read
+from train.studies.reading.texts import read
 
 EVERYDAY = (
     "uncommonroute arena-hard-v2 arena-hard-v0.1 user-oriented wizardlm-test act-as mt-bench vicuna-bench alpaca-eval "
@@ -51,9 +51,9 @@ def label_rows(router: Router, dataset: Dataset, rows: Sequence[int]) -> pd.Data
     noted = [notes[row] for row in kept]
     names = router.taxonomy.capabilities
     frame["first"] = [next((c for c in note.capabilities if c != MULTILINGUAL), None) for note in noted]
-    frame["capability"] = first_other(names, capability)
+    frame["capability"] = first_tasks(names, capability)
     frame["multilingual"] = [MULTILINGUAL in note.capabilities for note in noted]
-    frame["multilingual_found"] = [MULTILINGUAL in strongest(names, row) for row in capability.tolist()]
+    frame["multilingual_found"] = capability[:, names.index(MULTILINGUAL)] >= SHOWN
     domain = np.array(router.taxonomy.domains)[host(vectors.knowledge).argmax(axis=1)]
     frame["domain"] = [a == note.knowledge[0] != OTHER for a, note in zip(domain, noted, strict=True)]
     frame["difficulty"] = np.array([note.difficulty for note in noted], np.float64)  # None is NaN

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from router.arrays import host, like
 from router.evaluation.metrics import Array
+from router.evaluation.pool_report import first_tasks
 from router.network.vectors import QueryVectors
 from router.options import CHARS_PER_TOKEN
 from router.policy.constraints import cost_weights
 from router.pools.pool import Pool
 from router.routing.router import Router
 from train.studies.robustness.flips import choices
-
-MULTILINGUAL = "multilingual"
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,12 @@ class Read:
 
     def first_capability(self, router: Router) -> NDArray[np.str_]:
         """The strongest capability (B,) other than multilingual."""
-        return first_other(router.taxonomy.capabilities, host(self.vectors.capability))
+        return first_tasks(router.taxonomy.capabilities, host(self.vectors.capability))
 
 
 def read(router: Router, texts: Sequence[str]) -> Read:
     """`texts` as the router reads them, without the guard."""
     return Read(texts, router.network.query_vectors(router.encoder.encode(texts)))
-
-
-def first_other(names: Sequence[str], weights: Array) -> NDArray[np.str_]:
-    """The name (B,) of the greatest weight (B, C), multilingual apart.
-
-    >>> first_other(["coding", "multilingual", "writing"], np.array([[0.1, 0.7, 0.2]])).tolist()
-    ['writing']
-    """
-    others = [column for column, name in enumerate(names) if name != MULTILINGUAL]
-    return np.array(names)[others][weights[:, others].argmax(axis=1)]
 
 
 @cache
