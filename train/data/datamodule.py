@@ -7,6 +7,7 @@ Axes: B queries, N queries of the folder, E embedding.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -74,8 +75,8 @@ class RoutingDataModule(L.LightningDataModule):
             options.encoder, options.max_tokens, layers=options.layers, form=options.form
         )
         self.training_data = build_training_data(dataset, usable, self.rows, options)
-        texts, labelled = self.training_data.texts, self.training_data.tensors["labelled"].numpy() > 0
-        self.readings = Readings(texts, self.rows["train"], labelled, options)
+        texts, self.annotated = self.training_data.texts, self.training_data.tensors["labelled"].numpy() > 0
+        self.readings = Readings(texts, self.rows["train"], self.annotated, options)
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:
@@ -141,24 +142,30 @@ class RoutingDataModule(L.LightningDataModule):
 
     def _loader(self, rows: NDArray[np.intp], batch_size: int, shuffle: bool) -> DataLoader[Any]:
         trainer = self.trainer
+        drawn = EpochRows(rows, self.annotated, self.options) if shuffle else None
+        places = range(len(drawn) if drawn else len(rows))
         sampler: DistributedSampler[Any] = DistributedSampler(
-            rows,  # type: ignore[arg-type]
+            places,  # type: ignore[arg-type]
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
             shuffle=shuffle,
             seed=self.options.seed,
         )
 
+        @lru_cache(1)
+        def rows_of(epoch: int) -> NDArray[np.intp]:
+            return drawn.of(epoch) if drawn else rows
+
         def collate(some: list[int]) -> Batch:
-            return self.collate(some, sampler.epoch if shuffle else None)
+            return self.collate(rows_of(sampler.epoch)[some].tolist(), sampler.epoch if shuffle else None)
 
         def lengths() -> list[int]:
-            return [self._length(row, sampler.epoch if shuffle else None) for row in rows.tolist()]
+            return [self._length(row, sampler.epoch if shuffle else None) for row in rows_of(sampler.epoch).tolist()]
 
         if not self.tokens:
-            return DataLoader(rows.tolist(), batch_size=batch_size, sampler=sampler, collate_fn=collate)
+            return DataLoader(places, batch_size=batch_size, sampler=sampler, collate_fn=collate)
         batches = LengthGroupedBatches(sampler, lengths, batch_size, shuffle)
-        return DataLoader(rows.tolist(), batch_sampler=batches, collate_fn=collate)
+        return DataLoader(places, batch_sampler=batches, collate_fn=collate)
 
     def _length(self, row: int, epoch: int | None) -> int:
         """Tokens of a row, those of a composed text at their limit."""
@@ -181,6 +188,25 @@ class RoutingDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Validation rows."""
         return self.val_dataloader()
+
+
+class EpochRows:
+    """The training rows of each epoch: all that are annotated, and `DataOptions.unlabelled_share` of the others.
+
+    Which others depends on the seed and the epoch alone.
+    """
+
+    def __init__(self, rows: NDArray[np.intp], annotated: NDArray[np.bool_], options: DataOptions) -> None:
+        self.rows, self.others, self.seed = rows, rows[~annotated[rows]], options.seed
+        self.left_out = len(self.others) - round(len(self.others) * options.unlabelled_share)
+
+    def __len__(self) -> int:
+        return len(self.rows) - self.left_out
+
+    def of(self, epoch: int) -> NDArray[np.intp]:
+        """Rows of an epoch."""
+        source = np.random.default_rng((self.seed, epoch))
+        return np.setdiff1d(self.rows, source.choice(self.others, self.left_out, replace=False))
 
 
 class LengthGroupedBatches(Sampler[list[int]]):

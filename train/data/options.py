@@ -86,6 +86,8 @@ class DataOptions(EncoderOptions):
         bf16_embeddings: compute cached embeddings in bfloat16.
         weak_label_weight: in (0, 1], weight of a label that a teacher, who knows the category, gives to a training row
             without annotation; 0: such rows have no label.
+        unlabelled_share: share of the training rows without annotation that an epoch draws, anew each time; those with
+            one are in every epoch.
         variants: share of training rows that are read, anew in each epoch, typed otherwise or framed by a greeting, a
             system prompt, JSON or the like (`train.data.variants`); labels and outcomes are kept.
         composed: share of training rows that are read within long unrelated material (`train.data.material`); labels
@@ -109,6 +111,7 @@ class DataOptions(EncoderOptions):
     cache: str = "runs/cache"
     bf16_embeddings: bool = False
     weak_label_weight: Share = 0.0
+    unlabelled_share: Share = 1.0
     variants: Share = 0.0
     composed: Share = 0.0
     variant_copies: Whole = 0

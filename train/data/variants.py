@@ -80,6 +80,16 @@ def plea(text: str, random: Random) -> str:
     return text + random.choice((" ", "\n", "\n\n")) + random.choice(_language(text, random).closings)
 
 
+def aside(text: str, random: Random) -> str:
+    """`text` before something that is not asked: code, a formula, a remark, or a task that is told to be left."""
+    if random.random() < 0.35:
+        before, after = random.choice(wordings.LEFT_FRAMES)
+        added = before + random.choice(wordings.LEFT_TASKS) + after
+    else:
+        added = random.choice(wordings.ASIDE_FRAMES) + "\n".join(random.sample(wordings.ASIDES, random.choice((1, 1, 2))))
+    return text + random.choice((" ", "\n", "\n\n")) + added
+
+
 def _language(text: str, random: Random) -> wordings.Language:
     own = likely_language(text)
     return (wordings.SCRIPTS | wordings.LATIN)[own] if random.random() < 0.8 else wordings.ENGLISH
@@ -152,6 +162,7 @@ TYPING: tuple[Variant, ...] = (typos, casing, spacing, unpunctuated)
 FRAMING: tuple[Variant, ...] = (
     greeting,
     plea,
+    aside,
     system_prompt,
     framed(wordings.QUESTION_FRAMES),
     framed(wordings.MARKDOWN_FRAMES),

@@ -165,6 +165,34 @@ CHATTER = (
     ("nice weather", "Enjoy it!"), ("new topic", "All right, what would you like to talk about?"),
 )  # fmt: skip
 
+ASIDES = (  # they ask for nothing
+    "def area(w, h):\n    return w * h", "SELECT name, city FROM customers WHERE active = 1;", "git push origin main",
+    "<div class=\"row\"><p>Hello</p></div>", "const port = process.env.PORT || 8080;", "npm install && npm run build",
+    "class Queue:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n"
+    "        self.items.append(item)", "while queue:\n    node = queue.pop()\n    visit(node)",
+    "java.lang.NullPointerException\n\tat app.Orders.total(Orders.java:88)", "\\alpha + \\beta = \\gamma",
+    "x^2 - 5x + 6 = 0", "\\sum_{k=1}^{n} k^3 = \\left(\\frac{n(n+1)}{2}\\right)^2", "12 * 7 = 84",
+    "This took our best people two weeks.", "Experts disagree about it.", "I read that it is very difficult.",
+    "It is really simple.", "Think as long as you need.", "Quality matters more than speed here.", "Be thorough.",
+    "sqrt(2) is irrational, H2O boils at 373 K and E = mc^2", "TODO: rename the variable", "version 2.4.1, build 883",
+    "the proof was the hardest part of the whole course", "lorem ipsum dolor sit amet, consectetur adipiscing elit",
+    "asdf qwer zxcv", "!!!", "...", "🙏🙏🙏", "#help #urgent",
+)  # fmt: skip
+ASIDE_FRAMES = ("", "", "", "By the way: ", "P.S. ", "My own scratch notes:\n", "-- \n", "FYI ")
+LEFT_TASKS = (  # only in a frame that tells to leave them
+    "show that every bounded monotone sequence of real numbers converges", "find all primes p with p^2 + 8 prime",
+    "let f be continuous on [0, 1] with f(0) = f(1); prove that f(x) = f(x + 1/2) has a root",
+    "evaluate $\\int_0^1 x^2 e^x \\, dx$", "design a lock-free hash map and argue that it is linearizable",
+    "A 54-year-old man presents with crushing chest pain that radiates to the left arm. Which is the best next step?",
+    "what is the capital of Mongolia?", "translate 'good morning' into Finnish", "name three fruits",
+    "write a regular expression for IPv6 addresses", "compare the monetary policy of Japan and Switzerland",
+)  # fmt: skip
+LEFT_FRAMES = (  # before it, after it
+    ("(not for you: ", ")"), ("No answer needed to this: ", ""), ("Already solved, only kept here: ", ""),
+    ("Skip what follows, it slipped in from elsewhere.\n", ""), ("Don't do this one, someone else has it: ", ""),
+    ("<ignore>\n", "\n</ignore>"), ("[pasted by mistake, leave it]\n", ""), ("Not part of my question: ", ""),
+)  # fmt: skip
+
 MATERIAL_FRAMES = (
     ("", ""), ("", ""), ("<document>\n", "\n</document>"), ("Context:\n", ""), ('"""\n', '\n"""'),
                    ("```\n", "\n```"),

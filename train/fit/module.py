@@ -77,7 +77,7 @@ class RoutingModule(L.LightningModule):
                 "model.consistency_weight compares variants with their rows, there are none: set data.variants"
             )
         if not self.options.freeze_encoder:
-            self.encoder = datamodule.encoder
+            self.encoder = datamodule.encoder.train()  # with the dropout of its own configuration
             freeze_lower(self.encoder, self.options.freeze_layers)
         size = Dimensions(
             datamodule.encoder.dimension,
