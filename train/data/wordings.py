@@ -178,13 +178,13 @@ ASIDES = (  # they ask for nothing
     "the proof was the hardest part of the whole course", "lorem ipsum dolor sit amet, consectetur adipiscing elit",
     "asdf qwer zxcv", "!!!", "...", "🙏🙏🙏", "#help #urgent",
 )  # fmt: skip
-ASIDE_FRAMES = ("", "", "", "By the way: ", "P.S. ", "My own scratch notes:\n", "-- \n", "FYI ")
+ASIDE_FRAMES = ("", "", "", "Aside: ", "P.S. ", "My own scratch notes:\n", "-- \n", "FYI ")
 LEFT_TASKS = (  # only in a frame that tells to leave them
     "show that every bounded monotone sequence of real numbers converges", "find all primes p with p^2 + 8 prime",
     "let f be continuous on [0, 1] with f(0) = f(1); prove that f(x) = f(x + 1/2) has a root",
     "evaluate $\\int_0^1 x^2 e^x \\, dx$", "design a lock-free hash map and argue that it is linearizable",
     "A 54-year-old man presents with crushing chest pain that radiates to the left arm. Which is the best next step?",
-    "what is the capital of Mongolia?", "translate 'good morning' into Finnish", "name three fruits",
+    "what is the capital of Mongolia?", "translate 'good morning' into Finnish", "name two rivers in Chile",
     "write a regular expression for IPv6 addresses", "compare the monetary policy of Japan and Switzerland",
 )  # fmt: skip
 LEFT_FRAMES = (  # before it, after it

@@ -51,6 +51,21 @@ def test_an_epoch_has_the_same_batches_whatever_came_before_it(data, freeze_enco
         assert torch.equal(one["row"], other["row"]) and torch.equal(one[name], other[name])
 
 
+def test_an_epoch_has_every_annotated_row_and_its_own_share_of_the_others(data):
+    made = data(freeze_encoder=True, unlabelled_share=0.25)
+    train = made.rows["train"]
+    made.annotated[train[1::2]], made.annotated[train[::2]] = True, False
+    annotated, others = set(train[1::2].tolist()), set(train[::2].tolist())
+    drawn = []
+    for epoch in range(3):
+        rows = torch.cat([batch["row"] for batch in batches(made, epoch)]).tolist()
+        assert len(rows) == len(set(rows)) and annotated < set(rows)
+        drawn.append(set(rows) - annotated)
+        assert len(drawn[-1]) == round(len(others) / 4) and drawn[-1] < others
+    assert drawn[0] != drawn[1] != drawn[2]
+    assert {*torch.cat([batch["row"] for batch in batches(made, 1)]).tolist()} == annotated | drawn[1]
+
+
 def test_all_options_out_of_range_are_named_at_once():
     with pytest.raises(UsageError) as error:
         RoutingDataModule(pools=[], batch_size=0, weak_label_weight=1.5, val_folds=["7"], sead=1)
