@@ -206,6 +206,7 @@ def main() -> None:
     table = NAMES["emb.word"]
     tensors[table] = tensors[table][kept]
     config = package.sizes | {
+        "_name_or_path": "intfloat/multilingual-e5-small",
         "model_type": "bert",
         "architectures": ["BertModel"],
         "vocab_size": len(kept),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,9 +203,13 @@ def test_a_network_is_built_beside_its_data_wherever_lightning_wants_new_tensors
     assert cli.main(["fit", "--config", str(file), "--trainer.max_epochs", "1"]) == 0
 
 
-def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):
+def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder, tmp_path):
+    start = Path(shutil.copytree(tiny_encoder, tmp_path / "start"))
+    named = json.loads((start / "config.json").read_text()) | {"_name_or_path": "owner/its-origin"}
+    (start / "config.json").write_text(json.dumps(named))
     file, run = config(
         model={
+            "encoder": str(start),
             "freeze_encoder": False,
             "encoder_lr": 0.001,
             "residual": 2,
@@ -217,6 +222,7 @@ def test_fine_tuning_moves_the_encoder_and_exports_it(config, tiny_encoder):
     after = load_file(run / "router" / "encoder" / "model.safetensors")
     name = next(n for n in before if n.endswith("query.weight"))
     assert not np.allclose(before[name].float(), after[name].float(), atol=1e-4)
+    assert "\nbase_model: owner/its-origin\n---\n" in (run / "router" / "README.md").read_text()
     decision = Router.from_pretrained(run / "router").route("write a proof in python")
     assert decision.reasons is not None and decision.reasons.other and decision.reasons.prototypes
 

@@ -87,14 +87,15 @@ class ExportRouter(Callback):
     ) -> None:
         data = datamodule.training_data
         training = collect(module, datamodule, evenly_spaced(data.train_rows, LENGTH_ROWS))
+        encoder = module.encoder or datamodule.encoder
         metadata = {
             "name": self.name,
+            "base_model": encoder.described.config.get("_name_or_path"),  # as transformers names a model's origin
             "seed": datamodule.options.seed,
             "best_epoch": best,
             "data": dict(datamodule.hparams),
             "model": dict(module.hparams),
         }
-        encoder = module.encoder or datamodule.encoder
         card = write_card(self.name, data, metadata, figures)
         parts = module.network.cpu(), encoder.cpu(), data, validation, training
         export_checkpoint(*parts, folder, card, metadata, self.packed)

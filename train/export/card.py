@@ -12,8 +12,7 @@ FRONT_MATTER = """---
 license: apache-2.0
 library_name: inferencedynamics
 tags: [llm-routing, router, text-classification]
-base_model: sentence-transformers/all-MiniLM-L6-v2
----
+{base}---
 """
 
 COLUMNS = {
@@ -66,7 +65,8 @@ def write_card(
     rows = metadata["data"]
     benchmarks = sorted(set(data.dataset.queries["benchmark"].to_numpy()[data.train_rows]))
     settings = "\n".join(f"- `{key}`: {value}" for key, value in metadata["model"].items())
-    return f"""{FRONT_MATTER}
+    base = f"base_model: {metadata['base_model']}\n" if metadata["base_model"] else ""
+    return f"""{FRONT_MATTER.format(base=base)}
 # {name}
 
 A learned LLM router (InferenceDynamics, arXiv 2505.16303, as trained by the package `inferencedynamics`): the encoder
