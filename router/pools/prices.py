@@ -77,6 +77,8 @@ class PriceTable:
 
     def find(self, name: str) -> ModelPrice:
         """The row that `name` means by the rule above. Raises PoolError with the nearest names where none or several."""
+        if row := self.rows.get(name):
+            return row
         spelled = spell(_without_effort(name))
         if spelled in self._by_id:
             return self._by_id[spelled]
@@ -116,16 +118,14 @@ class PriceTable:
 
     def _of(self, seller: str, model: str) -> list[ModelPrice]:
         known = self._sellers.get(spell(seller))
-        return [row for row in self._named(model) if row.seller == known]
+        return self._named(model, known) if known else []
 
-    def _named(self, model: str) -> list[ModelPrice]:
+    def _named(self, model: str, seller: str | None = None) -> list[ModelPrice]:
         """The rows of a model's spelled name; otherwise of the name without its date, or the newest of those with one."""
         bare = _DATE.sub("", model)
-        found = self._by_model.get(model) or self._by_model.get(bare)
-        if found is None and bare == model:
-            dated = self._dated.get(bare)
-            found = self._by_model[max(dated)] if dated else None
-        return found or []
+        names = [model, bare] if bare != model else [model, *sorted(self._dated.get(bare, ()), reverse=True)]
+        found = ([r for r in self._by_model.get(name, ()) if seller in (None, r.seller)] for name in names)
+        return next(filter(None, found), [])
 
     @cached_property
     def _by_id(self) -> dict[str, ModelPrice]:
