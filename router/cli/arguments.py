@@ -1,6 +1,7 @@
 """Command-line arguments that several commands share: the parser, flags, their types, and how a command is added.
 
-Knows no command. The parser explains a mistyped command line in one line. Imports nothing heavy, so that --help answers at once.
+Knows no command. The parser explains a mistyped command line in one line. Imports nothing heavy, so that --help
+answers at once.
 """
 
 import argparse

@@ -75,9 +75,7 @@ class Pool:
         return tuple(candidate.id for candidate in self.candidates)
 
 
-def check_pool(
-    path: str | Path, systems: Collection[System] | None, prices: PriceTable | None = None
-) -> list[str]:
+def check_pool(path: str | Path, systems: Collection[System] | None, prices: PriceTable | None = None) -> list[str]:
     """Every problem of a pool file, one line each; empty when `read_pool` would accept it. See `read_pool`."""
     return examine_pool(path, systems, prices)[1]
 
@@ -86,8 +84,8 @@ def read_pool(path: str | Path, systems: Collection[System] | None, prices: Pric
     """The pool in a YAML file, its profiles looked up among `systems`, those of the checkpoint.
 
     Without `systems` (None) only the structure is checked and every `Candidate.system` is None. With them, an entry
-    that has no profile is a problem, or with `allow_prior: true` a candidate whose system is None. What an entry does not
-    state of its prices, limits and flags comes from `prices`; without a table every entry has to state its prices.
+    that has no profile is a problem, or with `allow_prior: true` a candidate whose system is None. What an entry does
+    not state of its prices, limits and flags comes from `prices`; without a table every entry has to state its prices.
 
     Raises PoolError that lists every problem of the file.
     """

@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from router.errors import PoolError, quoted
 from router.files import settings_folder
@@ -78,7 +77,7 @@ def warn_if_old(table: PriceTable) -> None:
 
 
 def read_table(text: str, where: str) -> PriceTable:
-    """The table in the text of a CSV file. Raises PoolError with up to five of its problems; `where` opens the message."""
+    """The table in the text of a CSV file. Raises PoolError with up to five of its problems, opened by `where`."""
     head, *lines = text.splitlines() or [""]
     found = _HEAD.fullmatch(head)
     if found is None:

@@ -1,7 +1,7 @@
 """Sources of price tables: litellm's file or another table, from a path or a URL, checked against the table in use.
 
-litellm's file is model_prices_and_context_window.json of https://github.com/BerriAI/litellm (MIT licence), which its Python
-package holds as model_prices_and_context_window_backup.json. Opens a connection only for a URL that the caller names.
+litellm's file is model_prices_and_context_window.json of https://github.com/BerriAI/litellm (MIT licence), which its
+Python package holds as model_prices_and_context_window_backup.json. Opens a connection only for a URL that the caller names.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _downloaded(url: str) -> bytes:
 
 
 def from_litellm(raw: object, day: str, source: str) -> PriceTable:
-    """The table of the chat models in litellm's file that SELLERS sell by the token. Raises PoolError where it is none."""
+    """The table of the chat models in litellm's file that SELLERS sell by the token. PoolError where it is none."""
     if not isinstance(raw, dict):
         raise PoolError(f"{source}: litellm's file is a JSON object of models, got a {type(raw).__name__}")
     rows: dict[str, ModelPrice] = {}

@@ -7,8 +7,8 @@ How a name finds its row (case, and the difference between `.`, `_`, `@`, `:` an
 
 1. An effort at the end (`:high`, `:think`, one of EFFORTS) is cut off: it changes how much is bought, not the price.
 2. The id of a row is that row.
-3. The last part of a path is the model; the parts before it name who sells it. `openrouter` passes on the maker's prices
-   and is ignored unless the table has rows of it. Where the first part is a seller in the table, only its rows count;
+3. The last part of a path is the model; the parts before it name who sells it. `openrouter` passes on the maker's
+   prices and is ignored unless the table has rows of it. Where the first part is a seller in the table, only its rows count;
    further parts (`anthropic`, `meta-llama`) narrow the choice where they can.
 4. Where no row has the model's name: the row without the date at the end of the name (-20250929, -2025-09-29), or the
    newest row that has the name and a date besides.
@@ -17,11 +17,11 @@ How a name finds its row (case, and the difference between `.`, `_`, `@`, `:` an
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import date
 from functools import cached_property
 
 from router.errors import PoolError, known_names, quoted
@@ -76,7 +76,7 @@ class PriceTable:
     rows: Mapping[str, ModelPrice]
 
     def find(self, name: str) -> ModelPrice:
-        """The row that `name` means by the rule above. Raises PoolError with the nearest names where none or several."""
+        """The row that `name` means by the rule above. PoolError with the nearest names where none or several."""
         if row := self.rows.get(name):
             return row
         spelled = spell(_without_effort(name))
@@ -90,8 +90,8 @@ class PriceTable:
         else:
             fitting = self._chosen(path, model)
         if not fitting:
-            ids = [row.id for row in self._named(model)] or self.rows
-            raise PoolError(f"the price table of {self.date} has no {quoted(name)}; {known_names(name, ids)}")
+            known = [row.id for row in self._named(model)] or self.rows
+            raise PoolError(f"the price table of {self.date} has no {quoted(name)}; {known_names(name, known)}")
         if len({(row.input_usd_per_mtok, row.output_usd_per_mtok) for row in fitting}) > 1:
             ids = ", ".join([row.id for row in fitting][:10])
             raise PoolError(f"{quoted(name)} has several prices on {self.date}: write one of {ids}")
@@ -106,9 +106,9 @@ class PriceTable:
         host = api_base.partition("://")[2].partition("/")[0].partition(":")[0]
         return next(filter(None, map(self.seller, reversed(host.split(".")))), None)
 
-    def age_days(self, today: date | None = None) -> int:
+    def age_days(self, today: datetime.date | None = None) -> int:
         """Days since the table's date."""
-        return ((today or date.today()) - date.fromisoformat(self.date)).days
+        return ((today or datetime.date.today()) - datetime.date.fromisoformat(self.date)).days
 
     def _chosen(self, path: list[str], model: str) -> list[ModelPrice]:
         """The rows of a model at the first part of the path that sells it, at its maker, or at all sellers."""
@@ -121,7 +121,7 @@ class PriceTable:
         return self._named(model, known) if known else []
 
     def _named(self, model: str, seller: str | None = None) -> list[ModelPrice]:
-        """The rows of a model's spelled name; otherwise of the name without its date, or the newest of those with one."""
+        """The rows of a model's spelled name, else of the name without its date, or the newest of those with one."""
         bare = _DATE.sub("", model)
         names = [model, bare] if bare != model else [model, *sorted(self._dated.get(bare, ()), reverse=True)]
         found = ([r for r in self._by_model.get(name, ()) if seller in (None, r.seller)] for name in names)

@@ -185,8 +185,8 @@ def _where(number: int, raw: object) -> str:
 def _filled(entry: Any, prices: PriceTable, where: Callable[[], str], problems: list[str]) -> Any:
     """An entry with what it does not state taken from the table: prices and their date, limits, flags.
 
-    Malformed parts stay. Prices are taken as a pair; where the entry states none, and the table has none or several, that
-    is a problem, and the prices are 0.
+    Malformed parts stay. Prices are taken as a pair; where the entry states none, and the table has none or several,
+    that is a problem, and the prices are 0.
     """
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
         return entry

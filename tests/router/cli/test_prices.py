@@ -84,7 +84,7 @@ def test_diff_shows_what_would_change_and_changes_nothing(prices: Command, tmp_p
 
 
 def test_update_takes_a_newer_table(prices: Command, tmp_path: Path) -> None:
-    code, out, err = prices("--update", newer(tmp_path), "--json")
+    code, out, _ = prices("--update", newer(tmp_path), "--json")
     assert code == 0
     assert json.loads(out)["changes"] == {"xai/grok-9": "added"}
     assert json.loads(out)["file"] == str(tmp_path / "prices.csv")

@@ -71,7 +71,10 @@ def test_the_upstream_says_which_model_is_bought_where(tmp_path: Path, upstream:
     ("entry", "message"),
     [
         ({"id": "mine"}, "no 'mine'; known: "),
-        ({"id": "gpt-oss-9b"}, "'gpt-oss-9b' has several prices on 2026-11-20: write one of deepinfra/openai/gpt-oss-9b"),
+        (
+            {"id": "gpt-oss-9b"},
+            "'gpt-oss-9b' has several prices on 2026-11-20: write one of deepinfra/openai/gpt-oss-9b",
+        ),
         ({"id": "gpt-7", "upstream": {"provider": "ollama"}}, "has no model of provider 'ollama'"),
         ({"id": "gpt-7", "upstream": {"provider": "groq"}}, "no 'groq/gpt-7'"),
     ],
@@ -108,4 +111,6 @@ def test_an_old_table_is_named_when_a_price_comes_from_it(tmp_path: Path, caplog
         entry_of(tmp_path, id="gpt-7")
         for _ in range(2):
             read_pool(tmp_path / "pool.json", None, old)
-    assert [each.message.partition(",")[0] for each in caplog.records] == ["prices are taken from a table of 2020-01-01"]
+    assert [each.message.partition(",")[0] for each in caplog.records] == [
+        "prices are taken from a table of 2020-01-01"
+    ]

@@ -118,7 +118,8 @@ def test_a_url_is_read_and_litellms_file_is_of_today(site: tuple[str, dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "404"), (b"\xff", "codec"), (b"{", "not JSON"), (b"<p>", "first line"), (b"", "first")]
+    ("content", "message"),
+    [(None, "404"), (b"\xff", "codec"), (b"{", "not JSON"), (b"<p>", "first line")],
 )
 def test_a_url_without_prices_is_an_error_that_names_it(
     site: tuple[str, dict[str, bytes]], content: bytes | None, message: str

@@ -44,7 +44,10 @@ def test_a_usual_name_means_one_row(name: str, row: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpt-oss-9b", "several prices on 2026-11-20: write one of deepinfra/openai/gpt-oss-9b, groq/openai/gpt-oss-9b"),
+        (
+            "gpt-oss-9b",
+            "several prices on 2026-11-20: write one of deepinfra/openai/gpt-oss-9b, groq/openai/gpt-oss-9b",
+        ),
         ("openrouter/openai/gpt-oss-9b", "write one of deepinfra/openai/gpt-oss-9b, groq/"),
         ("gtp-7-mini", "has no 'gtp-7-mini'; known: openai/gpt-7-mini, "),
         ("groq/gpt-7", "has no 'groq/gpt-7'; known: azure/gpt-7, openai/gpt-7$"),
