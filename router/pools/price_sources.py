@@ -1,7 +1,8 @@
 """Sources of price tables: litellm's file or another table, from a path or a URL, checked against the table in use.
 
 litellm's file is model_prices_and_context_window.json of https://github.com/BerriAI/litellm (MIT licence), which its
-Python package holds as model_prices_and_context_window_backup.json. Opens a connection only for a URL that the caller names.
+Python package holds as model_prices_and_context_window_backup.json. Opens a connection only for a URL that
+the caller names.
 """
 
 from __future__ import annotations

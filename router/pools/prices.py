@@ -8,8 +8,8 @@ How a name finds its row (case, and the difference between `.`, `_`, `@`, `:` an
 1. An effort at the end (`:high`, `:think`, one of EFFORTS) is cut off: it changes how much is bought, not the price.
 2. The id of a row is that row.
 3. The last part of a path is the model; the parts before it name who sells it. `openrouter` passes on the maker's
-   prices and is ignored unless the table has rows of it. Where the first part is a seller in the table, only its rows count;
-   further parts (`anthropic`, `meta-llama`) narrow the choice where they can.
+   prices and is ignored unless the table has rows of it. Where the first part is a seller in the table, only its rows
+   count; further parts (`anthropic`, `meta-llama`) narrow the choice where they can.
 4. Where no row has the model's name: the row without the date at the end of the name (-20250929, -2025-09-29), or the
    newest row that has the name and a date besides.
 5. Of several sellers the maker's row counts (MAKERS), otherwise any, if the price is the same at all of them.
