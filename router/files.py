@@ -18,6 +18,11 @@ from router.errors import CheckpointError, UsageError
 SECRET_BYTES = 32
 
 
+def settings_folder() -> Path:
+    """The folder of this user's settings, which need not exist: inferencedynamics in XDG_CONFIG_HOME or ~/.config."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "inferencedynamics"
+
+
 def read_json(file: Path) -> Any:
     """The content of a checkpoint's JSON file. Raises CheckpointError where the file is missing or broken."""
     try:

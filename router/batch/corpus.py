@@ -184,6 +184,7 @@ def _schema(pa: Any) -> pyarrow.Schema:
             ("level_word", text),
             ("familiarity", number),
             ("reasons", text),
+            ("price_date", text),
             ("flagged", text),
             ("error", pa.struct([("type", text), ("message", text)])),
         ]

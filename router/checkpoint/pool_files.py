@@ -11,6 +11,7 @@ from router.checkpoint.added_models import with_revisions
 from router.checkpoint.checkpoint import Checkpoint
 from router.errors import PoolError, known_names
 from router.pools.pool import Pool, read_pool
+from router.pools.price_file import price_table
 
 FileStamp = tuple[int, ...]
 ENDINGS = (".yaml", ".yml", ".json")
@@ -59,7 +60,8 @@ class PoolFinder:
         kept = self._parsed.get(key)
         if kept is not None and kept[0] == stamp:
             return kept[1]
-        pool = with_revisions(read_pool(path, self.checkpoint.all_systems), self.checkpoint.added_models)
+        pool = read_pool(path, self.checkpoint.all_systems, price_table())
+        pool = with_revisions(pool, self.checkpoint.added_models)
         if stamp is not None:
             self._parsed[key] = stamp, pool
         return pool

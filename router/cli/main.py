@@ -16,11 +16,11 @@ from typing import NoReturn
 
 import router as package
 from router.cli.anchors import add_anchors
-from router.cli.arguments import EXIT_CODES, add_verbosity
+from router.cli.arguments import EXIT_CODES, Parser, add_verbosity
 from router.cli.batch import add_batch
 from router.cli.keys import add_keys
 from router.cli.onboard import add_forget, add_onboard
-from router.cli.parser import Parser
+from router.cli.prices import add_prices
 from router.cli.route import add_route
 from router.cli.serve import add_serve
 from router.cli.show import add_checkpoint, add_evaluate, add_index, add_pools, add_show
@@ -33,6 +33,7 @@ ADD_COMMANDS = (  # in the order of --help
     add_route,
     add_batch,
     add_pools,
+    add_prices,
     add_show,
     add_evaluate,
     add_anchors,

@@ -63,9 +63,10 @@ def _pool_json(pool: Pool, default: bool) -> dict[str, Any]:
 
 def _check_pool_file(args: Namespace) -> int:
     from router.pools.pool import check_pool
+    from router.pools.price_file import price_table
 
     systems = _known_systems(args)
-    problems = check_pool(args.check, systems)
+    problems = check_pool(args.check, systems, price_table())
     if args.json:
         print_json({"file": args.check, "profiles_checked": systems is not None, "problems": problems})
     elif problems:

@@ -51,13 +51,14 @@ def usd(amount: float | None) -> str:
 
 def decision_lines(decision: Decision, *, explain: bool = False) -> list[str]:
     """The choice, what the query needs, the ranked alternatives, and with `explain` why the first is ahead."""
+    dated = f", at prices of {decision.price_date}" if decision.price_date else ""
     facts = [
         (
             "model",
             decision.model + ("  (no profile: judged by the prior of its price class)" if decision.prior else ""),
         ),
         ("quality", f"{decision.quality:.3f}  predicted probability of a good answer"),
-        ("cost", f"{usd(decision.cost_usd)}  expected, of this query"),
+        ("cost", f"{usd(decision.cost_usd)}  expected, of this query{dated}"),
         ("pool", f"{decision.pool}, dial {decision.dial:.3g}"),
         *([("goal", f"{decision.goal}, met on {decision.goal.met_on}")] if decision.goal else []),
         ("needs", _weights(decision.capabilities)),

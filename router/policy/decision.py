@@ -133,6 +133,7 @@ class Decision:
     familiarity: float  # in (0, 1], nearness to the training queries
     reasons: Reasons | None  # None where there was one candidate only
     goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
+    price_date: str | None = None  # of the chosen model's prices, an ISO day or month; None: not stated
     flagged: str | None = None  # the end of the query that the guard left out, where it did
 
     @property
@@ -167,6 +168,7 @@ class Decision:
             "familiarity": self.familiarity,
             "goal": None if self.goal is None else dict(vars(self.goal)),
             "reasons": None,
+            "price_date": self.price_date,
             "flagged": self.flagged,
         }
         if self.reasons is not None:

@@ -74,6 +74,7 @@ class RankedBatch:
             familiarity=familiarity,
             reasons=self._explain(vector, order, alternatives, weight) if len(order) > 1 else None,
             goal=self.goal and self.goal.met_at(weight),
+            price_date=candidates.facts[order[0]].price_date,
             flagged=self.flagged[row],
         )
 

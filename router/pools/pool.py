@@ -12,6 +12,7 @@ from typing import Any
 
 from router.errors import PoolError, UsageError, known_names, quoted
 from router.pools.models import ModelFacts, System
+from router.pools.prices import PriceTable
 from router.pools.strict_yaml import no_garbage_collection, read_values
 
 OPENAI = "openai"  # the default provider, whose protocol upstreams speak
@@ -74,20 +75,21 @@ class Pool:
         return tuple(candidate.id for candidate in self.candidates)
 
 
-def check_pool(path: str | Path, systems: Collection[System] | None) -> list[str]:
+def check_pool(path: str | Path, systems: Collection[System] | None, prices: PriceTable | None = None) -> list[str]:
     """Every problem of a pool file, one line each; empty when `read_pool` would accept it. See `read_pool`."""
-    return examine_pool(path, systems)[1]
+    return examine_pool(path, systems, prices)[1]
 
 
-def read_pool(path: str | Path, systems: Collection[System] | None) -> Pool:
+def read_pool(path: str | Path, systems: Collection[System] | None, prices: PriceTable | None = None) -> Pool:
     """The pool in a YAML file, its profiles looked up among `systems`, those of the checkpoint.
 
     Without `systems` (None) only the structure is checked and every `Candidate.system` is None. With them, an entry
-    that has no profile is a problem, or with `allow_prior: true` a candidate whose system is None.
+    that has no profile is a problem, or with `allow_prior: true` a candidate whose system is None. What an entry does
+    not state of its prices, limits and flags comes from `prices`; without a table every entry has to state its prices.
 
     Raises PoolError that lists every problem of the file.
     """
-    pool, problems = examine_pool(path, systems)
+    pool, problems = examine_pool(path, systems, prices)
     if pool is None:
         raise pool_error(path, problems)
     return pool
@@ -131,7 +133,9 @@ def pool_error(what: str | Path, problems: list[str]) -> PoolError:
     return PoolError("\n  ".join([f"{what}: {len(problems)} problems", *problems]))
 
 
-def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[Pool | None, list[str]]:
+def examine_pool(
+    path: str | Path, systems: Collection[System] | None, prices: PriceTable | None = None
+) -> tuple[Pool | None, list[str]]:
     """The pool in a file, or None and every problem of it, one line each. See `read_pool`."""
     from router.pools.schema import parse
 
@@ -141,7 +145,7 @@ def examine_pool(path: str | Path, systems: Collection[System] | None) -> tuple[
             raw, problems = read_values(path)
         except ValueError as error:
             return None, [str(error)]
-        return parse(raw, systems, problems, path.parent.absolute()), problems
+        return parse(raw, systems, problems, path.parent.absolute(), prices), problems
 
 
 def changed_pool(before: Pool, add: Iterable[Candidate], remove: Iterable[str]) -> tuple[Pool, list[int]]:

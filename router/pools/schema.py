@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import fields
 from datetime import date
 from functools import partial
@@ -20,6 +20,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 from router.errors import PoolError, known_names, quoted
 from router.pools.models import MODALITIES, ModelFacts, System, resolve_system
 from router.pools.pool import OPENAI, Candidate, Pool, Upstream
+from router.pools.price_file import warn_if_old
+from router.pools.prices import ModelPrice, PriceTable
 from router.validation import Names, NotNegative, Positive, Says, Section, Text, read, shown, tidy
 
 
@@ -133,11 +135,15 @@ Facts = create_model("Facts", __base__=PoolSection, id=(Text, Entry.model_fields
 
 
 def parse(
-    raw: object, systems: Collection[System] | None, problems: list[str], folder: Path | None = None
+    raw: object,
+    systems: Collection[System] | None,
+    problems: list[str],
+    folder: Path | None = None,
+    prices: PriceTable | None = None,
 ) -> Pool | None:
     """The pool in plain values; None where `problems` is not empty at the end.
 
-    Paths of key files are relative to `folder` and become absolute.
+    Paths of key files are relative to `folder` and become absolute. What entries do not state comes from `prices`.
     """
     top = read(PoolFile, raw, "", problems)
     protocol = top.protocol
@@ -150,6 +156,7 @@ def parse(
     candidates: list[Candidate] = []
     for number, each in enumerate(getattr(top, "models", ()), 1):
         where = partial(_where, number, each)
+        each = each if prices is None else _filled(each, prices, where, problems)
         entry = read(Entry, each, where, problems)
         given = each if isinstance(each, dict) else {}
         problems += [f"{where()}upstream.{problem}" for problem in _upstream_problems(given.get("upstream"))]
@@ -173,6 +180,61 @@ def _where(number: int, raw: object) -> str:
     """The opening of a line on an entry."""
     model_id = raw.get("id") if isinstance(raw, dict) else None
     return f"entry {number} ({quoted(model_id)[1:-1]}): " if isinstance(model_id, str) else f"entry {number}: "
+
+
+def _filled(entry: Any, prices: PriceTable, where: Callable[[], str], problems: list[str]) -> Any:
+    """An entry with what it does not state taken from the table: prices and their date, limits, flags.
+
+    Malformed parts stay. Prices are taken as a pair; where the entry states none, and the table has none or several,
+    that is a problem, and the prices are 0.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+        return entry
+    unpriced = all(entry.get(name) is None for name in ("input_usd_per_mtok", "output_usd_per_mtok"))
+    upstream = entry.get("upstream") if isinstance(entry.get("upstream"), dict) else None
+    try:
+        row = _row(entry["id"], upstream or {}, prices)
+    except PoolError as error:
+        if not unpriced:
+            return entry
+        problems.append(f"{where()}input_usd_per_mtok and output_usd_per_mtok: missing; {_PRICE}; {error}")
+        return entry | {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0}
+    result: dict[str, Any] = _added(
+        entry,
+        context_window=row.context_window,
+        tools=row.tools or None,
+        modalities=["text", "image"] if row.vision else None,
+    )
+    if unpriced:
+        warn_if_old(prices)
+        result |= {name: getattr(row, name) for name in ("input_usd_per_mtok", "output_usd_per_mtok")}
+        result["price_date"] = prices.date
+    if upstream is not None:
+        limits = {"json_schema": row.json_schema or None, "max_output_tokens": row.max_output_tokens}
+        result["upstream"] = _added(upstream, **limits)
+    return result
+
+
+def _added(given: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+    return {**given, **{name: value for name, value in facts.items() if value is not None and given.get(name) is None}}
+
+
+def _row(model_id: str, upstream: Mapping[str, Any], prices: PriceTable) -> ModelPrice:
+    """The row of an entry, by its upstream's name for the model, otherwise by its id, at the upstream's seller."""
+    provider, base, model = (upstream.get(key) for key in ("provider", "api_base", "model"))
+    if isinstance(provider, str) and provider != OPENAI:
+        seller = prices.seller(provider)
+        if seller is None:
+            raise PoolError(f"the price table of {prices.date} has no model of provider {provider!r}")
+    else:
+        seller = prices.seller_at(str(base))
+    names = [f"{seller}/{name}" if seller else name for name in (model, model_id) if isinstance(name, str)]
+    try:
+        return prices.find(names[0])
+    except PoolError:
+        if len(names) == 1:
+            raise
+        return prices.find(names[1])
 
 
 def _candidate(entry: Entry, system: System | None, price_date: str | None, folder: Path | None) -> Candidate:

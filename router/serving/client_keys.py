@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from router.errors import UsageError, known_names
-from router.files import locked_folder, private_write
+from router.files import locked_folder, private_write, settings_folder
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,7 @@ class Key:
 
 def default_keys_file() -> Path:
     """The path in ROUTER_KEYS, by default inferencedynamics/keys.json in the user's folder of settings."""
-    if os.environ.get(KEYS_VARIABLE):
-        return Path(os.environ[KEYS_VARIABLE])
-    settings = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(settings).expanduser() / "inferencedynamics" / "keys.json"
+    return Path(os.environ.get(KEYS_VARIABLE) or settings_folder() / "keys.json")
 
 
 class KeyRing:

@@ -20,6 +20,7 @@ from router.checkpoint.added_models import with_revisions
 from router.encoding.onnx_encoder import OnnxEncoder
 from router.errors import RouterError
 from router.pools.pool import Pool, examine_pool, pool_error
+from router.pools.price_file import price_table
 from router.serving.client_keys import KeyRing, RateLimits, default_keys_file
 from router.serving.dispatch.sessions import Sessions
 from router.serving.engine import Engine
@@ -123,7 +124,7 @@ class ConfigLoader:
             settings = _with_fixed(settings, old.settings)
         router = self.load_router()
         router.unmatched = None  # `deny` comes from clients, whose typing errors do not belong in this log
-        pool, wrong = examine_pool(self.pool_file, router.systems)  # from the file, whatever pools the checkpoint holds
+        pool, wrong = examine_pool(self.pool_file, router.systems, price_table())  # not one of the checkpoint's
         problems = [*wrong, *problems]
         if pool is not None and not problems:
             pool = with_revisions(pool, router.checkpoint.added_models)

@@ -126,9 +126,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     read_pool = pool_files.read_pool
 
-    def recording(path: Path, systems: Any) -> Pool:
+    def recording(path: Path, *others: Any) -> Pool:
         seen.append(path)
-        return read_pool(path, systems)
+        return read_pool(path, *others)
 
     monkeypatch.setattr(pool_files, "read_pool", recording)
     return seen

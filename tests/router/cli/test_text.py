@@ -32,6 +32,10 @@ def test_a_model_judged_by_its_price_class_is_marked() -> None:
     assert lines[-1].endswith("  prior")
 
 
+def test_the_date_of_the_prices_stands_behind_the_cost() -> None:
+    assert decision_lines(replace(DECISION, price_date="2026-11"))[2].endswith("of this query, at prices of 2026-11")
+
+
 def test_a_choice_without_a_runner_up_is_explained_too() -> None:
     assert decision_lines(replace(DECISION, reasons=None), explain=True)[-1] == "  it is the only candidate left"
 

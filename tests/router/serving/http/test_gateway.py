@@ -13,6 +13,8 @@ import pytest
 from fixtures.served import Served, serving
 
 from router.checkpoint.checkpoint import Checkpoint
+from router.pools.price_file import table_text
+from router.pools.prices import ModelPrice
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,22 @@ def test_no_path_leads_elsewhere(served: Served, path: str) -> None:
     assert connection.getresponse().status in (400, 404)
     connection.close()
     assert not any(each.requests for each in served.upstreams.values())
+
+
+def test_a_schema_goes_to_a_model_that_the_price_table_says_can_and_the_decision_says_the_date(
+    tiny_checkpoint: Checkpoint, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ModelPrice("openai/gpt-7", 1.0, 2.0, json_schema=True)
+    (tmp_path / "prices.csv").write_text(table_text("2026-11-20", "a test", [row]))
+    monkeypatch.setenv("ROUTER_PRICES", str(tmp_path / "prices.csv"))
+    unpriced = {"input_usd_per_mtok": None, "output_usd_per_mtok": None, "upstream": {"model": "gpt-7"}}
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+    with serving(tiny_checkpoint, tmp_path, b=unpriced) as served:
+        for dial in range(0, 11, 5):
+            answer = served.chat(response_format=schema, model=f"auto:{dial}")
+            assert answer.status_code == 200 and answer.headers["x-router-model"] == "b"
+        decided = served.client.post("/v1/route", json={"query": "prove it", "allow": ["b"]}).json()
+        assert decided["price_date"] == "2026-11-20"
 
 
 def test_demands_filter_who_is_asked(tiny_checkpoint: Checkpoint, tmp_path: Any) -> None:
