@@ -179,7 +179,8 @@ def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Querie
         predicted = predicted_labels(place.embedding[train], llm[train], place.embedding)
     benchmark, category = (dataset.queries[name].to_numpy(str) for name in ("benchmark", "category"))
     named = np.array([f"{b}/{c}" for b, c in zip(benchmark, category, strict=True)])
-    return Queries(place.embedding, dataset.input_tokens, benchmark, named, llm, predicted)
+    texts = np.array(place.texts, object)
+    return Queries(place.embedding, dataset.input_tokens, benchmark, named, llm, predicted, texts)
 
 
 def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> Array:
