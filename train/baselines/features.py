@@ -25,6 +25,8 @@ FEW_AXES = 64  # of embedding and TF-IDF together, for what slows down with ever
 class AtMost(TruncatedSVD):
     """Truncated SVD to `n_components`, or to as many as there are features."""
 
+    n_components: int
+
     def fit_transform(self, X: Any, y: None = None) -> Array:
         """Coordinates (B, F) of the rows of X."""
         self.n_components = min(self.n_components, X.shape[1])

@@ -67,9 +67,7 @@ class ExtraTrees(Regression):
     """The mean of TREES trees cut at random, each with an output for every model."""
 
     def __init__(self) -> None:
-        super().__init__(
-            lambda rows, seed: ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed)
-        )
+        super().__init__(lambda rows, seed: ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed))
 
 
 class Boosting(Regression):

@@ -131,7 +131,8 @@ def test_a_rotation_neither_trains_nor_validates_on_a_question_in_a_wrapper_that
         texts[row] = f"{texts[twin]}\nAfter careful thought, put you final answer in a box."
     texts[72] = f"Question: {texts[validated]} Answer:"
     names = np.where(np.arange(100) < 10, "mgsm", "gsm8k")
-    queries = dataset.queries.assign(text=texts, benchmark=names, group=[f"g{row}" for row in range(100)], split="train")
+    groups = [f"g{row}" for row in range(100)]
+    queries = dataset.queries.assign(text=texts, benchmark=names, group=groups, split="train")
     data = replace(dataset, queries=queries if column else queries.drop(columns="group"))
     rows = rows_of(data, IN_DISTRIBUTION, "0", 0)
     assert np.flatnonzero(rows.test).tolist() == [*range(80, 100)]
