@@ -1,4 +1,4 @@
-"""Choice of a baseline's setting on validation rows, by the area under its cost-quality hull (AIQ); a mean of baselines.
+"""Choice of a baseline's setting on validation rows, by the area under its cost-quality hull (AIQ); means of baselines.
 
 The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it.
 """

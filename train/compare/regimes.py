@@ -2,7 +2,7 @@
 
     in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
     few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
-                         (in both, no row trains whose question is validated or tested, no row validates whose is tested)
+                         (no question that is tested trains or validates, none that validates trains)
     leave-one-out        one benchmark tested; nothing of its family nor a repeat of one of its questions is trained on
     ood                  the same for each benchmark of split `ood`, left out as by `train.data.folds`
 
