@@ -86,9 +86,7 @@ def aside(text: str, random: Random) -> str:
         before, after = random.choice(wordings.LEFT_FRAMES)
         added = before + random.choice(wordings.LEFT_TASKS) + after
     else:
-        added = random.choice(wordings.ASIDE_FRAMES) + "\n".join(
-            random.sample(wordings.ASIDES, random.choice((1, 1, 2)))
-        )
+        added = random.choice(wordings.ASIDE_FRAMES) + "\n".join(random.sample(wordings.ASIDES, random.choice((1, 1, 2))))
     return text + random.choice((" ", "\n", "\n\n")) + added
 
 
