@@ -85,7 +85,7 @@ class ClosedFormProfiles:
         """Average the scores of the annotated training rows; DataError where there is none."""
         outcomes, weights = task.train_outcomes, redecayed(task.train.llm_labels, self.alpha)[:, AXES[self.axes]]
         known = ~np.isnan(weights).any(axis=1)
-        self.means: Array = outcomes.score.mean(axis=0)
+        self.means: Array = outcomes.means
         self.form = ClosedForm().fit(weights[known], outcomes.score[known], outcomes.cost_usd[known], self.beta)
 
     def predict(self, queries: Queries) -> Array:

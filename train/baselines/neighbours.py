@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.neighbors import KNeighborsRegressor
 
+from train.baselines.regression import Regression
 from train.baselines.task import Array, Queries, Task
 
 NEIGHBOURS = (10, 30, 50, 100, 200, 400)
@@ -14,23 +15,15 @@ CLUSTERS = (8, 16, 32, 64)
 PSEUDO_COUNT = 10.0  # training queries with the pool's mean score that are added to each cluster
 
 
-class NearestNeighbours:
+class NearestNeighbours(Regression):
     """Mean score of each model on the k training queries of greatest cosine: a hard baseline to beat (2505.12601).
 
-    All training queries count where there are fewer than k. Ignores the seed.
+    Of queries on which the model is measured; all of them where there are fewer than k. Ignores the seed.
     """
 
     def __init__(self, k: int) -> None:
         self.k = k
-
-    def fit(self, task: Task, seed: int) -> None:
-        """Store the training queries."""
-        self.regressor = KNeighborsRegressor(min(self.k, len(task.train.embedding)), metric="cosine")
-        self.regressor.fit(task.train.embedding, task.train_outcomes.score)
-
-    def predict(self, queries: Queries) -> Array:
-        """Quality (B, M)."""
-        return self.regressor.predict(queries.embedding)
+        super().__init__(lambda rows, seed: KNeighborsRegressor(min(k, rows), metric="cosine"))
 
 
 class ClusterMeans:
@@ -47,8 +40,9 @@ class ClusterMeans:
         embedding, score = task.train.embedding, task.train_outcomes.score
         self.kmeans = KMeans(min(self.clusters, len(embedding)), n_init=1, random_state=seed)
         members = np.eye(self.kmeans.n_clusters)[self.kmeans.fit_predict(embedding)]  # (N, G)
-        total, count = members.T @ score, members.sum(axis=0)[:, None]
-        self.quality = (total + PSEUDO_COUNT * score.mean(axis=0)) / (count + PSEUDO_COUNT)
+        known = ~np.isnan(score)
+        total, count = members.T @ np.where(known, score, 0.0), members.T @ known
+        self.quality = (total + PSEUDO_COUNT * task.train_outcomes.means) / (count + PSEUDO_COUNT)
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""

@@ -73,21 +73,24 @@ def perceptron(embedding: int, start: Tensor) -> nn.Module:
 
 
 def fit_network(build: Build, task: Task, steps: int, seed: int) -> nn.Module:
-    """A network trained by binary cross-entropy on the training scores, with AdamW at a rate that falls to 0.
+    """A network trained by binary cross-entropy on the measured scores, with AdamW at a rate that falls to 0.
 
     Batches are drawn with replacement. The global random state is left as it was.
     """
     embedding = torch.from_numpy(task.train.embedding).float()
-    score = torch.from_numpy(task.train_outcomes.score).float()
+    score, means = (torch.from_numpy(each).float() for each in (task.train_outcomes.score, task.train_outcomes.means))
+    known = ~score.isnan()
+    target = torch.where(known, score, 0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build(embedding.shape[1], torch.logit(score.mean(0), eps=1e-3)).train()
+        network = build(embedding.shape[1], torch.logit(means, eps=1e-3)).train()
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
         for _ in range(steps):
             rows = torch.randint(len(score), (BATCH,))
             optimizer.zero_grad()
-            F.binary_cross_entropy_with_logits(network(embedding[rows]), score[rows]).backward()
+            logits = network(embedding[rows])
+            F.binary_cross_entropy_with_logits(logits, target[rows], known[rows].float()).backward()
             optimizer.step()
             schedule.step()
     return network.eval()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from train.baselines.task import Array, Queries, Task
@@ -38,7 +39,7 @@ class SingleModel:
         """Learn the mean of the model, which the task has chosen on its training rows."""
         column = int(getattr(task, self.which))
         self.quality = np.zeros(task.train_outcomes.score.shape[1])
-        self.quality[column] = task.train_outcomes.score[:, column].mean()
+        self.quality[column] = task.train_outcomes.means[column]
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""
@@ -50,7 +51,7 @@ class TrainingMeans:
 
     def fit(self, task: Task, seed: int) -> None:
         """Learn the means."""
-        self.quality = task.train_outcomes.score.mean(axis=0)
+        self.quality = task.train_outcomes.means
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""
@@ -60,7 +61,7 @@ class TrainingMeans:
 class MeansTable:
     """Mean training score of each model on the query's true benchmark, or on its true category. Ignores the seed.
 
-    A category without training rows has the means of its benchmark, a benchmark without any those of the pool.
+    A model that is not measured on a category has its mean on the benchmark, or on the pool.
     """
 
     def __init__(self, by: Literal["benchmark", "category"]) -> None:
@@ -69,20 +70,24 @@ class MeansTable:
     def fit(self, task: Task, seed: int) -> None:
         """Learn the means of the pool, of each benchmark and, by category, of each category."""
         score = task.train_outcomes.score
-        self.pool: Array = score.mean(axis=0)
+        self.pool: Array = task.train_outcomes.means
         self.benchmarks = means_by(task.train.benchmark, score)
         self.categories = means_by(task.train.category, score) if self.by == "category" else {}
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""
-        names = zip(queries.category, queries.benchmark, strict=True)
-        return np.array([self.categories.get(c, self.benchmarks.get(b, self.pool)) for c, b in names])
+        quality = np.tile(self.pool, (len(queries.category), 1))
+        for table, names in ((self.benchmarks, queries.benchmark), (self.categories, queries.category)):
+            found = np.array([table.get(name, np.full_like(self.pool, np.nan)) for name in names])
+            quality = np.where(np.isnan(found), quality, found)
+        return quality
 
 
 def means_by(names: NDArray[Any], score: Array) -> Mapping[str, Array]:
-    """Mean (M,) of the rows of `score` (B, M) that carry each of `names` (B,).
+    """Mean (M,) of the rows of `score` (B, M) that carry each of `names` (B,); NaN where none is measured.
 
     >>> means_by(np.array(["a", "b", "a"]), np.array([[1.0], [0.5], [0.0]]))
     {'a': array([0.5]), 'b': array([0.5])}
     """
-    return {str(name): score[names == name].mean(axis=0) for name in np.unique(names)}
+    table = pd.DataFrame(score).groupby(names).mean()
+    return {str(name): row for name, row in zip(table.index, table.to_numpy(), strict=True)}

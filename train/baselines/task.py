@@ -25,6 +25,7 @@ class Queries:
     category: NDArray[Any]  # (B,) str "benchmark/category", likewise
     llm_labels: Array  # (B, A) rank weights of capabilities, then domains, by the LLM; NaN in rows without
     predicted_labels: Array  # (B, A) the same, predicted from the embedding (train.baselines.closed_form)
+    text: NDArray[Any]  # (B,) str
 
     def take(self, rows: NDArray[Any]) -> Queries:
         """The queries at `rows`, positions or a mask (B,)."""
@@ -35,8 +36,20 @@ class Queries:
 class Outcomes:
     """Scores and costs of the answers; methods see those of training and validation rows only."""
 
-    score: Array  # (B, M) in [0, 1]
+    score: Array  # (B, M) in [0, 1]; NaN where a model was not measured
     cost_usd: Array  # (B, M) realised
+
+    @property
+    def means(self) -> Array:
+        """Mean measured score (M,) of each model; of a model without any, the mean of the others.
+
+        >>> Outcomes(np.array([[1.0, np.nan, 0.5], [0.5, np.nan, np.nan]]), np.zeros((2, 3))).means.tolist()
+        [0.75, 0.625, 0.5]
+        """
+        known = ~np.isnan(self.score)
+        count = known.sum(axis=0)
+        found = np.where(known, self.score, 0.0).sum(axis=0) / np.maximum(count, 1)
+        return np.where(count > 0, found, found[count > 0].mean())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
     in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
     few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
+                         (no question that is tested trains or validates, none that validates trains)
     leave-one-out        one benchmark tested; nothing of its family nor a repeat of one of its questions is trained on
     ood                  the same for each benchmark of split `ood`, left out as by `train.data.folds`
 
@@ -108,7 +109,11 @@ def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
     train_folds, val_fold, test_folds = rotation_folds(rotation)
     fold = dataset.queries["fold"].to_numpy()
     train, val, test = np.isin(fold, train_folds), fold == val_fold, np.isin(fold, test_folds)
-    if regime.kind == "leave-one-out":
+    if regime.kind in ("in-distribution", "few-rows"):
+        question = same_questions(dataset)
+        val &= ~np.isin(question, question[test])
+        train &= ~np.isin(question, question[test | val])
+    elif regime.kind == "leave-one-out":
         test = (dataset.queries["benchmark"] == part).to_numpy()
         kept = ~repeats(dataset, part)
         train, val = train & kept, val & kept

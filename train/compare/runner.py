@@ -179,18 +179,16 @@ def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Querie
         predicted = predicted_labels(place.embedding[train], llm[train], place.embedding)
     benchmark, category = (dataset.queries[name].to_numpy(str) for name in ("benchmark", "category"))
     named = np.array([f"{b}/{c}" for b, c in zip(benchmark, category, strict=True)])
-    return Queries(place.embedding, dataset.input_tokens, benchmark, named, llm, predicted)
+    texts = np.array(place.texts, object)
+    return Queries(place.embedding, dataset.input_tokens, benchmark, named, llm, predicted, texts)
 
 
 def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> Array:
     """Predicted costs (B, M) in USD of the queries at `asked`, with answer lengths learned from training rows."""
-    dataset, candidates = place.dataset, place.pools[pool].candidates
-    columns = dataset.columns(tuple(c.system for c in candidates if c.system is not None))
-    tokens = np.where(dataset.measured, dataset.output_tokens, np.nan)[train][:, columns]
+    dataset = place.dataset
+    tokens = np.where(dataset.measured, dataset.output_tokens, np.nan)[train][:, place.columns(pool)]
     lengths = AnswerLengths().fit(place.embedding[train], tokens).predict(place.embedding[asked])
-    price_in = np.array([c.facts.input_usd_per_mtok for c in candidates], np.float64)
-    price_out = np.array([c.facts.output_usd_per_mtok for c in candidates], np.float64)
-    return (dataset.input_tokens[asked][:, None] * price_in + lengths * price_out) / 1e6
+    return place.cost_usd(pool, asked, lengths)
 
 
 def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import PoolError, UsageError
 from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.metrics import Array
 from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference_models
 from router.pools.pool import Pool, read_pool
+from train.compare.predictions import Index
 from train.compare.regimes import Regime, Rows, regimes, rows_of
 from train.compare.settings import Settings
 from train.data.embedding_cache import cached_embeddings
@@ -57,6 +60,28 @@ class Workplace:
         rows = self.rows(regime, part, 0)
         return [name for name, each in self.outcomes.items()
                 if all(mask[each.rows].any() for mask in (rows.yardstick, rows.val, rows.test))]  # fmt: skip
+
+    def columns(self, pool: str) -> Index:
+        """Columns (M,) of a pool's members among the folder's systems."""
+        return self.dataset.columns(tuple(c.system for c in self.pools[pool].candidates if c.system is not None))
+
+    def cost_usd(self, pool: str, rows: Index, answer_tokens: Array | float) -> Array:
+        """Costs (B, M) in USD of the queries at `rows` with answers of (B, M) tokens; NaN for a model without price."""
+        facts = [candidate.facts for candidate in self.pools[pool].candidates]
+        price_in = np.array([each.input_usd_per_mtok for each in facts], np.float64)
+        price_out = np.array([each.output_usd_per_mtok for each in facts], np.float64)
+        return (self.dataset.input_tokens[rows][:, None] * price_in + answer_tokens * price_out) / 1e6
+
+    def at_equal_lengths(self, pool: str) -> PoolOutcomes | None:
+        """A pool's outcomes at the costs of answers that all have its mean length; None where lengths or prices lack.
+
+        Under these costs no model is cheap because the data holds its answers without their reasoning.
+        """
+        outcomes = self.outcomes[pool]
+        tokens = self.dataset.output_tokens[outcomes.rows][:, self.columns(pool)]
+        known = tokens[~np.isnan(tokens)]
+        cost = self.cost_usd(pool, outcomes.rows, float(known.mean(dtype=np.float64)) if len(known) else np.nan)
+        return None if np.isnan(cost).any() else replace(outcomes, realised_usd=cost)
 
     def references(self, pool: str, rows: Rows) -> tuple[int, int, float]:
         """Columns of the best single and the cheapest model on training rows, and their difference in mean cost."""

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from router.network.taxonomy import CAPABILITIES
-from train.baselines import neural
+from train.baselines import neural, regression
 from train.baselines.closed_form import predicted_labels
 from train.baselines.methods import METHODS
 from train.baselines.task import Outcomes, Queries, Task
 
 TOPICS, MODELS, DOMAINS, WIDTH = 3, 3, 4, 8
+WORDS = ("add the numbers", "quote the statute", "rhyme this line")  # of the topics
 COST_USD = np.array([4e-4, 1e-4, 2e-4])
 KNOWS_THE_TRUTH = {"table-benchmark", "table-category"}
 BLIND = {"random", "cheapest", "best-single", "constant"}
-IGNORES_THE_SEED = set(METHODS) - {"random", "kmeans", "factorisation", "mirt", "carrot"}
+HAS_CHANCE = {"random", "kmeans", "extra-trees", "mean-of-baselines", "factorisation", "mirt", "carrot"}
 
 
 def planted(rows, seed):
@@ -34,15 +35,19 @@ def planted(rows, seed):
     name = np.array(["sums", "law", "verse"], object)[topic]
     chance = np.where(topic[:, None] == np.arange(MODELS), 0.95, 0.25)
     score = (rng.random((rows, MODELS)) < chance).astype(float)
-    queries = Queries(embedding, rng.uniform(10, 90, rows), name, "exam/" + name, labels, labels)
+    filler = [" ".join(f"w{word}" for word in rng.integers(60, size=8)) for _ in range(rows)]
+    text = np.array([f"{line} {WORDS[t]} 123" for line, t in zip(filler, topic, strict=True)], object)
+    queries = Queries(embedding, rng.uniform(10, 90, rows), name, "exam/" + name, labels, labels, text)
     return queries, Outcomes(score, np.tile(COST_USD, (rows, 1)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def short_training():
-    """The planted task needs no 1200 steps."""
+    """The planted task needs no 1200 steps, 200 trees or 300 rounds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neural, "STEPS", (20, 80))
+        patch.setattr(regression, "TREES", 20)
+        patch.setattr(regression, "ROUNDS", (30,))
         yield
 
 
@@ -77,7 +82,8 @@ def fitted(task):
 def test_methods_stand_in_the_order_of_reports():
     assert list(METHODS) == [
         *("random", "cheapest", "best-single", "constant", "table-benchmark", "table-category"),
-        *("knn", "kmeans", "ridge", "factorisation", "mirt", "carrot"),
+        *("knn", "kmeans", "ridge", "ridge-words", "extra-trees", "boosting", "mean-of-baselines"),
+        *("factorisation", "mirt", "carrot"),
         *("closed-form-llm", "closed-form-predicted", "closed-form-capabilities", "closed-form-knowledge"),
         *("closed-form-alpha-0.25", "closed-form-alpha-1", "closed-form-beta-10", "closed-form-beta-100"),
     ]
@@ -98,7 +104,7 @@ def test_the_same_seed_gives_the_same_predictions(name, task, fitted, judged):
     np.testing.assert_array_equal(again.predict(judged[0]), fitted[name].predict(judged[0]))
 
 
-@pytest.mark.parametrize("name", sorted(IGNORES_THE_SEED))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - HAS_CHANCE))
 def test_methods_without_chance_ignore_the_seed(name, task, fitted, judged):
     other = METHODS[name]()
     other.fit(task, 4)
@@ -149,6 +155,32 @@ def test_a_dozen_training_queries_are_enough_to_fit(name, task, judged):
     baseline = METHODS[name]()
     baseline.fit(replace(task, train=task.train.take(few), train_outcomes=Outcomes(score, cost)), 0)
     assert np.isfinite(baseline.predict(judged[0])).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - BLIND))
+def test_holes_in_the_training_outcomes_cost_a_method_little(name, task, judged):
+    """Model 2 is not measured on half of the queries, model 0 on one of five, and validation has holes too."""
+    score, val_score = task.train_outcomes.score.copy(), task.val_outcomes.score.copy()
+    score[::2, 2], score[3::5, 0], val_score[::3, 1] = np.nan, np.nan, np.nan
+    holes = [Outcomes(each, np.tile(COST_USD, (len(each), 1))) for each in (score, val_score)]
+    baseline = METHODS[name]()
+    baseline.fit(replace(task, train_outcomes=holes[0], val_outcomes=holes[1]), 3)
+    queries, outcomes = judged
+    quality = baseline.predict(queries)
+    assert np.isfinite(quality).all()
+    assert outcomes.score[np.arange(240), quality.argmax(axis=1)].mean() > 0.65
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"random"}))
+def test_a_model_without_any_training_outcome_counts_as_the_mean_of_the_others(name, task, judged):
+    score = task.train_outcomes.score.copy()
+    score[:, 2] = np.nan
+    baseline = METHODS[name]()
+    baseline.fit(replace(task, train_outcomes=replace(task.train_outcomes, score=score)), 3)
+    quality = baseline.predict(judged[0])
+    assert np.isfinite(quality).all()
+    if name in {"knn", "ridge", "extra-trees", "boosting", "constant", "mean-of-baselines"}:
+        assert quality[:, 2] == pytest.approx(score[:, :2].mean())
 
 
 def test_training_a_network_leaves_the_global_random_state_alone(task):

@@ -9,7 +9,7 @@ from train.baselines.closed_form import ClosedFormProfiles, predicted_labels
 from train.baselines.cost import FEWEST, AnswerLengths
 from train.baselines.neighbours import PSEUDO_COUNT, ClusterMeans, NearestNeighbours
 from train.baselines.oracle import guess_corrected_oracle, oracle
-from train.baselines.ridge import RidgeScores
+from train.baselines.regression import RidgeScores
 from train.baselines.selection import Tuned, choose
 from train.baselines.tables import MeansTable, RandomQuality, SingleModel, TrainingMeans
 from train.baselines.task import Outcomes, Queries, Task
@@ -26,7 +26,8 @@ def queries(embedding, names=None, labels=None):
     category = np.array(names or ["exam/law"] * rows, object)
     benchmark = np.array([name.partition("/")[0] for name in category], object)
     labels = np.full((rows, AXES), NAN) if labels is None else labels
-    return Queries(np.asarray(embedding, float), np.ones(rows), benchmark, category, labels, labels)
+    text = np.full(rows, "why?", object)
+    return Queries(np.asarray(embedding, float), np.ones(rows), benchmark, category, labels, labels, text)
 
 
 def task(train, val=None):

@@ -1,5 +1,6 @@
 """A tiny planted comparison from its YAML to its report, resumed, and with a training of ours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,32 @@ def test_a_tuned_encoder_is_made_of_each_parts_training_rows_and_its_share_is_pa
     assert not np.allclose(first, start) and not np.allclose(first, second)  # of other rows
     whole, _ = encoders(1.0)
     assert np.linalg.norm(whole - start) > np.linalg.norm(first - start) > 0
+
+
+def test_beside_the_margin_stands_the_one_at_equal_answer_lengths(comparison):
+    file, out = comparison(rotations=[0], baselines={"table-benchmark": [0], "constant": [0]})
+    assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
+    frame = pd.read_parquet(out / "comparison.parquet")
+    margins, even = (
+        select(frame, metric).set_index("method")["value"] for metric in ("aiq_margin", "aiq_equal_lengths_margin")
+    )
+    assert even["table-benchmark"] > even["constant"] and not np.allclose(even, margins)
+    assert "### AIQ over the Zero router if all answers were equally long" in (out / "report.md").read_text()
+
+
+def test_at_equal_lengths_costs_differ_by_prices_alone(comparison):
+    file, _ = comparison()
+    place = open_workplace(read_settings(file))
+    even, outcomes = place.at_equal_lengths("planted"), place.outcomes["planted"]
+    assert np.array_equal(even.score, outcomes.score) and np.array_equal(even.rows, outcomes.rows)
+    facts = [candidate.facts for candidate in place.pools["planted"].candidates]
+    price = np.array([[each.input_usd_per_mtok, each.output_usd_per_mtok] for each in facts])
+    tokens = np.linalg.lstsq(price, even.realised_usd[0] * 1e6, rcond=None)[0]
+    length = np.nanmean(place.dataset.output_tokens[even.rows][:, place.columns("planted")])
+    assert tokens == pytest.approx([place.dataset.input_tokens[even.rows[0]], length], rel=1e-5)
+    nobody_knows = np.full_like(place.dataset.output_tokens, np.nan)
+    unknown = replace(place, dataset=replace(place.dataset, output_tokens=nobody_knows))
+    assert unknown.at_equal_lengths("planted") is None
 
 
 def test_a_second_run_skips_finished_cells_and_a_changed_setting_makes_them_anew(comparison, monkeypatch):

@@ -121,6 +121,30 @@ def test_a_benchmark_is_left_out_with_its_family_and_with_near_twins_of_its_ques
     assert set(names[rows.train | rows.val]) == {"chat"}
 
 
+@pytest.mark.parametrize("column", ["group", None])
+def test_a_rotation_neither_trains_nor_validates_on_a_question_in_a_wrapper_that_it_tests(dataset, column):
+    """Questions are of random words. Rows 0 to 3 are in fold 0 and ask in a wrapper what folds 7, 8, 8 and 9 ask."""
+    generator = np.random.default_rng(1)
+    texts = [" ".join(f"w{word}" for word in generator.integers(500, size=30)) for _ in range(100)]
+    twins, validated = (71, 81, 82, 92), 83
+    for row, twin in enumerate(twins):
+        texts[row] = f"{texts[twin]}\nAfter careful thought, put you final answer in a box."
+    texts[72] = f"Question: {texts[validated]} Answer:"
+    names = np.where(np.arange(100) < 10, "mgsm", "gsm8k")
+    groups = [f"g{row}" for row in range(100)]
+    queries = dataset.queries.assign(text=texts, benchmark=names, group=groups, split="train")
+    data = replace(dataset, queries=queries if column else queries.drop(columns="group"))
+    rows = rows_of(data, IN_DISTRIBUTION, "0", 0)
+    assert np.flatnonzero(rows.test).tolist() == [*range(80, 100)]
+    assert np.flatnonzero(rows.val).tolist() == [70, 71, *range(73, 80)]
+    assert np.flatnonzero(rows.train).tolist() == [*range(4, 70)]
+    later = rows_of(data, IN_DISTRIBUTION, "1", 0)  # folds 0 and 1 are tested, 9 validates
+    assert later.test[:20].all() and not later.val[92] and not later.train[[71, 81, 82]].any()
+    assert later.train[[70, 72, 73, 83]].all()
+    few = rows_of(data, Regime("few-rows", ("0",), 0.5), "0", 0)
+    assert np.array_equal(few.yardstick, rows.train) and few.train.sum() == 33
+
+
 def test_families_are_of_known_form_and_disjoint():
     names = ["med-mmlu", "med-medqa", "mmlu", "mmlu-pro", "math", "math-l5", "mathematics"]
     assert family_of("med-medqa", names) == {"med-mmlu", "med-medqa"}

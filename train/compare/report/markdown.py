@@ -38,6 +38,7 @@ FIGURES = (
     Shown("half_cost_margin", "Quality at half the best single model's cost, over it", 1, signed=True),
     Shown("gap_closed", "Share of the gap to the oracle closed", 1, 3),
     Shown("aiq_log_margin", "AIQ over the Zero router on a logarithmic cost axis", 1, signed=True),
+    Shown("aiq_equal_lengths_margin", "AIQ over the Zero router if all answers were equally long", 1, signed=True),
     Shown("cost_ratio", "Cost at which the best single model's quality is reached, over that model's cost", -1, 3),
     Shown("unreached", "Share of bootstraps in which it is not reached", -1, 3),
     Shown("ece", "Calibration error (ECE) of the chosen model at dial 0", -1, 3),

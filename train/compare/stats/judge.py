@@ -7,18 +7,19 @@ Axes: N queries of the folder, B judged queries, R draws.
 """
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from router.evaluation.metrics import CURVE_WEIGHTS, Array
-from router.evaluation.pool_report import LABELLER
+from router.evaluation.pool_report import LABELLER, reference_models
 from router.options import DEFAULT_DIAL
 from router.policy.constraints import cost_weights
 from train.baselines.oracle import guess_corrected_oracle
 from train.compare.predictions import Cell, read_cell
-from train.compare.regimes import Mask, Regime
+from train.compare.regimes import Mask, Regime, Rows
 from train.compare.stats.bootstrap import query_weights
-from train.compare.stats.margins import BINS, COST_GRID, Judged, Yardstick, figures, reliability
+from train.compare.stats.margins import BINS, COST_GRID, Judged, Yardstick, aiq_margin, figures, reliability
 from train.compare.stats.tally import ALL, POOL, Row, Tally
 from train.compare.workplace import Workplace
 
@@ -49,9 +50,8 @@ def subsets(place: Workplace, regime: Regime, pool: str) -> dict[str, Mask]:
     """Masks (N,) of a pool's subsets by name; a subset that holds all its queries or none is left out."""
     dataset, rows = place.dataset, place.outcomes[pool].rows
     benchmark = dataset.queries["benchmark"].to_numpy(str)
-    columns = dataset.columns(tuple(c.system for c in place.pools[pool].candidates if c.system is not None))
     measured = [name for name in np.unique(benchmark[rows])
-                if dataset.measured[rows[benchmark[rows] == name]][:, columns].mean() > 0.5]  # fmt: skip
+                if dataset.measured[rows[benchmark[rows] == name]][:, place.columns(pool)].mean() > 0.5]  # fmt: skip
     labelled = [note.query_id for note in dataset.annotations if note.annotator == LABELLER]
     found = {
         "measured": np.isin(benchmark, measured),
@@ -80,14 +80,28 @@ def _judge_part(
     yardstick = Yardstick.of(judged, weights)
     for metric, draws in facts(judged, yardstick).items():
         tally.add(POOL, metric, part, 0, draws)
+    even = _at_equal_lengths(place, pool, rows, judged) if subset == ALL else None
+    even_yardstick = Yardstick.of(even, weights) if even else None
     for method, seeds in place.settings.methods.items():
         for each in seeds:
             cell = read_cell(Cell(regime.name, part, pool, method, each).file(place.out))
             quality, cost = cell.quality[kept], cell.cost_usd[kept]
             found = figures(quality, cost, judged, yardstick, weights) | diagram(quality, judged)
+            if even and even_yardstick:  # the given lengths are what every router expects
+                margin = aiq_margin(quality, even.realised, even, even_yardstick, weights)
+                found["aiq_equal_lengths_margin"] = margin
             for metric, draws in found.items():
                 if subset == ALL or metric not in CURVES:
                     tally.add(method, metric, part, each, draws)
+
+
+def _at_equal_lengths(place: Workplace, pool: str, rows: Rows, judged: Judged) -> Judged | None:
+    """The judged queries at costs of equal answer lengths; the cheapest model is chosen anew on training rows."""
+    outcomes = place.at_equal_lengths(pool)
+    if outcomes is None:
+        return None
+    cheapest = reference_models(outcomes.take(rows.yardstick), place.pools[pool])[1]
+    return replace(judged, realised=outcomes.take(rows.test).realised_usd, cheapest=cheapest)
 
 
 def facts(judged: Judged, yardstick: Yardstick) -> dict[str, Array]:

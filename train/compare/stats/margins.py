@@ -108,16 +108,11 @@ def figures(quality: Array, cost: Array, judged: Judged, yardstick: Yardstick, w
     model along the cost weights (1, P). `quality` and `cost` (B, M) are the router's predictions, `weights` (R, B) the
     draws.
     """
-    rows, y = np.arange(len(quality)), yardstick
-    span = float(y.high[0] - y.low[0])
-    unit = span if span > 0 else float(y.high[0]) or 1.0  # as `metrics.hulls`
-    choices = metrics.policy_points(quality, cost, judged.score, judged.realised, unit)[2]
-    points_cost = weights @ judged.realised[rows, choices].T  # (R, P)
-    points_score = weights @ judged.score[rows, choices].T
-    hulls = upper_hulls(np.column_stack([points_cost, y.low]), np.column_stack([points_score, y.floor]))
+    choices = _choices(quality, cost, judged, yardstick)
+    hulls, mean_score = _hulls(choices, judged, yardstick, weights)
     strongest = choices == judged.best
     return {
-        **_of_hulls(hulls, points_score[:, 0], y),
+        **_of_hulls(hulls, mean_score, yardstick),
         **_calibration(quality, judged, choices[0], weights),
         **_at_default_dial(quality, cost, judged, weights),
         **_recall(quality, judged, weights),
@@ -125,6 +120,27 @@ def figures(quality: Array, cost: Array, judged: Judged, yardstick: Yardstick, w
         "collapse": weights @ strongest.mean(axis=0),
         "strongest": strongest.mean(axis=1)[None],
     }
+
+
+def aiq_margin(quality: Array, cost: Array, judged: Judged, yardstick: Yardstick, weights: Array) -> Array:
+    """That figure (R,) of `figures` alone."""
+    hulls, _ = _hulls(_choices(quality, cost, judged, yardstick), judged, yardstick, weights)
+    return hulls.mean_heights(yardstick.low, yardstick.high) - yardstick.aiq
+
+
+def _choices(quality: Array, cost: Array, judged: Judged, yardstick: Yardstick) -> NDArray[np.intp]:
+    """Models (P, B) chosen along the cost weights, by predictions (B, M) alone."""
+    span = float(yardstick.high[0] - yardstick.low[0])
+    unit = span if span > 0 else float(yardstick.high[0]) or 1.0  # as `metrics.hulls`
+    return metrics.policy_points(quality, cost, judged.score, judged.realised, unit)[2]
+
+
+def _hulls(choices: NDArray[np.intp], judged: Judged, y: Yardstick, weights: Array) -> tuple[Hulls, Array]:
+    """Hulls of the choices (P, B) and the cheapest model in the draws (R, B), and mean scores (R,) at dial 0."""
+    rows = np.arange(len(judged.score))
+    cost = weights @ judged.realised[rows, choices].T  # (R, P)
+    score = weights @ judged.score[rows, choices].T
+    return upper_hulls(np.column_stack([cost, y.low]), np.column_stack([score, y.floor])), score[:, 0]
 
 
 def _of_hulls(hulls: Hulls, quality: Array, y: Yardstick) -> dict[str, Array]:

@@ -25,7 +25,10 @@ from train.compare.stats.bootstrap import holm, interval, p_value, spread
 
 ALL = "all"
 POOL = "pool"  # in place of a method: facts of the pool
-TESTED = ("aiq_margin", "aiq_log_margin", "quality_margin", "half_cost_margin", "gap_closed", "brier_margin")
+TESTED = (
+    *("aiq_margin", "aiq_log_margin", "aiq_equal_lengths_margin"),
+    *("quality_margin", "half_cost_margin", "gap_closed", "brier_margin"),
+)
 GROUP = ["regime", "subset", "part", "metric"]  # within which p-values are corrected together
 
 Row = dict[str, Any]

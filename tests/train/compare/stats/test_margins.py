@@ -5,7 +5,15 @@ import pytest
 
 from router.evaluation import metrics
 from train.compare.stats.bootstrap import interval, p_value, query_weights
-from train.compare.stats.margins import Judged, Yardstick, figures, reliability, router_arena, upper_hulls
+from train.compare.stats.margins import (
+    Judged,
+    Yardstick,
+    aiq_margin,
+    figures,
+    reliability,
+    router_arena,
+    upper_hulls,
+)
 
 FEW_DRAWS = 7
 BEST, CHEAPEST, DRAWS = 3, 0, 200
@@ -94,6 +102,12 @@ def test_the_samples_figures_are_those_of_evaluate(informed):
     low, high = cost[:, CHEAPEST].mean(), cost[:, BEST].mean()
     log_margin = report.aiq_log_cost - zero.mean_height(low, high, log_cost=True)
     assert found["aiq_log_margin"][0] == pytest.approx(log_margin, abs=1e-12)
+
+
+def test_the_margin_alone_is_that_of_all_figures():
+    truth, cost, judged = world(80)
+    found, yardstick, weights = judge(truth, cost, judged)
+    assert np.array_equal(aiq_margin(truth, cost, judged, yardstick, weights), found["aiq_margin"])
 
 
 def test_a_draw_is_judged_as_the_queries_it_took_would_be():
