@@ -35,3 +35,4 @@ METHODS: dict[str, Callable[[], Baseline]] = {  # each call makes a fresh, unfit
     "closed-form-beta-10": lambda: ClosedFormProfiles("predicted", beta=10.0),
     "closed-form-beta-100": lambda: ClosedFormProfiles("predicted", beta=100.0),
 }
+WITH_HOLES = ("random", "cheapest", "best-single", "ridge")  # those that can be fitted where scores are missing

@@ -1,5 +1,6 @@
 """Ridge regression baseline: every model's score from the embedding. Axes: B queries, M candidates."""
 
+import numpy as np
 from sklearn.linear_model import Ridge
 
 from train.baselines.task import Array, Queries, Task
@@ -14,9 +15,14 @@ class RidgeScores:
         self.alpha = alpha
 
     def fit(self, task: Task, seed: int) -> None:
-        """Solve for the weights."""
-        self.regressor = Ridge(self.alpha).fit(task.train.embedding, task.train_outcomes.score)
+        """Solve for the weights; where scores are missing, those of each model from its own queries."""
+        embedding, score = task.train.embedding, task.train_outcomes.score
+        known = ~np.isnan(score)
+        parts = [(embedding, score)]
+        if not known.all():
+            parts = [(embedding[rows], column[rows]) for rows, column in zip(known.T, score.T, strict=True)]
+        self.regressors = [Ridge(self.alpha).fit(*part) for part in parts]
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""
-        return self.regressor.predict(queries.embedding)
+        return np.column_stack([regressor.predict(queries.embedding) for regressor in self.regressors])

@@ -1,10 +1,13 @@
 """Choice of a baseline's setting on validation rows, by the area under its cost-quality hull (AIQ).
 
-The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it.
+The Zero router is the same for every setting, so the greatest AIQ has the greatest margin over it. Where validation
+scores are missing there is no such area, and the least squared error over the known ones chooses.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
+
+import numpy as np
 
 from router.evaluation.metrics import evaluate
 from train.baselines.task import Array, Baseline, Queries, Task
@@ -13,17 +16,23 @@ Setting = TypeVar("Setting")
 
 
 def choose(settings: Iterable[Setting], build: Callable[[Setting], Baseline], task: Task, seed: int = 0) -> Baseline:
-    """The fitted baseline with the greatest AIQ on the validation rows; the first of equals."""
+    """The fitted baseline that does best on the validation rows; the first of equals."""
     fitted = [build(setting) for setting in settings]
     for baseline in fitted:
         baseline.fit(task, seed)
-    return max(fitted, key=lambda baseline: validation_aiq(baseline, task))
+    holes = np.isnan(task.val_outcomes.score).any()
+    return max(fitted, key=lambda baseline: (validation_fit if holes else validation_aiq)(baseline, task))
 
 
 def validation_aiq(baseline: Baseline, task: Task) -> float:
     """AIQ of a fitted baseline on the validation rows (docs/method.md section 4)."""
     quality, outcomes = baseline.predict(task.val), task.val_outcomes
     return evaluate(quality, task.expected_cost, outcomes.score, outcomes.cost_usd, task.best_single, task.cheapest).aiq
+
+
+def validation_fit(baseline: Baseline, task: Task) -> float:
+    """Mean squared error, negative, of a fitted baseline over the known validation scores."""
+    return -float(np.nanmean((baseline.predict(task.val) - task.val_outcomes.score) ** 2))
 
 
 class Tuned(Generic[Setting]):

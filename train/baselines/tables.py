@@ -38,7 +38,7 @@ class SingleModel:
         """Learn the mean of the model, which the task has chosen on its training rows."""
         column = int(getattr(task, self.which))
         self.quality = np.zeros(task.train_outcomes.score.shape[1])
-        self.quality[column] = task.train_outcomes.score[:, column].mean()
+        self.quality[column] = np.nanmean(task.train_outcomes.score[:, column])
 
     def predict(self, queries: Queries) -> Array:
         """Quality (B, M)."""

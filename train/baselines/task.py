@@ -35,8 +35,8 @@ class Queries:
 class Outcomes:
     """Scores and costs of the answers; methods see those of training and validation rows only."""
 
-    score: Array  # (B, M) in [0, 1]
-    cost_usd: Array  # (B, M) realised
+    score: Array  # (B, M) in [0, 1]; NaN only for methods of `methods.WITH_HOLES`
+    cost_usd: Array  # (B, M) realised, likewise
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Task:
     val: Queries
     val_outcomes: Outcomes
     expected_cost: Array  # (B, M) predicted cost of the validation rows in USD, to choose by AIQ
-    best_single: int  # column with the greatest mean score on train
-    cheapest: int  # column with the least mean cost on train
+    best_single: int  # column with the greatest mean score on train; of an additive fit where scores are missing
+    cheapest: int  # column with the least mean cost on train, likewise
 
 
 class Baseline(Protocol):

@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import PoolError, UsageError
 from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import PoolOutcomes, pool_outcomes, reference_models
+from router.evaluation.pool_report import PoolOutcomes, pool_outcomes
 from router.pools.pool import Pool, read_pool
-from train.compare.regimes import Regime, Rows, regimes, rows_of
+from train.baselines.methods import WITH_HOLES
+from train.compare.members import remaining, system_effects
+from train.compare.regimes import Mask, Regime, Rows, regimes, rows_of
 from train.compare.settings import Settings
 from train.data.embedding_cache import cached_embeddings
 from train.data_folders.synthetic.command import write_planted
@@ -52,17 +56,30 @@ class Workplace:
         """Training, validation and test rows of a part, see `rows_of`."""
         return rows_of(self.dataset, regime, part, seed)
 
-    def pools_under(self, regime: Regime, part: str) -> list[str]:
-        """Pools that have training, validation and test rows in this part."""
-        rows = self.rows(regime, part, 0)
-        return [name for name, each in self.outcomes.items()
-                if all(mask[each.rows].any() for mask in (rows.yardstick, rows.val, rows.test))]  # fmt: skip
+    def members(self, regime: Regime, part: str, pool: str) -> tuple[Pool, PoolOutcomes]:
+        """A pool and the outcomes of its members; in leave-one-out those that remain, with holes (`remaining`)."""
+        if regime.kind == "leave-one-out":
+            return remaining(self.dataset, self.pools[pool], part)
+        return self.pools[pool], self.outcomes[pool]
 
-    def references(self, pool: str, rows: Rows) -> tuple[int, int, float]:
-        """Columns of the best single and the cheapest model on training rows, and their difference in mean cost."""
-        training = self.outcomes[pool].take(rows.yardstick)
-        best, cheapest = reference_models(training, self.pools[pool])
-        cost = training.realised_usd.mean(axis=0)
+    def pools_under(self, regime: Regime, part: str) -> list[str]:
+        """Pools of two members or more that have training, validation and complete test rows in this part."""
+        rows, found = self.rows(regime, part, 0), []
+        for name in self.pools:
+            pool, outcomes = self.members(regime, part, name)
+            seen = all(mask[outcomes.rows].any() for mask in (rows.yardstick, rows.val))
+            if len(pool.candidates) > 1 and seen and len(outcomes.take(rows.test).complete().rows):
+                found.append(name)
+        return found
+
+    def references(self, regime: Regime, part: str, pool: str, training: Mask) -> tuple[int, int, float]:
+        """Columns of the best single and the cheapest model on training rows (N,), and their difference in mean cost.
+
+        Where scores are missing, means over different queries are made comparable by an additive fit.
+        """
+        outcomes = self.members(regime, part, pool)[1].take(training)
+        score, cost = (system_effects(each, pool) for each in (outcomes.score, outcomes.realised_usd))
+        best, cheapest = int(score.argmax()), int(cost.argmin())
         return best, cheapest, float(cost[best] - cost[cheapest])
 
 
@@ -75,7 +92,9 @@ def open_workplace(settings: Settings) -> Workplace:
     pools, files = {pool.name: pool for _, pool in read}, {pool.name: file for file, pool in read}
     if len(pools) < len(read):
         raise PoolError(f"pools: two of {', '.join(settings.pools)} have the same name; rename one")
-    asked = regimes(dataset, settings.regimes, settings.rotations, settings.benchmarks, settings.shares)
+    asked = regimes(
+        dataset, settings.regimes, settings.rotations, settings.benchmarks, settings.shares, settings.judged_folds
+    )
     outcomes = {name: pool_outcomes(dataset, pool) for name, pool in pools.items()}
     place = Workplace(settings, dataset, pools, files, outcomes, tuple(asked))
     kept = []
@@ -87,4 +106,21 @@ def open_workplace(settings: Settings) -> Workplace:
                 "benchmarks"
             )
         kept.append(replace(regime, parts=parts))
-    return replace(place, regimes=tuple(kept))
+    place = replace(place, regimes=tuple(kept))
+    _check_holes(place)
+    return place
+
+
+def _check_holes(place: Workplace) -> None:
+    """UsageError for a baseline that needs every member's score, where a part's training rows lack some."""
+    strict = [name for name in place.settings.baselines if name not in WITH_HOLES]
+    for regime in place.regimes if strict else ():
+        for part in regime.parts:
+            rows = place.rows(regime, part, 0)
+            for pool in place.pools_under(regime, part):
+                if np.isnan(place.members(regime, part, pool)[1].take(rows.train | rows.val).score).any():
+                    raise UsageError(
+                        f"baselines: {', '.join(strict)} need a score of every member on each training row, which pool "
+                        f"{pool!r} lacks where {part} is left out; compare with some of {', '.join(WITH_HOLES)}, or "
+                        "leave the pool out"
+                    )

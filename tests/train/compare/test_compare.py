@@ -172,9 +172,9 @@ def test_few_rows_draw_training_rows_by_the_seed_and_judge_by_one_yardstick(comp
     assert np.array_equal(cells[0].test_rows, cells[1].test_rows)
     assert not np.allclose(cells[0].quality, cells[1].quality)
     (regime,) = place.regimes
-    assert place.references("planted", place.rows(regime, "0", 0)) == place.references(
-        "planted", place.rows(regime, "0", 1)
-    )
+    yardsticks = [place.rows(regime, "0", seed).yardstick for seed in (0, 1)]
+    first, second = (place.references(regime, "0", "planted", each) for each in yardsticks)
+    assert first == second
 
 
 def test_baselines_see_no_outcome_of_a_test_row(comparison, monkeypatch):

@@ -68,17 +68,19 @@ def _judge_part(
 ) -> None:
     """Add the draws of every method on one part to the tally."""
     rows = place.rows(regime, part, 0)  # test rows and yardstick do not depend on the seed
-    outcomes = place.outcomes[pool].take(rows.test)
+    members, outcomes = place.members(regime, part, pool)
+    outcomes = outcomes.take(rows.test).complete()
     kept = wanted[outcomes.rows]
     if subset != ALL and kept.sum() < FEWEST:
         return
-    best, cheapest, span = place.references(pool, rows)
+    best, cheapest, span = place.references(regime, part, pool, rows.yardstick)
     weight = float(cost_weights(DEFAULT_DIAL, 1, span if span > 0 else 1.0)[1][0])
     judged = Judged(outcomes.score[kept], outcomes.realised_usd[kept], best, cheapest, weight)
     seed = zlib.crc32(f"{regime.name}/{part}/{pool}/{subset}".encode())
     weights = query_weights(len(judged.score), place.settings.bootstraps, seed)
     yardstick = Yardstick.of(judged, weights)
-    for metric, draws in facts(judged, yardstick).items():
+    counts = {"members": len(members.candidates), "members_given": len(place.pools[pool].candidates)}
+    for metric, draws in (facts(judged, yardstick) | {k: np.array([float(v)]) for k, v in counts.items()}).items():
         tally.add(POOL, metric, part, 0, draws)
     for method, seeds in place.settings.methods.items():
         for each in seeds:
