@@ -12,7 +12,7 @@ import torch
 from router.network.taxonomy import CAPABILITIES
 from train.baselines import neural
 from train.baselines.closed_form import predicted_labels
-from train.baselines.methods import METHODS
+from train.baselines.methods import METHODS, WITH_HOLES
 from train.baselines.task import Outcomes, Queries, Task
 
 TOPICS, MODELS, DOMAINS, WIDTH = 3, 3, 4, 8
@@ -155,3 +155,22 @@ def test_training_a_network_leaves_the_global_random_state_alone(task):
     before = torch.random.get_rng_state()
     METHODS["carrot"]().fit(task, 0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", WITH_HOLES)
+def test_where_scores_are_missing_each_model_is_learned_from_its_own_queries(name, task, judged):
+    """Model 0 answered a third of the training queries and of the validation queries."""
+
+    def thinned(outcomes):
+        score = outcomes.score.copy()
+        score[np.arange(len(score)) % 10 < 6, 0] = np.nan
+        return replace(outcomes, score=score)
+
+    holes = replace(task, train_outcomes=thinned(task.train_outcomes), val_outcomes=thinned(task.val_outcomes))
+    baseline = METHODS[name]()
+    baseline.fit(holes, 3)
+    quality = baseline.predict(judged[0])
+    assert np.isfinite(quality).all()
+    if name not in BLIND:
+        chosen = judged[1].score[np.arange(240), quality.argmax(axis=1)]
+        assert chosen.mean() > 0.85
