@@ -31,22 +31,28 @@ LABELLER = "llm-a"
 
 @dataclass(frozen=True)
 class PoolOutcomes:
-    """Scores and costs of a pool's members, on the queries for which every member has a score."""
+    """Scores and costs of a pool's members, on the queries for which every member has a score, or any has."""
 
     rows: NDArray[np.intp]  # (B,) rows of the folder's queries
-    score: Array  # (B, M)
-    realised_usd: Array  # (B, M)
+    score: Array  # (B, M), NaN where a member has none
+    realised_usd: Array  # (B, M), likewise
 
     def take(self, mask: NDArray[np.bool_]) -> PoolOutcomes:
         """The outcomes whose row of the folder is set in `mask` (N,)."""
         kept = mask[self.rows]
         return PoolOutcomes(self.rows[kept], self.score[kept], self.realised_usd[kept])
 
+    def complete(self) -> PoolOutcomes:
+        """The outcomes of queries for which every member has a score."""
+        kept = ~np.isnan(self.score).any(axis=1)
+        return PoolOutcomes(self.rows[kept], self.score[kept], self.realised_usd[kept])
 
-def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
+
+def pool_outcomes(dataset: Dataset, pool: Pool, holes: bool = False) -> PoolOutcomes:
     """Outcomes of `pool` in `dataset`; where no cost is recorded it is that of the tokens at the pool's prices.
 
-    An unknown answer length counts as the system's mean, or 0 if that is unknown.
+    With `holes` the queries for which any member has a score. An unknown answer length counts as the system's mean, or
+    0 if that is unknown.
 
     Raises PoolError for a member without a system, DataError for a member without outcomes, or with an outcome that has
     neither a recorded cost nor a price.
@@ -56,7 +62,8 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
         raise PoolError(f"pool {pool.name!r} admits {unprofiled} at a prior: only models with a profile are evaluated")
     columns = dataset.columns(tuple(c.system for c in pool.candidates if c.system is not None))
     score = dataset.score[:, columns].astype(np.float64)
-    rows = np.flatnonzero(~np.isnan(score).any(axis=1))
+    known = ~np.isnan(score)
+    rows = np.flatnonzero(known.any(axis=1) if holes else known.all(axis=1))
     price_in = np.array([c.facts.input_usd_per_mtok for c in pool.candidates], np.float64)
     price_out = np.array([c.facts.output_usd_per_mtok for c in pool.candidates], np.float64)
     tokens = mean_filled(dataset.output_tokens[:, columns])
@@ -64,14 +71,14 @@ def pool_outcomes(dataset: Dataset, pool: Pool) -> PoolOutcomes:
     if dataset.cost_usd is not None:
         recorded = dataset.cost_usd[:, columns].astype(np.float64)
         realised = np.where(np.isnan(recorded), realised, recorded)
-    unknown = np.flatnonzero(np.isnan(realised[rows]).any(axis=0))
+    unknown = np.flatnonzero((np.isnan(realised) & known)[rows].any(axis=0))
     if len(unknown):
         free = [pool.candidates[m].facts.id for m in unknown]
         raise DataError(
             f"pool {pool.name!r}: {', '.join(free[:10])} have outcomes without cost_usd in {dataset.folder}, and no "
             "price: state prices in the pool file, or fill cost_usd"
         )
-    return PoolOutcomes(rows, score[rows], realised[rows])
+    return PoolOutcomes(rows, score[rows], np.where(known, realised, np.nan)[rows])
 
 
 def mean_filled(values: NDArray[np.floating[Any]]) -> Array:

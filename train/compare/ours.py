@@ -24,7 +24,9 @@ from torch import Tensor
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.errors import UsageError
 from router.evaluation.dataset import Dataset
+from router.evaluation.pool_report import pool_outcomes
 from router.options import CHARS_PER_TOKEN
+from router.pools.pool import read_pool
 from router.routing.router import Router
 from train.compare.regimes import Mask, Rows
 from train.compare.settings import Tuning
@@ -141,6 +143,17 @@ def reduced_pools(files: Sequence[str], without: Collection[str], folder: Path) 
     return copies
 
 
+def usable_pools(files: Sequence[str], dataset: Dataset, rows: Rows) -> list[str]:
+    """The pool files of which some training row has a score of every member; UsageError where none is left."""
+    found = [file for file in files
+             if len(pool_outcomes(dataset, read_pool(file, dataset.systems)).take(rows.train).rows)]  # fmt: skip
+    if files and not found:
+        raise UsageError(
+            f"none of {', '.join(files)} has a training row with a score of every member; name other pools"
+        )
+    return found
+
+
 def fit(
     config: str,
     seed: int,
@@ -154,9 +167,9 @@ def fit(
 ) -> Path:
     """The checkpoint folder of a configuration trained on `rows` with a seed, in `run`; reused if made under `key`.
 
-    Models in `without` are left out of its data and its pools. With `tuning`, its encoder is fine-tuned first, on the
-    same rows with the same seed. A killed training goes on from its last checkpoint. Raises UsageError with the end of
-    the log where training fails.
+    Models in `without` are left out of its data and its pools, and pools without training rows of its pools. With
+    `tuning`, its encoder is fine-tuned first, on the same rows with the same seed. A killed training goes on from its
+    last checkpoint. Raises UsageError with the end of the log where training fails.
     """
     marker, router = run / "key", run / "router"
     if not (marker.is_file() and marker.read_text() == key):
@@ -182,9 +195,9 @@ def fit(
             "trainer.enable_progress_bar": "false",
             **encoder,
         }
-        if without:
-            pools = read_config(config)["data"]["pools"]
-            changes["data.pools"] = json.dumps(reduced_pools(pools, without, Path(view)))
+        if given := read_config(config)["data"].get("pools"):
+            pools = reduced_pools(given, without, Path(view)) if without else given
+            changes["data.pools"] = json.dumps(usable_pools(pools, dataset, rows))
         if (run / "checkpoints" / "last.ckpt").is_file():
             changes["ckpt_path"] = "last"
         _train(["fit", "--config", str(copy), *(part for k, v in changes.items() for part in (f"--{k}", str(v)))], run)

@@ -3,13 +3,14 @@
     in-distribution      five rotations whose test folds cover all ten; rotation 0 is the shipped split
     few-rows-SHARE       the same rotations with a share of the training rows, drawn by the seed
                          (no question that is tested trains or validates, none that validates trains)
-    leave-one-out        one benchmark tested; nothing of its family nor a repeat of one of its questions is trained on
+    leave-one-out        one benchmark tested, or all that one word begins, such as `med` (med-medqa, ...); nothing of
+                         its family nor a repeat of one of its questions is trained on
     ood                  the same for each benchmark of split `ood`, left out as by `train.data.folds`
 
 Knows no pool and no method. Results are averaged over parts: a rotation's number or a benchmark. Axes: N queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ class Regime:
     kind: str  # of REGIMES
     parts: tuple[str, ...]
     share: float = 1.0  # of the training rows
+    judged_folds: tuple[int, ...] = tuple(range(10))  # of leave-one-out
 
     @property
     def name(self) -> str:
@@ -73,14 +75,19 @@ def rotation_folds(rotation: int) -> tuple[tuple[int, ...], int, tuple[int, int]
 
 
 def regimes(
-    dataset: Dataset, kinds: Sequence[str], rotations: Sequence[int], benchmarks: Sequence[str], shares: Sequence[float]
+    dataset: Dataset,
+    kinds: Sequence[str],
+    rotations: Sequence[int],
+    benchmarks: Sequence[str],
+    shares: Sequence[float],
+    judged_folds: Sequence[int] = range(10),
 ) -> list[Regime]:
     """The regimes of a comparison; without `benchmarks` each one of the folder with outcomes is left out in turn.
 
     Raises UsageError for a benchmark that the folder lacks, and for `ood` where it has no benchmark of that split.
     """
     column, parts = dataset.queries["benchmark"], tuple(str(rotation) for rotation in rotations)
-    unknown = sorted(set(benchmarks) - set(column))
+    unknown = sorted(name for name in benchmarks if not benchmarks_of(name, column))
     if unknown:
         raise UsageError(f"benchmarks: {unknown[0]!r} is not in {dataset.folder}; {known_names(unknown[0], column)}")
     found = []
@@ -91,13 +98,23 @@ def regimes(
             found.append(Regime(kind, parts))
         elif kind == "leave-one-out":
             answered = column[~np.isnan(dataset.score).all(axis=1)]
-            found.append(Regime(kind, tuple(benchmarks) or tuple(sorted(set(answered)))))
+            left_out = tuple(benchmarks) or tuple(sorted(set(answered)))
+            found.append(Regime(kind, left_out, judged_folds=tuple(judged_folds)))
         else:
             held_out = tuple(sorted(set(column[dataset.queries["split"] == "ood"])))
             if not held_out:
                 raise UsageError(f"regime ood: {dataset.folder} has no row of split ood; use leave-one-out")
             found.append(Regime(kind, held_out))
     return found
+
+
+def benchmarks_of(part: str, known: Collection[str]) -> set[str]:
+    """The benchmark that a part names, otherwise those of `known` that begin with its name and a hyphen.
+
+    >>> benchmarks_of("ikp", ["ikp", "ikp-2"]), sorted(benchmarks_of("med", ["med-qa", "medley", "med-mmlu"]))
+    ({'ikp'}, ['med-mmlu', 'med-qa'])
+    """
+    return {part} & set(known) or {name for name in known if name.startswith(f"{part}-")}
 
 
 def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
@@ -114,7 +131,8 @@ def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
         val &= ~np.isin(question, question[test])
         train &= ~np.isin(question, question[test | val])
     elif regime.kind == "leave-one-out":
-        test = (dataset.queries["benchmark"] == part).to_numpy()
+        benchmark = dataset.queries["benchmark"]
+        test = benchmark.isin(benchmarks_of(part, set(benchmark))).to_numpy(bool) & np.isin(fold, regime.judged_folds)
         kept = ~repeats(dataset, part)
         train, val = train & kept, val & kept
     elif regime.kind == "ood":
@@ -124,8 +142,8 @@ def rows_of(dataset: Dataset, regime: Regime, part: str, seed: int) -> Rows:
     return Rows(_drawn(train, regime.share, seed), val, test, train)
 
 
-def repeats(dataset: Dataset, benchmark: str) -> Mask:
-    """Mask (N,) of the rows of a benchmark's family and of all rows that repeat one of its questions.
+def repeats(dataset: Dataset, part: str) -> Mask:
+    """Mask (N,) of the rows of a part's benchmarks, of their families and of all rows that repeat their questions.
 
     Repeats have the same `group` or are near twins; for an out-of-distribution benchmark every `ood_twin` counts as
     well. DataError for a folder without the column `group`.
@@ -134,9 +152,11 @@ def repeats(dataset: Dataset, benchmark: str) -> Mask:
     if "group" not in queries:
         raise DataError(
             f"{dataset.folder}/queries.parquet has no column 'group' (docs/data.md), so rows that repeat a question of "
-            f"{benchmark} cannot be kept out of training: add it, the same value for the same question"
+            f"{part} cannot be kept out of training: add it, the same value for the same question"
         )
-    rows = queries["benchmark"].isin(family_of(benchmark, set(queries["benchmark"]))).to_numpy(bool)
+    known = set(queries["benchmark"])
+    families = set().union(*(family_of(name, known) for name in benchmarks_of(part, known)))
+    rows = queries["benchmark"].isin(families).to_numpy(bool)
     question = same_questions(dataset)
     found = rows | np.isin(question, question[rows])
     if (queries["split"][rows] == "ood").any():

@@ -18,9 +18,9 @@ from tqdm import tqdm
 import train.baselines
 from router.encoding.torch_encoder import DEFAULT_ENCODER, QueryEncoder
 from router.evaluation.metrics import Array
-from router.evaluation.pool_report import labels, predict, reference_models
+from router.evaluation.pool_report import labels, predict
 from router.network.taxonomy import RANK_DECAY
-from router.pools.pool import read_pool
+from router.pools.pool import Pool
 from train.baselines.closed_form import predicted_labels
 from train.baselines.cost import AnswerLengths
 from train.baselines.methods import METHODS
@@ -106,7 +106,7 @@ def _our_jobs(place: Workplace) -> Iterator[Job]:
                     fit_key = key_of({**made_of, "seed": seed, "train": rows.train, "val": rows.val})
                     cells = {
                         Cell(regime.name, part, pool, method_name(config), seed): key_of(
-                            {"fit": fit_key, "test": rows.test, "pool": digest_of(Path(place.files[pool]))}
+                            {"fit": fit_key, "test": rows.test, "pool": _pool_key(place, regime, part, pool)}
                         )
                         for pool in place.pools_under(regime, part)
                     }
@@ -122,8 +122,8 @@ def _our_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPre
     checkpoint = ours.fit(job.config, job.seed, place.dataset, rows, run_folder, job.fit_key, cache, tuning=tuning)
     router = ours.load(checkpoint, place.texts, cache)
     for cell in job.cells:
-        pool = read_pool(place.files[cell.pool], router.systems)
-        test, val = (place.outcomes[cell.pool].take(mask).rows for mask in (rows.test, rows.val))
+        pool, outcomes = place.members(job.regime, job.part, cell.pool)
+        test, val = outcomes.take(rows.test).complete().rows, outcomes.take(rows.val).rows
         prediction = predict(router, [place.texts[row] for row in [*test, *val]], pool)
         quality, cost = (np.split(each, [len(test)]) for each in (prediction.quality, prediction.cost_usd))
         yield cell, CellPredictions(test, quality[0], cost[0], val, quality[1], cost[1])
@@ -145,7 +145,7 @@ def _baseline_jobs(place: Workplace) -> Iterator[Job]:
                 rows = place.rows(regime, part, draw)
                 of_rows = made_of | {"train": rows.train, "val": rows.val, "test": rows.test}
                 for pool in place.pools_under(regime, part):
-                    of_pool = key_of(of_rows | {"pool": digest_of(Path(place.files[pool]))})
+                    of_pool = key_of(of_rows | {"pool": _pool_key(place, regime, part, pool)})
                     cells = {
                         Cell(regime.name, part, pool, method, seed): key_of(
                             {"task": of_pool, "method": method, "seed": seed}
@@ -154,6 +154,12 @@ def _baseline_jobs(place: Workplace) -> Iterator[Job]:
                         if not regime.draws_rows or seed == draw
                     }
                     yield Job(regime, part, draw, cells)
+
+
+def _pool_key(place: Workplace, regime: Regime, part: str, pool: str) -> str | list[str]:
+    """What decides a pool's predictions in a part: its file, and which members remain where some may not."""
+    file = digest_of(Path(place.files[pool]))
+    return [file, *place.members(regime, part, pool)[0].ids] if regime.kind == "leave-one-out" else file
 
 
 def _data_digest(place: Workplace) -> str:
@@ -183,7 +189,7 @@ def queries_of(place: Workplace, regime: Regime, part: str, seed: int) -> Querie
     return Queries(place.embedding, dataset.input_tokens, benchmark, named, llm, predicted, texts)
 
 
-def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> Array:
+def expected_costs(place: Workplace, pool: Pool, train: Index, asked: Index) -> Array:
     """Predicted costs (B, M) in USD of the queries at `asked`, with answer lengths learned from training rows."""
     dataset = place.dataset
     tokens = np.where(dataset.measured, dataset.output_tokens, np.nan)[train][:, place.columns(pool)]
@@ -193,10 +199,11 @@ def expected_costs(place: Workplace, pool: str, train: Index, asked: Index) -> A
 
 def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, CellPredictions]]:
     """Predictions of the job's cells, all of one pool, by their baselines."""
-    pool = next(iter(job.cells)).pool
-    outcomes, rows = place.outcomes[pool], place.rows(job.regime, job.part, job.seed)
+    name = next(iter(job.cells)).pool
+    pool, outcomes = place.members(job.regime, job.part, name)
+    rows = place.rows(job.regime, job.part, job.seed)
     queries = queries_of(place, job.regime, job.part, job.seed)
-    train, val, test = (outcomes.take(mask) for mask in (rows.train, rows.val, rows.test))
+    train, val, test = outcomes.take(rows.train), outcomes.take(rows.val), outcomes.take(rows.test).complete()
     cost = expected_costs(place, pool, train.rows, np.concatenate([test.rows, val.rows]))
     test_cost, val_cost = cost[: len(test.rows)], cost[len(test.rows) :]
     task = Task(
@@ -205,7 +212,7 @@ def _baseline_predictions(place: Workplace, job: Job) -> Iterator[tuple[Cell, Ce
         queries.take(val.rows),
         Outcomes(val.score, val.realised_usd),
         val_cost,
-        *reference_models(train, place.pools[pool]),
+        *place.references(job.regime, job.part, name, rows.train)[:2],
     )
     for cell in job.cells:
         baseline = METHODS[cell.method]()

@@ -70,6 +70,7 @@ Seeds = Annotated[
     BeforeValidator(_mapping("names to lists of seeds, such as knn: [0]")),
 ]
 Rotation = Annotated[int, Field(ge=0, lt=ROTATIONS), Says(f"rotations are whole numbers from 0 to {ROTATIONS - 1}")]
+Fold = Annotated[int, Field(ge=0, lt=10), Says("folds are whole numbers from 0 to 9")]
 Share = Annotated[float, Field(gt=0, lt=1), Says("a share lies between 0 and 1")]
 Queries = Annotated[int, Field(ge=1), Says("write how many queries, a whole number of at least 1")]
 Draws = Annotated[int, Field(ge=100), Says("write how many draws, a whole number of at least 100")]
@@ -117,7 +118,9 @@ class Settings(Section):
     rotations: Annotated[tuple[Rotation, ...], LIST, DISTINCT] = tuple(range(ROTATIONS))
     """Rotations of in-distribution and few-rows, of the five."""
     benchmarks: Names = ()
-    """Benchmarks of leave-one-out; none: each in turn."""
+    """Benchmarks of leave-one-out, or first words of several, such as med of med-medqa; none: each in turn."""
+    judged_folds: Annotated[tuple[Fold, ...], LIST, DISTINCT] = tuple(range(10))
+    """Folds of a left-out benchmark on which leave-one-out judges."""
     shares: Annotated[tuple[Share, ...], LIST, DISTINCT] = ()
     """Shares of the training rows, of few-rows."""
     bootstraps: Draws = 1000

@@ -143,9 +143,9 @@ class RoutingDataModule(L.LightningDataModule):
     def _loader(self, rows: NDArray[np.intp], batch_size: int, shuffle: bool) -> DataLoader[Any]:
         trainer = self.trainer
         drawn = EpochRows(rows, self.annotated, self.options) if shuffle else None
-        places = range(len(drawn) if drawn else len(rows))
+        places: Any = range(len(drawn) if drawn else len(rows))
         sampler: DistributedSampler[Any] = DistributedSampler(
-            places,  # type: ignore[arg-type]
+            places,
             num_replicas=trainer.world_size if trainer else 1,
             rank=trainer.global_rank if trainer else 0,
             shuffle=shuffle,

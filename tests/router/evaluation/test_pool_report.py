@@ -60,6 +60,13 @@ def test_a_pools_queries_are_those_every_member_has_a_score_on(folder):
     assert outcomes.score.tolist() == [list(map(float, row)) for row in SCORES[:5]]
 
 
+def test_with_holes_a_query_counts_that_any_member_has_a_score_on(folder):
+    outcomes = pool_outcomes(read_dataset(folder), POOL, holes=True)
+    assert outcomes.rows.tolist() == [0, 1, 2, 3, 4, 5]
+    assert outcomes.score[5, 0] == 1.0 and np.isnan([outcomes.score[5, 1], outcomes.realised_usd[5, 1]]).all()
+    assert outcomes.complete().rows.tolist() == [0, 1, 2, 3, 4]
+
+
 def test_realised_cost_uses_the_pools_prices_and_counts_an_unknown_length_as_the_mean(folder):
     realised = pool_outcomes(read_dataset(folder), POOL).realised_usd
     assert realised[0].tolist() == pytest.approx([(2 * 1 + 10 * 2) / 1e6, (2 * 10 + 0 * 20) / 1e6])

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from router.encoding.torch_encoder import QueryEncoder
+from router.errors import UsageError
 from train.__main__ import main
 from train.compare import runner
 from train.compare.predictions import Cell, read_cell
@@ -146,16 +147,17 @@ def test_beside_the_margin_stands_the_one_at_equal_answer_lengths(comparison):
 def test_at_equal_lengths_costs_differ_by_prices_alone(comparison):
     file, _ = comparison()
     place = open_workplace(read_settings(file))
-    even, outcomes = place.at_equal_lengths("planted"), place.outcomes["planted"]
+    pool, outcomes = place.pools["planted"], place.outcomes["planted"]
+    even = place.at_equal_lengths(pool, outcomes)
     assert np.array_equal(even.score, outcomes.score) and np.array_equal(even.rows, outcomes.rows)
-    facts = [candidate.facts for candidate in place.pools["planted"].candidates]
+    facts = [candidate.facts for candidate in pool.candidates]
     price = np.array([[each.input_usd_per_mtok, each.output_usd_per_mtok] for each in facts])
     tokens = np.linalg.lstsq(price, even.realised_usd[0] * 1e6, rcond=None)[0]
-    length = np.nanmean(place.dataset.output_tokens[even.rows][:, place.columns("planted")])
+    length = np.nanmean(place.dataset.output_tokens[even.rows][:, place.columns(pool)])
     assert tokens == pytest.approx([place.dataset.input_tokens[even.rows[0]], length], rel=1e-5)
     nobody_knows = np.full_like(place.dataset.output_tokens, np.nan)
     unknown = replace(place, dataset=replace(place.dataset, output_tokens=nobody_knows))
-    assert unknown.at_equal_lengths("planted") is None
+    assert unknown.at_equal_lengths(pool, outcomes) is None
 
 
 def test_a_second_run_skips_finished_cells_and_a_changed_setting_makes_them_anew(comparison, monkeypatch):
@@ -199,9 +201,9 @@ def test_few_rows_draw_training_rows_by_the_seed_and_judge_by_one_yardstick(comp
     assert np.array_equal(cells[0].test_rows, cells[1].test_rows)
     assert not np.allclose(cells[0].quality, cells[1].quality)
     (regime,) = place.regimes
-    assert place.references("planted", place.rows(regime, "0", 0)) == place.references(
-        "planted", place.rows(regime, "0", 1)
-    )
+    yardsticks = [place.rows(regime, "0", seed).yardstick for seed in (0, 1)]
+    first, second = (place.references(regime, "0", "planted", each) for each in yardsticks)
+    assert first == second
 
 
 def test_baselines_see_no_outcome_of_a_test_row(comparison, monkeypatch):
@@ -225,6 +227,58 @@ def test_baselines_see_no_outcome_of_a_test_row(comparison, monkeypatch):
     labelled = ~np.isnan(seen[0].train.llm_labels).any(axis=1)
     assert 0 < labelled.sum() < len(labelled)
     assert (seen[0].expected_cost > 0).all()
+
+
+@pytest.fixture(scope="module")
+def holes(tmp_path_factory):
+    """A planted folder in which one model was measured on coding alone, another on coding and half of the rest."""
+    folder = tmp_path_factory.mktemp("holes") / "data"
+    write_planted(folder, 500)
+    queries, outcomes = (pd.read_parquet(folder / f"{name}.parquet") for name in ("queries", "outcomes"))
+    benchmark = outcomes["query_id"].map(queries.set_index("query_id")["benchmark"]).astype(str)
+    rest, thinned = benchmark != "planted-coding", outcomes["query_id"].str[-1].astype(int) % 2 == 0
+    gone = (outcomes["model"] == "planted-coder") | ((outcomes["model"] == "planted-tiny") & thinned)
+    outcomes[~(rest & gone)].to_parquet(folder / "outcomes.parquet")
+    return folder
+
+
+def test_left_out_benchmarks_are_judged_in_pools_with_holes(comparison, holes, tiny_encoder, tmp_path, monkeypatch):
+    config = train_config(holes, tiny_encoder, tmp_path)
+    raw = yaml.safe_load(config.read_text())
+    raw["data"]["pools"] = [str(small_pool(holes, tmp_path))]
+    config.write_text(yaml.safe_dump(raw))
+    changes = {
+        "data": str(holes),
+        "pools": [str(holes / "pool.yaml")],
+        "regimes": ["leave-one-out"],
+        "benchmarks": ["planted-coding", "planted-writing"],
+        "ours": {str(config): [0]},
+        "baselines": {"ridge": [0], "best-single": [0]},
+    }
+    file, out = comparison(**changes)
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "--config", str(file), "--workers", "1"]) == 0
+    frame = pd.read_parquet(out / "comparison.parquet")
+    coding = {"method": "pool", "part": "planted-coding"}
+    counts = [select(frame, name, **coding)["value"].item() for name in ("members", "members_given")]
+    assert counts == [9, 10]
+    margins = select(frame, "quality_margin", part="planted-coding").set_index("method")["value"]
+    assert margins["best-single"] == 0 and not margins.isna().any()
+    assert select(frame, "shuffled_margin", method="best-single")["value"].item() == pytest.approx(0, abs=1e-12)
+    text = (out / "report.md").read_text()
+    assert text.count("| planted-coding | planted | ") == text.count("| mean over benchmarks |  |  |  | ") == 4
+    assert "| 9 of 10 |" in text
+    file, _ = comparison(**changes | {"baselines": {"knn": [0]}})
+    with pytest.raises(UsageError, match=r"knn need a score of every member .* 'planted' lacks where planted-coding"):
+        open_workplace(read_settings(file))
+
+
+def small_pool(folder, tmp_path):
+    """A pool of the models that were measured everywhere."""
+    pool = yaml.safe_load((folder / "pool.yaml").read_text())
+    pool["models"] = [each for each in pool["models"] if each["id"] not in ("planted-coder", "planted-tiny")]
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(pool))
+    return tmp_path / "small.yaml"
 
 
 def test_mistakes_are_one_line(comparison, capsys):

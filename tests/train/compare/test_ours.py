@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import yaml
 from router.encoding.torch_encoder import QueryEncoder
 from router.errors import UsageError
 from router.evaluation.dataset import read_dataset
-from train.compare.ours import CachedEncoder, fit, moved, read_config, write_view
+from train.compare.ours import CachedEncoder, fit, moved, read_config, usable_pools, write_view
 from train.compare.regimes import Rows
 from train.data_folders.synthetic.command import write_planted
 
@@ -81,6 +82,13 @@ def test_a_moved_configuration_writes_under_its_folder_alone(tmp_path):
     assert found["export"] == {"folder": str(run / "router"), "name": "x"}
     assert found["trainer"]["callbacks"][0]["init_args"] == {"dirpath": str(run / "checkpoints"), "filename": "last"}
     assert found["trainer"]["logger"] is False
+
+
+def test_a_pool_without_a_training_row_is_not_trained_with(dataset, rows):
+    file = str(dataset.folders[0] / "pool.yaml")
+    assert usable_pools([file], dataset, rows) == [file]
+    with pytest.raises(UsageError, match=r"none of .*pool\.yaml has a training row with a score of every member"):
+        usable_pools([file], dataset, replace(rows, train=np.zeros_like(rows.train)))
 
 
 @pytest.mark.parametrize("text", ["- a list", "model: {}", "model: ["])

@@ -70,6 +70,7 @@ def test_every_problem_is_listed_at_once(read):
     [
         ({"regimes": ["few-rows"]}, "shares: missing; regime few-rows needs shares"),
         ({"regimes": ["few-rows"], "shares": [1.5]}, "a share lies between 0 and 1"),
+        ({"judged_folds": [10]}, "folds are whole numbers from 0 to 9"),
         ({"rotations": [5]}, "rotations are whole numbers from 0 to 4"),
         ({"baselines": {}}, "nothing to compare"),
         ({"baselines": ["knn"]}, r"write a mapping of names to lists of seeds"),

@@ -6,12 +6,13 @@ Knows which figures are shown and how they are written; computes none.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
 from train.compare.settings import Settings
-from train.compare.stats.tally import ALL, POOL, select
+from train.compare.stats.tally import ALL, POOL, over_benchmarks, select
 
 SIGNIFICANT = 0.05
 PRIVILEGED = {  # baselines that know what a router cannot
@@ -52,6 +53,12 @@ FIGURES = (
     Shown("routerarena_best_single", "RouterArena score of the best single model", 0, 3),
 )
 ON_SUBSETS = FIGURES[:3]
+LEFT_OUT = (
+    FIGURES[1],
+    Shown("shuffled_margin", "Shares of models shuffled over the queries, over the best single model", 1, signed=True),
+    Shown("ece_plain", "Calibration error of the chosen model at dial 0, its sampling noise included", -1, 3),
+    Shown("bias", "Mean predicted quality less mean score, over all cells", 0, 3, signed=True),
+)  # fmt: skip
 
 
 def report(frame: pd.DataFrame, settings: Settings, made: str) -> str:
@@ -63,6 +70,8 @@ def report(frame: pd.DataFrame, settings: Settings, made: str) -> str:
         parts += [f"## {regime}", _facts(of_regime)]
         for shown in FIGURES:
             parts += [f"### {shown.title}", _by_pool(select(of_regime, shown.metric), methods, shown)]
+        if regime == "leave-one-out":
+            parts += _left_out(of_regime, methods)
         parts += _of_parts(of_regime, methods) + _of_subsets(of_regime, methods)
     return "\n\n".join(parts) + "\n"
 
@@ -100,6 +109,26 @@ def _by_pool(rows: pd.DataFrame, methods: Sequence[str], shown: Shown, column: s
     names = list(dict.fromkeys(rows[column]))
     cells = {(row.method, getattr(row, column)): written(row, shown) for row in rows.itertuples()}
     return markdown_table(("method", *names), [(m, *(cells.get((m, n), "") for n in names)) for m in methods])
+
+
+def _left_out(frame: pd.DataFrame, methods: Sequence[str]) -> list[str]:
+    """Tables by left-out benchmark and pool, each with the mean over benchmarks in its last row."""
+    whole = frame[frame["seed"].isna() & (frame["subset"] == ALL)].set_index(["part", "pool", "method", "metric"])
+    cells = {key: row for key, row in zip(whole.index, whole.itertuples(), strict=True) if key[0] != ALL}
+    blocks = []
+    for shown in LEFT_OUT:
+        rows = []
+        for part, pool in dict.fromkeys(key[:2] for key in cells):
+            n, members, given = (
+                f"{cells[part, pool, POOL, name].value:.0f}" for name in ("n", "members", "members_given")
+            )
+            found = [written(cells[part, pool, method, shown.metric], shown) for method in methods]
+            rows.append((part, pool, n, f"{members} of {given}", *found))
+        means = [SimpleNamespace(**over_benchmarks(frame, shown.metric, method), p_holm=math.nan) for method in methods]
+        rows.append(("mean over benchmarks", "", "", "", *(written(mean, shown) for mean in means)))
+        head = ("left out", "pool", "n", "members that remain", *methods)
+        blocks += [f"### {shown.title}, by left-out benchmark", markdown_table(head, rows)]
+    return blocks
 
 
 def _of_parts(frame: pd.DataFrame, methods: Sequence[str]) -> list[str]:

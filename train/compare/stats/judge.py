@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from router.evaluation.metrics import CURVE_WEIGHTS, Array
-from router.evaluation.pool_report import LABELLER, reference_models
+from router.evaluation.pool_report import LABELLER, PoolOutcomes
 from router.options import DEFAULT_DIAL
 from router.policy.constraints import cost_weights
+from router.pools.pool import Pool
 from train.baselines.oracle import guess_corrected_oracle
 from train.compare.predictions import Cell, read_cell
 from train.compare.regimes import Mask, Regime, Rows
@@ -50,8 +51,8 @@ def subsets(place: Workplace, regime: Regime, pool: str) -> dict[str, Mask]:
     """Masks (N,) of a pool's subsets by name; a subset that holds all its queries or none is left out."""
     dataset, rows = place.dataset, place.outcomes[pool].rows
     benchmark = dataset.queries["benchmark"].to_numpy(str)
-    measured = [name for name in np.unique(benchmark[rows])
-                if dataset.measured[rows[benchmark[rows] == name]][:, place.columns(pool)].mean() > 0.5]  # fmt: skip
+    cells = dataset.measured[:, place.columns(place.pools[pool])]
+    measured = [name for name in np.unique(benchmark[rows]) if cells[rows[benchmark[rows] == name]].mean() > 0.5]
     labelled = [note.query_id for note in dataset.annotations if note.annotator == LABELLER]
     found = {
         "measured": np.isin(benchmark, measured),
@@ -68,19 +69,21 @@ def _judge_part(
 ) -> None:
     """Add the draws of every method on one part to the tally."""
     rows = place.rows(regime, part, 0)  # test rows and yardstick do not depend on the seed
-    outcomes = place.outcomes[pool].take(rows.test)
+    members, every = place.members(regime, part, pool)
+    outcomes = every.take(rows.test).complete()
     kept = wanted[outcomes.rows]
     if subset != ALL and kept.sum() < FEWEST:
         return
-    best, cheapest, span = place.references(pool, rows)
+    best, cheapest, span = place.references(regime, part, pool, rows.yardstick)
     weight = float(cost_weights(DEFAULT_DIAL, 1, span if span > 0 else 1.0)[1][0])
     judged = Judged(outcomes.score[kept], outcomes.realised_usd[kept], best, cheapest, weight)
     seed = zlib.crc32(f"{regime.name}/{part}/{pool}/{subset}".encode())
     weights = query_weights(len(judged.score), place.settings.bootstraps, seed)
     yardstick = Yardstick.of(judged, weights)
-    for metric, draws in facts(judged, yardstick).items():
+    counts = {"members": len(members.candidates), "members_given": len(place.pools[pool].candidates)}
+    for metric, draws in (facts(judged, yardstick) | {k: np.array([float(v)]) for k, v in counts.items()}).items():
         tally.add(POOL, metric, part, 0, draws)
-    even = _at_equal_lengths(place, pool, rows, judged) if subset == ALL else None
+    even = _at_equal_lengths(place, members, every, rows, judged) if subset == ALL else None
     even_yardstick = Yardstick.of(even, weights) if even else None
     for method, seeds in place.settings.methods.items():
         for each in seeds:
@@ -95,13 +98,15 @@ def _judge_part(
                     tally.add(method, metric, part, each, draws)
 
 
-def _at_equal_lengths(place: Workplace, pool: str, rows: Rows, judged: Judged) -> Judged | None:
+def _at_equal_lengths(
+    place: Workplace, pool: Pool, outcomes: PoolOutcomes, rows: Rows, judged: Judged
+) -> Judged | None:
     """The judged queries at costs of equal answer lengths; the cheapest model is chosen anew on training rows."""
-    outcomes = place.at_equal_lengths(pool)
-    if outcomes is None:
+    even = place.at_equal_lengths(pool, outcomes)
+    if even is None:
         return None
-    cheapest = reference_models(outcomes.take(rows.yardstick), place.pools[pool])[1]
-    return replace(judged, realised=outcomes.take(rows.test).realised_usd, cheapest=cheapest)
+    cheapest = int(even.take(rows.yardstick).realised_usd.mean(axis=0).argmin())
+    return replace(judged, realised=even.take(rows.test).complete().realised_usd, cheapest=cheapest)
 
 
 def facts(judged: Judged, yardstick: Yardstick) -> dict[str, Array]:

@@ -111,8 +111,11 @@ def figures(quality: Array, cost: Array, judged: Judged, yardstick: Yardstick, w
     choices = _choices(quality, cost, judged, yardstick)
     hulls, mean_score = _hulls(choices, judged, yardstick, weights)
     strongest = choices == judged.best
+    taken = choices[0][:, None] == np.arange(quality.shape[1])  # (B, M)
+    shuffled = ((weights @ taken) * (weights @ judged.score)).sum(axis=1)  # mean of all ways to deal out the models
     return {
         **_of_hulls(hulls, mean_score, yardstick),
+        "shuffled_margin": shuffled - yardstick.best,
         **_calibration(quality, judged, choices[0], weights),
         **_at_default_dial(quality, cost, judged, weights),
         **_recall(quality, judged, weights),
@@ -161,12 +164,20 @@ def _of_hulls(hulls: Hulls, quality: Array, y: Yardstick) -> dict[str, Array]:
 
 
 def _calibration(quality: Array, judged: Judged, chosen: NDArray[np.intp], weights: Array) -> dict[str, Array]:
-    """Calibration of the model chosen (B,) at dial 0; ECE has no draws, since its bins are the sample's."""
+    """Calibration of the model chosen (B,) at dial 0, and the bias over all cells.
+
+    ECE has no draws, since its bins are the sample's. `ece_plain`, which keeps the sampling noise, has these bins in
+    all draws.
+    """
     rows = np.arange(len(quality))
     predicted, observed = quality[rows, chosen], judged.score[rows, chosen]
     squared = weights @ (predicted - observed) ** 2
+    bins = np.array_split(np.argsort(predicted, kind="stable"), BINS)
+    gaps = [np.abs(weights[:, each] @ (predicted - observed)[each]) for each in bins]
     return {
         "ece": np.array([metrics.expected_calibration_error(predicted, observed)]),
+        "ece_plain": np.sum(gaps, axis=0),
+        "bias": weights @ (quality - judged.score).mean(axis=1),
         "brier": squared,
         "brier_margin": squared - (weights @ observed**2 - (weights @ observed) ** 2),
     }

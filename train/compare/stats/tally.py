@@ -13,6 +13,7 @@ Computes no figure. Columns of the table:
 Axes: R draws (the sample first), G points of a curve.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from router.evaluation.metrics import Array
-from train.compare.stats.bootstrap import holm, interval, p_value, spread
+from train.compare.stats.bootstrap import Z, holm, interval, p_value, spread
 
 ALL = "all"
 POOL = "pool"  # in place of a method: facts of the pool
@@ -98,6 +99,19 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
     for _, tested in frame[frame["p"].notna()].groupby(GROUP):
         frame.loc[tested.index, "p_holm"] = holm(tested["p"].to_numpy())
     return frame
+
+
+def over_benchmarks(frame: pd.DataFrame, metric: str, method: str) -> Row:
+    """A figure's mean over the parts of a regime, each first averaged over its pools, with its 95% interval.
+
+    Queries of different benchmarks are drawn independently. Pools of one benchmark share its queries, so that their
+    standard deviations are averaged as if they moved together, an upper bound.
+    """
+    rows = frame[frame["seed"].isna() & (frame["subset"] == ALL) & (frame["part"] != ALL)
+                 & (frame["metric"] == metric) & (frame["method"] == method)]  # fmt: skip
+    means = rows.groupby("part")[["value", "sd"]].mean()
+    value, sd = means["value"].mean(), math.sqrt((means["sd"] ** 2).sum(skipna=False)) / len(means)
+    return {"method": method, "metric": metric, "value": value, "sd": sd, "low": value - Z * sd, "high": value + Z * sd}
 
 
 def select(frame: pd.DataFrame, metric: str, **where: Any) -> pd.DataFrame:

@@ -124,6 +124,29 @@ def test_a_draw_is_judged_as_the_queries_it_took_would_be():
     assert found["aiq_margin"][5] == pytest.approx(margin, abs=1e-12)
 
 
+def test_shuffled_shares_are_the_mean_of_dealing_the_chosen_models_out_anew():
+    truth, cost, judged = world(40)
+    found, yardstick, weights = judge(truth, cost, judged)
+    chosen, rng = truth.argmax(axis=1), np.random.default_rng(2)
+    dealt = [judged.score[np.arange(40), rng.permutation(chosen)].mean() for _ in range(4000)]
+    assert found["shuffled_margin"][0] == pytest.approx(np.mean(dealt) - yardstick.best[0], abs=0.005)
+    always = np.tile(np.eye(4)[BEST], (40, 1))
+    assert np.allclose(judge(always, cost, judged)[0]["shuffled_margin"], 0)
+    taken = np.repeat(np.arange(40), (weights[5] * 40).round().astype(int))
+    shares = np.bincount(chosen[taken], minlength=4) / 40
+    margin = shares @ judged.score[taken].mean(axis=0) - judged.score[taken, BEST].mean()
+    assert found["shuffled_margin"][5] == pytest.approx(margin)
+
+
+def test_plain_calibration_error_and_bias_by_hand():
+    score = np.tile([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], (10, 1))  # each of ten bins holds one of each
+    quality = np.column_stack([np.repeat(np.linspace(0.75, 0.84, 10), 2), np.zeros((20, 3))])
+    found = judge(quality, np.ones((20, 4)), Judged(score, np.ones((20, 4)), BEST, CHEAPEST, 0.0))[0]
+    assert found["ece_plain"][0] == pytest.approx(0.795 - 0.5)
+    assert found["bias"][0] == pytest.approx((0.795 - 0.5) / 4)
+    assert len(found["ece_plain"]) == len(found["bias"]) == DRAWS + 1
+
+
 def test_a_planted_difference_is_found_and_a_method_differs_from_itself_in_nothing():
     truth, cost, judged = world(500)
     informed = judge(truth, cost, judged)[0]["aiq_margin"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.compare.stats.tally import ALL, POOL, Tally, mean, select, table
+from train.compare.stats.tally import ALL, POOL, Tally, mean, over_benchmarks, select, table
 
 
 def rows(tally, **changes):
@@ -56,6 +56,15 @@ def test_p_values_are_corrected_over_methods_and_pools_of_one_regime_and_figure(
             found.append({"regime": regime, "subset": ALL, "part": ALL, "metric": "aiq_margin", "pool": pool, "p": p})
     frame = table(found)
     assert frame["p_holm"].tolist() == pytest.approx([0.02, 0.02, 0.04, 0.04])
+
+
+def test_each_benchmark_counts_once_in_the_mean_over_benchmarks_however_many_pools_are_judged_on_it(tally):
+    again = Tally()
+    again.add("ours", "aiq_margin", "0", 0, np.array([0.4, 0.2, 0.6]))
+    found = over_benchmarks(table(rows(tally) + rows(again, pool="large")), "aiq_margin", "ours")
+    assert found["value"] == pytest.approx(((0.2 + 0.4) / 2 + 0.6) / 2)
+    sd = (np.std([0.1, 0.3], ddof=1) + np.std([0.2, 0.6], ddof=1)) / 2 / 2  # the other part's is 0
+    assert (found["low"], found["high"]) == pytest.approx((0.45 - 1.959964 * sd, 0.45 + 1.959964 * sd))
 
 
 def test_a_mean_skips_what_is_no_number():
