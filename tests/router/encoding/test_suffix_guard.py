@@ -97,21 +97,17 @@ def test_something_is_left_before_a_tail_and_no_more_than_a_window_is_taken(toke
     assert long.endswith(guard.tail(long))
 
 
-def test_no_word_is_cut_in_two(shipped):
-    query = "What is the capital of France? zygotehydrolysisgrotesque quagmires phosphorylating wyverns"
-    tail = shipped.tail(query)
-    assert tail and begins_word(query, len(query) - len(tail))
-
-
-def test_ordinary_queries_keep_their_ends_and_random_tokens_are_found(shipped):
+def test_ordinary_queries_keep_their_ends_and_random_tokens_are_found_at_the_start_of_a_word(shipped):
     queries = (REPOSITORY / "scripts/quickstart_queries.txt").read_text().splitlines()
     queries = [query for query in queries if query.strip()]
     assert sum(shipped.tail(query) is not None for query in queries) <= len(queries) // 4
     generator = np.random.default_rng(0)
     for query in queries:
         gadget = shipped.tokenizer.decode(generator.integers(2000, 29000, 20).tolist())
-        tail = shipped.tail(f"{query} {gadget}")
+        whole = f"{query} {gadget}"
+        tail = shipped.tail(whole)
         assert tail and len(tail) > len(gadget) / 2
+        assert begins_word(whole, len(whole) - len(tail))
 
 
 PROSE = (
