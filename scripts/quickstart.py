@@ -40,7 +40,7 @@ def describe(number: int, decision: Decision) -> str:
     lines = [
         f"{number:2}. {decision.query}",
         f"    -> {decision.model}  (predicted quality {decision.quality:.3f}, cost {decision.cost_usd:.6f} USD)",
-        f"    needs {needs}; about {about}",
+        f"    {decision.level_word} ({decision.level:.1f} of 5); needs {needs}; about {about}",
     ]
     if decision.reasons is not None:
         lines += [f"    {line}" for line in decision.reasons.lines(3)]

@@ -1,8 +1,8 @@
 """Measured section of the README, written from the output of two commands.
 
 python -m train measure checkpoints/routemix --folds 8,9 > measure.json
-python scripts/seeds.py configs/routemix.yaml > seeds.json
-python scripts/readme_table.py measure.json seeds.json
+python -m train reading checkpoints/routemix --folds 8,9 --output reading.json
+python scripts/readme_table.py measure.json reading.json
 """
 
 import argparse
@@ -18,39 +18,51 @@ from train.studies.measure import BEGIN, END, insert
 
 REPOSITORY = Path(__file__).parents[1]
 CHECKPOINT = REPOSITORY / "checkpoints" / "routemix"
-HEAD = "| pool | n | best single · oracle | AIQ | quality | half cost | ECE | AIQ, 5 seeds | quality, 5 seeds |"
+HEAD = "| pool | n | best single · oracle | AIQ | quality | half cost | ECE |"
+READING = ("what it reads", "all", "everyday", "non-English uncommonroute")
+READ = ("difficulty", "first capability", "first domain")
 
 
-def row(pool: str, figures: dict[str, Any], seeds: dict[str, Any]) -> str:
-    """One pool's row: the shipped checkpoint's margins, then mean ± standard deviation over seeds."""
-    best = figures["best_single"]
-    margins = (figures["aiq"] - figures["aiq_zero"], figures["quality"] - best, figures["quality_at_half_cost"] - best)
-    spread = (f"{seeds[key]['mean']:+.4f} ±{seeds[key]['sd']:.4f}" for key in ("aiq_margin", "quality_margin"))
+def row(pool: str, figures: dict[str, Any]) -> str:
+    """One pool's row: the shipped checkpoint's margins."""
+    best, half = figures["best_single"], figures["quality_at_half_cost"]
+    margins = [figures["aiq"] - figures["aiq_zero"], figures["quality"] - best]
     counts = (f"{figures['n']:,}", f"{best:.3f} · {figures['oracle']:.3f}")
-    cells = (pool, *counts, *(f"{margin:+.4f}" for margin in margins), f"{figures['ece']:.3f}", *spread)
+    shown = [f"{margin:+.4f}" for margin in margins] + ["–" if half is None else f"{half - best:+.4f}"]
+    cells = (pool, *counts, *shown, f"{figures['ece']:.3f}")
     return f"| {' | '.join(cells)} |"
 
 
-def section(measured: dict[str, Any], seeds: dict[str, Any], seed: int, date: str) -> str:
+def reading_row(what: str, figures: dict[str, dict[str, Any]]) -> str:
+    """One annotated axis: value and 95% interval by kind of query, from figures by name."""
+    cells = [figures[f"{what}, {kind}"] for kind in READING[1:]]
+    shown = (f"{each['value']:.2f} ({each['low']:.2f} to {each['high']:.2f})" for each in cells)
+    return f"| {what} | {' | '.join(shown)} |"
+
+
+def section(measured: dict[str, Any], reading: dict[str, Any], seed: int, date: str) -> str:
     """The README's measured section between its marks."""
-    rows = "\n".join(row(pool, each, seeds["figures"][pool]) for pool, each in measured["pools"].items())
-    first, second = measured["first_capability"], measured["first_domain"]
-    of_seeds = f"seeds {', '.join(map(str, seeds['seeds']))} (`python scripts/seeds.py {seeds['config']}`)"
-    folds = [str(fold) for fold in measured["folds"]]
-    command = f"python -m train measure checkpoints/routemix --folds {','.join(folds)}"
+    folds = ",".join(map(str, measured["folds"]))
+    labels = {each["name"]: each for each in reading["figures"] if each["part"] == "labels"}
+    counts = ", ".join(f"{labels[f'difficulty, {kind}']['n']:,}" for kind in READING[1:])
+    pools = "\n".join(row(pool, each) for pool, each in measured["pools"].items())
+    read = "\n".join(reading_row(what, labels) for what in READ)
     return f"""{BEGIN}
-Folds {" and ".join(folds)} of RouteMix-open, never trained or tuned on; margins of AIQ over the Zero router (the hull
-of single models), of quality at dial 0 and at half the cost over the best single model ([definitions](docs/method.md)).
-`{command}`, two CPU cores; the last two columns are mean ± standard
-deviation over {of_seeds}.
-The shipped seed is {seed}, the best on fold 7 by AIQ plus quality. Written by `python scripts/readme_table.py`, {date}.
+Folds {folds}, never trained or tuned on; seed {seed}, two CPU cores, {date}, written by `python scripts/readme_table.py`.
 
 {HEAD}
 |{"---|" * (HEAD.count("|") - 1)}
-{rows}
+{pools}
 
-First capability as the annotator's in {first:.1%} of {measured["annotated"]:,} queries, first domain in {second:.1%}
-(a second annotator: 95% and 89%).
+`python -m train measure checkpoints/routemix --folds {folds}`: margins of AIQ over the Zero router (the hull of single
+models), of quality at dial 0 and at half the cost over the best single model ([definitions](docs/method.md)).
+
+| {" | ".join(READING)} |
+|{"---|" * len(READING)}
+{read}
+
+`python -m train reading checkpoints/routemix --folds {folds}` on annotated queries of RouteMix-2026 ({counts}): difficulty as rank
+correlation, the others as share that agrees (95% interval); "multilingual" is told with F1 {labels["multilingual, F1"]["value"]:.2f}.
 {END}"""
 
 
@@ -58,15 +70,15 @@ def main() -> int:
     """Replace the section; 0 when done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("measured", type=Path, help="output of `python -m train measure`")
-    parser.add_argument("seeds", type=Path, help="output of scripts/seeds.py")
+    parser.add_argument("reading", type=Path, help="what `python -m train reading --output` wrote")
     parser.add_argument("--readme", type=Path, default=REPOSITORY / "README.md")
     options = parser.parse_args()
-    measured, seeds = (json.loads(file.read_text(encoding="utf-8")) for file in (options.measured, options.seeds))
-    if measured["folds"] != seeds["rows"].get("folds"):
-        parser.error(f"the files judge other rows: folds {measured['folds']} and {seeds['rows']}")
+    measured, reading = (json.loads(file.read_text(encoding="utf-8")) for file in (options.measured, options.reading))
+    if measured["folds"] != reading["folds"]:
+        parser.error(f"the files judge other rows: folds {measured['folds']} and {reading['folds']}")
     seed = int(Router.from_pretrained(CHECKPOINT, backend="torch").checkpoint.training["seed"])
     text = options.readme.read_text(encoding="utf-8")
-    block = section(measured, seeds, seed, datetime.date.today().isoformat())
+    block = section(measured, reading, seed, datetime.date.today().isoformat())
     atomic_write(options.readme, insert(text, block).encode())
     return 0
 
