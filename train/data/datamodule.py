@@ -52,7 +52,7 @@ class RoutingDataModule(L.LightningDataModule):
         self.save_hyperparameters(to_jsonable_python(self.options), logger=False)  # cli.LoggedConfig logs all
         self.embeddings: Tensor | None = None  # (N, E) by the encoder before training, where needed
         self.tokens: list[list[int]] = []  # of the N texts, where the encoder is trained
-        self.copies: Tensor | None = None  # (copies, training rows, E) of other readings, where it is frozen
+        self.copies: Tensor | None = None  # (copies, annotated training rows, E) of other readings, where it is frozen
 
     def prepare_data(self) -> None:
         """Write the generated data folder that `planted_queries` asks for; once, on rank 0."""
@@ -89,7 +89,9 @@ class RoutingDataModule(L.LightningDataModule):
             self.tokens = self.encoder.tokenize(texts)
 
     def _embed_copies(self) -> None:
-        rows, options = self.rows["train"].tolist(), self.options
+        train, options = self.rows["train"], self.options
+        self.copied = train[self.annotated[train]]
+        rows = self.copied.tolist()
         copies = [self.readings.copy(row, number) for number in range(options.variant_copies) for row in rows]
         texts, composed = zip(*copies, strict=True)
         embedded = cached_embeddings(self.encoder, list(texts), Path(options.cache), options.bf16_embeddings)
@@ -112,7 +114,7 @@ class RoutingDataModule(L.LightningDataModule):
         of them that are read within other material.
         """
         drawn = {at: self.readings.drawn(row, epoch) for at, row in enumerate(rows)} if epoch is not None else {}
-        sources = {at: source for at, source in drawn.items() if source}
+        sources = {at: source for at, source in drawn.items() if source and (self.tokens or self.annotated[rows[at]])}
         varied, composed = torch.zeros(2, len(rows), dtype=torch.bool)
         varied[list(sources)] = True
         read = self._tokenised if self.tokens else self._cached
@@ -135,7 +137,7 @@ class RoutingDataModule(L.LightningDataModule):
         if sources:
             assert self.copies is not None
             at, copy = list(sources), [source.randrange(len(self.copies)) for source in sources.values()]
-            place = np.searchsorted(self.rows["train"], np.array(rows)[at])
+            place = np.searchsorted(self.copied, np.array(rows)[at])
             embedding[at] = self.copies[copy, place]
             composed[at] = self.copy_is_composed[copy, place]
         return {"embedding": embedding}

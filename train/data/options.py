@@ -92,7 +92,8 @@ class DataOptions(EncoderOptions):
             system prompt, JSON or the like (`train.data.variants`); labels and outcomes are kept.
         composed: share of training rows that are read within long unrelated material (`train.data.material`); labels
             are kept, outcomes not. A row that is long or has no annotation is read in a variant instead.
-        variant_copies: with a frozen encoder, how many such readings of each row are embedded, once, to draw from.
+        variant_copies: with a frozen encoder, how many such readings of each annotated row are embedded, once, to draw
+            from; other rows are read as they are.
         seed: of the order of batches, and of what rows are read as.
         merge_cosine: domain names at least this similar become one (InferenceDynamics: 0.7).
         minimum_count: domain names seen less often become `other` (InferenceDynamics: 10).

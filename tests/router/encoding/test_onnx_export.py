@@ -74,22 +74,25 @@ def test_a_checkpoint_of_every_architecture_is_saved_and_served_where_there_is_n
         assert served == pytest.approx({"difficulty": expected.difficulty, **expected.capabilities}, abs=1e-4)
 
 
-def test_the_shipped_graphs_are_small_and_open_in_any_viewer() -> None:
+def test_the_shipped_graphs_are_small_and_open_in_any_viewer_beside_unpacked_weights(tmp_path: Path) -> None:
     for file in (*(SHIPPED / "encoder" / name for name in GRAPHS.values()), SHIPPED / "heads.onnx"):
         assert file.stat().st_size <= MOST_BYTES
         model = onnx.load(file, load_external_data=False)
         stored = {each.external_data[0].value for each in model.graph.initializer if each.external_data}
         assert stored <= {"model.safetensors", "integers", "heads.safetensors"}
         assert model.opset_import[0].version == 21
-    whole = onnx.load(SHIPPED / "encoder" / "graph.onnx")  # reads the weights, which lie beside it
+    unpacked = QueryEncoder.from_pretrained(SHIPPED / "encoder")
+    unpacked.save_pretrained(tmp_path)
+    write_graphs(tmp_path, 128, (4, 7, 9))
+    whole = onnx.load(tmp_path / "graph.onnx")  # reads the weights, which lie beside it
     word = next(each for each in whole.graph.initializer if each.name == "embeddings.word_embeddings.weight")
-    assert onnx.numpy_helper.to_array(word).shape == (30522, 384)
+    assert onnx.numpy_helper.to_array(word).shape == (80000, 384)
 
 
 def test_the_shipped_graphs_are_those_that_an_export_gives() -> None:
     facts = json.loads((SHIPPED / "encoder" / FACTS).read_text())
     assert facts["layers"] == json.loads((SHIPPED / "config.json").read_text())["encoder"]["layers"]
-    assert len(facts["quantized"]) == 36
+    assert len(facts["quantized"]) == 54  # six matrices in each of nine layers
 
 
 def test_layers_that_share_their_matrices_share_them_in_both_graphs(tiny_encoder: Path, tmp_path: Path) -> None:

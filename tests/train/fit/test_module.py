@@ -128,6 +128,7 @@ def test_other_readings_of_a_row_are_held_to_its_own(
         assert not torch.allclose(first.sum(0), second.sum(0))
     data: RoutingDataModule = module.trainer.datamodule  # type: ignore[attr-defined]
     batch = data.collate(data.rows["train"].tolist(), 0)
+    module.eval()  # without the encoder's dropout
     with torch.no_grad():
         assert module.terms(batch, module.embed(batch))["consistency"] > 0
         own = module.terms(batch, module.embed(data.inputs(batch["row"].tolist())))
