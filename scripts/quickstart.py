@@ -14,7 +14,7 @@ from router import Decision, Router, RouterError
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKPOINT = REPOSITORY / "checkpoints" / "routemix"
 QUERIES = Path(__file__).with_name("quickstart_queries.txt")
-DIAL = 4  # at the default of 3 all general questions go to the best model
+DIAL = 4  # at the default of 3 all but one go to the best model
 
 
 def read_queries(path: Path) -> list[str]:

@@ -48,7 +48,7 @@ def section(measured: dict[str, Any], reading: dict[str, Any], seed: int, date: 
     pools = "\n".join(row(pool, each) for pool, each in measured["pools"].items())
     read = "\n".join(reading_row(what, labels) for what in READ)
     return f"""{BEGIN}
-Folds {folds}, never trained or tuned on; seed {seed}, two CPU cores, {date}, written by `python scripts/readme_table.py`.
+Folds {folds}, never trained or tuned on; seed {seed}, two CPU cores, {date}; by `python scripts/readme_table.py`.
 
 {HEAD}
 |{"---|" * (HEAD.count("|") - 1)}
@@ -61,8 +61,9 @@ models), of quality at dial 0 and at half the cost over the best single model ([
 |{"---|" * len(READING)}
 {read}
 
-`python -m train reading checkpoints/routemix --folds {folds}` on annotated queries of RouteMix-2026 ({counts}): difficulty as rank
-correlation, the others as share that agrees (95% interval); "multilingual" is told with F1 {labels["multilingual, F1"]["value"]:.2f}.
+`python -m train reading checkpoints/routemix --folds {folds}` on annotated queries of RouteMix-2026
+({counts}): difficulty as rank correlation, the others as the share that agrees, with 95% intervals;
+"multilingual" is told with F1 {labels["multilingual, F1"]["value"]:.2f}.
 {END}"""
 
 

@@ -55,9 +55,7 @@ def old(tiny_router: Path) -> Path:
     return as_it_was(tiny_router, correct_typos=False)
 
 
-def test_earlier_formats_of_one_checkpoint_become_the_same_and_decide_alike(
-    tiny_router: Path, tmp_path: Path
-) -> None:
+def test_earlier_formats_of_one_checkpoint_become_the_same_and_decide_alike(tiny_router: Path, tmp_path: Path) -> None:
     upgrade_checkpoint(as_it_was(tiny_router, 5))
     folder = as_it_was(Path(shutil.copytree(tiny_router, tmp_path / "older")), correct_typos=True)
     queries = ["Is this indemnity clause enforceable in Delaware?", "hi"]

@@ -13,7 +13,19 @@ from router.pools.models import ModelFacts, System
 from router.pools.pool import Candidate, Pool, Upstream, check_pool, pool_from_json, pool_to_json, read_pool
 
 SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "pools").rglob("*.yaml"))
-SIZES = {"chat27": 27, "chat28": 28, "lmeval18": 18, "mmlupro16": 16, "small9": 9, "frontier9": 9, "mixed9": 9, "ikp-theme41": 41, "med10": 10, "swe24": 24, "ja24": 24}
+SIZES = {
+    "chat27": 27,
+    "chat28": 28,
+    "lmeval18": 18,
+    "mmlupro16": 16,
+    "small9": 9,
+    "frontier9": 9,
+    "mixed9": 9,
+    "ikp-theme41": 41,
+    "med10": 10,
+    "swe24": 24,
+    "ja24": 24,
+}
 
 A, B, A_LETTER = System("a", "chat"), System("b", "chat"), System("a", "letter")
 AT = System("a@host", "chat")  # a model name that holds the sign

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from router.encoding.torch_encoder import QueryEncoder
-from router.errors import UsageError
 from train.__main__ import main
 from train.compare import runner
 from train.compare.predictions import Cell, read_cell
