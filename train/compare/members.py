@@ -39,7 +39,7 @@ def system_effects(value: Array, pool: str) -> Array:
     eliminated, which leaves M equations. Raises DataError where systems fall into sets that share no query.
 
     >>> system_effects(np.array([[0.1, 0.4, np.nan], [np.nan, 0.9, 0.6]]), "x").round(6).tolist()
-    [-0.2, 0.1, 0.1]
+    [-0.1, 0.2, -0.1]
     """
     known = ~np.isnan(value)
     sets, _ = connected_components(known.T.astype(int) @ known, directed=False)
