@@ -52,12 +52,12 @@ print(*lines, sep="\\n")
 """
 
 
-def held(name: str, text: str) -> None:
-    """The text equals the recording of that name, which UPDATE_GOLDEN=1 writes."""
+def recorded(name: str, text: str) -> str:
+    """The recording of that name; with UPDATE_GOLDEN=1 the text becomes it."""
     file = GOLDEN / name
     if os.environ.get("UPDATE_GOLDEN"):
         file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8"), f"{name} has changed: see the head of {Path(__file__).name}"
+    return file.read_text(encoding="utf-8")
 
 
 def shape(value: Any) -> Any:
@@ -89,7 +89,8 @@ def test_every_flag_of_every_command_is_as_recorded(package: str) -> None:
     code = HELP.replace("COMMANDS", repr(commands), 1)
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.count("\n  --") > 50
-    held(f"flags-{package}.txt", done.stdout)
+    text = done.stdout
+    assert text == recorded(f"flags-{package}.txt", text)
 
 
 JSON_COMMANDS = {
@@ -109,12 +110,14 @@ def test_the_fields_of_json_are_as_recorded(name: str, tiny_router: Path) -> Non
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=tiny_router.parent, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    held(f"json-{name}.json", lines_of(shape(json.loads(done.stdout.splitlines()[0]))))
+    text = lines_of(shape(json.loads(done.stdout.splitlines()[0])))
+    assert text == recorded(f"json-{name}.json", text)
 
 
 def test_fields_written_by_python_are_as_recorded(tiny_router: Path) -> None:
     decision = Router.from_pretrained(tiny_router).route("prove that two is prime")
-    held("json-decision.json", lines_of(shape(decision.to_json())))
+    text = lines_of(shape(decision.to_json()))
+    assert text == recorded("json-decision.json", text)
 
 
 def test_the_gateway_answers_as_recorded(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -129,12 +132,16 @@ def test_the_gateway_answers_as_recorded(tiny_checkpoint: Checkpoint, tmp_path: 
         metrics = client.get("/metrics").text
         headers = sorted(name for name in chat.headers if name.startswith("x-"))
     names = {"decision": routed, "batch": batch, "error": wrong, "kept": kept}
-    held("http.json", lines_of({**{name: shape(each) for name, each in names.items()}, "headers of chat": headers}))
-    held("openapi.json", lines_of(document))
-    held("metrics.txt", "".join(f"{line}\n" for line in metrics.splitlines() if line.startswith("#")))
+    text = lines_of({**{name: shape(each) for name, each in names.items()}, "headers of chat": headers})
+    assert text == recorded("http.json", text)
+    text = lines_of(document)
+    assert text == recorded("openapi.json", text)
+    text = "".join(f"{line}\n" for line in metrics.splitlines() if line.startswith("#"))
+    assert text == recorded("metrics.txt", text)
     with sqlite3.connect(tmp_path / "log.db") as log:
         tables = log.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
-    held("log.sql", "".join(f"{' '.join(each.split())}\n" for (each,) in tables))
+    text = "".join(f"{' '.join(each.split())}\n" for (each,) in tables)
+    assert text == recorded("log.sql", text)
 
 
 DOCUMENTED = """

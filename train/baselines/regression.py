@@ -74,7 +74,7 @@ class Boosting(Regression):
     """Gradient boosting by histograms, a regressor for each model. Ignores the seed.
 
     Its time grows with models times features, so it reads few of these: `train.baselines.features.reduced`, 64 axes of
-    embedding and TF-IDF and the four numbers of form. 28 models and 8,000 queries take half a minute of one core.
+    embedding and TF-IDF and the four numbers of form.
     """
 
     def __init__(self, rounds: int) -> None:

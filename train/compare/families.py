@@ -40,7 +40,7 @@ def _matches(name: str, patterns: Collection[str]) -> bool:
 def same_questions(dataset: Dataset) -> NDArray[np.intp]:
     """A number (N,) for each query, the same for one `group` and for near twins of its questions.
 
-    A query without a group, of a folder that has none, is grouped by its text. 33,000 queries take 3 s.
+    A query without a group, of a folder that has none, is grouped by its text.
     """
     texts = dataset.queries["text"].tolist()
     keys = pd.Series(group_keys(texts), dtype=object)

@@ -174,7 +174,7 @@ ASIDES = (  # they ask for nothing
     "x^2 - 5x + 6 = 0", "\\sum_{k=1}^{n} k^3 = \\left(\\frac{n(n+1)}{2}\\right)^2", "12 * 7 = 84",
     "This took our best people two weeks.", "Experts disagree about it.", "I read that it is very difficult.",
     "It is really simple.", "Think as long as you need.", "Quality matters more than speed here.", "Be thorough.",
-    "sqrt(2) is irrational, H2O boils at 373 K and E = mc^2", "TODO: rename the variable", "version 2.4.1, build 883",
+    "sqrt(2) is irrational, H2O boils at 373 K and E = mc^2", "rename the variable later", "version 2.4.1, build 883",
     "the proof was the hardest part of the whole course", "lorem ipsum dolor sit amet, consectetur adipiscing elit",
     "asdf qwer zxcv", "!!!", "...", "🙏🙏🙏", "#help #urgent",
 )  # fmt: skip

@@ -158,9 +158,12 @@ def test_an_implausible_table_is_not_taken(rows: Any, day: str, message: str) ->
         check_update(table_of(*rows, day=day), table_of(), date(2026, 11, 29))
 
 
-def test_a_newer_table_with_a_few_great_changes_is_taken() -> None:
-    dearer = replace(ROWS[0], output_usd_per_mtok=100)
-    check_update(table_of(dearer, *ROWS[1:], day="2026-11-30"), table_of(), date(2026, 11, 29))
+def test_a_newer_table_may_hold_great_changes_of_a_few_prices_alone() -> None:
+    rows = [ModelPrice(f"xai/grok-{number}", 1, 2) for number in range(20)]
+    dear = [replace(row, output_usd_per_mtok=100) for row in rows]
+    check_update(table_of(*dear[:2], *rows[2:], day="2026-11-30"), table_of(*rows), date(2026, 11, 29))
+    with pytest.raises(PoolError, match="3 of 20 prices differ"):
+        check_update(table_of(*dear[:3], *rows[3:], day="2026-11-30"), table_of(*rows), date(2026, 11, 29))
 
 
 def test_changes_are_listed_by_id_and_field() -> None:
