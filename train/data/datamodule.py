@@ -90,7 +90,7 @@ class RoutingDataModule(L.LightningDataModule):
 
     def _embed_copies(self) -> None:
         train, options = self.rows["train"], self.options
-        self.copied = train[self.annotated[train]]
+        self.copied = train[self.readings.varied[train]]
         rows = self.copied.tolist()
         copies = [self.readings.copy(row, number) for number in range(options.variant_copies) for row in rows]
         texts, composed = zip(*copies, strict=True)
@@ -114,7 +114,7 @@ class RoutingDataModule(L.LightningDataModule):
         of them that are read within other material.
         """
         drawn = {at: self.readings.drawn(row, epoch) for at, row in enumerate(rows)} if epoch is not None else {}
-        sources = {at: source for at, source in drawn.items() if source and (self.tokens or self.annotated[rows[at]])}
+        sources = {at: source for at, source in drawn.items() if source}
         varied, composed = torch.zeros(2, len(rows), dtype=torch.bool)
         varied[list(sources)] = True
         read = self._tokenised if self.tokens else self._cached

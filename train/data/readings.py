@@ -21,7 +21,8 @@ class Readings:
     Args:
         texts: of all N queries.
         train_rows: rows whose texts become material for others.
-        labelled: (N,) rows with annotations, which alone are composed.
+        labelled: (N,) rows with annotations, which alone are composed; with `variant_copies` they alone are read
+            otherwise at all.
         options: shares and seed.
     """
 
@@ -31,6 +32,7 @@ class Readings:
         self.texts, self.seed, self.share = texts, options.seed, options.variants + options.composed
         self.composed_share = options.composed / self.share if self.share else 0.0
         short = np.array([len(text) <= LONGEST_TASK for text in texts], bool)
+        self.varied = labelled | (options.variant_copies == 0)
         self.composable: list[bool] = (labelled & short).tolist()
         self.pools: list[list[str]] = []
         if options.composed:
@@ -40,7 +42,7 @@ class Readings:
     def drawn(self, row: int, epoch: int) -> Random | None:
         """The source of a row's reading in an epoch; None where the row is read as it is."""
         source = Random(f"{self.seed} epoch {epoch} row {row}")
-        return source if source.random() < self.share else None
+        return source if self.varied[row] and source.random() < self.share else None
 
     def copy(self, row: int, number: int) -> tuple[str, bool]:
         """Copy `number` of a row: `read` from a source of its own."""
