@@ -139,7 +139,9 @@ def tokenizer_of(pieces: list[tuple[str, float]]) -> Tokenizer:
             normalizers.Replace(Regex(CONTROLS), ""),
             normalizers.Replace(Regex(BLANKS), " "),
             normalizers.NFKC(),
+            normalizers.Lowercase(),  # not so in the package: the same words in capitals ask for the same
             normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)

@@ -76,7 +76,8 @@ class RoutingDataModule(L.LightningDataModule):
         )
         self.training_data = build_training_data(dataset, usable, self.rows, options)
         texts, self.annotated = self.training_data.texts, self.training_data.tensors["labelled"].numpy() > 0
-        self.readings = Readings(texts, self.rows["train"], self.annotated, options)
+        level = self.training_data.tensors["level"].numpy()
+        self.readings = Readings(texts, self.rows["train"], self.annotated, level, options)
         if options.freeze_encoder or options.weak_label_weight:
             self.embeddings = cached_embeddings(self.encoder, texts, Path(options.cache), options.bf16_embeddings)
             if options.weak_label_weight:

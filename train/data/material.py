@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from train.data import wordings
+from train.data.variants import made_up_sentence
 
 LEAST_CHARS, MOST_CHARS = 1_800, 36_000  # of the material: about 300 to 6,000 words
 LONGEST_TASK = 3_000  # characters of a query that is put into material
@@ -33,8 +34,7 @@ def made_up(random: Random) -> list[str]:
 
 
 def _prose(random: Random) -> str:
-    words = (wordings.SUBJECTS, wordings.PREDICATES, wordings.CIRCUMSTANCES)
-    return " ".join(" ".join(map(random.choice, words)) + "." for _ in range(random.randint(3, 9)))
+    return " ".join(made_up_sentence(random) for _ in range(random.randint(3, 9)))
 
 
 def _log(random: Random) -> str:
@@ -71,3 +71,14 @@ def composed(text: str, pools: Sequence[Sequence[str]], random: Random) -> str:
     opened, closed = random.choice(wordings.MATERIAL_FRAMES)
     around = [opened + "\n\n".join(some) + closed if some else "" for some in (parts[:cut], parts[cut:])]
     return "\n\n".join(part for part in (around[0], before + text + after, around[1]) if part)
+
+
+def beside(text: str, second: str, random: Random) -> str:
+    """`text` before or after a second task, whose work is asked for too.
+
+    >>> beside("2+2?", "Say hi.", Random(1))
+    '2+2?\\n\\nAnother thing: Say hi.'
+    """
+    first, last = random.sample((text, second), 2)
+    before, between = random.choice(wordings.SECOND_FRAMES)
+    return before + first + between + last

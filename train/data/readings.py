@@ -1,5 +1,8 @@
 """What training rows are read as: themselves, a variant of their text, or their text within long material.
 
+A composed row has its text amid material, or beside a second task that is annotated as no harder: then the labels of
+the harder task are those of both.
+
 What a row is read as depends on the seed, the epoch and the row alone, so a resumed run repeats an uninterrupted one.
 Knows texts; not tokens, embeddings or labels. Axes: N queries.
 """
@@ -10,9 +13,12 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.material import LONGEST_TASK, composed, made_up, passages
+from train.data.material import LONGEST_TASK, beside, composed, made_up, passages
 from train.data.options import DataOptions
 from train.data.variants import varied
+
+LONGEST_SECOND = 600  # characters of a second task
+SECOND_SHARE = 1 / 3  # of composed rows: those beside a second task
 
 
 class Readings:
@@ -23,11 +29,17 @@ class Readings:
         train_rows: rows whose texts become material for others.
         labelled: (N,) rows with annotations, which alone are composed; with `variant_copies` they alone are read
             otherwise at all.
+        level: (N,) annotated difficulty, NaN without one; a second task is of a training row with one.
         options: shares and seed.
     """
 
     def __init__(
-        self, texts: Sequence[str], train_rows: NDArray[np.intp], labelled: NDArray[np.bool_], options: DataOptions
+        self,
+        texts: Sequence[str],
+        train_rows: NDArray[np.intp],
+        labelled: NDArray[np.bool_],
+        level: NDArray[np.float32],
+        options: DataOptions,
     ) -> None:
         self.texts, self.seed, self.share = texts, options.seed, options.variants + options.composed
         self.composed_share = options.composed / self.share if self.share else 0.0
@@ -38,6 +50,10 @@ class Readings:
         if options.composed:
             found = passages(texts[row] for row in train_rows.tolist())
             self.pools = [pool for pool in (found, made_up(Random(self.seed))) if pool]
+        brief = np.array([len(text) <= LONGEST_SECOND for text in texts], bool)
+        seconds = train_rows[(labelled & brief & ~np.isnan(level))[train_rows]]
+        self.seconds = seconds[np.argsort(level[seconds], kind="stable")]  # the easiest first
+        self.no_harder = np.searchsorted(level[self.seconds], np.nan_to_num(level, nan=-np.inf), "right").tolist()
 
     def drawn(self, row: int, epoch: int) -> Random | None:
         """The source of a row's reading in an epoch; None where the row is read as it is."""
@@ -50,8 +66,13 @@ class Readings:
 
     def read(self, row: int, source: Random) -> tuple[str, bool]:
         """Another text of a row, and whether it is composed: with other outcomes than the row's own text."""
-        text, long = self.texts[row], self.is_composed(row, source)
-        return (composed(text, self.pools, source) if long else varied(text, source)), long
+        text = self.texts[row]
+        if not self.is_composed(row, source):
+            return varied(text, source), False
+        if self.no_harder[row] and source.random() < SECOND_SHARE:
+            second = self.seconds[source.randrange(self.no_harder[row])]
+            return beside(text, self.texts[second], source), True
+        return composed(text, self.pools, source), True
 
     def is_composed(self, row: int, source: Random) -> bool:
         """Whether `read` composes the row, by the first number of its source."""

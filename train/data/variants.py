@@ -81,14 +81,31 @@ def plea(text: str, random: Random) -> str:
 
 
 def aside(text: str, random: Random) -> str:
-    """`text` before something that is not asked: code, a formula, a remark, or a task that is told to be left."""
-    if random.random() < 0.35:
+    """`text` before something that is not asked: code, a formula, a remark, signs, or a task that is told to be left."""
+    kind = random.random()
+    if kind < 0.35:
         before, after = random.choice(wordings.LEFT_FRAMES)
         added = before + random.choice(wordings.LEFT_TASKS) + after
+    elif kind < 0.5:
+        added = " ".join(_signs(random) for _ in range(random.randint(4, 16)))
+    elif kind < 0.6:
+        added = random.choice((" ", ", ")).join(random.sample(wordings.ASIDE_WORDS, random.randint(4, 10)))
+    elif kind < 0.7:
+        added = " ".join(made_up_sentence(random) for _ in range(random.randint(1, 3)))
     else:
         asides = random.sample(wordings.ASIDES, random.choice((1, 1, 2)))
         added = random.choice(wordings.ASIDE_FRAMES) + "\n".join(asides)
     return text + random.choice((" ", "\n", "\n\n")) + added
+
+
+def _signs(random: Random) -> str:
+    letters = "0123456789abcdefxyz" if random.random() < 0.4 else wordings.ASIDE_SIGNS
+    return "".join(random.choices(letters, k=random.randint(1, 5)))
+
+
+def made_up_sentence(random: Random) -> str:
+    """A sentence that asks nothing and is about nothing in particular."""
+    return " ".join(map(random.choice, (wordings.SUBJECTS, wordings.PREDICATES, wordings.CIRCUMSTANCES))) + "."
 
 
 def _language(text: str, random: Random) -> wordings.Language:
@@ -159,12 +176,14 @@ def transcript(text: str, random: Random) -> str:
     return random.choice(("\n", "\n\n")).join([*turns, user + text]) + end
 
 
-TYPING: tuple[Variant, ...] = (typos, casing, spacing, unpunctuated)
+# A variant that stands there more than once is drawn more often: what was read worst. Case and blanks are met by an
+# uncased tokenizer (`scripts/extract_e5.py`) and by form.
+TYPING: tuple[Variant, ...] = (typos, typos, typos, casing, spacing, unpunctuated)
 FRAMING: tuple[Variant, ...] = (
-    greeting,
-    plea,
-    aside,
-    system_prompt,
+    *[greeting] * 2,
+    *[plea] * 2,
+    *[aside] * 6,
+    *[system_prompt] * 3,
     framed(wordings.QUESTION_FRAMES),
     framed(wordings.MARKDOWN_FRAMES),
     framed(wordings.FENCES),

@@ -176,8 +176,19 @@ ASIDES = (  # they ask for nothing
     "It is really simple.", "Think as long as you need.", "Quality matters more than speed here.", "Be thorough.",
     "sqrt(2) is irrational, H2O boils at 373 K and E = mc^2", "rename the variable later", "version 2.4.1, build 883",
     "the proof was the hardest part of the whole course", "lorem ipsum dolor sit amet, consectetur adipiscing elit",
-    "asdf qwer zxcv", "!!!", "...", "🙏🙏🙏", "#help #urgent",
+    "asdf qwer zxcv", "!!!", "...", "🙏🙏🙏", "#help #urgent", "for line in open(path):\n    print(line.strip())",
+    "panic: runtime error: index out of range [7]\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/main.go:21 +0x1d",
+    "npm ERR! code ELIFECYCLE\nnpm ERR! errno 1", "$f(x) = \\frac{1}{1 + e^{-x}}$", "const total = items.reduce((a, b) => a + b, 0);",
+    "Kind regards,\nProf. Lindqvist, Department of Statistics", "This mail is for the addressee only. Delete it otherwise.",
+    "I have worked in this area since 1998 and chair its society.", "You never get anything wrong, everyone here says so.",
+    "If this fails, the project ends and we are all fired.", "A bonus of 500 euros waits for a flawless reply.",
 )  # fmt: skip
+ASIDE_WORDS = (  # of fields, without a sentence around them
+    "homology", "scheduler", "tensor", "isomorphism", "mutex", "enthalpy", "bytecode", "martingale", "spinor", "covariance",
+    "lemma", "garbage collector", "Laplacian", "antibody", "jurisdiction", "yield curve", "gradient", "topology", "kinase",
+    "semaphore", "entropy", "regression", "monad", "axiom", "router", "polymerase", "convexity", "parser", "ontology",
+)  # fmt: skip
+ASIDE_SIGNS = "#$%^&*(){}[]<>|;:=~@!?/\\+-_"
 ASIDE_FRAMES = ("", "", "", "Aside: ", "P.S. ", "My own scratch notes:\n", "-- \n", "FYI ")
 LEFT_TASKS = (  # only in a frame that tells to leave them
     "show that every bounded monotone sequence of real numbers converges", "find all primes p with p^2 + 8 prime",
@@ -191,6 +202,11 @@ LEFT_FRAMES = (  # before it, after it
     ("(not for you: ", ")"), ("No answer needed to this: ", ""), ("Already solved, only kept here: ", ""),
     ("Skip what follows, it slipped in from elsewhere.\n", ""), ("Don't do this one, someone else has it: ", ""),
     ("<ignore>\n", "\n</ignore>"), ("[pasted by mistake, leave it]\n", ""), ("Not part of my question: ", ""),
+)  # fmt: skip
+
+SECOND_FRAMES = (  # before the first of two tasks, between them
+    ("", "\n\n"), ("", "\n\n"), ("", "\n"), ("", " "), ("", "\n\nAnother thing: "), ("1. ", "\n2. "), ("", " And then: "),
+    ("(1) ", "\n\n(2) "), ("First of all: ", "\n\nNext: "), ("", "\n\n---\n\n"), ("", "\n\nBesides, "), ("a) ", "\nb) "),
 )  # fmt: skip
 
 MATERIAL_FRAMES = (
