@@ -89,12 +89,12 @@ class Prototypes(nn.Module):
     def features(self, hidden: Tensor) -> Tensor:
         """The kernel, then the probability of each category, (B, T + G).
 
-        The probabilities are multiplied by CATEGORY_SCALE and the root of the kernel's maximum.
+        The probabilities are multiplied by CATEGORY_SCALE and the familiarity.
         """
         near = self.kernel(hidden)
         if self.category is None:
             return near
-        scale = CATEGORY_SCALE * near.amax(dim=1, keepdim=True).sqrt()
+        scale = CATEGORY_SCALE * self.familiarity(hidden)[:, None]
         return torch.cat([near, scale * self.category(hidden).softmax(dim=1)], dim=1)
 
     def kernel(self, hidden: Tensor) -> Tensor:

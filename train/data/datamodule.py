@@ -173,7 +173,7 @@ class RoutingDataModule(L.LightningDataModule):
     def _length(self, row: int, epoch: int | None) -> int:
         """Tokens of a row, those of a composed text at their limit."""
         source = self.readings.drawn(row, epoch) if epoch is not None else None
-        composed = source is not None and self.readings.is_composed(row, source)
+        composed = source is not None and self.readings.kind(row, source) == "composed"
         return self.options.max_tokens if composed else len(self.tokens[row])
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -66,14 +66,15 @@ class Readings:
 
     def read(self, row: int, source: Random) -> tuple[str, bool]:
         """Another text of a row, and whether it is composed: with other outcomes than the row's own text."""
-        text = self.texts[row]
-        if not self.is_composed(row, source):
-            return varied(text, source), False
-        if self.no_harder[row] and source.random() < SECOND_SHARE:
+        text, kind = self.texts[row], self.kind(row, source)
+        if kind == "beside":
             second = self.seconds[source.randrange(self.no_harder[row])]
             return beside(text, self.texts[second], source), True
-        return composed(text, self.pools, source), True
+        return (varied(text, source), False) if kind == "varied" else (composed(text, self.pools, source), True)
 
-    def is_composed(self, row: int, source: Random) -> bool:
-        """Whether `read` composes the row, by the first number of its source."""
-        return source.random() < self.composed_share and self.composable[row]
+    def kind(self, row: int, source: Random) -> str:
+        """What `read` makes of the row, by the first number of its source: "varied", "composed" or "beside"."""
+        drawn = source.random()
+        if drawn >= self.composed_share or not self.composable[row]:
+            return "varied"
+        return "beside" if drawn < self.composed_share * SECOND_SHARE and self.no_harder[row] else "composed"

@@ -81,7 +81,7 @@ def plea(text: str, random: Random) -> str:
 
 
 def aside(text: str, random: Random) -> str:
-    """`text` before something that is not asked: code, a formula, a remark, signs, or a task that is told to be left."""
+    """`text` before something that is not asked: code, a remark, signs, or a task that is told to be left."""
     kind = random.random()
     if kind < 0.35:
         before, after = random.choice(wordings.LEFT_FRAMES)

@@ -178,15 +178,21 @@ ASIDES = (  # they ask for nothing
     "the proof was the hardest part of the whole course", "lorem ipsum dolor sit amet, consectetur adipiscing elit",
     "asdf qwer zxcv", "!!!", "...", "🙏🙏🙏", "#help #urgent", "for line in open(path):\n    print(line.strip())",
     "panic: runtime error: index out of range [7]\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/main.go:21 +0x1d",
-    "npm ERR! code ELIFECYCLE\nnpm ERR! errno 1", "$f(x) = \\frac{1}{1 + e^{-x}}$", "const total = items.reduce((a, b) => a + b, 0);",
-    "Kind regards,\nProf. Lindqvist, Department of Statistics", "This mail is for the addressee only. Delete it otherwise.",
-    "I have worked in this area since 1998 and chair its society.", "You never get anything wrong, everyone here says so.",
+    "npm ERR! code ELIFECYCLE\nnpm ERR! errno 1", "$f(x) = \\frac{1}{1 + e^{-x}}$",
+    "const total = items.reduce((a, b) => a + b, 0);",
+    "Kind regards,\nProf. Lindqvist, Department of Statistics",
+    "This mail is for the addressee only. Delete it otherwise.",
+    "I have worked in this area since 1998 and chair its society.",
+    "You never get anything wrong, everyone here says so.",
     "If this fails, the project ends and we are all fired.", "A bonus of 500 euros waits for a flawless reply.",
 )  # fmt: skip
 ASIDE_WORDS = (  # of fields, without a sentence around them
-    "homology", "scheduler", "tensor", "isomorphism", "mutex", "enthalpy", "bytecode", "martingale", "spinor", "covariance",
-    "lemma", "garbage collector", "Laplacian", "antibody", "jurisdiction", "yield curve", "gradient", "topology", "kinase",
-    "semaphore", "entropy", "regression", "monad", "axiom", "router", "polymerase", "convexity", "parser", "ontology",
+    "homology", "scheduler", "tensor", "isomorphism", "mutex", "enthalpy", "bytecode", "martingale", "spinor",
+    "covariance",
+    "lemma", "garbage collector", "Laplacian", "antibody", "jurisdiction", "yield curve", "gradient", "topology",
+    "kinase",
+    "semaphore",
+    "entropy", "regression", "monad", "axiom", "router", "polymerase", "convexity", "parser", "ontology",
 )  # fmt: skip
 ASIDE_SIGNS = "#$%^&*(){}[]<>|;:=~@!?/\\+-_"
 ASIDE_FRAMES = ("", "", "", "Aside: ", "P.S. ", "My own scratch notes:\n", "-- \n", "FYI ")
@@ -205,8 +211,10 @@ LEFT_FRAMES = (  # before it, after it
 )  # fmt: skip
 
 SECOND_FRAMES = (  # before the first of two tasks, between them
-    ("", "\n\n"), ("", "\n\n"), ("", "\n"), ("", " "), ("", "\n\nAnother thing: "), ("1. ", "\n2. "), ("", " And then: "),
-    ("(1) ", "\n\n(2) "), ("First of all: ", "\n\nNext: "), ("", "\n\n---\n\n"), ("", "\n\nBesides, "), ("a) ", "\nb) "),
+    ("", "\n\n"), ("", "\n\n"), ("", "\n"), ("", " "), ("", "\n\nAnother thing: "), ("1. ", "\n2. "),
+    ("", " And then: "),
+    ("(1) ", "\n\n(2) "), ("First of all: ", "\n\nNext: "), ("", "\n\n---\n\n"), ("", "\n\nBesides, "),
+    ("a) ", "\nb) "),
 )  # fmt: skip
 
 MATERIAL_FRAMES = (

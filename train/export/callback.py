@@ -13,17 +13,18 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
-from torch import Tensor
 
 from train.data.datamodule import Batch, RoutingDataModule
+from train.data.published_scores import published_scores
 from train.export import plots
 from train.export.card import write_card
 from train.export.checkpoint import export_checkpoint
-from train.export.prototypes import fit_prototypes
+from train.export.prototypes import Rows, fit_prototypes
 from train.fit.module import RoutingModule
 from train.fit.validation import Collected, flat_figures, judge_pools
 
@@ -128,16 +129,20 @@ def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
 
 @torch.no_grad()
 def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None:
-    """Fit the network's prototypes on training rows, and their weight on validation rows."""
+    """Fit the network's prototypes and profiles on training rows, and the weights of their parts on validation rows."""
     module.eval()
     data, device = datamodule.training_data, module.device
+    number, benchmarks = pd.factorize(data.dataset.queries["benchmark"])
 
-    def observed(rows: NDArray[np.intp]) -> tuple[Tensor, Tensor, Tensor]:
+    def observed(rows: NDArray[np.intp]) -> Rows:
         hidden = [module.network.heads.hidden(module.embed(batch)) for batch in batches(module, datamodule, rows)]
-        return torch.cat(hidden).float().cpu(), data.tensors["score"][rows], data.tensors["seen"][rows]
+        scores = (data.tensors[name][rows] for name in ("score", "seen"))
+        return Rows(torch.cat(hidden).float().cpu(), torch.from_numpy(number[rows]), *scores)
 
     train, val = observed(data.train_rows), observed(data.val_rows)
-    fit_prototypes(module.network.cpu(), train, val, datamodule.options.seed)
+    trained = set(benchmarks[np.unique(number[data.train_rows])])
+    published = published_scores(data.dataset, data.systems, trained)
+    fit_prototypes(module.network.cpu(), train, val, published, datamodule.options.seed)
     module.network.to(device)
 
 

@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from router.network.torch_network import Prototypes, RouterNetwork
 from router.network.vectors import Dimensions
+from train.data.published_scores import PublishedScores
 from train.export.prototypes import (
+    Rows,
     fit_prototypes,
     logistic_regression,
     nystroem,
@@ -15,6 +18,13 @@ from train.export.prototypes import (
     protocol_trust,
     reduced,
 )
+
+NONE_PUBLISHED = PublishedScores(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))
+
+
+def rows_of(hidden, score):
+    """Rows of one benchmark, every score seen."""
+    return Rows(hidden, torch.zeros(len(hidden), dtype=torch.long), score, torch.ones_like(score, dtype=torch.bool))
 
 
 def test_nystroem_features_reproduce_the_kernel_between_prototypes():
@@ -41,17 +51,18 @@ def test_only_means_of_several_queries_are_kept_and_the_rest_is_left_empty():
     assert (prototypes.points[len(kept) :] == 0).all()
 
 
-def test_logistic_regression_gives_the_cells_log_odds_without_a_penalty_and_their_mean_with_a_great_one():
-    features = torch.tensor([[0.0]] * 4 + [[1.0]] * 4)
+def test_logistic_regression_gives_the_cells_log_odds_without_a_penalty_and_its_prior_with_a_great_one():
+    features = torch.tensor([[1.0, 0.0]] * 4 + [[1.0, 1.0]] * 4)
     score = torch.tensor([[1.0, 0], [0, 0], [0, 0], [0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
     seen = torch.ones(8, 2, dtype=torch.bool)
     seen[0, 1] = False  # and its score does not count
-    weight, bias = logistic_regression(features, score, seen, penalty=0.0)
-    assert bias[0].item() == pytest.approx(math.log(1 / 3), abs=1e-3)
-    assert weight[0, 0].item() == pytest.approx(2 * math.log(3), abs=1e-3)
-    weight, bias = logistic_regression(features, score, seen, penalty=1e3)
-    assert weight.abs().max() < 1e-2
-    assert bias.sigmoid().tolist() == pytest.approx([4 / 8, 3 / 7], abs=3e-3)
+    offset = torch.full((8, 2), 0.5)
+    weight = logistic_regression(features, score, seen, offset, 0.0)
+    assert weight[0, 0].item() == pytest.approx(math.log(1 / 3) - 0.5, abs=1e-3)
+    assert weight[1, 0].item() == pytest.approx(2 * math.log(3), abs=1e-3)
+    prior = torch.tensor([[0.2, 0.0], [-0.3, 1.0]])
+    weight = logistic_regression(features, score, seen, offset, 1e4, prior)
+    torch.testing.assert_close(weight, prior, atol=1e-3, rtol=0)
 
 
 def test_reduced_factors_are_exact_at_full_rank_and_keep_the_strongest_direction():
@@ -69,11 +80,57 @@ def test_reduced_factors_are_exact_at_full_rank_and_keep_the_strongest_direction
 def test_validation_decides_whom_to_trust_under_each_protocol():
     torch.manual_seed(0)
     truth, noise = torch.randn(500, 2), torch.randn(500, 2)
-    score = (torch.rand(500, 2) < truth.sigmoid()).float()
-    base, near = torch.stack([truth[:, 0], noise[:, 1]], 1), torch.stack([noise[:, 0], truth[:, 1]], 1)
-    share = protocol_trust(base, near, score, torch.tensor([0, 1]), 3)
+    score = (torch.rand(500, 2) < (truth - 1).sigmoid()).float()
+    own, near = torch.stack([truth[:, 0], noise[:, 1]], 1), torch.stack([noise[:, 0], truth[:, 1]], 1)
+    parts = torch.stack([own, near, torch.ones(500, 2)], dim=2)
+    share = protocol_trust(parts, rows_of(truth, score), torch.zeros(500, 2), torch.tensor([0, 1]), 3)
     assert share[0, 0] > 0.7 > 0.25 > share[0, 1] and share[1, 1] > 0.7 > 0.25 > share[1, 0]
+    assert share[:2, 2].tolist() == pytest.approx([-1, -1], abs=0.3)
     assert share[2].tolist() == [0.5, 0.5, 0.0]  # nothing was seen of it
+
+
+def test_the_parts_are_folded_into_one_network():
+    torch.manual_seed(0)
+    size = Dimensions(4, 3, 3, protocols=2, systems=5, hidden=4, prototypes=6, likeness=6, categories=2)
+    network = RouterNetwork(size, torch.tensor([0, 0, 1, 1, 1]))
+    with torch.no_grad():
+        for each in (*network.heads.parameters(), *network.profiles.parameters()):
+            each.normal_()
+    hidden = torch.randn(400, 4)
+    score = (torch.rand(400, 5) < 0.6).float()
+    before = network.heads.read(hidden).vector[:, :6]
+    wanted = []
+
+    def remember(parts, rows, offset, protocol, protocols):
+        share = protocol_trust(parts, rows, offset, protocol, protocols)
+        wanted.append(offset + (parts * share[protocol]).sum(2))
+        return share
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.export.prototypes.protocol_trust", remember)
+        fit_prototypes(network, rows_of(hidden, score), rows_of(hidden, score), NONE_PUBLISHED)
+    with torch.no_grad():
+        query = network.heads.read(hidden)
+        torch.testing.assert_close(network.profiles.logits(query.vector), wanted[0], atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(query.vector[:, :6], before)
+
+
+def test_far_from_all_prototypes_strength_and_level_decide():
+    torch.manual_seed(0)
+    size = Dimensions(4, 3, 3, protocols=1, systems=2, hidden=4, prototypes=6, likeness=3, categories=2)
+    network = RouterNetwork(size, torch.zeros(2))
+    with torch.no_grad():
+        network.heads.level.weight.copy_(torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
+    hidden = 20 * torch.eye(4)[torch.randint(3, (3000,))] + torch.randn(3000, 4)
+    score = (torch.rand(3000, 2) < (torch.tensor([1.0, -1.0]) - 1.5 * hidden[:, 3:]).sigmoid()).float()
+    fit_prototypes(network, rows_of(hidden[:2000], score[:2000]), rows_of(hidden[2000:], score[2000:]), NONE_PUBLISHED)
+    far = torch.tensor([[-50.0, -50, -50, level] for level in (-2.0, 0.0, 2.0)])
+    with torch.no_grad():
+        query = network.heads.read(far)
+        found = network.profiles.logits(query.vector)
+    assert query.familiarity.max() < 1e-3
+    assert (found[:, 0] - found[:, 1]).tolist() == pytest.approx([2, 2, 2], abs=0.5)
+    assert (found[0] - found[2]).tolist() == pytest.approx([6, 6], abs=0.6)
 
 
 def test_categories_tell_what_lies_between_prototypes():
@@ -89,8 +146,8 @@ def test_categories_tell_what_lies_between_prototypes():
         if categories:
             with torch.no_grad():
                 network.heads.prototypes.category.weight.copy_(torch.tensor([[0.0, -500.0, 0.0], [0.0, 500.0, 0.0]]))
-        rows = (hidden, score, torch.ones(4000, 1, dtype=torch.bool))
-        fit_prototypes(network, tuple(part[:3000] for part in rows), tuple(part[3000:] for part in rows))
+        train, val = rows_of(hidden[:3000], score[:3000]), rows_of(hidden[3000:], score[3000:])
+        fit_prototypes(network, train, val, NONE_PUBLISHED)
         with torch.no_grad():
             quality = network.profiles.logits(network.heads.read(hidden).vector).sigmoid()
         found[categories] = [quality[kind == k].mean().item() for k in (0, 1)]
@@ -105,9 +162,8 @@ def test_prototypes_fitted_to_a_network_that_knows_nothing_learn_each_neighbourh
     cluster = torch.randint(3, (3000,))
     hidden = 5 * torch.eye(4)[cluster] + torch.randn(3000, 4) * 0.1
     truth = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])[cluster]
-    score, seen = (torch.rand(3000, 2) < truth).float(), torch.ones(3000, 2, dtype=torch.bool)
-    train, val = (tuple(part[rows] for part in (hidden, score, seen)) for rows in (slice(2000), slice(2000, 3000)))
-    fit_prototypes(network, train, val)
+    score = (torch.rand(3000, 2) < truth).float()
+    fit_prototypes(network, rows_of(hidden[:2000], score[:2000]), rows_of(hidden[2000:], score[2000:]), NONE_PUBLISHED)
     with torch.no_grad():
         found = network.profiles.logits(network.heads.read(hidden).vector).sigmoid()
         assert (found - truth).abs().max() < 0.1
