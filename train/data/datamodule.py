@@ -23,10 +23,11 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler
 from router.encoding.form import form
 from router.encoding.torch_encoder import QueryEncoder
 from router.evaluation.dataset import read_dataset
+from router.options import CHARS_PER_TOKEN
 from train.data.embedding_cache import cached_embeddings
 from train.data.folds import fold_rows, usable_rows
 from train.data.options import DataOptions
-from train.data.readings import Readings
+from train.data.readings import LONGEST_SECOND, Readings
 from train.data.training_data import TrainingData, build_training_data
 from train.data.weak_labels import with_weak_labels
 from train.data_folders.synthetic.command import write_planted
@@ -171,10 +172,11 @@ class RoutingDataModule(L.LightningDataModule):
         return DataLoader(places, batch_sampler=batches, collate_fn=collate)
 
     def _length(self, row: int, epoch: int | None) -> int:
-        """Tokens of a row, those of a composed text at their limit."""
+        """Tokens of a row, those of a composed text at their limit, those of a second task by a guess."""
         source = self.readings.drawn(row, epoch) if epoch is not None else None
-        composed = source is not None and self.readings.kind(row, source) == "composed"
-        return self.options.max_tokens if composed else len(self.tokens[row])
+        kind = self.readings.kind(row, source) if source is not None else "varied"
+        more = {"varied": 0, "beside": LONGEST_SECOND // CHARS_PER_TOKEN, "composed": self.options.max_tokens}[kind]
+        return min(len(self.tokens[row]) + more, self.options.max_tokens)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Training rows, in an order fixed by seed and epoch."""
