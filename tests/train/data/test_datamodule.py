@@ -142,7 +142,7 @@ def test_long_readings_are_in_batches_of_long_texts(data):
     assert sum(len(size) for size in sizes) == len(made.rows["train"])
     long = sum(int((size > 300).sum()) for size in sizes)
     assert long > 40
-    assert sum(size.max() > 300 for size in sizes) <= long / len(sizes[0]) + 2  # at most two are mixed
+    assert sum(size.max() > 300 for size in sizes) <= len(sizes) * 0.3 + 2  # a second task's length is guessed
 
 
 @pytest.mark.parametrize("options", [{"variants": 0.1}, {"variant_copies": 1}, {**TRAINED, **FROZEN, "composed": 0.1}])
