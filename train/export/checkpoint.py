@@ -21,6 +21,7 @@ from router.pools.pool import Pool
 from train.data.training_data import TrainingData
 from train.export.benchmarks import benchmark_scores
 from train.export.calibration import calibrate
+from train.export.lengths import fit_lengths
 from train.fit.validation import Collected, judge_pools, train_outcomes, unique
 
 
@@ -35,31 +36,18 @@ def fit_calibration(table: ProfileTable, collected: Collected, data: TrainingDat
     return collected._replace(logits=collected.logits * torch.from_numpy(scale) + torch.from_numpy(shift))
 
 
-@torch.no_grad()
-def fit_lengths(table: ProfileTable, collected: Collected, data: TrainingData) -> None:
-    """Scale each system's answer length: predicted and measured means then agree on the collected training rows.
-
-    The length head predicts a mean of logs; costs need the mean (Duan's smearing estimate, one factor per system).
-    """
-    collected = unique(collected)
-    measured = data.tensors["measured"][collected.row]
-    tokens = data.tensors["tokens"][collected.row] * measured
-    expected = table.output_tokens(collected.log_length.to(table.bias)).cpu() * measured
-    factor = tokens.sum(0) / expected.sum(0).clamp_min(1e-9)
-    table.log_tokens.add_(torch.where(measured.any(0), factor, 1.0).clamp(0.1, 10).log().to(table.bias))
-
-
 def with_cost_ranges(data: TrainingData) -> dict[str, Pool]:
     """The pools with the scale of their dial: realised mean cost of the best single model minus the cheapest's.
 
-    Upstream addresses are removed: they belong to pool files, not to checkpoints.
+    A pool file that states the scale keeps it. Upstream addresses are removed: they belong to pool files, not to
+    checkpoints.
     """
     pools = {}
     for name, pool in data.pools.items():
         outcomes = train_outcomes(data, pool)
         best, cheapest = reference_models(outcomes, pool)
         mean = outcomes.realised_usd.mean(axis=0)
-        span = float(mean[best] - mean[cheapest]) or float(np.ptp(mean)) or 1.0
+        span = pool.cost_range_usd or float(mean[best] - mean[cheapest]) or float(np.ptp(mean)) or 1.0
         members = tuple(replace(candidate, upstream=None) for candidate in pool.candidates)
         pools[name] = Pool(pool.name, members, span)
     return pools

@@ -67,7 +67,7 @@ def fit_strength(answers: Answers, protocol: Tensor, protocols: int, published: 
 
 def _of(published: PublishedScores, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The published scores of the systems `columns`, by their place among them."""
-    system, benchmark, score = (torch.from_numpy(part) for part in published)
+    system, benchmark, score = (torch.tensor(part) for part in published)
     kept = torch.isin(system, columns)
     return torch.searchsorted(columns, system[kept]), benchmark[kept], score[kept].clamp(CLIP, 1 - CLIP)
 

@@ -24,6 +24,7 @@ SIZES = {
     "ikp-theme41": 41,
     "med10": 10,
     "swe24": 24,
+    "today": 32,
     "ja24": 24,
 }
 
