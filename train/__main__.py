@@ -23,6 +23,7 @@ reading                           what is read in texts: labels, the same task r
 measure                           judge a checkpoint on all its pools and write the table into its card
 benchmarks                        write what known models scored, for first profiles of new ones
 onboarding                        how good profiles from few answers and from benchmark scores are
+strength                          how well strengths order systems on benchmarks that they were fitted without
 dials                             measure what each dial costs and gives, for budgets
 risk                              the cheapest dial that loses little against the best single model, for sure
 backends                          whether onnxruntime decides as torch does, in float32 and with 8 bits"""
@@ -39,6 +40,7 @@ COMMANDS = {
     "compare": "train.compare.command",
     "benchmarks": "train.export.benchmarks",
     "onboarding": "train.studies.onboarding",
+    "strength": "train.studies.strength",
     "dials": "train.studies.dials",
     "risk": "train.studies.risk",
     "backends": "train.studies.backends",

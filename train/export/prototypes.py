@@ -74,9 +74,9 @@ def fit_prototypes(network: RouterNetwork, train: Rows, val: Rows, published: Pu
         learned = heads.read(hidden).vector[:, : size.learned]
         return torch.cat([features, heads.familiarity(hidden)[:, None], learned - centre], dim=1)
 
-    far = far_off(found, answers.level, table.protocol)
+    far = found.logits(answers.level, table.protocol)
     weight = by_protocol(predictors(features, train.hidden), train, far, table.protocol, size.protocols)
-    far = far_off(found, judged.level, table.protocol)
+    far = found.logits(judged.level, table.protocol)
     near = predictors(heads.prototypes.features(val.hidden) @ root, val.hidden) @ weight
     own = gradient_part(network, val.hidden, found, centre)
     fading = heads.familiarity(val.hidden)[:, None].expand_as(own)
@@ -84,13 +84,8 @@ def fit_prototypes(network: RouterNetwork, train: Rows, val: Rows, published: Pu
     fold(network, found, share, centre, weight, features, root)
 
 
-def far_off(found: Strength, level: Tensor, protocol: Tensor) -> Tensor:
-    """Logits (N, S) of levels (N,) by strength alone."""
-    return found.strength - (level[:, None] - MIDDLE) * found.cost[protocol]
-
-
 def gradient_part(network: RouterNetwork, hidden: Tensor, found: Strength, centre: Tensor) -> Tensor:
-    """By how much (V, S) the gradient's logits differ from `far_off`; all but the learned columns fades."""
+    """By how much (V, S) the gradient's logits differ from `Strength.logits`; all but the learned columns fades."""
     table, heads = network.profiles, network.heads
     vector, level = heads.read(hidden).vector[:, : network.size.learned], heads.level(hidden)
     weight, cost = table.weight[:, : network.size.learned], found.cost[table.protocol]
@@ -109,7 +104,7 @@ def fold(
     features: Tensor,
     root: Tensor,
 ) -> None:
-    """Write the sum of all parts into heads and profiles: `far_off` + the parts of `share` (P, 3)."""
+    """Write the sum of all parts into heads and profiles: `Strength.logits` + the parts of `share` (P, 3)."""
     heads, table, size = network.heads, network.profiles, network.size
     assert isinstance(heads.prototypes, Prototypes)
     trust, usual, shift = share[table.protocol].unbind(1)  # (S,) each

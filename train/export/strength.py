@@ -34,6 +34,10 @@ class Strength:
     strength: Tensor  # (S,), logit of a success at the level MIDDLE, on a benchmark of mean hardness
     cost: Tensor  # (P,), logits that a level costs
 
+    def logits(self, level: Tensor, protocol: Tensor) -> Tensor:
+        """Logits (N, S) of queries of `level` (N,), of systems of `protocol` (S,)."""
+        return self.strength - (level[:, None] - MIDDLE) * self.cost[protocol]
+
 
 @dataclass(frozen=True)
 class Answers:
