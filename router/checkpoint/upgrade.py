@@ -30,6 +30,8 @@ from router.network.vectors import ALWAYS_FAMILIAR, MIDDLE, Dimensions
 
 logger = logging.getLogger(__name__)
 
+ROOT = (1.0, 0.25)  # kernels at which categories counted whole and half: they faded with the kernel's square root
+
 
 def upgrade_checkpoint(folder: str | Path) -> int:
     """Convert the folder in place, as a whole or not at all; returns the format version that it had.
@@ -76,4 +78,5 @@ def _with_level(state: State, size: Dimensions) -> dict[str, NDArray[Any]]:
     found["heads.level.bias"] = np.full(1, MIDDLE, np.float32)
     if size.prototypes:
         found["heads.prototypes.familiar"] = np.array(ALWAYS_FAMILIAR, np.float32)
+        found["heads.prototypes.fading"] = np.array(ROOT, np.float32)
     return found

@@ -73,6 +73,7 @@ class Prototypes(nn.Module):
     points: Tensor
     coordinates: Tensor
     familiar: Tensor
+    fading: Tensor
 
     def __init__(self, hidden: int, prototypes: int, likeness: int, categories: int = 0) -> None:
         super().__init__()
@@ -80,6 +81,7 @@ class Prototypes(nn.Module):
         self.register_buffer("points", torch.zeros(prototypes, hidden))  # unit vectors from the centre
         self.register_buffer("coordinates", torch.zeros(prototypes + categories, likeness))
         self.register_buffer("familiar", torch.tensor(ALWAYS_FAMILIAR))  # kernels with familiarity 1 and 1/2
+        self.register_buffer("fading", torch.tensor(ALWAYS_FAMILIAR))  # those at which categories count whole and half
         self.category = nn.Linear(hidden, categories) if categories else None
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -89,12 +91,12 @@ class Prototypes(nn.Module):
     def features(self, hidden: Tensor) -> Tensor:
         """The kernel, then the probability of each category, (B, T + G).
 
-        The probabilities are multiplied by CATEGORY_SCALE and the familiarity.
+        The probabilities are multiplied by CATEGORY_SCALE and fade as `fading` says.
         """
         near = self.kernel(hidden)
         if self.category is None:
             return near
-        scale = CATEGORY_SCALE * self.familiarity(hidden)[:, None]
+        scale = CATEGORY_SCALE * _faded(near, self.fading)[:, None]
         return torch.cat([near, scale * self.category(hidden).softmax(dim=1)], dim=1)
 
     def kernel(self, hidden: Tensor) -> Tensor:
@@ -104,14 +106,23 @@ class Prototypes(nn.Module):
 
     def familiarity(self, hidden: Tensor) -> Tensor:
         """Familiarity (B,) in (0, 1]: a power of the greatest kernel, 1 and 1/2 where `familiar` says, 1 until then."""
-        usual, half = self.familiar.log()
-        power = math.log(2) / (usual - half)
-        return (power * (self.kernel(hidden).amax(dim=1).log() - usual)).clamp_max(0.0).exp()
+        return _faded(self.kernel(hidden), self.familiar)
 
     def fit_familiarity(self, hidden: Tensor) -> None:
-        """Set where familiarity is 1 and 1/2: the median and the 5% quantile of the kernel on unseen rows (V, H)."""
+        """Set where familiarity is 1 and 1/2: the median and the 5% quantile of the kernel on unseen rows (V, H).
+
+        Categories fade alike.
+        """
         usual, half = self.kernel(hidden).amax(dim=1).quantile(torch.tensor(FAMILIAR_QUANTILES).to(hidden))
         self.familiar.copy_(torch.stack([usual, torch.minimum(half, usual * 0.5 ** (1 / STEEPEST))]))
+        self.fading.copy_(self.familiar)
+
+
+def _faded(kernel: Tensor, ends: Tensor) -> Tensor:
+    """The power (B,) of the greatest of the kernels (B, T) that is 1 and 1/2 at `ends` (2,); 1 above."""
+    usual, half = ends.log()
+    power = math.log(2) / (usual - half)
+    return (power * (kernel.amax(dim=1).log() - usual)).clamp_max(0.0).exp()
 
 
 @dataclass(frozen=True)

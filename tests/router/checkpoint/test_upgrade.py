@@ -24,7 +24,9 @@ from router.cli.main import main
 from router.encoding.sentence_folder import FACTS, GRAPHS
 from router.errors import CheckpointError, UsageError
 
-HEADS = {f"heads.{name}" for name in ("level.weight", "level.bias", "gain", "shift", "prototypes.familiar")}
+HEADS = {f"heads.{name}" for name in ("level.weight", "level.bias", "gain", "shift")} | {
+    f"heads.prototypes.{name}" for name in ("familiar", "fading")
+}
 NEW = {"heads.onnx", *(f"encoder/{name}" for name in (FACTS, *GRAPHS.values()))}
 
 

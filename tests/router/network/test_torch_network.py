@@ -114,6 +114,7 @@ def test_categories_count_by_their_probability_and_less_far_from_every_prototype
         prototypes.points.copy_(torch.tensor([[1.0, 0.0]]))
         prototypes.category.weight.zero_()
         prototypes.category.bias.copy_(torch.tensor([3.0, 1.0]).log())  # 3 to 1
+        prototypes.fading.copy_(torch.tensor([1.0, 0.25]))  # with the kernel's square root
         near, far = prototypes.features(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
     probability = [0.75 * CATEGORY_SCALE, 0.25 * CATEGORY_SCALE]
     assert near == pytest.approx([1, *probability])
