@@ -112,16 +112,27 @@ MAX_COMPARED = 10_000  # names that are compared with a misspelt one; more would
 
 
 def known_names(got: str, names: Iterable[str], limit: int = 10) -> str:
-    """Names the user may have meant, closest first, at most `limit`, for the end of an error message.
+    """Names the user may have meant, closest first, for the end of an error message.
+
+    Of more than `limit` names only those like `got` are shown, whatever the case, first those that hold it.
 
     >>> known_names("gpt-4", ["llama-3", "gpt-4o"])
     'known: gpt-4o, llama-3'
     >>> known_names("a", [str(i) for i in range(12)], limit=2)
     'known: 0, 1, and 10 more'
+    >>> known_names("GPT-4", ["llama-3", "phi-4", "gpt-3", "gpt-4o-mini"], limit=3)
+    'nearest of 4: gpt-4o-mini, gpt-3, phi-4'
     """
     names = sorted(set(names))
     few = names if len(names) <= MAX_COMPARED else [name for name in names if name[:2] == got[:2]][:MAX_COMPARED]
-    close = difflib.get_close_matches(got, few, n=limit, cutoff=0.3)
+    lowered: dict[str, list[str]] = {}
+    for name in few:
+        lowered.setdefault(name.lower(), []).append(name)
+    holding = sorted((name for name in lowered if got.lower() in name), key=len)
+    like = dict.fromkeys(holding + difflib.get_close_matches(got.lower(), lowered, n=limit, cutoff=0.3))
+    close = [name for key in like for name in lowered[key]]
+    if close and len(names) > limit:
+        return f"nearest of {len(names):,}: {', '.join(close[:limit])}"
     ordered = close + [name for name in names if name not in close]
     shown, rest = ordered[:limit], len(ordered) - limit
     return "known: " + ", ".join(shown) + (f", and {rest} more" if rest > 0 else "")

@@ -106,7 +106,12 @@ class PartsFolder:
         wanted = json.dumps(settings, indent=1, sort_keys=True)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"cannot write --output {folder}: it is a file; name a folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write --output {folder}: {error.strerror}; name a folder where you may write"
+            ) from error
         if not about.is_file():
             if strange := sorted(each.name for each in folder.iterdir() if not each.name.startswith(REQUEST)):
                 raise UsageError(f"--output {folder} holds {strange[:5]}, but no routed corpus: name another folder")

@@ -12,6 +12,7 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from router.errors import NoCandidateError, QueryError, RouterError, UsageError
@@ -25,6 +26,7 @@ FORMATS = ("txt", "jsonl")
 QUERY_KEYS = ("query", "text")
 MAX_LINE_BYTES = 8_000_000  # no query that may be routed needs more, even with every character escaped
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LOOKED_AT_BYTES = 8000  # of a file, to tell whether it is text
 PER_QUERY = (QueryError, NoCandidateError)  # errors of `Router.route` about one query of several
 
 
@@ -46,6 +48,14 @@ class QueryLine:
     id: str | int | float | None = None
     dial: float | None = None  # None: the request's
     error: RouterError | None = None
+
+
+def check_text(path: Path) -> None:
+    """UsageError for a file that is no text: a program, an archive, UTF-16; a zero byte near its start shows it."""
+    with path.open("rb") as file:
+        place = file.read(LOOKED_AT_BYTES).find(b"\0")
+    if place >= 0:
+        raise UsageError(f"{path} is no text in UTF-8 (byte {place} is zero): give lines of text or JSON objects")
 
 
 def read_lines(stream: BinaryIO) -> Iterator[RawLine]:

@@ -102,12 +102,18 @@ def check_output(path: Path, *, resume: bool, force: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise UsageError(f"cannot write --output {path}: {why}; name a file in an existing folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _not_writable(path, f"you may not write in the folder {path.parent}")
     _refuse_existing(path, force)
     if not resume and not force and _holds_records(partial_of(path)):
         raise UsageError(
             f"{partial_of(path)} exists: an earlier run was interrupted. Give --resume to continue it, or --force to "
             "start over and discard it"
         )
+
+
+def _not_writable(path: Path, why: str | None) -> UsageError:
+    return UsageError(f"cannot write --output {path}: {why}; name a file in a folder that you may write in")
 
 
 def _refuse_existing(path: Path, force: bool) -> None:
@@ -123,7 +129,10 @@ def _open_locked(partial: Path) -> BinaryIO:
     """The partial file, locked so that one process appends to it; the lock ends with that process."""
     import fcntl
 
-    file = partial.open("ab")
+    try:
+        file = partial.open("ab")
+    except OSError as error:
+        raise _not_writable(partial, error.strerror) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(file.fileno()), partial.stat()):  # finished between `open` and here

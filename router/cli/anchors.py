@@ -14,7 +14,8 @@ from router.errors import UsageError, known_names
 
 def add_anchors(commands: Commands) -> None:
     """Add `router anchors` to the parser."""
-    command = add_command(commands, "anchors", "choose which queries to grade for a new model", run_anchors)
+    examples = ["router anchors --n 50 --queries my_queries.txt --output ask.jsonl"]
+    command = add_command(commands, "anchors", "choose which queries to grade for a new model", run_anchors, examples)
     add_common(command)
     add = command.add_argument
     add("--n", type=number(int, 1), default=50, metavar="N", help="how many (default: 50)")
@@ -70,10 +71,11 @@ def run_anchors(args: Namespace) -> int:
 
 def _texts(args: Namespace) -> list[str]:
     if args.queries is not None:
-        from router.batch.lines import parse_line, read_lines
+        from router.batch.lines import check_text, parse_line, read_lines
         from router.cli.route import line_format_of
 
         line_format = line_format_of(Path(args.queries))
+        check_text(Path(args.queries))
         with open(args.queries, "rb") as stream:
             lines = [parse_line(raw, line_format) for raw in read_lines(stream)]
         bad = next((line for line in lines if line.error is not None), None)

@@ -21,8 +21,12 @@ EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some lines failed, 
 class Parser(argparse.ArgumentParser):
     """As argparse's, also for the commands that are added to it.
 
-    For an unknown flag it names the flag most like it; for words behind a query it says to quote the query.
+    For an unknown flag it names the flag most like it; for words behind a query it says to quote the query; for any
+    other mistake it says where the flags are listed. --help keeps the lines of the epilog, which holds examples.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter} | options)
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """The parsed arguments; ends with exit code 2 and one line where some are left over."""
@@ -33,10 +37,10 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
-        """As argparse's; a flag that is missing because it was misspelt is named."""
+        """End with exit code 2 and one line; a flag that is missing because it was misspelt is named."""
         if "required" in message and (strange := self._flags(self._given)):
             self._refuse(strange)
-        super().error(message)
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
     def _flags(self, args: Sequence[str]) -> list[str]:
         """Flags in `args` that the parser does not know."""
@@ -61,12 +65,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: Commands, name: str, text: str, run: Callable[[argparse.Namespace], int] | None = None
+    commands: Commands,
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], int] | None = None,
+    examples: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """The parser of a new command; `run` is its function, None for a command that has commands of its own."""
+    """The parser of a new command; --help ends with `examples`, whole command lines that can be typed as they are.
+
+    `run` is its function, None for a command that has commands of its own.
+    """
     description = f"{text[0].upper()}{text[1:]}."
+    epilog = "\n  ".join(["examples:", *examples]) + (f"\n\n{EXIT_CODES}" if run else "")
     command: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=description, epilog=EXIT_CODES if run else None, allow_abbrev=False
+        name, help=text, description=description, epilog=epilog, allow_abbrev=False
     )
     if run:
         command.set_defaults(run=run)

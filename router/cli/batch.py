@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from router.batch.corpus import OUTPUTS, PART_LINES, PartsFolder, Share, read_parts
-from router.batch.lines import FORMATS, route_lines
+from router.batch.lines import FORMATS, check_text, route_lines
 from router.cli.arguments import Commands, add_choice, add_command, add_common
 from router.cli.loading import load_router, needing, show_progress
 from router.cli.route import AHEAD, PROBE, TOGETHER, dial_of, options_of, settings_of
@@ -23,7 +23,8 @@ INPUTS = (*FORMATS, "parquet")
 
 def add_batch(commands: Commands) -> None:
     """Add `router batch` to the parser."""
-    command = add_command(commands, "batch", "route a large corpus into a folder of parts", run_batch)
+    examples = ["router batch corpus.parquet --output decisions --output-format parquet"]
+    command = add_command(commands, "batch", "route a large corpus into a folder of parts", run_batch, examples)
     add_common(command)
     add = command.add_argument
     add("input", metavar="FILE", help=".txt or .jsonl as for route, or .parquet with the column query (or text)")
@@ -46,6 +47,8 @@ def run_batch(args: Namespace) -> int:
     line_format = args.format or path.suffix.removeprefix(".").lower()
     if line_format not in INPUTS:
         raise UsageError(f"{path}: the name ends in none of .{', .'.join(INPUTS)}; say with --format which it is")
+    if line_format in FORMATS:
+        check_text(path)
     if args.device == "cuda" and "LOCAL_RANK" in os.environ:
         args.device = f"cuda:{os.environ['LOCAL_RANK']}"
     with needing("evaluate", "router batch with Parquet"):

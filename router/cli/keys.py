@@ -19,16 +19,19 @@ logger = logging.getLogger(__name__)
 
 def add_keys(commands: Commands) -> None:
     """Add `router keys` with its three commands to the parser; they know no checkpoint."""
-    keys = add_command(commands, "keys", "make, list and revoke the keys of clients of `router serve`")
+    examples = ["router keys create alice", "router keys list"]
+    keys = add_command(commands, "keys", "make, list and revoke the keys of clients of `router serve`", None, examples)
     add_verbosity(keys)
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = add_command(actions, "create", "make a key and print its secret, once", run_create)
+    examples = ["router keys create alice --requests-per-minute 60"]
+    create = add_command(actions, "create", "make a key and print its secret, once", run_create, examples)
     create.add_argument("name", metavar="NAME", help="whose key it is")
     create.add_argument(
         "--requests-per-minute", type=number(int, 1), metavar="N", help="the most it may ask (default: any)"
     )
-    shown = add_command(actions, "list", "list the keys, never their secrets", run_list)
-    revoke = add_command(actions, "revoke", "refuse a key from now on, also in servers that run", run_revoke)
+    shown = add_command(actions, "list", "list the keys, never their secrets", run_list, ["router keys list --json"])
+    text, examples = "refuse a key from now on, also in servers that run", ["router keys revoke 3f9a2b1c"]
+    revoke = add_command(actions, "revoke", text, run_revoke, examples)
     revoke.add_argument("id", metavar="ID", help="the key's id, as `router keys list` shows it")
     for action in (create, shown, revoke):
         action.add_argument(

@@ -29,6 +29,14 @@ from router.errors import RouterError, UsageError
 logger = logging.getLogger("router.cli.main")  # also where this file is run as __main__
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FIRST_STEPS = """\
+router routes each query to the language model that answers it best for the money. Three things to try:
+
+  router route --explain "Is this clause enforceable in Delaware?"   which model, and why
+  router pools                                                       the models there are to choose from
+  router route --dial 8 "Is this clause enforceable in Delaware?"    as the first, where money counts more
+
+router --help lists all commands."""
 ADD_COMMANDS = (  # in the order of --help
     add_route,
     add_batch,
@@ -49,6 +57,9 @@ ADD_COMMANDS = (  # in the order of --help
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A RouterError is one line on stderr, with -v also its traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv:
+        print(FIRST_STEPS, file=sys.stderr)
+        return USAGE
     try:
         args = build_parser().parse_args(argv)
     except SystemExit as stop:  # argparse: 0 after --help and --version, 2 after a usage message
@@ -101,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         "router",
         description="Routes each query to the language model that answers it best for the money, and says why.",
-        epilog=EXIT_CODES,
+        epilog=f"examples:\n  router pools\n  router route --help\n\n{EXIT_CODES}",
         allow_abbrev=False,
     )
     add_verbosity(parser)

@@ -30,7 +30,12 @@ logger = logging.getLogger(__name__)
 
 def add_onboard(commands: Commands) -> None:
     """Add `router onboard` to the parser."""
-    command = add_command(commands, "onboard", "add a model from graded answers or benchmark scores", run_onboard)
+    examples = (
+        "router onboard my-model --answers graded.jsonl --price-in 0.2 --price-out 0.8 --into my-router",
+        "router onboard my-model --benchmarks gsm8k=0.95 --price-in 0.2 --price-out 0.8 --into my-router",
+    )
+    text = "add a model from graded answers or benchmark scores"
+    command = add_command(commands, "onboard", text, run_onboard, examples)
     add_changed(command, "--into")
     command.add_argument("model", nargs="?", metavar="MODEL", help="the new model's name")
     known = command.add_argument_group("what is known of it")
@@ -81,7 +86,8 @@ def run_onboard(args: Namespace) -> int:
 
 def add_forget(commands: Commands) -> None:
     """Add `router forget` to the parser."""
-    command = add_command(commands, "forget", "take an onboarded model out again", run_forget)
+    examples = ["router forget my-model --from my-router"]
+    command = add_command(commands, "forget", "take an onboarded model out again", run_forget, examples)
     add_changed(command, "--from")
     command.add_argument("model", metavar="MODEL", help="name, or model@protocol, of an onboarded model")
 

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 
 def add_prices(commands: Commands) -> None:
     """Add `router prices` to the parser."""
-    command = add_command(commands, "prices", "show the price table or rows of it, or take a newer one", run_prices)
+    examples = ["router prices gpt-4o", "router prices --diff prices.csv"]
+    text = "show the price table or rows of it, or take a newer one"
+    command = add_command(commands, "prices", text, run_prices, examples)
     command.add_argument("models", nargs="*", metavar="MODEL", help="the names of models whose rows are shown")
     source = command.add_mutually_exclusive_group()
     for flag, text in (("--update", "take the prices from there, once checked"), ("--diff", "show what would change")):

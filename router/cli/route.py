@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import router as package
-from router.batch.lines import FORMATS, RawLine, encode_record, parse_line, read_lines, route_lines
+from router.batch.lines import FORMATS, RawLine, check_text, encode_record, parse_line, read_lines, route_lines
 from router.batch.resumable_file import ResumableFile, check_output, partial_of
 from router.cli.arguments import Commands, add_choice, add_command, add_common
 from router.cli.loading import find_checkpoint, load_router, show_progress
@@ -42,7 +42,14 @@ PROBE = "?"  # the least demanding query: if no candidate may answer it, none ma
 def add_route(commands: Commands) -> None:
     """Add `router route` to the parser."""
     command = add_command(
-        commands, "route", "choose a model for a query, or for every line of a file or of stdin", run_route
+        commands,
+        "route",
+        "choose a model for a query, or for every line of a file or of stdin",
+        run_route,
+        (
+            'router route --explain --dial 5 "Is this clause enforceable in Delaware?"',
+            "router route --input queries.txt --output decisions.jsonl --budget 0.5",
+        ),
     )
     add_common(command)
     command.add_argument(
@@ -70,6 +77,8 @@ def run_route(args: Namespace) -> int:
     if path is not None and not path.is_file():
         raise UsageError(f"cannot read --input {path}: {'not a regular file' if path.exists() else 'no such file'}")
     line_format = args.format or line_format_of(path)
+    if path is not None:
+        check_text(path)
     _check_streaming(args, path)
     if path is None:
         return _route_stream(args, sys.stdin.buffer, None, line_format)

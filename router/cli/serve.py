@@ -27,7 +27,9 @@ FLAGS = ("host", "port", "keys", "decision_log")
 
 def add_serve(commands: Commands) -> None:
     """Add `router serve` to the parser."""
-    command = add_command(commands, "serve", "route and forward requests over HTTP, as OpenAI's API", run_serve)
+    examples = ["router serve pool.yaml --check", "router serve pool.yaml --port 8080"]
+    text = "route and forward requests over HTTP, as OpenAI's API"
+    command = add_command(commands, "serve", text, run_serve, examples)
     add_common(command)
     add = command.add_argument
     add("pool_file", metavar="POOL", help="a pool file (YAML, JSON), its settings in the section serve")

@@ -33,9 +33,8 @@ logger = logging.getLogger(__name__)
 
 def add_pools(commands: Commands) -> None:
     """Add `router pools` to the parser."""
-    command = add_command(
-        commands, "pools", "list the checkpoint's pools and their models, or check a pool file", run_pools
-    )
+    text = "list the checkpoint's pools and their models, or check a pool file"
+    command = add_command(commands, "pools", text, run_pools, ["router pools", "router pools --check pool.yaml"])
     add_common(command)
     command.add_argument(
         "--check", metavar="FILE", help="print every problem of a pool file (YAML, JSON); exit code 1 if any"
@@ -88,7 +87,8 @@ def _known_systems(args: Namespace) -> tuple[System, ...] | None:
 
 def add_show(commands: Commands) -> None:
     """Add `router show` to the parser."""
-    command = add_command(commands, "show", "print a model's facts and its learned profile", run_show)
+    examples = ["router show gpt-4o", "router show gpt-4o --top 10 --json"]
+    command = add_command(commands, "show", "print a model's facts and its learned profile", run_show, examples)
     add_common(command)
     command.add_argument("model", metavar="MODEL", help="a model's name")
     where = command.add_mutually_exclusive_group()
@@ -132,9 +132,8 @@ def run_show(args: Namespace) -> int:
 
 def add_index(commands: Commands) -> None:
     """Add `router index` to the parser."""
-    command = add_command(
-        commands, "index", "build a large pool's index and keep it in the checkpoint's folder", run_index
-    )
+    text = "build a large pool's index and keep it in the checkpoint's folder"
+    command = add_command(commands, "index", text, run_index, ["router index --pool thousands.yaml --index ivf"])
     add_common(command)
     command.add_argument("--pool", metavar="NAME|FILE", help="the pool (default: the checkpoint's default)")
     add_index_kind(command)
@@ -156,7 +155,8 @@ def run_index(args: Namespace) -> int:
 
 def add_evaluate(commands: Commands) -> None:
     """Add `router evaluate` to the parser."""
-    command = add_command(commands, "evaluate", "judge the router on recorded outcomes", run_evaluate)
+    examples = ["router evaluate --data runs/own/data --folds 8,9"]
+    command = add_command(commands, "evaluate", "judge the router on recorded outcomes", run_evaluate, examples)
     add_common(command)
     command.add_argument(
         "--data",
@@ -202,10 +202,12 @@ def run_evaluate(args: Namespace) -> int:
 
 def add_checkpoint(commands: Commands) -> None:
     """Add `router checkpoint upgrade` to the parser."""
-    checkpoint = add_command(commands, "checkpoint", "convert a checkpoint of an earlier version")
+    examples = ["router checkpoint upgrade my-router"]
+    checkpoint = add_command(commands, "checkpoint", "convert a checkpoint of an earlier version", None, examples)
     add_verbosity(checkpoint)
     actions = checkpoint.add_subparsers(dest="action", metavar="ACTION", required=True)
-    upgrade = add_command(actions, "upgrade", "convert a folder in place to the format that is read now", run_upgrade)
+    text = "convert a folder in place to the format that is read now"
+    upgrade = add_command(actions, "upgrade", text, run_upgrade, examples)
     upgrade.add_argument("folder", metavar="DIR", help="the checkpoint's folder")
     add_verbosity(upgrade)
 

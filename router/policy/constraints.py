@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.arrays import Array, first, like, namespace
-from router.errors import NoCandidateError, UsageError, counted_from
+from router.errors import NoCandidateError, UsageError, counted_from, known_names, quoted
 from router.network import scoring
 from router.options import DIAL_MAX
 from router.pools.models import ModelFacts, context_windows
+
+SHOWN = 10  # names in a message
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,11 @@ class Constraints:
         models: Sequence[ModelFacts],
         needed_tokens: Sequence[float],
         windows: NDArray[np.float64] | None = None,
+        pool: str = "",
     ) -> NDArray[np.bool_]:
         """Mask (B, M) of the models that may answer queries that need (B,) tokens of context.
 
-        `windows` are the models' `context_windows`, where they are known already.
+        `windows` are the models' `context_windows`, where they are known already, `pool` their pool's name.
         Raises NoCandidateError for a query without an admitted model; it names the models that each constraint removed.
         """
         if isinstance(self.allow, str) or isinstance(self.deny, str):
@@ -59,10 +62,19 @@ class Constraints:
         empty = np.flatnonzero(~mask.any(axis=1))
         if len(empty):
             row = int(empty[0])
+            self._check_allowed(models, pool)
             removed = {name: ~keep for name, keep in checks} | {"context window": too_long[row]}
             with counted_from(row):
                 raise NoCandidateError(_who_removed_whom(removed, models, needed[row]))
         return mask
+
+    def _check_allowed(self, models: Sequence[ModelFacts], pool: str) -> None:
+        """NoCandidateError where no model has an allowed name: it is then no matter of constraints, but of names."""
+        ids = [model.id for model in models]
+        if self.allow and not any(matches(name, self.allow) for name in ids):
+            shown = " or ".join(map(quoted, self.allow[:SHOWN])) + (" ..." if len(self.allow) > SHOWN else "")
+            where = f"pool {pool}" if pool else "the pool"
+            raise NoCandidateError(f"no model of {where} matches {shown}; {known_names(self.allow[0], ids)}")
 
     def admit_facts(self, models: Sequence[ModelFacts]) -> NDArray[np.bool_]:
         """Mask (M,) of the models that meet every demand but that of a context window, which is each query's own."""
@@ -97,8 +109,8 @@ def _who_removed_whom(removed: dict[str, NDArray[np.bool_]], models: Sequence[Mo
         ids = [models[column].id for column in np.flatnonzero(gone).tolist()]
         if ids:
             label = f"{name} (the query needs {needed:.0f} tokens)" if name == "context window" else name
-            more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
-            parts.append(f"{label} removed {', '.join(ids[:10])}{more}")
+            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+            parts.append(f"{label} removed {', '.join(ids[:SHOWN])}{more}")
     return "no model is left: " + "; ".join(parts) + ". Relax a constraint or route to another pool."
 
 

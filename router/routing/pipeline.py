@@ -177,7 +177,8 @@ class Pipeline:
 
 def choose(prediction: Prediction, candidates: Candidates, request: Request) -> Choice:
     """Admit candidates by the request's constraints, weigh cost by its dial or goal, and put them in order."""
-    admitted = request.constraints.admit(candidates.facts, prediction.input_tokens.tolist(), candidates.windows)
+    tokens = prediction.input_tokens.tolist()
+    admitted = request.constraints.admit(candidates.facts, tokens, candidates.windows, request.pool.name)
     dials, weights, assigned = request.weigh(prediction, admitted, candidates.cost_range_usd)
     utility, ranked = rank(prediction.quality, prediction.cost_usd, weights, admitted, max(request.top, 2))
     order = [[m for m in row if admitted[b, m]] for b, row in enumerate(ranked.tolist())]

@@ -154,3 +154,11 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     assert not (tmp_path / REQUEST).exists()
     with pytest.raises(UsageError, match="it is a file; name a folder"):
         PartsFolder(tmp_path / "thesis.tex", "jsonl", {})
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        UsageError, match=r"cannot write --output .*: Not a directory; name a folder where you may write"
+    ):
+        PartsFolder(tmp_path / "file" / "parts", "jsonl", {})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fixtures.fake_router import FakeRouter
 
-from router.batch.lines import RawLine, encode_record, parse_line, read_lines, route_lines
+from router.batch.lines import LOOKED_AT_BYTES, RawLine, check_text, encode_record, parse_line, read_lines, route_lines
 from router.errors import UsageError
 
 OPTIONS = {"allow": [], "deny": []}
@@ -239,3 +240,19 @@ def test_what_concerns_the_whole_request_is_raised() -> None:
 
 def test_a_raw_line_is_cut_and_numbered() -> None:
     assert list(read_lines(io.BytesIO(b"a\n\nb"))) == [RawLine(1, b"a", 2), RawLine(2, b"", 1), RawLine(3, b"b", 1)]
+
+
+@pytest.mark.parametrize("content", ["a query".encode("utf-16"), b"\x7fELF\x00", b"a" * (LOOKED_AT_BYTES - 1) + b"\0"])
+def test_a_file_that_is_no_text_is_refused_as_a_whole(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "in.txt"
+    file.write_bytes(content)
+    place = content.index(0)
+    with pytest.raises(UsageError, match=rf"in\.txt is no text in UTF-8 \(byte {place} is zero\): give lines"):
+        check_text(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"caf\xe9\n", b"a" * LOOKED_AT_BYTES + b"\0", "für 5 €".encode()])
+def test_a_text_with_a_bad_line_is_not_refused_as_a_whole(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "in.txt"
+    file.write_bytes(content)
+    check_text(file)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from router.batch import resumable_file
 from router.batch.resumable_file import ResumableFile, check_output, partial_of
 from router.errors import UsageError
 
@@ -170,3 +171,22 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_done(tmp_path: P
         check_output(tmp_path, resume=False, force=True)
     with pytest.raises(UsageError, match=r"there is no folder .*nowhere"):
         check_output(tmp_path / "nowhere" / "out", resume=False, force=False)
+
+
+def test_a_folder_without_the_right_to_write_is_refused_before_anything_is_done(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        resumable_file.os, "access", lambda *_: False
+    )  # root, who may run the tests, may write anywhere
+    with pytest.raises(UsageError, match=r"you may not write in the folder .*; name a file in a folder that you may"):
+        check_output(path, resume=False, force=False)
+
+
+def test_a_file_that_the_system_refuses_says_what_to_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UsageError, match=r"cannot write --output .*: Read-only file system; name a file in a folder"):
+        ResumableFile(path, SETTINGS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,7 +53,7 @@ def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "required: COMMAND"),
+        (("-v",), "required: COMMAND"),
         (("rout",), "invalid choice: 'rout'"),
         (("route", "q", "--dial", "11"), "got '11', allowed is a number from 0 to 10"),
         (("route", "q", "--dial", "nan"), "got 'nan'"),
@@ -75,7 +78,42 @@ def test_wrong_usage_is_exit_code_2_with_the_reason_on_stderr(
 ) -> None:
     code, out, err = session(*argv)
     assert (code, out) == (2, "")
-    assert message in err
+    assert message in err and err.count("\n") == 1
+
+
+def test_a_wrong_value_is_one_line_that_names_the_command_and_its_help(session: Session) -> None:
+    line = "argument --dial: got '11', allowed is a number from 0 to 10; see router route --help\n"
+    assert session("route", "q", "--dial", "11") == (2, "", f"router route: error: {line}")
+
+
+def test_without_arguments_three_things_to_try_are_shown_that_are_commands(session: Session) -> None:
+    code, out, err = session()
+    assert (code, out) == (2, "")
+    lines = [line.strip().partition("   ")[0] for line in err.splitlines() if line.startswith("  router ")]
+    assert len(lines) == 3 and len(err.splitlines()) < 10
+    for line in lines:
+        build_parser().parse_args(shlex.split(line)[1:])
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+@pytest.mark.parametrize("parser", [pytest.param(each, id=each.prog) for each in parsers(build_parser())])
+def test_every_help_ends_with_examples_that_the_parser_takes(parser: argparse.ArgumentParser) -> None:
+    examples = parser.format_help().partition("\nexamples:\n")[2].partition("\n\n")[0].splitlines()
+    assert 1 <= len(examples) <= 2
+    for line in examples:
+        assert f"{line} ".startswith(f"  {parser.prog} ") and len(line) <= 120
+        try:
+            build_parser().parse_args(shlex.split(line)[1:])
+        except SystemExit as stop:  # 0: --help
+            assert stop.code == 0, line
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,9 @@ def test_rows_as_json(prices: Command) -> None:
 def test_an_unknown_model_is_one_line_on_stderr(prices: Command) -> None:
     code, out, err = prices("gtp-7")
     assert (code, out) == (1, "")
-    assert err.startswith(f"router: error: the price table of {DAY} has no 'gtp-7'; known: ") and err.count("\n") == 1
+    assert (
+        err.startswith(f"router: error: the price table of {DAY} has no 'gtp-7'; nearest of ") and err.count("\n") == 1
+    )
 
 
 def test_an_old_table_is_said_to_be_old(prices: Command, tmp_path: Path) -> None:

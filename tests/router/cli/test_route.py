@@ -254,3 +254,10 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(route: Session) -> None:
     route.monkeypatch.setattr(sys, "stderr", quiet)
     route("--input", "in.jsonl", "-q")
     assert "%" not in quiet.getvalue()
+
+
+def test_a_binary_input_is_one_error_and_nothing_is_routed(route: Session) -> None:
+    (route.folder / "in.txt").write_bytes(b"\x7fELF\x02\x00\x00")
+    line = "in.txt is no text in UTF-8 (byte 5 is zero): give lines of text or JSON objects"
+    assert route("--input", "in.txt") == (2, "", f"router: error: {line}\n")
+    assert not route.router.routed

@@ -80,6 +80,17 @@ def test_an_empty_candidate_set_says_which_constraint_removed_whom():
         admitted((9000.0,), deny=("small",))
 
 
+def test_names_that_no_model_has_are_called_so_with_the_nearest():
+    with pytest.raises(NoCandidateError) as error:
+        Constraints(allow=("big-won", "m*"), tools=True).admit(MODELS, (1.0,), pool="trio")
+    assert str(error.value).startswith("no model of pool trio matches 'big-won' or 'm*'; known: big-")
+    many = [ModelFacts(f"m{number:02}") for number in range(25)] + [ModelFacts("gpt-5:high")]
+    with pytest.raises(NoCandidateError, match=r"^no model of the pool matches 'GPT-5'; nearest of 26: gpt-5:high$"):
+        Constraints(allow=("GPT-5",)).admit(many, (1.0,))
+    with pytest.raises(NoCandidateError, match=r"matches 'n0' or .* or 'n9' \.\.\.; known: "):
+        Constraints(allow=tuple(f"n{number}" for number in range(12))).admit(MODELS, (1.0,))
+
+
 def test_the_first_query_without_a_candidate_is_the_one_that_is_told_of():
     with pytest.raises(NoCandidateError, match=r"the query needs 9000 tokens"):
         admitted((1.0, 9000.0, 9500.0), deny=("small",))

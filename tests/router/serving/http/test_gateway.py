@@ -279,7 +279,7 @@ def test_route_tells_the_decision_and_sends_nothing(served: Served) -> None:
         ("/v1/route", {"query": "x", "dial": 11}, "dial: got 11"),
         ("/v1/route", {"query": "x", "dial": 1, "budget_usd_per_1k": 1}, "one of"),
         ("/v1/route", {"query": "x", "top": 0}, "top: got 0"),
-        ("/v1/route", {"query": "x", "allow": ["nobody"]}, "no model is left"),
+        ("/v1/route", {"query": "x", "allow": ["nobody"]}, "no model of pool three matches 'nobody'"),
         ("/v1/route", {"messages": []}, "messages must be a list"),
         ("/v1/route/batch", {"queries": ["x"] * 1001}, "at most 1,000"),
         ("/v1/route/batch", {"queries": ["x"], "dial": [1, 2]}, "2 dials for 1"),
