@@ -57,7 +57,7 @@ def test_the_wheel_of_a_checkpoint_is_what_is_loaded_where_none_is_named(
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as content:
         content.extractall(installed)  # all that installing does with a wheel that has no code
-    assert wheel.name == "inferencedynamics_checkpoint-0.1.0-py3-none-any.whl"
+    assert wheel.name == "inferencedynamics_checkpoint-0.2.0-py3-none-any.whl"
     assert {"LICENSE", "NOTICE"} <= {each.name for each in installed.rglob("*")}
     assert not [*installed.rglob("big.safetensors")]
     found = run("-c", LOAD, path=f"{code}:{installed}", cwd=tmp_path)
