@@ -21,6 +21,7 @@ from router.cli import route as route_command
 from router.cli.main import build_parser, main
 from router.encoding import backend
 from router.onboarding import add_model as onboarding
+from router.onboarding import anchors as anchors_module
 from router.onboarding.anchors import CONSIDERED
 from router.policy.goals import DialTable
 from router.routing.router import Router
@@ -420,13 +421,13 @@ def test_anchors_come_from_the_train_split_of_a_folder_and_from_json_lines(run, 
 
 def test_of_very_many_queries_a_draw_is_read(run, router, monkeypatch):
     read: list[int] = []
-    original = onboarding.encode_queries
+    original = anchors_module.encode_queries
 
     def counted(encoder, network, texts, progress=False):
         read.append(len(texts))
         return original(encoder, network, texts, progress)
 
-    monkeypatch.setattr(onboarding, "encode_queries", counted)
+    monkeypatch.setattr(anchors_module, "encode_queries", counted)
     Path("many.txt").write_text("\n".join(f"two {i}" for i in range(CONSIDERED + 50)))
     argv = ("anchors", "--checkpoint", "router", "--queries", "many.txt", "--n", "3", "--output", "a", "--json")
     code, out, _ = run(*argv)
