@@ -192,7 +192,7 @@ def _prepare(args: Namespace, checkpoint: Checkpoint, member: Candidate, texts: 
     protocol = args.protocol or own or default_protocol(checkpoint)
     prepared(checkpoint, member.facts, protocol, _pools(args, checkpoint), args.replace)
     benchmarks = parse_scores(args.scores or [])
-    prior = prior_for(checkpoint, protocol, member.facts, benchmarks)
+    prior = prior_for(checkpoint, protocol, member.facts)  # without scores, which `onboard` reads, and warns of
     n = ANCHORS if args.anchors is None else args.anchors
     if n > len(texts):
         raise UsageError(f"--anchors {n} of {len(texts)} questions in {args.questions}: ask for {len(texts)} at most")
