@@ -76,7 +76,7 @@ def anchors_among(
     read = np.arange(len(texts))
     if len(texts) > most:
         read = np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))
-    query = encode_queries(checkpoint.encoder, checkpoint.network, [texts[row] for row in read], progress)
+    query = encode_queries(checkpoint.encoder, checkpoint.network, [texts[int(row)] for row in read], progress)
     features = query_features(query, checkpoint, protocol)
     chosen = choose_anchors(features, prior.row, n, seed)
     return Anchors(read[chosen], len(read), features[chosen], query_lengths(query, checkpoint, protocol)[chosen])

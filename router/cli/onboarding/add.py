@@ -28,6 +28,7 @@ from router.llm.options import add_spending_options, cache_path, check_cap
 
 if TYPE_CHECKING:
     from router.checkpoint.checkpoint import Checkpoint
+    from router.llm.question import Answer
     from router.onboarding.anchors import Anchors
     from router.onboarding.interview import Graded, Interview
     from router.onboarding.nearest import ExpectedQuality
@@ -188,14 +189,15 @@ def _prepare(args: Namespace, checkpoint: Checkpoint, member: Candidate, texts: 
     from router.onboarding.prior import prior_for
     from router.pools.strict_yaml import read_values
 
-    own = read_values(Path(args.pool))[0].get("protocol")
-    protocol = args.protocol or own or default_protocol(checkpoint)
+    plain: Any = read_values(Path(args.pool))[0]
+    protocol = args.protocol or plain.get("protocol") or default_protocol(checkpoint)
     prepared(checkpoint, member.facts, protocol, _pools(args, checkpoint), args.replace)
     benchmarks = parse_scores(args.scores or [])
     prior = prior_for(checkpoint, protocol, member.facts)  # without scores, which `onboard` reads, and warns of
     n = ANCHORS if args.anchors is None else args.anchors
     if n > len(texts):
-        raise UsageError(f"--anchors {n} of {len(texts)} questions in {args.questions}: ask for {len(texts)} at most")
+        chosen_from = f" in {args.questions}" if args.questions else ""
+        raise UsageError(f"--anchors {n} of {len(texts)} questions{chosen_from}: ask for {len(texts)} at most")
     anchors = anchors_among(checkpoint, protocol, prior, texts, n, args.seed, show_progress(args))
     return _Fit(checkpoint, member, protocol, benchmarks, prior, anchors)
 
@@ -212,7 +214,8 @@ def _ask(args: Namespace, fit: _Fit, interview: Interview) -> Graded | None:
 
     n, model = len(interview.anchors), args.model
     cache = cache_path(args, Path(f"{args.pool}.{quote(model, safe='')}"))
-    kept, spent_usd = [None] * n, 0.0
+    kept: list[Answer | None] = [None] * n
+    spent_usd = 0.0
     if cache.is_file():
         with Store(cache) as store:
             kept, spent_usd = interview.kept(store), store.spent_usd
