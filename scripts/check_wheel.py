@@ -37,7 +37,7 @@ def main() -> None:
         str(path.relative_to(REPOSITORY))
         for package in ("router", "train")
         for path in (REPOSITORY / package).rglob("*")
-        if path.suffix in (".py", ".yaml", ".csv") or path.name == "py.typed"
+        if path.suffix in (".py", ".yaml", ".csv", ".jsonl") or path.name == "py.typed"
     }
     packed = {line for line in run(binaries / "python", "-c", PROBE).splitlines() if "__pycache__" not in line}
     if packed != source:

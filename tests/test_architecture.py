@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Each package imports only from those before it: the order of docs/architecture.md.
 ROUTER = (
     "errors arrays options installation files hub validation pools onnx encoding network policy index checkpoint "
-    "routing evaluation onboarding batch llm grading evidence serving cli"
+    "routing evaluation batch llm grading evidence onboarding serving cli"
 ).split()
 TRAIN = "runs data_folders annotate collect data fit export baselines compare studies cli lightning_command".split()
 SERVING = "protocol telemetry settings lanes engine client_keys dispatch upstreams service http".split()

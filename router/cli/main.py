@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import router as package
-from router.cli.anchors import add_anchors
 from router.cli.arguments import EXIT_CODES, Parser, add_verbosity
 from router.cli.batch import add_batch
 from router.cli.keys import add_keys
-from router.cli.onboard import add_forget, add_onboard
+from router.cli.onboarding.add import add_add
+from router.cli.onboarding.anchors import add_anchors
+from router.cli.onboarding.onboard import add_forget, add_onboard
 from router.cli.prices import add_prices
 from router.cli.route import add_route
 from router.cli.serve import add_serve
@@ -44,6 +45,7 @@ ADD_COMMANDS = (  # in the order of --help
     add_prices,
     add_show,
     add_evaluate,
+    add_add,
     add_anchors,
     add_onboard,
     add_forget,

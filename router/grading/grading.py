@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import regex
-
 from router.errors import GradingError
 from router.grading.final_answer import chosen_letter, final_answer, final_number, normalised, without_thoughts
 
@@ -71,6 +69,8 @@ def _compared(kind: str, right: object, fields: Mapping[str, Any]) -> Task:
             raise ValueError(f"`answer` of a choice is one letter, got {str(right)[:40]!r}")
         return Task(kind, (letter,))
     if kind == "regex":
+        import regex  # of an extra, and few queries need it
+
         try:
             regex.compile(_text("answer", right))
         except regex.error as error:
@@ -116,6 +116,8 @@ def grade(task: Task, answer: str) -> float:
     if task.kind == "number":
         number = final_number(answer)
         return float(number is not None and abs(number - task.number) <= task.tolerance * max(abs(task.number), 1e-9))
+    import regex
+
     (pattern,) = task.right
     try:
         return float(regex.search(pattern, without_thoughts(answer), timeout=PATTERN_S) is not None)

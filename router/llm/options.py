@@ -1,26 +1,38 @@
 """Command-line options of commands that ask LLMs: spending cap, cost estimate, cache of answers."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router.errors import UsageError
-from router.llm.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from router.llm.endpoint import Endpoint
 
 
 def add_llm_options(parser: argparse.ArgumentParser) -> None:
     """Add the shared options to a parser."""
+    add_spending_options(parser)
+    parser.add_argument("--force", action="store_true", help="replace an output that an earlier run did not make")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no report")
+
+
+def add_spending_options(
+    parser: argparse._ActionsContainer, usual_usd: float | None = None, beside: str = "the output"
+) -> None:
+    """Add the options on what is spent; `usual_usd` is the default of the cap, `beside` says where the cache lies."""
+    default = "Needed unless all prices are 0" if usual_usd is None else f"(default: {usual_usd:g})"
     parser.add_argument(
-        "--max-usd", type=float, metavar="USD",
-        help="spending cap: no request is sent that could exceed it; earlier runs with the same cache count. "
-        "Needed unless all prices are 0",
+        "--max-usd", type=float, metavar="USD", default=usual_usd,
+        help=f"spending cap: no request is sent that could exceed it; earlier runs with this cache count. {default}",
     )  # fmt: skip
     parser.add_argument("--estimate", action="store_true", help="say what it would cost, send nothing")
     parser.add_argument(
-        "--cache", type=Path, metavar="FILE", help="where answers are kept (default: beside the output, .asked.sqlite)"
+        "--cache", type=Path, metavar="FILE", help=f"where answers are kept (default: beside {beside}, .asked.sqlite)"
     )
-    parser.add_argument("--force", action="store_true", help="replace an output that an earlier run did not make")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no report")
 
 
 def cache_path(options: argparse.Namespace, out: Path) -> Path:

@@ -75,19 +75,7 @@ def onboard(
     if answers is not None and not answers.queries:
         raise UsageError("there is no graded answer to fit a profile to: give at least one")
     protocol = protocol or default_protocol(checkpoint)
-    if protocol not in checkpoint.protocols:
-        raise UsageError(f"unknown protocol {protocol!r}; {known_names(protocol, checkpoint.protocols)}")
-    system = System(facts.id, protocol)
-    _check_name(facts.id)
-    old = [each for each in checkpoint.added_models.systems if each.model == facts.id] if replace_old else []
-    before = checkpoint.all_pools.items()
-    old_pools = [name for name, pool in before if any(member.system in old for member in pool.candidates)]
-    checkpoint = without_old_profiles(checkpoint, [system, *old], replace_old)
-    if pools is None:
-        pools = [name for name in old_pools if name in checkpoint.all_pools]
-        if gone := [name for name in old_pools if name not in checkpoint.all_pools]:
-            logger.warning("%s was all of pool %s, which is gone with its old profile", facts.id, ", ".join(gone))
-    _check_pools(checkpoint, facts, pools)
+    checkpoint, system, pools = prepared(checkpoint, facts, protocol, pools, replace_old)
     prior = prior_for(checkpoint, protocol, facts, benchmarks)
     if answers is None:
         answers = make_answers([], [])
@@ -105,6 +93,29 @@ def onboard(
     others = checkpoint.added_models
     made = replace(checkpoint, added_models=AddedModels((*others.profiles, profile), others.pools))
     return Onboarding(made, profile, prior.known, prior.side, prior.error, prior.blind, deviation)
+
+
+def prepared(
+    checkpoint: Checkpoint, facts: ModelFacts, protocol: str, pools: Collection[str] | None, replace_old: bool
+) -> tuple[Checkpoint, System, Collection[str]]:
+    """The checkpoint without the old profiles of the model, its new system, and the pools that it joins.
+
+    Raises what `onboard` raises for a model that cannot be added.
+    """
+    if protocol not in checkpoint.protocols:
+        raise UsageError(f"unknown protocol {protocol!r}; {known_names(protocol, checkpoint.protocols)}")
+    system = System(facts.id, protocol)
+    _check_name(facts.id)
+    old = [each for each in checkpoint.added_models.systems if each.model == facts.id] if replace_old else []
+    before = checkpoint.all_pools.items()
+    old_pools = [name for name, pool in before if any(member.system in old for member in pool.candidates)]
+    checkpoint = without_old_profiles(checkpoint, [system, *old], replace_old)
+    if pools is None:
+        pools = [name for name in old_pools if name in checkpoint.all_pools]
+        if gone := [name for name in old_pools if name not in checkpoint.all_pools]:
+            logger.warning("%s was all of pool %s, which is gone with its old profile", facts.id, ", ".join(gone))
+    _check_pools(checkpoint, facts, pools)
+    return checkpoint, system, pools
 
 
 def forget(checkpoint: Checkpoint, name: str) -> Checkpoint:

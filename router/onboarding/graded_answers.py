@@ -6,21 +6,20 @@
 would fit a wrong profile. Axis: n answers.
 """
 
-import json
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import DataError
+from router.onboarding.json_lines import query_text, read_json_lines
 
-QUERY_KEYS = ("query", "text")
 MOST_TOKENS = 10_000_000  # in one answer
-SHOWN = 10  # problems that one message lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,44 +52,14 @@ def make_answers(
 
 
 def read_answers(path: str | Path) -> Answers:
-    """The answers in a JSONL file; the DataError for a bad file lists the first ten problems."""
-    file, problems = Path(path), []
-    found: list[tuple[str, float, float]] = []
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the answers in {file}: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found.append(_answer(line))
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-    if problems:
-        rest = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        listed = "\n  ".join(problems[:SHOWN])
-        raise DataError(f"{file}: nothing was fitted, since some answers are not usable:\n  {listed}{rest}")
-    if not found:
-        raise DataError(f'{file} holds no answer; write one per line, such as {{"query": "2+2?", "score": 1}}')
+    """The answers in a JSONL file; the DataError for a bad file lists the first problems."""
+    found = read_json_lines(path, "answer", '{"query": "2+2?", "score": 1}', _answer)
     return make_answers(*zip(*found, strict=True))
 
 
-def _answer(line: str) -> tuple[str, float, float]:
+def _answer(found: Mapping[str, Any]) -> tuple[str, float, float]:
     """Query, score and output tokens of one line; ValueError with the problem of a bad line."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'not JSON ({str(error)[:80]}); write {{"query": "...", "score": 1}}') from error
-    if not isinstance(found, dict):
-        raise ValueError(f'a JSON {type(found).__name__}, not an object; write {{"query": "...", "score": 1}}')
-    query = next((found[key] for key in QUERY_KEYS if key in found), None)
-    if not isinstance(query, str) or not query.strip():
-        raise ValueError(f"query must be text that is not blank, got {reprlib.repr(query)}")
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"query is not valid Unicode ({error.reason} at character {error.start})") from error
+    query = query_text(found)
     score, tokens = _number(found.get("score")), _number(found.get("output_tokens"))
     if not 0 <= score <= 1:
         raise ValueError(f"score must be a number from 0 to 1, got {reprlib.repr(found.get('score'))}")

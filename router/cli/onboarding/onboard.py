@@ -6,18 +6,14 @@ They write only one file of the checkpoint's folder, that of onboarded models. H
 from __future__ import annotations
 
 import logging
-import math
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from router.cli.arguments import Commands, add_changed, add_command, folds, number
 from router.cli.loading import needing, print_json, show_progress
-from router.errors import CheckpointError, UsageError
-from router.files import locked_folder
+from router.cli.onboarding.changing import changing_checkpoint, print_onboarding, write_checkpoint
+from router.errors import UsageError
 
 if TYPE_CHECKING:
     from router.checkpoint.checkpoint import Checkpoint
@@ -72,15 +68,15 @@ def add_onboard(commands: Commands) -> None:
 def run_onboard(args: Namespace) -> int:
     """Fit one model's profile, or those of a whole data folder, into a checkpoint."""
     _check_sources(args)
-    with _changing(args.checkpoint) as (folder, checkpoint):
+    with changing_checkpoint(args.checkpoint) as (folder, checkpoint):
         if args.data is not None:
             fitted = _onboard_folder(args, checkpoint)
-            _write(fitted.checkpoint, folder)
+            write_checkpoint(fitted.checkpoint, folder)
             _print_folder(args, fitted)
         else:
             found = _onboard_model(args, checkpoint)
-            _write(found.checkpoint, folder)
-            _print_onboarding(args, found)
+            write_checkpoint(found.checkpoint, folder)
+            print_onboarding(args, found)
     return 0
 
 
@@ -96,9 +92,9 @@ def run_forget(args: Namespace) -> int:
     """Remove an onboarded model from a checkpoint."""
     from router.onboarding.add_model import forget
 
-    with _changing(args.checkpoint) as (folder, checkpoint):
+    with changing_checkpoint(args.checkpoint) as (folder, checkpoint):
         left = forget(checkpoint, args.model)
-        _write(left, folder)
+        write_checkpoint(left, folder)
     others = [system.id for system in left.added_models.systems]
     if args.json:
         print_json({"removed": args.model, "onboarded": others})
@@ -154,32 +150,6 @@ def _check_sources(args: Namespace) -> None:
         raise UsageError("--split and --folds belong to --data")
 
 
-@contextmanager
-def _changing(given: str) -> Iterator[tuple[Path, Checkpoint]]:
-    """The folder to change and the checkpoint in it; no other `router` command changes it meanwhile."""
-
-    from router.checkpoint.storage import load_checkpoint
-
-    folder = Path(given)
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{given} is no folder on this machine: only a local checkpoint can be changed; copy it here"
-        )
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked_folder(folder, wait=False))
-        except BlockingIOError as error:
-            raise CheckpointError(f"another command is changing {folder}: wait until it is done, then again") from error
-        yield folder, load_checkpoint(folder, backend="auto")
-
-
-def _write(checkpoint: Checkpoint, folder: Path) -> None:
-    from router.checkpoint.added_models import write_added_models
-    from router.checkpoint.layout import LAYOUT
-
-    write_added_models(checkpoint.added_models, folder / LAYOUT.added_models)
-
-
 def _facts(args: Namespace, checkpoint: Checkpoint) -> ModelFacts:
     """The facts given by flags; of a model that is fitted anew, the former facts where no flag is given."""
     from router.pools.models import ModelFacts
@@ -233,40 +203,3 @@ def _print_folder(args: Namespace, fitted: FolderOnboarding) -> None:
     print(f"\npool {fitted.pool.name} has {len(fitted.pool.candidates)} models:")
     where = f"--checkpoint {args.checkpoint} --pool {fitted.pool.name}"
     print(f"  router route {where} QUERY\n  router evaluate {where} --data {args.data} --split test")
-
-
-def _print_onboarding(args: Namespace, found: Onboarding) -> None:
-    profile = found.profile
-    if args.json:
-        print_json(
-            {
-                "system": profile.system.id,
-                "answers": profile.answers,
-                "mean_score": profile.mean_score,
-                "pools": list(profile.pools),
-                "known_systems": found.known,
-                "side": list(found.side),
-                "prior_error": found.prior_error,
-                "blind_error": found.blind_error,
-                "deviation": None if math.isnan(found.deviation) else found.deviation,
-            }
-        )
-        return
-    side = f" and {', '.join(found.side)}" if found.side else ""
-    print(f"model      {profile.system.model}, as under protocol {profile.reference_protocol}")
-    print(f"fitted     from {profile.answers} graded answers, {found.known} known systems{side}")
-    print(f"score      {profile.mean_score:.3f}  {profile.rests_on}")
-    if not math.isnan(found.deviation):
-        print(f"unsure by  {found.deviation:.3f}  standard deviation of its quality, mean over these queries")
-    print(
-        f"prior      rms error {found.prior_error:.3f} of the mean score when each known system is judged by it alone"
-        f" ({found.blind_error:.3f} by the mean system)"
-    )
-    print(f"pools      {', '.join(profile.pools) or 'none: name it in a pool file'}")
-    outdated = [name for name in profile.pools if name in found.checkpoint.dial_tables]
-    if outdated:
-        logger.warning(
-            "what each dial costs was measured on %s without %s: budgets are met for lists of queries, not for one",
-            ", ".join(outdated),
-            profile.system.model,
-        )

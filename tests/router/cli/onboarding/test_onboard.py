@@ -6,63 +6,26 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fixtures.onboarding_world import CHAT, TEXTS, World, write_folder
+from fixtures.onboarding_command import write_answers
+from fixtures.onboarding_world import CHAT, TEXTS, write_folder
 
 from router.checkpoint.layout import LAYOUT, list_files
 from router.checkpoint.storage import load_checkpoint, save_checkpoint
 from router.cli import route as route_command
-from router.cli.main import build_parser, main
+from router.cli.main import build_parser
 from router.encoding import backend
 from router.onboarding import add_model as onboarding
+from router.onboarding import anchors as anchors_module
 from router.onboarding.anchors import CONSIDERED
 from router.policy.goals import DialTable
 from router.routing.router import Router
 
 PRICED = ("--price-in", "0.5", "--price-out", "1.5")
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="session")
-def saved(onboarding_world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the world's checkpoint; copied for each test."""
-    folder = tmp_path_factory.mktemp("world") / "router"
-    save_checkpoint(onboarding_world.checkpoint, folder)
-    return folder
-
-
-@pytest.fixture
-def router(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onboarding_world: World) -> Path:
-    """The checkpoint `router` in the working folder, with graded answers of a weak model in `answers.jsonl`."""
-    shutil.copytree(saved, tmp_path / "router")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ROUTER_CHECKPOINT", raising=False)
-    write_answers(tmp_path / "answers.jsonl", onboarding_world, 40)
-    return tmp_path / "router"
-
-
-@pytest.fixture
-def run(router: Path, capsys: pytest.CaptureFixture) -> Command:
-    """Runs `router` with these arguments: exit code, stdout, stderr."""
-
-    def command(*argv: str) -> tuple[int, str, str]:
-        code = main(list(argv))
-        return code, *capsys.readouterr()
-
-    return command
-
-
-def write_answers(file: Path, world: World, n: int) -> None:
-    answers = world.answers(world.row(-1.0, 1.0), n, tokens=60.0)
-    columns = zip(answers.queries, answers.score, answers.output_tokens, strict=True)
-    lines = [json.dumps({"query": query, "score": score, "output_tokens": tokens}) for query, score, tokens in columns]
-    file.write_text("\n".join(lines) + "\n")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -420,13 +383,13 @@ def test_anchors_come_from_the_train_split_of_a_folder_and_from_json_lines(run, 
 
 def test_of_very_many_queries_a_draw_is_read(run, router, monkeypatch):
     read: list[int] = []
-    original = onboarding.encode_queries
+    original = anchors_module.encode_queries
 
     def counted(encoder, network, texts, progress=False):
         read.append(len(texts))
         return original(encoder, network, texts, progress)
 
-    monkeypatch.setattr(onboarding, "encode_queries", counted)
+    monkeypatch.setattr(anchors_module, "encode_queries", counted)
     Path("many.txt").write_text("\n".join(f"two {i}" for i in range(CONSIDERED + 50)))
     argv = ("anchors", "--checkpoint", "router", "--queries", "many.txt", "--n", "3", "--output", "a", "--json")
     code, out, _ = run(*argv)

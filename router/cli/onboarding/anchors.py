@@ -30,13 +30,11 @@ def add_anchors(commands: Commands) -> None:
 
 def run_anchors(args: Namespace) -> int:
     """Write the queries whose graded answers say most about a new model."""
-    import numpy as np
-
     from router.batch.resumable_file import check_output
     from router.checkpoint.storage import load_checkpoint
     from router.files import atomic_write
-    from router.onboarding.add_model import default_protocol, encode_queries, query_features
-    from router.onboarding.anchors import CONSIDERED, DRAWN, choose_anchors
+    from router.onboarding.add_model import default_protocol
+    from router.onboarding.anchors import anchors_among
     from router.onboarding.prior import prior_for
 
     output = Path(args.output)
@@ -51,18 +49,14 @@ def run_anchors(args: Namespace) -> int:
     if args.n > len(texts):
         raise UsageError(f"--n {args.n} of {len(texts)} different queries: ask for {len(texts)} at most")
     prior = prior_for(checkpoint, protocol)
-    most = max(CONSIDERED, DRAWN * args.n)  # reading more queries would take minutes and change little
-    if len(texts) > most:
-        texts = [texts[i] for i in sorted(np.random.default_rng(args.seed).choice(len(texts), most, replace=False))]
-    query = encode_queries(checkpoint.encoder, checkpoint.network, texts, show_progress(args))
-    rows = choose_anchors(query_features(query, checkpoint, protocol), prior.row, args.n, args.seed)
-    lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(rows, 1)]
+    chosen = anchors_among(checkpoint, protocol, prior, texts, args.n, args.seed, show_progress(args))
+    lines = [json.dumps({"id": number, "query": texts[row]}) for number, row in enumerate(chosen.rows, 1)]
     atomic_write(output, ("\n".join(lines) + "\n").encode())
     if args.json:
-        print_json({"output": args.output, "n": len(lines), "of": len(texts), "protocol": protocol})
+        print_json({"output": args.output, "n": len(lines), "of": chosen.read, "protocol": protocol})
     else:
         print(
-            f"{len(lines)} of {len(texts)} queries in {args.output}: answer them with the new model, add to each line"
+            f"{len(lines)} of {chosen.read} queries in {args.output}: answer them with the new model, add to each line"
         )
         print('"score" (0 to 1) and, if known, "output_tokens", then')
         print("  router onboard MODEL --answers FILE --into CHECKPOINT")
