@@ -54,7 +54,12 @@ class _Fit:
 
 def add_add(commands: Commands) -> None:
     """Add `router add` to the parser."""
-    command = add_command(commands, "add", "ask a new model a few questions, fit its profile and add it", run_add)
+    examples = [
+        "router add my-model --pool POOL.yaml --max-usd 1",
+        "router add my-model --pool POOL.yaml --scores gpqa_diamond=0.857 terminal_bench_hard=0.6",
+    ]
+    text = "ask a new model a few questions, fit its profile and add it"
+    command = add_command(commands, "add", text, run_add, examples)
     add = command.add_argument
     add("model", metavar="MODEL", help="the id of an entry in the pool file")
     add("--pool", metavar="FILE", required=True, help="pool file whose entry says where the model answers (upstream)")
