@@ -144,7 +144,7 @@ router.route(["Is this clause enforceable?", "Prove it."], dial=[3, 8], guard=Tr
 router.route("Is this clause enforceable?", budget_usd_per_1k=0.5)
 router.route(["Is this clause enforceable?"], quality_at_least=0.5)
 answers = make_answers(["Prove it.", "Is it?"], [0.0, 1.0])
-made = onboard(router.checkpoint, ModelFacts("new", 0.1, 0.2), answers, pools=["chat27"])
+made = onboard(router.checkpoint, ModelFacts("new", 0.1, 0.2), answers, pools=["today"])
 Router(made.checkpoint, index="auto").route("Is this clause enforceable?", attitude="pessimistic")
 """
 
