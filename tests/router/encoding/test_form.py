@@ -11,10 +11,11 @@ from router.encoding.onnx_encoder import OnnxEncoder
 from router.encoding.onnx_export import write_graphs
 from router.encoding.torch_encoder import QueryEncoder
 
-TEXTS = ["ab12\n", "", "\u00e4\u00f6\ud800x", "7"]
+TEXTS = ["  ab\n\n12\n", "", "\u00e4\u00f6\ud800x", "7"]
 
 
 def test_form_by_hand():
+    # blanks at the ends do not count, blank lines are none
     expected = [[np.log(6), np.log(2), 0.4, 0], [0, 0, 0, 0], [np.log(5), 0, 0, 0.75], [np.log(2), 0, 1, 0]]
     np.testing.assert_allclose(form(TEXTS), expected, rtol=1e-6)
     assert form(TEXTS).dtype == np.float32 and form([]).shape == (0, FORM_NUMBERS)

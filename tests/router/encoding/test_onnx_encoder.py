@@ -100,7 +100,7 @@ def test_first_token_and_no_normalising_are_torchs(folder: Path) -> None:
 def test_the_shipped_encoder_is_torchs_at_every_length() -> None:
     onnx, reference = both(SHIPPED, max_tokens=128, layers=(4, 7, 9))
     texts = ["hi", "Is this indemnity clause enforceable in Delaware?", "Prove it. " * 30, "the end " * 400]
-    assert [len(ids) for ids in onnx.tokenize(texts)] == [3, 17, 123, 128]
+    assert [len(ids) for ids in onnx.tokenize(texts)] == [3, 17, 92, 128]
     np.testing.assert_allclose(onnx.encode(texts), reference.encode(texts).numpy(), **CLOSE)
     int8 = OnnxEncoder.from_pretrained(SHIPPED, 128, layers=(4, 7, 9), int8=True).encode(texts)
     assert (int8 * onnx.encode(texts)).sum(axis=1).min() >= 3 * 0.9995  # three layers, each of length one

@@ -33,7 +33,7 @@ def network(request) -> RouterNetwork:
             tensor.normal_()
         if name.endswith("points"):
             tensor.copy_(torch.nn.functional.normalize(tensor, dim=1))
-        if name.endswith("familiar"):
+        if name.endswith(("familiar", "fading")):
             tensor.copy_(torch.tensor([0.6, 0.01]))
     return made.eval()
 

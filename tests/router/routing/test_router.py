@@ -53,6 +53,7 @@ def router(tiny_encoder, request):
     if likeness:
         network.heads.prototypes.points.copy_(torch.eye(5, 8))
         network.heads.prototypes.familiar.copy_(torch.tensor([0.9, 0.1]))
+        network.heads.prototypes.fading.copy_(torch.tensor([1.0, 0.25]))
     network.profiles.slope.uniform_(0.5, 1.5)
     members = tuple(Candidate(FACTS[s.model], s) for s in SYSTEMS[:3])
     exam = Pool("exam", (Candidate(FACTS["large"], SYSTEMS[3]), Candidate(FACTS["mid"], SYSTEMS[2])))

@@ -154,7 +154,7 @@ def test_a_method_that_draws_needs_the_server_and_says_how(capsys):
     [
         ({"method": "grit"}, "method is one of grid, bayes, random, got 'grit'"),
         ({"method": None}, "method is missing"),
-        ({"paramters": {}}, "unknown key 'paramters'; known: parameters"),
+        ({"paramters": {}}, "unknown key 'paramters'; nearest of 11: parameters"),
         ({"command": ["${interpreter}"]}, r"command is a list of words, one of them \$\{args\}"),
         ({"command": "python"}, r"command is a list of words"),
         ({"parameters": []}, r"parameters is a mapping by flag, got \[\]"),

@@ -174,7 +174,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, capsys: pytest.
     ("args", "message"),
     [
         ([], "nothing to build: give --benchmarks"),
-        (["--benchmarks", "mnlu"], "unknown benchmark 'mnlu'; known: mmlu"),
+        (["--benchmarks", "mnlu"], "unknown benchmark 'mnlu'; nearest of 28: mmlu"),
         (["--outcomes", "routebench=x"], "unknown format 'routebench'; known: routerbench"),
         (["--outcomes", "plain=nowhere.csv"], "there is no nowhere.csv"),
         (["--source", "mmlu"], "--source mmlu: expected NAME=FOLDER"),
