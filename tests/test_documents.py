@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from router.checkpoint.benchmark_scores import FEWEST, BenchmarkScores
 from router.evaluation.metrics import upper_hull
 from router.policy.constraints import cost_weights
 
@@ -80,3 +81,15 @@ def test_the_workflow_runs_our_own_command_on_every_python_that_the_package_name
     named = [each.rpartition(" ")[2] for each in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", each)]
     assert job["strategy"]["matrix"]["python"] == named
     assert job["steps"][-1] == {"run": "./.ci/run"} and (REPOSITORY / ".ci" / "run").is_file()
+
+
+def test_published_scores_that_examples_give_are_known() -> None:
+    known = BenchmarkScores.from_json(text("checkpoints/routemix/benchmarks.json")).scores
+    commands = sorted((REPOSITORY / "router" / "cli" / "onboarding").glob("*.py"))
+    lines = [line for page in (*DOCUMENTS, *commands) for line in page.read_text(encoding="utf-8").splitlines()]
+    given = [re.findall(r"([\w-]+)=0\.\d", line) for line in lines if re.search("--(scores|benchmarks) ", line)]
+    examples = [names for names in given if names]
+    assert len(examples) >= 6
+    for names in examples:  # under the default pool's protocol
+        models = [set(known.get((name, "open-2026"), ())) for name in names]
+        assert len(set.intersection(*models)) >= FEWEST, names

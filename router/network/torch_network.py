@@ -66,7 +66,7 @@ class Prototypes(nn.Module):
     A prototype is the mean of a cluster of training queries (no query is stored). A category is a kind of training
     query, predicted by a softmax. How systems did near prototypes and in categories is condensed to a few latent
     coordinates. Both fade with the distance to the nearest prototype: far from all of them only the named axes and the
-    bias decide. `train.export.prototypes` fits it.
+    bias decide. `train.export.profiles` fits it.
     """
 
     centre: Tensor

@@ -62,7 +62,7 @@ class QueryVectors:
     vector: Array  # (B, D): capability, knowledge, residual, likeness, difficulty
     log_length: Array  # (B, P), log of the factor on a system's usual answer length
     level: Array  # (B,), difficulty on the scale of the annotations, 1 to 5, not clipped
-    familiarity: Array  # (B,) in (0, 1], nearness to the training queries; 1 at usual distances
+    familiarity: Array  # (B,) in (0, 1], nearness to training queries with answers; 1 at usual distances
     size: Dimensions
 
     @property

@@ -130,7 +130,7 @@ class Decision:
     domains: dict[str, float]  # strongest first, those of note
     difficulty: float  # logits, under the chosen model's protocol
     level: float  # difficulty on the scale of annotations, 1 to 5
-    familiarity: float  # in (0, 1], nearness to the training queries
+    familiarity: float  # in (0, 1], nearness to training queries with answers
     reasons: Reasons | None  # None where there was one candidate only
     goal: Goal | None = None  # the budget or quality asked for; `dial` is then the one that its cost weight amounts to
     price_date: str | None = None  # of the chosen model's prices, an ISO day or month; None: not stated

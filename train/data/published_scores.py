@@ -1,7 +1,7 @@
 """Published scores of systems: what leaderboards print of them, a few numbers a model, from a folder's own table.
 
-`published_scores.parquet` is optional in a data folder: `model`, `benchmark`, `score`, `unit`. Scores in [0, 1] alone
-are read. Axes: R scores, S systems.
+`published_scores.parquet` is optional in a data folder: `model`, `benchmark`, `score`, `unit` [, `origin`]. Scores in
+[0, 1] alone are read. Axes: R scores, S systems.
 """
 
 from collections.abc import Collection, Sequence
@@ -41,22 +41,29 @@ class PublishedScores(NamedTuple):
     score: NDArray[np.float32]  # (R,) in [0, 1]
 
 
-def published_scores(dataset: Dataset, systems: Sequence[System], trained: Collection[str]) -> PublishedScores:
-    """The scores that the folders of `dataset` hold of `systems`, a system's median where it has several.
+NO_SCORES = PublishedScores(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))
 
-    `trained` are the benchmarks with training rows, see SAME_QUESTIONS. No scores where no folder has the table.
+
+def published_table(dataset: Dataset, trained: Collection[str]) -> pd.DataFrame:
+    """Rows `model`, `benchmark`, `score` and `origin` (NaN where nobody says) of all folders; none where none has them.
+
+    `trained` are the benchmarks with training rows, see SAME_QUESTIONS.
     """
     files = [folder / FILE for folder in dataset.folders if (folder / FILE).is_file()]
-    if not files:
-        return PublishedScores(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))
-    table = pd.concat(pd.read_parquet(file, columns=["model", "benchmark", "score", "unit"]) for file in files)
+    columns = ["model", "benchmark", "score", "unit", "origin"]
+    tables = [pd.read_parquet(file).reindex(columns=columns) for file in files]
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
     table = table[(table["unit"] == "fraction") & table["score"].between(0, 1)]
-    wanted = {name for name in table["benchmark"].unique() if _counts(name, trained)}
+    wanted = [name for name in table["benchmark"].unique() if _counts(name, trained)]
+    return table[table["benchmark"].isin(wanted)]
+
+
+def published_scores(dataset: Dataset, systems: Sequence[System], trained: Collection[str]) -> PublishedScores:
+    """The scores of `systems` in `published_table`, a system's median where it has several."""
     rows = pd.DataFrame({"model": [each.model for each in systems], "system": range(len(systems))})
-    table = table[table["benchmark"].isin(wanted)].groupby(["model", "benchmark"], as_index=False)["score"].median()
-    table = table.merge(rows, on="model")
-    known = table.groupby("benchmark")["model"].transform("nunique") >= FEWEST
-    table = table[known]
+    table = published_table(dataset, trained)
+    table = table.groupby(["model", "benchmark"], as_index=False)["score"].median().merge(rows, on="model")
+    table = table[table.groupby("benchmark")["model"].transform("nunique") >= FEWEST]
     number = pd.factorize(table["benchmark"], sort=True)[0]
     score = table["score"].to_numpy(np.float32)
     return PublishedScores(table["system"].to_numpy(np.intp), number.astype(np.intp), score)

@@ -1,6 +1,7 @@
 """Benchmark scores of known models, for onboarding: `python -m train benchmarks CHECKPOINT`.
 
-Writes `benchmarks.json`, means over training rows, into an older checkpoint. New checkpoints get it from `fit`.
+Writes `benchmarks.json` into an older checkpoint: means over training rows, and published scores whose terms allow it.
+New checkpoints get it from `fit`.
 """
 
 import argparse
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from router.checkpoint.benchmark_scores import BenchmarkScores
@@ -18,12 +20,18 @@ from router.evaluation.dataset import Dataset, read_dataset
 from router.files import atomic_write
 from router.pools.models import System
 from train.data.folds import fold_rows, usable_rows
+from train.data.published_scores import published_table
 
 FEWEST = 20  # answers needed for a mean score
+# Origins whose published scores may be passed on, named in NOTICE: Epoch AI's own runs (CC BY 4.0), LiveBench.
+SHIPPED_ORIGINS = ("epoch", "livebench")
 
 
 def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence[System]) -> BenchmarkScores:
-    """Mean score of each system on each benchmark over `rows`, where it has at least FEWEST answers."""
+    """Mean score of each system on each benchmark over `rows`, where it has at least FEWEST answers.
+
+    Beside them stand published scores of SHIPPED_ORIGINS on benchmarks that the folder does not hold.
+    """
     columns = dataset.columns(tuple(systems))
     benchmark = dataset.queries["benchmark"].to_numpy()[rows]
     found: dict[tuple[str, str], dict[str, float]] = {}
@@ -33,6 +41,12 @@ def benchmark_scores(dataset: Dataset, rows: NDArray[np.intp], systems: Sequence
         for system, n, points in zip(systems, answered.tolist(), np.nansum(score, axis=0).tolist(), strict=True):
             if n >= FEWEST:
                 found.setdefault((str(name), system.protocol), {})[system.model] = round(points / n, 4)
+    published = published_table(dataset, set(benchmark))
+    published = published[published["origin"].isin(SHIPPED_ORIGINS) & ~published["benchmark"].isin(set(benchmark))]
+    owners = pd.DataFrame([(system.model, system.protocol) for system in systems], columns=["model", "protocol"])
+    medians = published.merge(owners, on="model").groupby(["benchmark", "protocol", "model"])["score"].median()
+    for (name, protocol, model), points in medians.items():
+        found.setdefault((name, protocol), {})[model] = round(float(points), 4)
     return BenchmarkScores(found)
 
 

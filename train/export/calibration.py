@@ -21,19 +21,19 @@ LEAST_SCALE = 0.05
 
 
 def fit_affine(logit: Array, score: Array, prior: Sequence[float] = (1.0, 0.0), shrinkage: float = 0.0) -> Array:
-    """Scales above 0 and a shift (F + 1,): MAP logistic regression of scores (N,) in [0, 1] on logits (N,) or (N, F).
+    """A scale above 0 and a shift (2,): MAP logistic regression of scores (N,) in [0, 1] on logits (N,).
 
-    The prior is a normal around `prior` (F + 1,) whose precision is `shrinkage` observations (times SLOPE_STIFFNESS for
-    a scale). Without rows the result is the prior. Platt scaling on soft labels; with F > 1 logits it is stacking.
+    The prior is a normal around `prior` (2,) whose precision is `shrinkage` observations (times SLOPE_STIFFNESS for the
+    scale). Without rows the result is the prior. Platt scaling on soft labels.
 
     >>> fit_affine(np.array([]), np.array([]), (1.0, 0.5), 10.0).tolist()
     [1.0, 0.5]
     """
     centre = np.array(prior)
     features = np.column_stack([logit, np.ones(len(logit))])
-    precision = np.array([*[SLOPE_STIFFNESS] * (len(centre) - 1), 1.0]) * (0.25 * shrinkage + 1e-6)
-    theta = fit_profile(features, score, ProfilePrior(centre, np.diag(precision**-0.5), np.zeros((1, len(centre))))).row
-    return np.array([*np.maximum(theta[:-1], LEAST_SCALE), theta[-1]])
+    precision = np.array([SLOPE_STIFFNESS, 1.0]) * (0.25 * shrinkage + 1e-6)
+    scale, shift = fit_profile(features, score, ProfilePrior(centre, np.diag(precision**-0.5), np.zeros((1, 2)))).row
+    return np.array([max(scale, LEAST_SCALE), shift])
 
 
 def calibrate(logits: Array, scores: Array, protocol: NDArray[np.int64]) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ from train.data.published_scores import published_scores
 from train.export import plots
 from train.export.card import write_card
 from train.export.checkpoint import export_checkpoint
-from train.export.prototypes import Rows, fit_prototypes
+from train.export.profiles import Rows, fit_profiles
 from train.fit.module import RoutingModule
 from train.fit.validation import Collected, flat_figures, judge_pools
 
@@ -56,7 +56,7 @@ class ExportRouter(Callback):
         datamodule: RoutingDataModule = trainer.datamodule  # type: ignore[attr-defined]
         best = load_best(trainer, pl_module)
         if pl_module.options.prototypes:
-            add_prototypes(pl_module, datamodule)
+            refit_profiles(pl_module, datamodule)
         validation = collect(pl_module, datamodule, datamodule.training_data.val_rows)
         table, data = pl_module.network.profiles, datamodule.training_data
         judged = judge_pools(validation, table, data)
@@ -128,7 +128,7 @@ def load_best(trainer: L.Trainer, module: RoutingModule) -> int | None:
 
 
 @torch.no_grad()
-def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None:
+def refit_profiles(module: RoutingModule, datamodule: RoutingDataModule) -> None:
     """Fit the network's prototypes and profiles on training rows, and the weights of their parts on validation rows."""
     module.eval()
     data, device = datamodule.training_data, module.device
@@ -142,7 +142,7 @@ def add_prototypes(module: RoutingModule, datamodule: RoutingDataModule) -> None
     train, val = observed(data.train_rows), observed(data.val_rows)
     trained = set(benchmarks[np.unique(number[data.train_rows])])
     published = published_scores(data.dataset, data.systems, trained)
-    fit_prototypes(module.network.cpu(), train, val, published, datamodule.options.seed)
+    fit_profiles(module.network.cpu(), train, val, published, datamodule.options.seed)
     module.network.to(device)
 
 

@@ -5,14 +5,11 @@ such a system writes is drawn to the usual visible answer of its protocol times 
 Axes: B collected rows, S systems.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from router.network.torch_network import ProfileTable
-from router.pools.models import System
 from train.data.training_data import TrainingData
 from train.fit.validation import Collected, unique
 
@@ -36,7 +33,7 @@ def fit_lengths(table: ProfileTable, collected: Collected, data: TrainingData) -
     expected = table.output_tokens(collected.log_length.to(table.bias)).cpu() * measured
     factor = tokens.sum(0) / expected.sum(0).clamp_min(1e-9)
     table.log_tokens.add_(torch.where(measured.any(0), factor, 1.0).clamp(0.1, 10).log().to(table.bias))
-    table.log_tokens.copy_(drawn(table.log_tokens.cpu(), covered(data), efforts(data.systems, data), data.protocol))
+    table.log_tokens.copy_(drawn(table.log_tokens.cpu(), covered(data), efforts(data), data.protocol))
 
 
 def covered(data: TrainingData) -> Tensor:
@@ -48,15 +45,15 @@ def covered(data: TrainingData) -> Tensor:
     return counts.T >= FEWEST
 
 
-def efforts(systems: Sequence[System], data: TrainingData) -> Tensor:
+def efforts(data: TrainingData) -> Tensor:
     """(S,) factor of each system's reasoning effort on its answer length.
 
     A system whose name tells no effort reasons if none of its answers was measured and no sibling is named to reason.
     """
     measured = data.tensors["measured"][torch.from_numpy(data.train_rows)].any(0).tolist()
-    names = {system.model for system in systems}
+    names = {system.model for system in data.systems}
     factors = []
-    for system, known in zip(systems, measured, strict=True):
+    for system, known in zip(data.systems, measured, strict=True):
         effort = system.model.rpartition("-")[2]
         hidden = not known and f"{system.model}-think" not in names
         factors.append(EFFORTS.get(effort, EFFORTS["think"] if hidden else 1.0))

@@ -41,7 +41,7 @@ class Strength:
 
 @dataclass(frozen=True)
 class Answers:
-    """Rows with scores, as `train.export.prototypes` has them."""
+    """Rows with scores, of which those count that are seen."""
 
     level: Tensor  # (N,)
     benchmark: Tensor  # (N,), numbers from 0

@@ -15,8 +15,8 @@ class ModelOptions(EncoderOptions):
     Args:
         hidden: width of the heads' shared layer.
         residual: size of the latent residual, 0 for none.
-        prototypes: how many means of training queries are kept, and what systems did near them
-            (`train.export.prototypes`), at most 2000; fitted at the end of `fit`. 0: none.
+        prototypes: how many means of training queries are kept, at most 2000. With them profiles are fitted anew at the
+            end of `fit` (`train.export.profiles`); 0: none, and profiles stay as the gradient made them.
         likeness: coordinates that nearness to the prototypes is reduced to.
         dropout: on the heads' shared layer.
         embedding_noise: standard deviation of the noise added to embeddings in training (EmbedLLM); each pooled layer

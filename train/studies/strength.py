@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from router.evaluation.dataset import Dataset, read_dataset
 from router.evaluation.pool_report import labels
 from train.compare.families import family_of
-from train.data.published_scores import PublishedScores, published_scores
+from train.data.published_scores import NO_SCORES, published_scores
 from train.export.strength import Answers, Strength, fit_strength
 from train.studies.inputs import folds
 
@@ -45,10 +45,7 @@ class Annotated:
     def strength(self, rows: NDArray[np.bool_], trained: Collection[str] | None) -> Strength:
         """Strengths fitted on some rows (N,), and on published scores where `trained` are the benchmarks that count."""
         systems = [self.dataset.systems[column] for column in self.columns]
-        none = np.zeros(0, np.intp)
-        published = PublishedScores(none, none, none.astype(np.float32))
-        if trained is not None:
-            published = published_scores(self.dataset, systems, trained)
+        published = NO_SCORES if trained is None else published_scores(self.dataset, systems, trained)
         return fit_strength(self.answers(rows), torch.zeros(len(systems), dtype=torch.long), 1, published)
 
 

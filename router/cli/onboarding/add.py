@@ -56,7 +56,7 @@ def add_add(commands: Commands) -> None:
     """Add `router add` to the parser."""
     examples = [
         "router add my-model --pool POOL.yaml --max-usd 1",
-        "router add my-model --pool POOL.yaml --scores gpqa_diamond=0.857 terminal_bench_hard=0.6",
+        "router add my-model --pool POOL.yaml --scores gpqa_diamond=0.86 simpleqa_verified=0.5",
     ]
     text = "ask a new model a few questions, fit its profile and add it"
     command = add_command(commands, "add", text, run_add, examples)

@@ -28,7 +28,7 @@ def add_onboard(commands: Commands) -> None:
     """Add `router onboard` to the parser."""
     examples = (
         "router onboard my-model --answers graded.jsonl --price-in 0.2 --price-out 0.8 --into my-router",
-        "router onboard my-model --benchmarks gsm8k=0.95 --price-in 0.2 --price-out 0.8 --into my-router",
+        "router onboard my-model --benchmarks gpqa_diamond=0.86 --price-in 0.2 --price-out 0.8 --into my-router",
     )
     text = "add a model from graded answers or benchmark scores"
     command = add_command(commands, "onboard", text, run_onboard, examples)

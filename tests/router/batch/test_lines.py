@@ -256,3 +256,5 @@ def test_a_text_with_a_bad_line_is_not_refused_as_a_whole(tmp_path: Path, conten
     file = tmp_path / "in.txt"
     file.write_bytes(content)
     check_text(file)
+    with file.open("rb") as stream:
+        assert len([*read_lines(stream)]) == bool(content)

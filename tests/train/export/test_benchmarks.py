@@ -16,6 +16,7 @@ from router.checkpoint.layout import LAYOUT
 from router.checkpoint.storage import load_checkpoint
 from router.pools.models import System
 from train.__main__ import main
+from train.data.published_scores import FILE
 from train.export.benchmarks import FEWEST, benchmark_scores
 
 SYSTEMS = (System("a", "chat"), System("b", "chat"), System("a", "exam"))  # S
@@ -34,6 +35,7 @@ def by_hand() -> SimpleNamespace:
         queries=pd.DataFrame({"benchmark": benchmark}),
         score=score,
         columns=lambda systems: np.array([columns[system] for system in systems]),
+        folders=(),
     )
 
 
@@ -42,6 +44,22 @@ def test_a_score_is_the_mean_of_enough_answers_by_benchmark_and_protocol():
     found = benchmark_scores(data, np.arange(len(data.score)), SYSTEMS)
     assert found.scores == {("big", "chat"): {"a": 0.25}, ("big", "exam"): {"a": 0.3333}}
     assert benchmark_scores(data, np.arange(len(data.score) - 1), SYSTEMS[1:2]).scores == {}
+
+
+def test_published_scores_are_passed_on_where_their_terms_allow_it(tmp_path):
+    data, columns = by_hand(), ["model", "benchmark", "score", "unit", "origin"]
+    rows = [
+        ("a", "gpqa", 0.5, "fraction", "epoch"),
+        ("a", "gpqa", 0.7, "fraction", "livebench"),
+        ("b", "gpqa", 0.9, "fraction", "artificial_analysis"),
+        ("b", "big", 0.9, "fraction", "epoch"),  # the folder's own mean stands
+        ("c", "gpqa", 0.1, "fraction", "epoch"),
+    ]
+    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / FILE)
+    data.folders = (tmp_path,)
+    found = benchmark_scores(data, np.arange(len(data.score)), SYSTEMS).scores
+    assert found["gpqa", "chat"] == found["gpqa", "exam"] == {"a": 0.6}
+    assert set(found["big", "chat"]) == {"a"}
 
 
 def test_only_the_rows_given_count():

@@ -33,7 +33,7 @@ def data():
 def test_the_effort_is_in_the_name_or_hidden_where_nothing_was_measured(data):
     think, high, low = (pytest.approx(EFFORTS[name]) for name in ("think", "high", "low"))
     # "a" has a sibling that thinks, so it does not; of "b" nothing is measured, so its reasoning is hidden
-    assert efforts(SYSTEMS, data).tolist() == [1, think, 1, think, high, low]
+    assert efforts(data).tolist() == [1, think, 1, think, high, low]
 
 
 def test_benchmarks_with_enough_measured_training_rows_are_covered(data):
@@ -43,8 +43,8 @@ def test_benchmarks_with_enough_measured_training_rows_are_covered(data):
 
 def test_unmeasured_systems_get_the_usual_length_times_their_effort(data):
     own = torch.tensor([4.0, -20, -20, -20, 4.0 + torch.tensor(6.0).log(), -20])
-    found = drawn(own, covered(data), efforts(SYSTEMS, data), torch.zeros(len(SYSTEMS)))
-    assert found.tolist() == pytest.approx((4 + efforts(SYSTEMS, data).log()).tolist(), abs=1e-6)
+    found = drawn(own, covered(data), efforts(data), torch.zeros(len(SYSTEMS)))
+    assert found.tolist() == pytest.approx((4 + efforts(data).log()).tolist(), abs=1e-6)
 
 
 def test_another_protocol_does_not_count_and_one_without_measured_systems_stays():

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.published_scores import PublishedScores
+from train.data.published_scores import NO_SCORES, PublishedScores
 from train.export.strength import USUAL_COST, Answers, fit_strength
 
-NONE_PUBLISHED = PublishedScores(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))
 ABILITY = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0, 1.5])
 
 
@@ -28,7 +27,7 @@ def halves(benchmark):
 
 
 def test_the_cost_of_a_level_and_the_strengths_are_found():
-    found = fit_strength(planted(), torch.zeros(6, dtype=torch.long), 1, NONE_PUBLISHED)
+    found = fit_strength(planted(), torch.zeros(6, dtype=torch.long), 1, NO_SCORES)
     assert found.cost.tolist() == pytest.approx([1.3], abs=0.1)
     differences = found.strength - found.strength.mean()
     assert differences.tolist() == pytest.approx((ABILITY - ABILITY.mean()).tolist(), abs=0.4)
@@ -38,7 +37,7 @@ def test_a_hard_benchmark_does_not_make_those_weak_that_answered_it_alone():
     answers = planted(seen=halves, shift=(0.0, -3.5))
     plain = torch.where(answers.seen, answers.score, torch.nan).nanmean(0)
     assert plain[0] > plain[5]  # the weakest has the better mean
-    found = fit_strength(answers, torch.zeros(6, dtype=torch.long), 1, NONE_PUBLISHED)
+    found = fit_strength(answers, torch.zeros(6, dtype=torch.long), 1, NO_SCORES)
     assert found.strength[5] > found.strength[3] > found.strength[0]
 
 
@@ -48,13 +47,13 @@ def test_published_scores_tell_systems_apart_that_have_few_answers():
     score = (ABILITY + torch.tensor([0.5])).sigmoid().numpy()
     published = PublishedScores(np.tile(np.arange(6), 8), boards, np.tile(score, 8).astype(np.float32))
     protocol = torch.zeros(6, dtype=torch.long)
-    blind, told = (fit_strength(answers, protocol, 1, each).strength for each in (NONE_PUBLISHED, published))
+    blind, told = (fit_strength(answers, protocol, 1, each).strength for each in (NO_SCORES, published))
     assert (told[1:] > told[:-1]).all()
     assert (told - ABILITY).std() < 0.7 * (blind - ABILITY).std()
 
 
 def test_protocols_are_apart_and_one_without_answers_has_the_usual_cost():
     answers = planted(seen=lambda benchmark: torch.tensor([True] * 3 + [False] * 3).expand(6000, 6))
-    found = fit_strength(answers, torch.tensor([0, 0, 0, 1, 1, 1]), 2, NONE_PUBLISHED)
+    found = fit_strength(answers, torch.tensor([0, 0, 0, 1, 1, 1]), 2, NO_SCORES)
     assert found.cost[1] == USUAL_COST and found.cost[0] == pytest.approx(1.3, abs=0.15)
     assert found.strength[3:].tolist() == [0, 0, 0]

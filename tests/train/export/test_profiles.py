@@ -1,25 +1,15 @@
-"""Prototypes fitted where what models do hangs on the neighbourhood alone."""
+"""Profiles and prototypes fitted where it is known what models do near and far."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from router.network.torch_network import Prototypes, RouterNetwork
 from router.network.vectors import Dimensions
-from train.data.published_scores import PublishedScores
-from train.export.prototypes import (
-    Rows,
-    fit_prototypes,
-    logistic_regression,
-    nystroem,
-    place_prototypes,
-    protocol_trust,
-    reduced,
-)
-
-NONE_PUBLISHED = PublishedScores(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32))
+from train.data.published_scores import NO_SCORES
+from train.export.profiles import Rows, fit_profiles, logistic_regression, protocol_trust
+from train.export.prototypes import nystroem, place_prototypes, reduced
 
 
 def rows_of(hidden, score):
@@ -89,9 +79,10 @@ def test_validation_decides_whom_to_trust_under_each_protocol():
     assert share[2].tolist() == [0.5, 0.5, 0.0]  # nothing was seen of it
 
 
-def test_the_parts_are_folded_into_one_network():
+@pytest.mark.parametrize("categories", [0, 2])
+def test_the_parts_are_folded_into_one_network(categories):
     torch.manual_seed(0)
-    size = Dimensions(4, 3, 3, protocols=2, systems=5, hidden=4, prototypes=6, likeness=6, categories=2)
+    size = Dimensions(4, 3, 3, protocols=2, systems=5, hidden=4, prototypes=6, likeness=6, categories=categories)
     network = RouterNetwork(size, torch.tensor([0, 0, 1, 1, 1]))
     with torch.no_grad():
         for each in (*network.heads.parameters(), *network.profiles.parameters()):
@@ -107,8 +98,8 @@ def test_the_parts_are_folded_into_one_network():
         return share
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.export.prototypes.protocol_trust", remember)
-        fit_prototypes(network, rows_of(hidden, score), rows_of(hidden, score), NONE_PUBLISHED)
+        patch.setattr("train.export.profiles.protocol_trust", remember)
+        fit_profiles(network, rows_of(hidden, score), rows_of(hidden, score), NO_SCORES)
     with torch.no_grad():
         query = network.heads.read(hidden)
         torch.testing.assert_close(network.profiles.logits(query.vector), wanted[0], atol=2e-3, rtol=1e-3)
@@ -123,7 +114,7 @@ def test_far_from_all_prototypes_strength_and_level_decide():
         network.heads.level.weight.copy_(torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
     hidden = 20 * torch.eye(4)[torch.randint(3, (3000,))] + torch.randn(3000, 4)
     score = (torch.rand(3000, 2) < (torch.tensor([1.0, -1.0]) - 1.5 * hidden[:, 3:]).sigmoid()).float()
-    fit_prototypes(network, rows_of(hidden[:2000], score[:2000]), rows_of(hidden[2000:], score[2000:]), NONE_PUBLISHED)
+    fit_profiles(network, rows_of(hidden[:2000], score[:2000]), rows_of(hidden[2000:], score[2000:]), NO_SCORES)
     far = torch.tensor([[-50.0, -50, -50, level] for level in (-2.0, 0.0, 2.0)])
     with torch.no_grad():
         query = network.heads.read(far)
@@ -147,7 +138,7 @@ def test_categories_tell_what_lies_between_prototypes():
             with torch.no_grad():
                 network.heads.prototypes.category.weight.copy_(torch.tensor([[0.0, -500.0, 0.0], [0.0, 500.0, 0.0]]))
         train, val = rows_of(hidden[:3000], score[:3000]), rows_of(hidden[3000:], score[3000:])
-        fit_prototypes(network, train, val, NONE_PUBLISHED)
+        fit_profiles(network, train, val, NO_SCORES)
         with torch.no_grad():
             quality = network.profiles.logits(network.heads.read(hidden).vector).sigmoid()
         found[categories] = [quality[kind == k].mean().item() for k in (0, 1)]
@@ -163,7 +154,7 @@ def test_prototypes_fitted_to_a_network_that_knows_nothing_learn_each_neighbourh
     hidden = 5 * torch.eye(4)[cluster] + torch.randn(3000, 4) * 0.1
     truth = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]])[cluster]
     score = (torch.rand(3000, 2) < truth).float()
-    fit_prototypes(network, rows_of(hidden[:2000], score[:2000]), rows_of(hidden[2000:], score[2000:]), NONE_PUBLISHED)
+    fit_profiles(network, rows_of(hidden[:2000], score[:2000]), rows_of(hidden[2000:], score[2000:]), NO_SCORES)
     with torch.no_grad():
         found = network.profiles.logits(network.heads.read(hidden).vector).sigmoid()
         assert (found - truth).abs().max() < 0.1
