@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
+from router import Router
 from router.checkpoint.benchmark_scores import FEWEST, BenchmarkScores
 from router.evaluation.metrics import upper_hull
 from router.policy.constraints import cost_weights
+from router.pools.pool import read_pool
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -93,3 +96,18 @@ def test_published_scores_that_examples_give_are_known() -> None:
     for names in examples:  # under the default pool's protocol
         models = [set(known.get((name, "open-2026"), ())) for name in names]
         assert len(set.intersection(*models)) >= FEWEST, names
+
+
+def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    found: dict[str, Any] = {}
+    block = re.findall(r"```python\n(.*?)```", text("README.md"), re.DOTALL)
+    assert len(block) == 1
+    exec(block[0], found)
+    assert found["decision"].pool == "today"
+
+
+def test_the_shipped_default_pool_is_the_file_of_its_name() -> None:
+    router = Router.from_pretrained(REPOSITORY / "checkpoints" / "routemix")
+    assert router.default_pool == "today"
+    assert router.pool("today") == read_pool(REPOSITORY / "configs" / "pools" / "today.yaml", router.systems)
